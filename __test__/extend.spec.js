@@ -1,0 +1,174 @@
+'use strict';
+
+const test = require('ava');
+
+const { ExtendError } = require('../index.js');
+const { until } = require('./helpers/async.js');
+const { overBackends } = require('./helpers/backends.js');
+
+const eachBackend = overBackends(test);
+const onRedis = ({ kind }) => kind === 'redis';
+const extendError = { instanceOf: ExtendError, code: 'ERR_EXTEND_FAILED' };
+
+/** Waits until the clock that `until` is told on has moved on. */
+async function later() {
+  const now = Date.now();
+  await until(() => Date.now() > now + 10);
+}
+
+eachBackend('extend() re-arms a held lock', async (t, backend) => {
+  const name = backend.name();
+  const mutex = backend.connect(t).newMutex(name);
+  const lock = await mutex.lock();
+  const first = lock.until;
+  await later();
+  t.true(await lock.extend());
+  t.true(lock.until > first);
+  t.deepEqual(mutex.until, lock.until);
+  await later();
+  t.true(await mutex.extend());
+  t.true(mutex.until > first);
+  t.true(await backend.isHeldEverywhere(name, lock.value));
+  t.true(await lock.unlock());
+});
+
+eachBackend('an extended lock outlives its first expiry', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name, { expiry: 600 }).lock();
+  const first = lock.until;
+  while (Date.now() <= first.getTime() + 200) {
+    t.true(await lock.extend());
+    await later();
+  }
+  t.true(await backend.isHeldEverywhere(name, lock.value));
+  t.true(await lock.unlock());
+});
+
+eachBackend('extend() of an expired lock rejects', async (t, backend) => {
+  const name = backend.name();
+  const mutex = backend.connect(t).newMutex(name, { expiry: 300 });
+  const lock = await mutex.lock();
+  const last = lock.until;
+  await until(() => backend.isFreeEverywhere(name));
+  await t.throwsAsync(lock.extend(), extendError);
+  await t.throwsAsync(mutex.extend(), extendError);
+  t.deepEqual(lock.until, last);
+  t.true(await backend.isFreeEverywhere(name));
+});
+
+eachBackend('extend() of a lock that somebody else took rejects', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name, { expiry: 300 }).lock();
+  await until(() => backend.isFreeEverywhere(name));
+  await backend.plantEverywhere(name);
+  await t.throwsAsync(lock.extend(), extendError);
+  t.true(await backend.isHeldEverywhere(name, 'foreign'));
+});
+
+eachBackend('extend() of a mutex that was never locked rejects', async (t, backend) => {
+  const name = backend.name();
+  await t.throwsAsync(backend.connect(t).newMutex(name).extend(), extendError);
+  t.true(await backend.isFreeEverywhere(name));
+});
+
+eachBackend('extend() needs a quorum', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name).lock();
+  const spare = backend.indices.slice(0, backend.size - backend.quorum);
+  await Promise.all(spare.map((i) => backend.remove(i, name, lock.value)));
+  t.true(await lock.extend());
+  t.true(await lock.mutex.valid());
+
+  await backend.remove(spare.length, name, lock.value);
+  await t.throwsAsync(lock.extend(), extendError);
+  t.false(await lock.mutex.valid());
+});
+
+eachBackend('a failed extend() leaves the lock what it was', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name).lock();
+  await backend.removeEverywhere(name, lock.value);
+  const { until: last } = lock;
+  await t.throwsAsync(lock.extend(), extendError);
+  t.deepEqual(lock.until, last);
+  t.true(lock.remaining > 0);
+});
+
+eachBackend('extend() never shortens what a node has', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name, { expiry: 2000 }).lock();
+  await Promise.all(backend.servers.map((server) => server.command('PEXPIRE', name, 60_000)));
+  t.true(await lock.extend());
+  for (const server of backend.servers) t.true(await server.command('PTTL', name) > 30_000);
+  t.true(lock.remaining <= 2000);
+  t.true(await lock.unlock());
+}, onRedis);
+
+eachBackend('extend() re-arms the whole expiry', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name, { expiry: 60_000 }).lock();
+  await Promise.all(backend.servers.map((server) => server.command('PEXPIRE', name, 20_000)));
+  t.true(await lock.extend());
+  for (const server of backend.servers) {
+    const ttl = await server.command('PTTL', name);
+    t.true(ttl > 40_000 && ttl <= 60_000, `${ttl}`);
+  }
+  t.true(await lock.unlock());
+}, onRedis);
+
+eachBackend('setNXOnExtend re-creates a key that has vanished', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name, { setNXOnExtend: true }).lock();
+  t.true(await lock.extend());
+  await backend.removeEverywhere(name, lock.value);
+  t.true(await lock.extend());
+  t.true(await backend.isHeldEverywhere(name, lock.value));
+  t.true(await lock.unlock());
+  t.true(await backend.isFreeEverywhere(name));
+});
+
+eachBackend('a re-created key expires like any other', async (t, backend) => {
+  const name = backend.name();
+  const mutex = backend.connect(t).newMutex(name, { setNXOnExtend: true, expiry: 400 });
+  const lock = await mutex.lock();
+  await backend.removeEverywhere(name, lock.value);
+  t.true(await lock.extend());
+  await until(() => backend.isFreeEverywhere(name));
+  t.is(lock.remaining, 0);
+});
+
+eachBackend('setNXOnExtend does not touch what somebody else took', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name, { setNXOnExtend: true }).lock();
+  await backend.removeEverywhere(name, lock.value);
+  await backend.plantEverywhere(name);
+  await t.throwsAsync(lock.extend(), extendError);
+  t.true(await backend.isHeldEverywhere(name, 'foreign'));
+});
+
+eachBackend('setNXOnExtend re-creates several names or none', async (t, backend) => {
+  const names = [backend.name(), backend.name()];
+  const lock = await backend.connect(t).newMutex(names, { setNXOnExtend: true }).lock();
+  await backend.removeEverywhere(names[0], lock.value);
+  t.true(await lock.extend());
+  for (const name of names) t.true(await backend.isHeldEverywhere(name, lock.value));
+
+  for (const name of names) await backend.removeEverywhere(name, lock.value);
+  await backend.plantEverywhere(names[1]);
+  await t.throwsAsync(lock.extend(), extendError);
+  t.true(await backend.isFreeEverywhere(names[0]));
+  t.true(await backend.isHeldEverywhere(names[1], 'foreign'));
+}, onRedis);
+
+eachBackend('a mutex with a handed-over value extends the lock', async (t, backend) => {
+  const name = backend.name();
+  const lock = await backend.connect(t).newMutex(name).lock();
+  const heir = backend.connect(t).newMutex(name, { value: lock.value });
+  t.is(heir.value, lock.value);
+  t.is(heir.until, undefined);
+  t.true(await heir.valid());
+  t.true(await heir.extend());
+  t.true(heir.until > Date.now());
+  t.true(await heir.unlock());
+  t.true(await backend.isFreeEverywhere(name));
+});

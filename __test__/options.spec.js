@@ -1,0 +1,431 @@
+'use strict';
+
+const { inspect } = require('node:util');
+const { createContext, runInContext } = require('node:vm');
+const test = require('ava');
+
+const options = require('../lib/options.js');
+const { readMutexOptions, readRedsyncOptions, readNames, readCallOptions } = options;
+const { checkRetryDelay, checkGeneratedValue } = options;
+
+const DAY = 86_400_000;
+const KIB = 1024;
+const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
+const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
+const fn = () => 'v';
+
+const DEFAULTS = {
+  expiry: 8000,
+  tries: 32,
+  retryDelay: undefined,
+  driftFactor: 0.01,
+  timeoutFactor: 0.05,
+  genValue: undefined,
+  value: undefined,
+  failFast: false,
+  shufflePools: false,
+  setNXOnExtend: false,
+};
+
+function label(value) {
+  return inspect(value, { depth: 0, maxStringLength: 10, maxArrayLength: 2 }).replace(/\s+/g, ' ');
+}
+
+/** The error names the argument and is of bounded length. */
+function throws(t, run, expectation, argument) {
+  const error = t.throws(run, expectation);
+  t.true(error.message.includes(`"${argument}"`), error.message);
+  t.true(error.message.length < 400, error.message);
+  return error;
+}
+
+function counting(fields) {
+  const reads = {};
+  const input = {};
+  for (const [key, value] of Object.entries(fields)) {
+    Object.defineProperty(input, key, {
+      enumerable: true,
+      get() {
+        reads[key] = (reads[key] ?? 0) + 1;
+        // What comes after the first read would not have passed.
+        return reads[key] === 1 ? value : Symbol('changed');
+      },
+    });
+  }
+  return { input, reads };
+}
+
+// --- mutex options
+
+test('go-redsync’s defaults', (t) => {
+  t.deepEqual(readMutexOptions(undefined), DEFAULTS);
+  t.deepEqual(readMutexOptions({}), DEFAULTS);
+  t.deepEqual(readRedsyncOptions(undefined), { keyPrefix: '', settings: DEFAULTS });
+  t.deepEqual(readRedsyncOptions({}), { keyPrefix: '', settings: DEFAULTS });
+});
+
+const GOOD = {
+  expiry: [3, 8000, DAY],
+  tries: [1, 32, Number.MAX_SAFE_INTEGER, Infinity],
+  retryDelay: [1, 200, DAY, fn, class {}],
+  driftFactor: [Number.MIN_VALUE, 0.01, 0.5],
+  timeoutFactor: [Number.MIN_VALUE, 0.05, 0.5],
+  genValue: [fn, async () => 'v'],
+  value: ['v', '\0', 'x'.repeat(16 * KIB), 'ü'.repeat(8 * KIB), '😀'],
+  failFast: [true, false],
+  shufflePools: [true, false],
+  setNXOnExtend: [true, false],
+};
+
+for (const [key, values] of Object.entries(GOOD)) {
+  for (const value of values) {
+    test(`${key}: ${label(value)} is allowed`, (t) => {
+      const expected = { ...DEFAULTS, [key]: value };
+      t.deepEqual(readMutexOptions({ [key]: value }), expected);
+      t.deepEqual(readRedsyncOptions({ [key]: value }).settings, expected);
+    });
+  }
+  test(`${key}: undefined is the default`, (t) => {
+    t.deepEqual(readMutexOptions({ [key]: undefined }), DEFAULTS);
+  });
+}
+
+const NO_NUMBERS = [null, '1', true, 1n, Symbol('1'), {}, [], [1], new Number(1)];
+const NO_POSITIVE_INTEGERS = [NaN, 0, -0, -1, 1.5, -Infinity, 1e-9];
+const NO_FACTORS = [NaN, 0, -0, -0.1, 1, 2, Infinity, -Infinity];
+const NO_STRINGS = [null, 1, true, 1n, Symbol('v'), {}, [], ['v'], new String('v'), fn];
+const ILL_FORMED = ['\ud800', 'a\udc00b', '\udc00\ud800'];
+const NO_BOOLEANS = [null, 0, 1, 'true', '', {}, [], new Boolean(true), fn];
+
+const BAD_TYPE = {
+  expiry: [...NO_NUMBERS, fn],
+  tries: [...NO_NUMBERS, fn],
+  retryDelay: NO_NUMBERS,
+  driftFactor: [...NO_NUMBERS, fn],
+  timeoutFactor: [...NO_NUMBERS, fn],
+  genValue: [...NO_NUMBERS, 1],
+  value: NO_STRINGS,
+  failFast: NO_BOOLEANS,
+  shufflePools: NO_BOOLEANS,
+  setNXOnExtend: NO_BOOLEANS,
+  keyPrefix: NO_STRINGS,
+};
+
+const BAD_RANGE = {
+  expiry: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1, 2 ** 53, 1e300],
+  tries: [...NO_POSITIVE_INTEGERS, 2 ** 53],
+  retryDelay: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1],
+  driftFactor: NO_FACTORS,
+  timeoutFactor: NO_FACTORS,
+  value: ['', 'x'.repeat(16 * KIB + 1), 'ü'.repeat(8 * KIB + 1), 'x'.repeat(5e7), ...ILL_FORMED],
+  keyPrefix: ['x'.repeat(KIB + 1), 'ü'.repeat(KIB), ...ILL_FORMED],
+};
+
+for (const [table, expectation] of [[BAD_TYPE, TYPE], [BAD_RANGE, RANGE]]) {
+  for (const [key, values] of Object.entries(table)) {
+    for (const [i, value] of values.entries()) {
+      test(`${key}: ${label(value)} is a ${expectation.instanceOf.name} (${i})`, (t) => {
+        const input = { [key]: value };
+        throws(t, () => readRedsyncOptions(input), expectation, `options.${key}`);
+        if (key === 'keyPrefix') return;
+        throws(t, () => readMutexOptions(input), expectation, `options.${key}`);
+      });
+    }
+  }
+}
+
+test('errors name the value', (t) => {
+  t.throws(() => readMutexOptions({ expiry: -1 }), {
+    message: 'The "options.expiry" argument must be an integer from 1 to 86400000. Received -1',
+  });
+  t.throws(() => readMutexOptions({ tries: '7' }), { message: /Received type string \("7"\)$/ });
+});
+
+for (const value of ['hunter2\ud800', 'hunter2'.repeat(5000), ['hunter2'], { hunter2: 1 }]) {
+  test(`an ownership value is in no error: ${label(value)}`, (t) => {
+    const thrown = [
+      t.throws(() => readMutexOptions({ value })),
+      t.throws(() => checkGeneratedValue(value)),
+    ];
+    for (const error of thrown) t.false(inspect(error).includes('hunter2'));
+  });
+}
+
+// expiry, driftFactor, timeoutFactor, allowed
+const COMBINATIONS = [
+  [1, 0.01, 0.05, false],
+  [2, 0.01, 0.05, false],
+  [3, 0.01, 0.05, true],
+  [8000, 0.5, 0.5, false],
+  [8000, 0.6, 0.5, false],
+  [8000, 0.4, 0.5, true],
+  [4, 0.25, 0.25, false], // exactly nothing left
+  [5, 0.25, 0.25, true],
+  [DAY, 0.999, 0.0009, true],
+];
+
+for (const [expiry, driftFactor, timeoutFactor, allowed] of COMBINATIONS) {
+  test(`validity of ${expiry} - ${driftFactor} - ${timeoutFactor}: ${allowed}`, (t) => {
+    const all = { expiry, driftFactor, timeoutFactor };
+    if (allowed) {
+      t.deepEqual(readMutexOptions(all), { ...DEFAULTS, ...all });
+      t.deepEqual(readRedsyncOptions(all).settings, { ...DEFAULTS, ...all });
+    } else {
+      throws(t, () => readMutexOptions(all), RANGE, 'options.expiry');
+      throws(t, () => readRedsyncOptions(all), RANGE, 'options.expiry');
+    }
+  });
+}
+
+test('validity is checked after merging with the defaults', (t) => {
+  const { settings } = readRedsyncOptions({ driftFactor: 0.9 });
+  throws(t, () => readMutexOptions({ expiry: 20 }, settings), RANGE, 'options.expiry');
+  t.notThrows(() => readMutexOptions({ expiry: 20, driftFactor: 0.1 }, settings));
+});
+
+test('defaults of the Redsync hold unless overridden', (t) => {
+  const { keyPrefix, settings } = readRedsyncOptions({
+    keyPrefix: 'k:',
+    tries: 3,
+    failFast: true,
+    genValue: fn,
+  });
+  t.is(keyPrefix, 'k:');
+  t.is(readMutexOptions(undefined, settings), settings);
+  t.deepEqual(readMutexOptions({ tries: 4, failFast: false, genValue: undefined }, settings), {
+    ...DEFAULTS,
+    tries: 4,
+    genValue: fn,
+  });
+  t.throws(() => readMutexOptions({ keyPrefix: 'k:' }), TYPE);
+});
+
+test('settings are frozen copies', (t) => {
+  const input = { tries: 2 };
+  const settings = readMutexOptions(input);
+  input.tries = 3;
+  t.is(settings.tries, 2);
+  t.true(Object.isFrozen(settings));
+  t.true(Object.isFrozen(readRedsyncOptions(input)));
+  t.true(Object.isFrozen(readRedsyncOptions(input).settings));
+  t.true(Object.isFrozen(readMutexOptions()));
+});
+
+// --- the options object
+
+const NO_OBJECTS = [null, 1, 'a', true, 1n, Symbol('a'), [], [{}], fn];
+const READERS = { readMutexOptions, readRedsyncOptions, readCallOptions };
+
+for (const [name, read] of Object.entries(READERS)) {
+  for (const value of NO_OBJECTS) {
+    test(`${name}(${label(value)}) is a TypeError`, (t) => {
+      throws(t, () => read(value), TYPE, 'options');
+    });
+  }
+}
+
+const UNKNOWN = [
+  ['tires', 'tries'],
+  ['Expiry', 'expiry'],
+  ['setNxOnExtend', 'setNXOnExtend'],
+  ['retryDelays', 'retryDelay'],
+  ['autoExtend'],
+  ['ttl'],
+  ['__proto__'],
+  ['constructor'],
+  ['toString'],
+  [''],
+  ['x'.repeat(1e6)],
+  ['\ud800"\n'],
+];
+
+for (const [key, nearest] of UNKNOWN) {
+  test(`unknown option ${label(key)}`, (t) => {
+    const input = Object.fromEntries([[key, undefined]]);
+    for (const read of Object.values(READERS)) {
+      const { message } = throws(t, () => read(input), TYPE, 'options');
+      t.true(message.includes(JSON.stringify(key.slice(0, 40))));
+    }
+    const { message } = t.throws(() => readMutexOptions(input));
+    t.regex(message, /Known: expiry, tries, .*setNXOnExtend$/);
+    t.is(/Did you mean "(\w+)"/.exec(message)?.[1], nearest);
+  });
+}
+
+test('every option is read once, and what it becomes later is not seen', (t) => {
+  const fields = { ...DEFAULTS, retryDelay: 5, genValue: fn, value: 'v', keyPrefix: 'k' };
+  const { input, reads } = counting(fields);
+  const { keyPrefix, settings } = readRedsyncOptions(input);
+  t.deepEqual({ ...settings, keyPrefix }, fields);
+  t.deepEqual(new Set(Object.values(reads)), new Set([1]));
+  t.is(Object.keys(reads).length, 11);
+});
+
+test('a throwing getter propagates', (t) => {
+  const thrown = new Error('mine');
+  const input = {
+    get tries() {
+      throw thrown;
+    },
+  };
+  t.is(t.throws(() => readMutexOptions(input)), thrown);
+  const deny = new Proxy({}, { get: () => { throw thrown; } });
+  t.is(t.throws(() => readMutexOptions(deny)), thrown);
+});
+
+test('inherited options count, so class instances and Object.create() work', (t) => {
+  t.is(readMutexOptions(Object.create({ tries: 5 })).tries, 5);
+  t.is(readMutexOptions(Object.assign(Object.create(null), { tries: 6 })).tries, 6);
+  t.throws(() => readMutexOptions(Object.create({ tries: 0 })), RANGE);
+});
+
+test('a transparent proxy works', (t) => {
+  t.is(readMutexOptions(new Proxy({ tries: 5 }, {})).tries, 5);
+});
+
+test.serial('a polluted Object.prototype changes no default', (t) => {
+  const polluted = { keyPrefix: 'evil', timeout: 5, signal: 5, secret: true, listed: [], get: 1 };
+  try {
+    Object.assign(Object.prototype, polluted);
+    t.is(readRedsyncOptions(undefined).keyPrefix, '');
+    t.is(readMutexOptions({ tries: 2 }).tries, 2);
+    t.is(readCallOptions(undefined).timeout, undefined);
+    t.is(readCallOptions({ signal: undefined, __proto__: null }).timeout, undefined);
+    t.throws(() => readMutexOptions({ tries: 0 }), RANGE);
+  } finally {
+    for (const key of Object.keys(polluted)) delete Object.prototype[key];
+  }
+});
+
+// --- names
+
+const GOOD_NAMES = [
+  ['a', ['a']],
+  ['x'.repeat(KIB), ['x'.repeat(KIB)]],
+  ['ü'.repeat(KIB / 2), ['ü'.repeat(KIB / 2)]],
+  ['\0', ['\0']],
+  ['😀', ['😀']],
+  [['a'], ['a']],
+  [['b', 'a'], ['b', 'a']],
+  [Array.from({ length: 64 }, (_, i) => `${i}`), Array.from({ length: 64 }, (_, i) => `${i}`)],
+];
+
+for (const [name, expected] of GOOD_NAMES) {
+  test(`name ${label(name)} is allowed`, (t) => {
+    const names = readNames(name);
+    t.deepEqual([...names], expected);
+    t.true(Object.isFrozen(names));
+    t.not(names, name);
+  });
+}
+
+const BAD_NAMES = [
+  ...[undefined, null, 1, true, {}, new Set(['a']), { 0: 'a', length: 1 }, fn, Symbol('a')].map(
+    (name) => [name, TYPE, 'name'],
+  ),
+  ['', RANGE, 'name'],
+  ['x'.repeat(KIB + 1), RANGE, 'name'],
+  ['ü'.repeat(KIB), RANGE, 'name'],
+  ['x'.repeat(5e7), RANGE, 'name'],
+  ...ILL_FORMED.map((name) => [name, RANGE, 'name']),
+  [[], RANGE, 'name'],
+  [new Array(65).fill('a'), RANGE, 'name'],
+  [new Array(2 ** 32 - 1), RANGE, 'name'],
+  [['a', 1], TYPE, 'name[1]'],
+  [['a', ['b']], TYPE, 'name[1]'],
+  [['a', null], TYPE, 'name[1]'],
+  [new Array(2), TYPE, 'name[0]'],
+  [['a', 'b', ''], RANGE, 'name[2]'],
+  [['a', 'b', '\ud800'], RANGE, 'name[2]'],
+  [['a', 'b', 'a'], RANGE, 'name[2]'],
+];
+
+for (const [i, [name, expectation, argument]] of BAD_NAMES.entries()) {
+  test(`name ${label(name)} is a ${expectation.instanceOf.name} (${i})`, (t) => {
+    throws(t, () => readNames(name), expectation, argument);
+  });
+}
+
+test('each name is read once', (t) => {
+  const { input, reads } = counting({ 0: 'a', 1: 'b' });
+  const array = Object.defineProperties([], Object.getOwnPropertyDescriptors(input));
+  t.deepEqual([...readNames(array)], ['a', 'b']);
+  t.deepEqual(reads, { 0: 1, 1: 1 });
+});
+
+// --- call options
+
+test('call options', (t) => {
+  const { signal } = new AbortController();
+  const both = ['signal', 'timeout'];
+  t.deepEqual(readCallOptions(undefined), { signal: undefined, timeout: undefined });
+  t.deepEqual(readCallOptions({}), { signal: undefined, timeout: undefined });
+  t.is(readCallOptions({ signal }).signal, signal);
+  t.is(readCallOptions({ signal, timeout: 5 }, both).timeout, 5);
+  t.is(readCallOptions({ timeout: 2 ** 31 - 1 }, ['timeout']).timeout, 2 ** 31 - 1);
+  t.true(Object.isFrozen(readCallOptions({ signal })));
+  throws(t, () => readCallOptions({ timeout: 5 }), TYPE, 'options');
+  throws(t, () => readCallOptions({ signal }, ['timeout']), TYPE, 'options');
+});
+
+test('call options are read once', (t) => {
+  const { signal } = new AbortController();
+  const { input, reads } = counting({ signal, timeout: 7 });
+  t.deepEqual(readCallOptions(input, ['signal', 'timeout']), { signal, timeout: 7 });
+  t.deepEqual(reads, { signal: 1, timeout: 1 });
+});
+
+test('a signal that is passed for the options is a TypeError', (t) => {
+  throws(t, () => readCallOptions(new AbortController().signal), TYPE, 'options');
+});
+
+test('signals of another realm will do', (t) => {
+  const signal = runInContext(
+    '({ aborted: false, addEventListener() {}, removeEventListener() {} })',
+    createContext(),
+  );
+  t.is(readCallOptions({ signal }).signal, signal);
+});
+
+const NO_SIGNALS = [null, true, 'abort', fn, {}, [], new AbortController(), { aborted: false }];
+for (const signal of NO_SIGNALS) {
+  test(`signal: ${label(signal)} is a TypeError`, (t) => {
+    throws(t, () => readCallOptions({ signal }), TYPE, 'options.signal');
+  });
+}
+
+for (const timeout of [...NO_NUMBERS, fn]) {
+  test(`timeout: ${label(timeout)} is a TypeError`, (t) => {
+    throws(t, () => readCallOptions({ timeout }, ['timeout']), TYPE, 'options.timeout');
+  });
+}
+
+for (const timeout of [...NO_POSITIVE_INTEGERS, Infinity, 2 ** 31]) {
+  test(`timeout: ${label(timeout)} is a RangeError`, (t) => {
+    throws(t, () => readCallOptions({ timeout }, ['timeout']), RANGE, 'options.timeout');
+  });
+}
+
+// --- what the caller's functions return
+
+const RESULTS = [
+  [checkRetryDelay, 'retryDelay()', [0, 0.5, 1, DAY], [...NO_NUMBERS, undefined, Promise.resolve(1)],
+    [NaN, -1, -0.1, Infinity, -Infinity, DAY + 1]],
+  [checkGeneratedValue, 'genValue()', GOOD.value, [...NO_STRINGS, undefined, Promise.resolve('v')],
+    BAD_RANGE.value],
+];
+
+for (const [check, argument, good, types, ranges] of RESULTS) {
+  for (const value of good) {
+    test(`${argument} -> ${label(value)} is allowed`, (t) => t.is(check(value), value));
+  }
+  for (const [values, expectation] of [[types, TYPE], [ranges, RANGE]]) {
+    for (const [i, value] of values.entries()) {
+      test(`${argument} -> ${label(value)} is a ${expectation.instanceOf.name} (${i})`, (t) => {
+        throws(t, () => check(value), expectation, argument);
+      });
+    }
+  }
+}
+
+test('-0 does not get through as a delay', (t) => t.is(Object.is(checkRetryDelay(-0), 0), true));

@@ -1,0 +1,203 @@
+import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd';
+import {
+  ClosedError,
+  ExtendError,
+  FailedError,
+  LockExpiredError,
+  LockLostError,
+  Mutex,
+  NodeTakenError,
+  RedisError,
+  Redsync,
+  RedsyncError,
+  TakenError,
+} from '../..';
+import type {
+  CallOptions,
+  ConnectionOptions,
+  Lock,
+  MutexOptions,
+  NodeHealth,
+  NodeInput,
+  RedsyncOptions,
+} from '../..';
+
+// expectError() does not know the compiler's errors about private constructors.
+type PublicClass = new (...args: never[]) => unknown;
+expectAssignable<PublicClass>(Redsync);
+
+// Nodes
+const redsync = new Redsync('redis://a');
+expectType<Redsync>(redsync);
+expectType<Redsync>(new Redsync({ host: 'a', port: 1 }));
+expectType<Redsync>(new Redsync(['redis://a', { path: '/s' }, 'memory:'] as const));
+expectType<Redsync>(new Redsync('memory:', { keyPrefix: 'x:', expiry: 1000 }));
+expectError(new Redsync());
+expectError(new Redsync(1));
+expectError(new Redsync(null));
+expectError(new Redsync([['redis://a']]));
+expectError(new Redsync({ hots: 'a' }));
+expectError(new Redsync({ host: 'a', port: '1' }));
+expectError(new Redsync({ host: 'a', tls: true }));
+expectError(new Redsync({ masterName: 'a' }));
+expectError(new Redsync({ get: () => ({}) }));
+expectError(new Redsync('memory:', { keyPrefix: 1 }));
+expectAssignable<NodeInput>('memory:');
+expectAssignable<NodeInput>({ url: 'redis://a' });
+expectNotAssignable<NodeInput>(undefined);
+expectAssignable<ConnectionOptions>({
+  url: 'redis://a',
+  host: 'a',
+  port: 1,
+  path: '/s',
+  username: 'u',
+  password: 'p',
+  db: 1,
+  connectTimeout: 1,
+  clientName: 'c',
+});
+
+// Redsync
+expectType<number>(redsync.size);
+expectType<number>(redsync.quorum);
+expectError((redsync.size = 1));
+expectError((redsync.quorum = 1));
+expectType<Promise<void>>(redsync.ready());
+expectType<Promise<void>>(redsync.ready({ timeout: 1, signal: AbortSignal.timeout(1) }));
+expectError(redsync.ready({ timeout: '1' }));
+expectType<Promise<NodeHealth[]>>(redsync.health());
+expectType<Promise<NodeHealth[]>>(redsync.health({ timeout: 1 }));
+expectError(redsync.health({ signal: AbortSignal.timeout(1) }));
+expectType<Promise<void>>(redsync.close());
+expectType<Promise<void>>(redsync[Symbol.asyncDispose]());
+expectAssignable<AsyncDisposable>(redsync);
+expectError(redsync.acquire('a'));
+expectError(redsync.using('a', () => 1));
+
+declare const health: NodeHealth;
+expectType<number>(health.node);
+expectType<string>(health.endpoint);
+expectType<'connecting' | 'up' | 'down'>(health.status);
+expectType<number | undefined>(health.latency);
+expectType<string | undefined>(health.server);
+expectType<Error | undefined>(health.error);
+
+// Options
+expectAssignable<MutexOptions>({});
+expectAssignable<MutexOptions>({
+  expiry: 1000,
+  tries: Infinity,
+  retryDelay: 10,
+  driftFactor: 0.01,
+  timeoutFactor: 0.05,
+  genValue: () => 'v',
+  value: 'v',
+  failFast: true,
+  shufflePools: true,
+  setNXOnExtend: true,
+});
+expectAssignable<MutexOptions>({ retryDelay: (tries: number) => tries * 10 });
+expectAssignable<MutexOptions>({ genValue: async () => 'v' });
+expectAssignable<RedsyncOptions>({ keyPrefix: 'x', tries: 1 });
+expectAssignable<CallOptions>({ signal: new AbortController().signal });
+expectNotAssignable<MutexOptions>({ expiry: '1000' });
+expectNotAssignable<MutexOptions>({ tries: null });
+expectNotAssignable<MutexOptions>({ retryDelay: async () => 10 });
+expectNotAssignable<MutexOptions>({ genValue: () => 1 });
+expectNotAssignable<MutexOptions>({ value: 1 });
+expectNotAssignable<MutexOptions>({ failFast: 1 });
+expectNotAssignable<CallOptions>({ signal: true });
+
+// Mutex
+const mutex = redsync.newMutex('a');
+expectType<Mutex>(mutex);
+expectType<Mutex>(redsync.newMutex(['a', 'b'] as const, { tries: 1 }));
+expectError(redsync.newMutex());
+expectError(redsync.newMutex(1));
+expectError(redsync.newMutex([1]));
+expectError(redsync.newMutex('a', { tires: 1 }));
+expectError(redsync.newMutex('a', { autoExtend: true }));
+expectError(redsync.newMutex('a', { keyPrefix: 'x' }));
+expectNotAssignable<PublicClass>(Mutex);
+expectType<string>(mutex.name);
+expectType<readonly string[]>(mutex.names);
+expectType<string>(mutex.value);
+expectType<Date | undefined>(mutex.until);
+expectError((mutex.value = 'v'));
+expectError(mutex.names.push('b'));
+expectType<Promise<Lock>>(mutex.lock());
+expectType<Promise<Lock | null>>(mutex.tryLock());
+expectType<Promise<boolean>>(mutex.unlock());
+expectType<Promise<boolean>>(mutex.extend());
+expectType<Promise<boolean>>(mutex.valid());
+const call: CallOptions = { signal: AbortSignal.timeout(1) };
+expectType<Promise<Lock>>(mutex.lock(call));
+expectType<Promise<Lock | null>>(mutex.tryLock(call));
+expectType<Promise<boolean>>(mutex.unlock(call));
+expectType<Promise<boolean>>(mutex.extend(call));
+expectType<Promise<boolean>>(mutex.valid(call));
+expectError(mutex.lock(AbortSignal.timeout(1)));
+expectError(mutex.lock({ timeout: 1 }));
+
+// Lock
+declare const lock: Lock;
+expectType<Mutex>(lock.mutex);
+expectType<string>(lock.value);
+expectType<Date>(lock.until);
+expectType<number>(lock.remaining);
+expectType<Promise<boolean>>(lock.extend());
+expectType<Promise<boolean>>(lock.extend(call));
+expectType<Promise<boolean>>(lock.unlock());
+expectType<Promise<boolean>>(lock.unlock(call));
+expectType<Promise<void>>(lock[Symbol.asyncDispose]());
+expectAssignable<AsyncDisposable>(lock);
+expectError(lock.signal);
+expectError((lock.remaining = 1));
+expectError(lock.lock());
+
+async function disposal(): Promise<void> {
+  await using owner = new Redsync('memory:');
+  await using held = await owner.newMutex('a').lock();
+  expectType<Lock>(held);
+}
+expectType<Promise<void>>(disposal());
+
+// Errors
+declare const failed: FailedError;
+declare const taken: TakenError;
+declare const nodeTaken: NodeTakenError;
+declare const redis: RedisError;
+declare const extend: ExtendError;
+declare const expired: LockExpiredError;
+declare const lost: LockLostError;
+declare const closed: ClosedError;
+for (const error of [failed, taken, nodeTaken, redis, extend, expired, lost, closed]) {
+  expectAssignable<RedsyncError>(error);
+  expectAssignable<Error>(error);
+  expectType<string>(error.code);
+}
+expectType<readonly (NodeTakenError | RedisError)[]>(failed.errors);
+expectType<number>(failed.attempts);
+expectType<readonly number[]>(taken.nodes);
+expectAssignable<FailedError>(taken);
+expectAssignable<FailedError>(extend);
+expectAssignable<FailedError>(expired);
+expectNotAssignable<FailedError>(lost);
+expectNotAssignable<FailedError>(closed);
+expectType<number>(nodeTaken.node);
+expectType<number>(redis.node);
+expectType<Error>(redis.cause);
+expectError((failed.code = 'x'));
+expectError(failed.errors.push(redis));
+expectNotAssignable<PublicClass>(RedsyncError);
+expectNotAssignable<PublicClass>(FailedError);
+expectNotAssignable<PublicClass>(TakenError);
+expectNotAssignable<PublicClass>(NodeTakenError);
+expectNotAssignable<PublicClass>(RedisError);
+expectNotAssignable<PublicClass>(ExtendError);
+expectNotAssignable<PublicClass>(LockExpiredError);
+expectNotAssignable<PublicClass>(LockLostError);
+expectNotAssignable<PublicClass>(ClosedError);
+
+declare const unknown: unknown;
+if (unknown instanceof TakenError) expectType<readonly number[]>(unknown.nodes);

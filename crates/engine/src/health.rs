@@ -1,0 +1,96 @@
+//! Is a quorum there?
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::error::{Error, NodeError};
+use crate::nodes::Nodes;
+use crate::tally::Answer;
+
+/// Pause between two looks while waiting for a quorum to come up.
+const READY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Whether a node can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The first connection is being made.
+    Connecting,
+    /// It answered.
+    Up,
+    /// It did not answer, or cannot be reached.
+    Down,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Whether it can be asked.
+    pub status: Status,
+    /// Round trip of the question.
+    pub latency: Option<Duration>,
+    /// Program and version, such as `redis 7.0.15`.
+    pub server: Option<String>,
+    /// Why it is not up.
+    pub error: Option<NodeError>,
+}
+
+impl Health {
+    /// Not up, and why.
+    pub fn down(error: NodeError) -> Self {
+        Self { status: Status::Down, latency: None, server: None, error: Some(error) }
+    }
+}
+
+impl Nodes {
+    /// Asks every node how it is, each for at most `limit`.
+    pub async fn health(self: &Rc<Self>, limit: Duration) -> Vec<Health> {
+        let asked: Vec<_> = self
+            .members()
+            .iter()
+            .map(|node| tokio::task::spawn_local(node.health(limit)))
+            .collect();
+        let mut all = Vec::with_capacity(asked.len());
+        for node in asked {
+            all.push(node.await.unwrap_or_else(|_| Health::down(NodeError::closed())));
+        }
+        all
+    }
+
+    /// Resolves once a quorum is up.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when it is not within `limit`, with the reason of each node that is down.
+    pub async fn ready(self: &Rc<Self>, limit: Duration) -> Result<(), Error> {
+        let votes =
+            Rc::new(RefCell::new(vec![Some(Err(NodeError::timed_out())); self.quorum().size()]));
+        let mut coming_up = JoinSet::new();
+        for (index, node) in self.members().iter().cloned().enumerate() {
+            let votes = votes.clone();
+            coming_up.spawn_local(async move {
+                loop {
+                    let health = node.health(limit).await;
+                    if health.status == Status::Up {
+                        votes.borrow_mut()[index] = Some(Ok(Answer::Granted));
+                        return;
+                    }
+                    if let Some(error) = health.error {
+                        votes.borrow_mut()[index] = Some(Err(error));
+                    }
+                    sleep(READY_INTERVAL).await;
+                }
+            });
+        }
+        let quorum_is_up = async {
+            for _ in 0..self.quorum().needed() {
+                coming_up.join_next().await;
+            }
+        };
+        timeout(limit, quorum_is_up)
+            .await
+            .map_err(|_| Error::Failed { votes: votes.take(), attempts: 1 })
+    }
+}

@@ -1,0 +1,57 @@
+//! The quorum engine of redsync: Redlock over any set of nodes that can acquire, release and extend.
+//!
+//! A lock is a key with the lock's name and a random *ownership value* on a quorum of N independent
+//! nodes, floor(N / 2) + 1 of them, each with an expiry. The algorithm is the one of
+//! <https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/>, its options and
+//! defaults are go-redsync's, and where it leaves go-redsync on purpose the place says why.
+//!
+//! The engine knows neither Redis nor Node.js. Time and randomness come in from outside
+//! ([`Clock`] and [`rand::Rng`]), it spawns its detached work on the current-thread runtime that
+//! drives it, and it never asks for anything whose order depends on a hash or on luck: one seed
+//! replays one run.
+//!
+//! # Layout
+//!
+//! | file | noun |
+//! |---|---|
+//! | `mutex` | lock, try_lock, unlock, extend, valid: start here, it reads like the paper |
+//! | `round` | one question to all nodes, answered by each or timed out |
+//! | `tally` | the votes of a round while they come in, and the handle that casts one |
+//! | `cleanup` | releases that outlive the call they belong to |
+//! | `quorum`, `validity` | the arithmetic: votes that decide, drift, `until` |
+//! | `waiting` | the pause between two attempts |
+//! | `nodes` | the set of nodes and what their mutexes share |
+//! | `node` | the trait that a backend implements |
+//! | `memory` | a node in this process |
+//! | `health` | is a quorum there? |
+//! | `options`, `value`, `clock`, `error` | what goes in and what comes out |
+
+mod cleanup;
+mod clock;
+mod error;
+mod health;
+mod memory;
+mod mutex;
+mod node;
+mod nodes;
+mod options;
+mod quorum;
+mod round;
+mod tally;
+mod validity;
+mod value;
+mod waiting;
+
+pub use clock::Clock;
+pub use error::{Error, NodeError, Refused};
+pub use health::{Health, Status};
+pub use memory::MemoryNode;
+pub use mutex::{Held, Mutex};
+pub use node::{Keys, Node, Request, Verb};
+pub use nodes::{Busy, Nodes};
+pub use options::{Asked, Delay, Options, ValueSource};
+pub use quorum::Quorum;
+pub use tally::{Answer, Reply, Vote};
+pub use tokio_util::sync::CancellationToken;
+pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
+pub use value::Value;

@@ -1,0 +1,128 @@
+//! A node in this process: for development, unit tests, and as the specification of a backend.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::health::{Health, Status};
+use crate::node::{Node, Request, Verb};
+use crate::tally::{Answer, Reply};
+
+struct Entry {
+    value: Box<str>,
+    expires: Duration,
+}
+
+#[derive(Default)]
+struct Store {
+    entries: HashMap<Box<str>, Entry>,
+    /// When to look at which key again. An extension leaves its old entry here.
+    expiries: BinaryHeap<Reverse<(Duration, Box<str>)>>,
+}
+
+impl Store {
+    fn put(&mut self, key: &str, value: &str, expires: Duration) {
+        self.entries.insert(key.into(), Entry { value: value.into(), expires });
+        self.expiries.push(Reverse((expires, key.into())));
+    }
+
+    fn forget_expired(&mut self, now: Duration) {
+        while let Some(Reverse((when, _))) = self.expiries.peek()
+            && *when <= now
+        {
+            let Some(Reverse((_, key))) = self.expiries.pop() else { return };
+            if self.entries.get(&key).is_some_and(|entry| entry.expires <= now) {
+                self.entries.remove(&key);
+            }
+        }
+    }
+}
+
+/// Keeps the keys in memory and answers at once.
+pub struct MemoryNode {
+    clock: Rc<dyn Clock>,
+    store: RefCell<Store>,
+}
+
+impl MemoryNode {
+    /// An empty node.
+    pub fn new(clock: Rc<dyn Clock>) -> Self {
+        Self { clock, store: RefCell::default() }
+    }
+
+    /// The value stored under a key.
+    pub fn get(&self, key: &str) -> Option<String> {
+        let mut store = self.store.borrow_mut();
+        store.forget_expired(self.clock.now());
+        store.entries.get(key).map(|entry| entry.value.to_string())
+    }
+
+    /// Applies a verb at once.
+    pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
+        let now = self.clock.now();
+        let expires = now + request.expiry;
+        let mut store = self.store.borrow_mut();
+        store.forget_expired(now);
+
+        let found = |key: &str| store.entries.get(key).map(|entry| *entry.value == *request.value);
+        let any_taken = request.keys.iter().any(|key| found(key) == Some(false));
+        let any_absent = request.keys.iter().any(|key| found(key).is_none());
+        let any_ours = request.keys.iter().any(|key| found(key) == Some(true));
+        let all_ours = !any_taken && !any_absent;
+
+        match verb {
+            Verb::Acquire if any_taken || any_ours => return Answer::Taken,
+            Verb::Acquire => {
+                for key in request.keys.iter() {
+                    store.put(key, &request.value, expires);
+                }
+                return Answer::Granted;
+            }
+            Verb::Release => {
+                for key in request.keys.iter() {
+                    if store.entries.get(key).is_some_and(|entry| *entry.value == *request.value) {
+                        store.entries.remove(key);
+                    }
+                }
+            }
+            Verb::Extend { recreate } if all_ours || recreate && !any_taken => {
+                for key in request.keys.iter() {
+                    let so_far =
+                        store.entries.get(key).map_or(Duration::ZERO, |entry| entry.expires);
+                    store.put(key, &request.value, expires.max(so_far));
+                }
+                return Answer::Granted;
+            }
+            Verb::Extend { .. } | Verb::Owner => {}
+        }
+        if all_ours {
+            Answer::Granted
+        } else if any_taken {
+            Answer::Taken
+        } else {
+            Answer::Absent
+        }
+    }
+}
+
+impl Node for MemoryNode {
+    fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
+        reply.send(Ok(self.apply(verb, request)));
+    }
+
+    fn health(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
+        Box::pin(ready(Health {
+            status: Status::Up,
+            latency: Some(Duration::ZERO),
+            server: None,
+            error: None,
+        }))
+    }
+
+    fn close(&self) {}
+}

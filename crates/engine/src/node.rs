@@ -1,0 +1,62 @@
+//! What a node is asked. Whoever adds a backend implements [`Node`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::health::Health;
+use crate::tally::Reply;
+use crate::value::Value;
+
+/// The keys of one lock: taken, extended and released together, all or nothing.
+pub type Keys = Rc<[Box<str>]>;
+
+/// What a node can do with the keys and the value of a [`Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Store the value under every key, to expire after `expiry`, unless any of the keys exists:
+    /// granted or taken. Redis: `SET key value NX PX expiry`.
+    Acquire,
+    /// Delete the keys that store the value: granted if all did, else taken if any stores
+    /// another's, else absent.
+    Release,
+    /// Make the keys live for `expiry` from now if all store the value; never shorten their life,
+    /// for a promise may have been given on it.
+    Extend {
+        /// Store the value again where a key has vanished, unless another key is somebody else's.
+        recreate: bool,
+    },
+    /// Do all keys store the value? Changes nothing.
+    Owner,
+}
+
+/// The operands of a [`Verb`].
+#[derive(Debug)]
+pub struct Request {
+    /// The keys of the lock, at least one.
+    pub keys: Keys,
+    /// Whose lock it is.
+    pub value: Value,
+    /// Time to live on the node, in whole milliseconds.
+    pub expiry: Duration,
+    /// How long the round waits for the answer.
+    pub timeout: Duration,
+}
+
+/// One independent store that votes on locks.
+///
+/// The contract that the engine's clean-up rests on: **a node applies what it is asked about one
+/// key in the order in which it was asked**, or not at all. A release that is asked for right after
+/// an acquisition that got no answer therefore removes its key.
+pub trait Node {
+    /// Answers through `reply`, at once or later, exactly once. Must not block. An acquisition that
+    /// has not left for the node yet when [`Reply::is_awaited`] turns false should not leave at all.
+    fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply);
+
+    /// Is the node there, how far away, and what is it? Answers within `limit`.
+    fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>>;
+
+    /// Drops connections and answers all that is asked from now on with an error.
+    fn close(&self);
+}

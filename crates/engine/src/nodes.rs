@@ -1,0 +1,108 @@
+//! The set of nodes that vote, and what their mutexes share.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::node::Node;
+use crate::quorum::Quorum;
+use crate::value::Value;
+
+/// N independent nodes with their clock, their source of randomness, and the count of what is still
+/// under way on them.
+pub struct Nodes {
+    members: Vec<Rc<dyn Node>>,
+    clock: Rc<dyn Clock>,
+    rng: RefCell<Box<dyn Rng>>,
+    busy: Cell<usize>,
+    idle: Notify,
+    closing: Cell<bool>,
+}
+
+impl Nodes {
+    /// At least one node; `rng` makes ownership values, so it has to be a secure one.
+    pub fn new(members: Vec<Rc<dyn Node>>, clock: Rc<dyn Clock>, rng: Box<dyn Rng>) -> Rc<Self> {
+        Rc::new(Self {
+            members,
+            clock,
+            rng: RefCell::new(rng),
+            busy: Cell::new(0),
+            idle: Notify::new(),
+            closing: Cell::new(false),
+        })
+    }
+
+    pub(crate) fn members(&self) -> &[Rc<dyn Node>] {
+        &self.members
+    }
+
+    /// How many votes decide.
+    pub fn quorum(&self) -> Quorum {
+        Quorum::of(self.members.len())
+    }
+
+    /// The time on the clock that `until` is measured on.
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    pub(crate) fn random_value(&self) -> Value {
+        Value::random(&mut **self.rng.borrow_mut())
+    }
+
+    pub(crate) fn random_duration(&self, from: Duration, to: Duration) -> Duration {
+        self.rng.borrow_mut().random_range(from..to)
+    }
+
+    /// The indexes of all nodes, in the order in which to ask them.
+    pub(crate) fn order(&self, shuffle: bool) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.members.len()).collect();
+        if shuffle {
+            let mut rng = self.rng.borrow_mut();
+            for last in (1..order.len()).rev() {
+                order.swap(last, rng.random_range(0..=last));
+            }
+        }
+        order
+    }
+
+    /// Marks something as under way, until the guard is dropped. [`Nodes::close`] waits for it.
+    pub fn busy(self: &Rc<Self>) -> Busy {
+        self.busy.set(self.busy.get() + 1);
+        Busy { nodes: self.clone() }
+    }
+
+    /// Whether `close` has been called: clean-up that would go on retrying gives up.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Waits for what is under way, then closes every node. Held locks stay, and expire.
+    pub async fn close(&self) {
+        self.closing.set(true);
+        while self.busy.get() > 0 {
+            self.idle.notified().await;
+        }
+        for node in &self.members {
+            node.close();
+        }
+    }
+}
+
+/// Something is under way on these nodes.
+pub struct Busy {
+    nodes: Rc<Nodes>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.nodes.busy.set(self.nodes.busy.get() - 1);
+        if self.nodes.busy.get() == 0 {
+            self.nodes.idle.notify_one();
+        }
+    }
+}

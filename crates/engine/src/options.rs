@@ -1,0 +1,90 @@
+//! What a mutex can be told. The values arrive checked: the facade refuses bad ones before any I/O.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::error::Refused;
+
+/// An answer of the caller's own function, which may take its time.
+pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T, Refused>>>>;
+
+/// The pause before the next attempt.
+#[derive(Clone)]
+pub enum Delay {
+    /// Random in [50 ms, 250 ms), which is go-redsync's default.
+    Random,
+    /// Always the same.
+    Fixed(Duration),
+    /// The caller's function of the number of attempts made.
+    Ask(Rc<dyn Fn(u64) -> Asked<Duration>>),
+}
+
+/// Where ownership values come from.
+#[derive(Clone)]
+pub enum ValueSource {
+    /// 16 random bytes in base64.
+    Random,
+    /// The caller's function of the number of the attempt.
+    Ask(Rc<dyn Fn(u64) -> Asked<String>>),
+}
+
+impl fmt::Debug for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random => f.write_str("Random"),
+            Self::Fixed(delay) => write!(f, "Fixed({delay:?})"),
+            Self::Ask(_) => f.write_str("Ask"),
+        }
+    }
+}
+
+impl fmt::Debug for ValueSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Random => "Random",
+            Self::Ask(_) => "Ask",
+        })
+    }
+}
+
+/// The options of a mutex; the defaults are go-redsync's.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Time to live of the lock on each node, in whole milliseconds.
+    pub expiry: Duration,
+    /// Attempts that `lock` makes; `u64::MAX` is "until it is there".
+    pub tries: u64,
+    /// The pause before the next attempt.
+    pub delay: Delay,
+    /// Share of the expiry given up to clock drift.
+    pub drift_factor: f64,
+    /// Share of the expiry that one round may wait for a node.
+    pub timeout_factor: f64,
+    /// Where ownership values come from.
+    pub values: ValueSource,
+    /// Return as soon as the quorum has decided.
+    pub fail_fast: bool,
+    /// Ask the nodes in random order.
+    pub shuffle: bool,
+    /// Let `extend` store the value again where the key has vanished.
+    pub recreate_on_extend: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            expiry: Duration::from_secs(8),
+            tries: 32,
+            delay: Delay::Random,
+            drift_factor: 0.01,
+            timeout_factor: 0.05,
+            values: ValueSource::Random,
+            fail_fast: false,
+            shuffle: false,
+            recreate_on_extend: false,
+        }
+    }
+}

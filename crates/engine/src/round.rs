@@ -1,0 +1,103 @@
+//! One question to several nodes at once.
+
+use std::rc::Rc;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::NodeError;
+use crate::node::{Request, Verb};
+use crate::nodes::Nodes;
+use crate::quorum::Quorum;
+use crate::tally::{Answer, Reply, Tally, Vote};
+
+/// One fan-out: every node is asked at once, and each has the request's timeout to answer.
+pub(crate) struct Round {
+    tally: Rc<Tally>,
+    asked: Vec<usize>,
+    deadline: Instant,
+    quorum: Quorum,
+}
+
+impl Round {
+    /// Asks the nodes with these indexes, in that order.
+    pub(crate) fn ask(
+        nodes: &Nodes,
+        verb: Verb,
+        request: &Rc<Request>,
+        asked: Vec<usize>,
+        fail_fast: bool,
+    ) -> Self {
+        let deadline = Instant::now() + request.timeout;
+        let tally = Tally::new(nodes.quorum(), asked.len(), fail_fast);
+        for &node in &asked {
+            nodes.members()[node].ask(verb, request, Reply::new(tally.clone(), node));
+        }
+        Self { tally, asked, deadline, quorum: nodes.quorum() }
+    }
+
+    /// The votes, when all are in, or time is up, or (fail-fast) the quorum has decided.
+    pub(crate) async fn votes(self) -> Votes {
+        let time_is_up = timeout_at(self.deadline, self.tally.over()).await.is_err();
+        let mut votes = self.tally.close();
+        if time_is_up {
+            for &node in &self.asked {
+                votes[node].get_or_insert_with(|| Err(NodeError::timed_out()));
+            }
+        }
+        Votes { votes, quorum: self.quorum }
+    }
+}
+
+/// A round that is given up counts no more votes, and what has not left for a node need not leave.
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.tally.close();
+    }
+}
+
+/// The outcome of a round: one entry a node, `None` where none was awaited.
+pub(crate) struct Votes {
+    votes: Vec<Option<Vote>>,
+    quorum: Quorum,
+}
+
+impl Votes {
+    fn count(&self, answer: Answer) -> usize {
+        self.votes.iter().filter(|vote| matches!(vote, Some(Ok(given)) if *given == answer)).count()
+    }
+
+    /// A quorum has granted.
+    pub(crate) fn granted(&self) -> bool {
+        self.quorum.is_reached(self.count(Answer::Granted))
+    }
+
+    /// A quorum stores somebody else's value.
+    pub(crate) fn taken(&self) -> bool {
+        self.quorum.is_reached(self.count(Answer::Taken))
+    }
+
+    /// So many nodes do not store our value that the others are no quorum, whatever they would say.
+    pub(crate) fn lost(&self) -> bool {
+        self.quorum.is_out_of_reach(self.count(Answer::Taken) + self.count(Answer::Absent))
+    }
+
+    /// The nodes that did not answer: what they did is unknown.
+    pub(crate) fn unknown(&self) -> Vec<usize> {
+        self.nodes_where(|vote| !matches!(vote, Some(Ok(_))))
+    }
+
+    /// The nodes that granted.
+    pub(crate) fn granting(&self) -> Vec<usize> {
+        self.nodes_where(|vote| matches!(vote, Some(Ok(Answer::Granted))))
+    }
+
+    fn nodes_where(&self, is_meant: impl Fn(&Option<Vote>) -> bool) -> Vec<usize> {
+        let meant = |(node, vote)| is_meant(vote).then_some(node);
+        self.votes.iter().enumerate().filter_map(meant).collect()
+    }
+
+    /// One entry a node, for the error that reports them.
+    pub(crate) fn into_inner(self) -> Vec<Option<Vote>> {
+        self.votes
+    }
+}

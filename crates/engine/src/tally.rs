@@ -1,0 +1,134 @@
+//! The votes of one round while they come in.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use crate::error::NodeError;
+use crate::quorum::Quorum;
+
+/// What a node says to any verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Done: acquired, released, extended; or, to the question for the owner, "you".
+    Granted,
+    /// Somebody else's value is stored.
+    Taken,
+    /// Nothing is stored.
+    Absent,
+}
+
+/// An answer, or why there was none.
+pub type Vote = Result<Answer, NodeError>;
+
+/// Collects one vote a node, and wakes the round when it is complete or decided.
+///
+/// Only what arrives while it is open counts: a late "granted" belongs to an attempt that was
+/// given up, and its key is on the way to being released.
+pub(crate) struct Tally {
+    quorum: Quorum,
+    /// Whether to stop at the first votes that decide.
+    fail_fast: bool,
+    votes: RefCell<Vec<Option<Vote>>>,
+    open: Cell<bool>,
+    pending: Cell<usize>,
+    granted: Cell<usize>,
+    taken: Cell<usize>,
+    round: Cell<Option<Waker>>,
+}
+
+impl Tally {
+    /// A tally of `expected` votes.
+    pub(crate) fn new(quorum: Quorum, expected: usize, fail_fast: bool) -> Rc<Self> {
+        Rc::new(Self {
+            quorum,
+            fail_fast,
+            votes: RefCell::new(vec![None; quorum.size()]),
+            open: Cell::new(true),
+            pending: Cell::new(expected),
+            granted: Cell::new(0),
+            taken: Cell::new(0),
+            round: Cell::new(None),
+        })
+    }
+
+    fn cast(&self, node: usize, vote: Vote) {
+        if !self.open.get() {
+            return;
+        }
+        match vote {
+            Ok(Answer::Granted) => self.granted.set(self.granted.get() + 1),
+            Ok(Answer::Taken) => self.taken.set(self.taken.get() + 1),
+            Ok(Answer::Absent) | Err(_) => {}
+        }
+        self.votes.borrow_mut()[node] = Some(vote);
+        self.pending.set(self.pending.get() - 1);
+        if self.is_over()
+            && let Some(round) = self.round.take()
+        {
+            round.wake();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.pending.get() == 0 || self.fail_fast && self.is_decided()
+    }
+
+    fn is_decided(&self) -> bool {
+        let refused = self.quorum.size() - self.granted.get() - self.pending.get();
+        self.quorum.is_reached(self.granted.get())
+            || self.quorum.is_reached(self.taken.get())
+            || self.quorum.is_out_of_reach(refused)
+    }
+
+    /// Resolves when all have voted, or, with fail-fast, when the quorum has decided.
+    pub(crate) async fn over(&self) {
+        poll_fn(|cx| {
+            if self.is_over() {
+                return Poll::Ready(());
+            }
+            self.round.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Ends the count. What comes later is ignored.
+    pub(crate) fn close(&self) -> Vec<Option<Vote>> {
+        self.open.set(false);
+        self.votes.take()
+    }
+}
+
+/// The right to cast one node's vote in one round. Dropped without a vote, it votes "closed".
+pub struct Reply {
+    tally: Rc<Tally>,
+    node: usize,
+    cast: bool,
+}
+
+impl Reply {
+    pub(crate) fn new(tally: Rc<Tally>, node: usize) -> Self {
+        Self { tally, node, cast: false }
+    }
+
+    /// Casts the vote.
+    pub fn send(mut self, vote: Vote) {
+        self.cast = true;
+        self.tally.cast(self.node, vote);
+    }
+
+    /// Does the round still wait? An acquisition that nobody waits for need not be sent any more.
+    pub fn is_awaited(&self) -> bool {
+        self.tally.open.get()
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if !self.cast {
+            self.tally.cast(self.node, Err(NodeError::closed()));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The ownership value: who holds the key.
+
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use base64::engine::{Engine, general_purpose::STANDARD};
+use rand::Rng;
+
+/// Length of a random value: 16 bytes, in base64 with padding.
+const ENCODED_LENGTH: usize = 24;
+
+/// What a node stores under the lock's key: only who knows it may extend or release the lock.
+///
+/// Its `Debug` output hides the value, for it must not reach a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value(Rc<str>);
+
+impl Value {
+    /// 16 random bytes in base64, as go-redsync's `genValue` makes them.
+    pub fn random(rng: &mut dyn Rng) -> Self {
+        let mut bytes = [0; 16];
+        rng.fill_bytes(&mut bytes);
+        let mut text = String::with_capacity(ENCODED_LENGTH);
+        STANDARD.encode_string(bytes, &mut text);
+        Self(text.into())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Deref for Value {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Value(..)")
+    }
+}

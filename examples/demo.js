@@ -1,0 +1,133 @@
+'use strict';
+
+// The main job in one run: Alice takes a lock, Bob waits for it, one of three nodes dies on the
+// way, Alice extends and releases, Bob gets it. On throw-away redis-servers where that program is
+// found, on in-process `memory:` nodes where not, on REDIS_URLS (comma separated) where set.
+
+const { setTimeout: delay } = require('node:timers/promises');
+
+const { hasRedisServer } = require('../scripts/setup.js');
+const { freePort, startServers } = require('../scripts/redis-servers.js');
+
+const NAME = `demo:${process.pid}`;
+
+let start;
+function tell(text) {
+  const ms = (performance.now() - start).toFixed(1).padStart(8);
+  console.log(`${ms} ms  ${text}`);
+}
+
+async function timed(call) {
+  const begin = performance.now();
+  const result = await call;
+  return [result, `${(performance.now() - begin).toFixed(1)} ms`];
+}
+
+/** Nodes that are not ours to stop: a dead address takes the last one's place instead. */
+function borrowed(urls, title) {
+  return {
+    title,
+    urls,
+    loseOne: async () => [...urls.slice(0, -1), `redis://127.0.0.1:${await freePort()}`],
+    stop: async () => {},
+  };
+}
+
+async function startedHere() {
+  const servers = await startServers(3);
+  const urls = servers.map(({ url }) => url);
+  return {
+    title: 'throw-away redis-servers',
+    urls,
+    loseOne: async () => {
+      await servers.at(-1).kill();
+      return urls;
+    },
+    stop: () => Promise.all(servers.map((server) => server.stop())),
+  };
+}
+
+async function findNodes() {
+  if (process.env.REDIS_URLS) {
+    const urls = process.env.REDIS_URLS.split(',').map((url) => url.trim()).filter(Boolean);
+    return borrowed(urls, 'nodes of REDIS_URLS');
+  }
+  if (hasRedisServer()) return startedHere();
+  const urls = [1, 2, 3].map((n) => `memory:demo-${n}`);
+  return borrowed(urls, 'memory: nodes (redis-server was not found)');
+}
+
+async function tellHealth(redsync) {
+  for (const { node, endpoint, status, server, error } of await redsync.health()) {
+    const detail = server ?? error?.message ?? 'no answer';
+    tell(`    node ${node + 1}, ${endpoint}: ${status}, ${detail}`);
+  }
+}
+
+/** Loses one node; gives the mutex to go on with, which holds Alice's lock. */
+async function loseNode(nodes, lock, open) {
+  const urls = await nodes.loseOne();
+  if (urls === nodes.urls) {
+    tell(`node ${urls.length} was killed`);
+    await tellHealth(lock.redsync);
+    return lock.held;
+  }
+  tell(`node ${urls.length} is replaced by an address where nothing listens; another instance`);
+  tell('    takes over the lock of Alice by its value');
+  const redsync = open(urls);
+  await tellHealth(redsync);
+  return redsync.newMutex(NAME, { value: lock.held.value });
+}
+
+async function story(nodes, open) {
+  const [alices, bobs] = [open(nodes.urls), open(nodes.urls)];
+  tell(`${alices.size} ${nodes.title}; ${alices.quorum} of them decide`);
+  await alices.ready();
+  await tellHealth(alices);
+
+  const [held, took] = await timed(alices.newMutex(NAME).lock());
+  tell(`Alice has the lock after ${took}, valid for ${Math.round(held.remaining)} ms`);
+
+  const bob = bobs.newMutex(NAME, { tries: Infinity });
+  const refused = await bob.tryLock();
+  tell(`Bob tries once: ${refused === null ? 'taken' : 'he has it, which must not be'}`);
+  const waiting = timed(bob.lock());
+  tell('Bob waits for it');
+  await delay(300);
+
+  const canLose = nodes.urls.length > 2;
+  const alice = canLose ? await loseNode(nodes, { redsync: alices, held }, open) : held;
+  const [extended, extending] = await timed(alice.extend());
+  const left = Math.round(alice.until - Date.now());
+  tell(`Alice extends: ${extended} after ${extending}, valid for ${left} ms`);
+  await delay(300);
+  const [released, releasing] = await timed(alice.unlock());
+  tell(`Alice releases: ${released} after ${releasing}`);
+
+  const [his, waited] = await waiting;
+  tell(`Bob has the lock after waiting ${waited}`);
+  tell(`Bob releases: ${await his.unlock()}`);
+}
+
+async function main() {
+  // Here and not above: `npm run demo` builds the addon before it calls this.
+  const { Redsync } = require('../index.js');
+  start = performance.now();
+  const opened = [];
+  const open = (urls) => {
+    const redsync = new Redsync(urls);
+    opened.push(redsync);
+    return redsync;
+  };
+  const nodes = await findNodes();
+  try {
+    await story(nodes, open);
+  } finally {
+    await Promise.all(opened.map((redsync) => redsync.close()));
+    await nodes.stop();
+  }
+}
+
+module.exports = { main };
+
+if (require.main === module) main();

@@ -1,0 +1,448 @@
+/// <reference lib="esnext.disposable" />
+
+/**
+ * A set of independent Redis nodes that vote on locks (Redlock). A lock is held once a quorum of
+ * them, `floor(n / 2) + 1`, has granted it within its validity.
+ *
+ * Every duration in this API is in milliseconds. A bad argument throws, or rejects with, a
+ * `TypeError` (code `ERR_INVALID_ARG_TYPE`: wrong type, unknown option) or a `RangeError`
+ * (`ERR_OUT_OF_RANGE`: right type, value not allowed) before any node is asked. A call that the
+ * caller aborted rejects with `signal.reason`. Everything else rejects with a {@link RedsyncError}.
+ *
+ * An idle Redsync does not keep the process running; a pending call does.
+ *
+ * @example
+ * const { Redsync } = require('redsync');
+ *
+ * const redsync = new Redsync(['redis://10.0.0.1', 'redis://10.0.0.2', 'redis://10.0.0.3']);
+ * const mutex = redsync.newMutex('orders:42', { expiry: 10_000 });
+ *
+ * const lock = await mutex.lock();
+ * try {
+ *   await shipOrder(42);
+ * } finally {
+ *   await lock.unlock();
+ * }
+ */
+export class Redsync {
+  /**
+   * Connects lazily and in the background: the constructor does no I/O, and an unreachable node is
+   * no error here.
+   *
+   * A string is one of these URLs, with user and password percent-encoded:
+   * - `redis://[user:password@]host[:port][/db]`
+   * - `redis+unix://[user:password@]/path[?db=0]`
+   * - `memory:`, a node of its own inside the process, for development and tests
+   * - `memory:NAME`, the same, shared by everyone in the process who uses this name
+   *
+   * @param nodes One node, or 1 to 64 of them. They must be independent of each other: a primary
+   *   and its replica are not.
+   * @param options Defaults for every mutex, and the key prefix.
+   * @throws {TypeError} For the wrong type, an unknown option or an unsupported kind of URL.
+   * @throws {RangeError} For a malformed URL or a value that is not allowed. No message ever
+   *   contains a URL, a user name or a password.
+   *
+   * @example
+   * const redsync = new Redsync(
+   *   [
+   *     'redis://locks:secret@10.0.0.1:6379/0',
+   *     { host: '10.0.0.2', username: 'locks', password: process.env.REDIS_PASSWORD },
+   *     'redis+unix:///run/redis/redis.sock?db=1',
+   *   ],
+   *   { keyPrefix: 'lock:', expiry: 5000 },
+   * );
+   */
+  constructor(nodes: NodeInput | readonly NodeInput[], options?: RedsyncOptions);
+
+  /**
+   * Makes a mutex; asks no node.
+   *
+   * @param name The resource to lock: a well-formed string of 1 to 1024 bytes of UTF-8. Several
+   *   different names (64 at most) are one lock, taken and released together, all or nothing.
+   * @param options Override the defaults that were given to the Redsync.
+   * @throws {TypeError | RangeError} For a bad name or option.
+   *
+   * @example
+   * const account = redsync.newMutex('account:7');
+   * const transfer = redsync.newMutex(['account:7', 'account:9'], { tries: 10 });
+   */
+  newMutex(name: string | readonly string[], options?: MutexOptions): Mutex;
+
+  /** Number of nodes. */
+  readonly size: number;
+
+  /** Number of votes that decide: `floor(size / 2) + 1`. */
+  readonly quorum: number;
+
+  /**
+   * Waits until a quorum of nodes answers PING, for example before a service reports that it is up.
+   * Locking does not require it.
+   *
+   * @param options `timeout`: how long to wait; an integer from 1 on. Default 5000.
+   * @throws {FailedError} When too few nodes have answered in time.
+   * @throws {ClosedError} When the Redsync is closed.
+   *
+   * @example
+   * await redsync.ready({ timeout: 2000 });
+   */
+  ready(options?: CallOptions & { timeout?: number }): Promise<void>;
+
+  /**
+   * Asks every node for a sign of life. A node that is down is an entry with `status: 'down'`, not
+   * a rejection.
+   *
+   * @param options `timeout`: how long to wait for a node; an integer from 1 on.
+   * @returns One entry for each node, in their order.
+   *
+   * @example
+   * for (const { endpoint, status, latency } of await redsync.health()) {
+   *   console.log(endpoint, status, latency);
+   * }
+   */
+  health(options?: { timeout?: number }): Promise<NodeHealth[]>;
+
+  /**
+   * Closes the connections. Calls still under way reject with {@link ClosedError}, later ones too.
+   * Locks that are held stay on the nodes until they expire. May be called more than once.
+   *
+   * @example
+   * process.once('SIGTERM', () => redsync.close());
+   */
+  close(): Promise<void>;
+
+  /** As `close()`, for `await using redsync = new Redsync(nodes)`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Options of a {@link Redsync}: the defaults of its mutexes, and the key prefix. */
+export interface RedsyncOptions extends MutexOptions {
+  /**
+   * Put before every name to make its Redis key: a well-formed string of up to 1024 bytes.
+   * @default ''
+   */
+  keyPrefix?: string;
+}
+
+/** What {@link Redsync.health} tells about one node. */
+export interface NodeHealth {
+  /** Index of the node in the list that was given to the Redsync. */
+  node: number;
+  /** `host:port`, the path of the socket, or `memory`; never a credential. */
+  endpoint: string;
+  status: 'connecting' | 'up' | 'down';
+  /** Round trip of the PING in milliseconds, when it was answered. */
+  latency?: number;
+  /** Kind and version of the server, such as `redis 7.0.15` or `valkey 9.1.2`, when known. */
+  server?: string;
+  /** Why the node is not up. */
+  error?: Error;
+}
+
+/**
+ * Options of a {@link Mutex}. They are read once, when the mutex is made; `undefined` stands for
+ * the default of the Redsync. The defaults below are those of go-redsync.
+ */
+export interface MutexOptions {
+  /**
+   * How long the lock lives on each node, in milliseconds: an integer from 1 to 86 400 000 (24 h),
+   * long enough for the drift (`expiry * driftFactor + 2`) and the node timeout
+   * (`expiry * timeoutFactor`) to leave some validity.
+   * @default 8000
+   */
+  expiry?: number;
+  /**
+   * How often `lock()` tries: an integer from 1 on, or `Infinity`.
+   * @default 32
+   */
+  tries?: number;
+  /**
+   * Pause before attempt n + 1 in milliseconds: an integer from 1 to 86 400 000, or a function of n
+   * (1, 2, …) that returns a number from 0 to 86 400 000. If it throws, `lock()` rejects with that.
+   * @default random, at least 50 and less than 250
+   */
+  retryDelay?: number | ((tries: number) => number);
+  /**
+   * Share of `expiry` that is written off because the nodes' clocks may run at different speeds:
+   * greater than 0, less than 1.
+   * @default 0.01
+   */
+  driftFactor?: number;
+  /**
+   * Share of `expiry` that a node may take to answer: greater than 0, less than 1. The resulting
+   * timeout may be a fraction of a millisecond, which few networks can meet.
+   * @default 0.05
+   */
+  timeoutFactor?: number;
+  /**
+   * Makes the value by which a node knows the lock's owner: a non-empty well-formed string of at
+   * most 16 KiB. It is called anew for every attempt and must never return the same value twice:
+   * two holders with one value could release each other's lock.
+   * @default 16 bytes from the operating system's secure random source, in base64
+   */
+  genValue?: () => string | Promise<string>;
+  /**
+   * The value of a lock that is held elsewhere, in order to take it over: `unlock()`, `extend()`
+   * and `valid()` act on it without a `lock()` first. A non-empty well-formed string of at most
+   * 16 KiB.
+   */
+  value?: string;
+  /**
+   * Settle as soon as enough nodes have answered to decide, either way. The others are still
+   * followed up, and cleaned up if need be.
+   * @default false
+   */
+  failFast?: boolean;
+  /**
+   * Ask the nodes in a random order.
+   * @default false
+   */
+  shufflePools?: boolean;
+  /**
+   * Let `extend()` set the key again on nodes that have lost it, unless somebody else has it now.
+   * @default false
+   */
+  setNXOnExtend?: boolean;
+}
+
+/** Options of a single call. */
+export interface CallOptions {
+  /**
+   * Aborts the call, which then rejects with `signal.reason`. What it may have left on the nodes is
+   * cleaned up in the background.
+   */
+  signal?: AbortSignal;
+}
+
+/**
+ * A lock on one name, or on several together. Made by {@link Redsync.newMutex}; may be locked again
+ * and again. A new value is made for every attempt to lock, so that a late release of an earlier
+ * attempt can do no harm to a later one.
+ */
+export class Mutex {
+  private constructor();
+
+  /** The name; of several, the first. */
+  readonly name: string;
+
+  /** All the names. */
+  readonly names: readonly string[];
+
+  /**
+   * The ownership value of the last successful `lock()` or `tryLock()`, or that of the `value`
+   * option; `''` before.
+   */
+  readonly value: string;
+
+  /** When the current lock stops being valid, drift deducted; `undefined` before. */
+  readonly until: Date | undefined;
+
+  /**
+   * Acquires the lock: tries up to `tries` times, with a pause of `retryDelay` in between.
+   *
+   * @throws {TakenError} When a quorum of nodes held it for somebody else in the last attempt.
+   * @throws {FailedError} When the last attempt found no quorum for another reason.
+   * @throws {ClosedError} When the Redsync is closed.
+   * @throws `signal.reason` when aborted.
+   *
+   * @example
+   * const lock = await mutex.lock({ signal: AbortSignal.timeout(3000) });
+   */
+  lock(options?: CallOptions): Promise<Lock>;
+
+  /**
+   * Tries once.
+   *
+   * @returns `null` when others hold the lock on a quorum of nodes.
+   * @throws {FailedError} When too few nodes answered to tell.
+   * @throws {ClosedError} When the Redsync is closed.
+   * @throws `signal.reason` when aborted.
+   *
+   * @example
+   * const lock = await mutex.tryLock();
+   * if (lock === null) return; // somebody else is at it
+   */
+  tryLock(options?: CallOptions): Promise<Lock | null>;
+
+  /**
+   * Releases the current lock on every node.
+   *
+   * @returns `true` once a quorum has released it.
+   * @throws {LockExpiredError} When it had expired, and there was nothing left to release.
+   * @throws {TakenError} When a quorum of nodes holds it for somebody else by now.
+   * @throws {FailedError} When too few nodes answered.
+   * @throws {ClosedError} When the Redsync is closed.
+   *
+   * @example
+   * // In another process, with the value that the holder has passed on.
+   * await redsync.newMutex('upload:9', { value: job.lockValue }).unlock();
+   */
+  unlock(options?: CallOptions): Promise<boolean>;
+
+  /**
+   * Sets the time to live of the current lock to `expiry` again; never shortens it.
+   *
+   * @returns `true` once a quorum has done so.
+   * @throws {ExtendError} Otherwise. The lock stays valid until `until`, so there may be time to
+   *   try again.
+   * @throws {ClosedError} When the Redsync is closed.
+   *
+   * @example
+   * for (const part of parts) {
+   *   await upload(part);
+   *   await mutex.extend();
+   * }
+   */
+  extend(options?: CallOptions): Promise<boolean>;
+
+  /**
+   * Asks the nodes whether the current lock is still there.
+   *
+   * @returns `true` when a quorum stores our value, `false` when a quorum cannot any more.
+   * @throws {FailedError} When too few nodes answered to tell.
+   * @throws {ClosedError} When the Redsync is closed.
+   *
+   * @example
+   * if (!(await mutex.valid())) throw new Error('lost the lock');
+   */
+  valid(options?: CallOptions): Promise<boolean>;
+}
+
+/**
+ * One successful acquisition. It only ever acts on its own hold: once that is over, `unlock()` and
+ * `extend()` fail, even if the same mutex has been locked again since.
+ *
+ * @example
+ * await using lock = await mutex.lock(); // released at the end of the block
+ */
+export interface Lock extends AsyncDisposable {
+  /** The mutex that was locked. */
+  readonly mutex: Mutex;
+
+  /** The ownership value of this acquisition. */
+  readonly value: string;
+
+  /** When the lock stops being valid, drift deducted. Moves on with every successful `extend()`. */
+  readonly until: Date;
+
+  /**
+   * Milliseconds of validity left; 0 once over. Unlike `until` it does not depend on the wall
+   * clock, and it counts the time that the machine was suspended.
+   */
+  readonly remaining: number;
+
+  /**
+   * As {@link Mutex.extend}, for this acquisition.
+   *
+   * @example
+   * if (lock.remaining < 1000) await lock.extend();
+   */
+  extend(options?: CallOptions): Promise<boolean>;
+
+  /**
+   * As {@link Mutex.unlock}, for this acquisition.
+   *
+   * @example
+   * await lock.unlock();
+   */
+  unlock(options?: CallOptions): Promise<boolean>;
+
+  /** As `unlock()`, but never rejects. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Base class of the library's own errors. They are made by the library only.
+ *
+ * @example
+ * try {
+ *   await mutex.lock();
+ * } catch (error) {
+ *   if (error instanceof TakenError) return retryLater();
+ *   throw error;
+ * }
+ */
+export class RedsyncError extends Error {
+  protected constructor();
+  /** Tells the kind of error; stable, unlike `message`. */
+  readonly code: string;
+}
+
+/** `ERR_LOCK_FAILED`: no quorum. */
+export class FailedError extends RedsyncError {
+  /** One entry for each node that did not grant the request. */
+  readonly errors: readonly (NodeTakenError | RedisError)[];
+  /** How many attempts were made; `errors` are those of the last one. */
+  readonly attempts: number;
+}
+
+/** `ERR_LOCK_TAKEN`: a quorum of nodes holds the lock for somebody else. */
+export class TakenError extends FailedError {
+  /** Indexes of these nodes. */
+  readonly nodes: readonly number[];
+}
+
+/** `ERR_NODE_TAKEN`: one node holds the lock for somebody else. */
+export class NodeTakenError extends RedsyncError {
+  /** Index of the node. */
+  readonly node: number;
+}
+
+/** `ERR_REDIS`: one node has failed. */
+export class RedisError extends RedsyncError {
+  /** Index of the node. */
+  readonly node: number;
+  /** Why it failed. */
+  readonly cause: Error;
+}
+
+/** `ERR_EXTEND_FAILED`: no quorum has extended the lock. */
+export class ExtendError extends FailedError {}
+
+/** `ERR_LOCK_EXPIRED`: the lock had already expired, there was nothing to unlock. */
+export class LockExpiredError extends FailedError {}
+
+/** `ERR_LOCK_LOST`: a lock has ended without being released by its holder. */
+export class LockLostError extends RedsyncError {}
+
+/** `ERR_CLOSED`: the Redsync is closed. */
+export class ClosedError extends RedsyncError {}
+
+/** One node: a URL (see the constructor of {@link Redsync}) or connection options. */
+export type NodeInput = string | ConnectionOptions;
+
+/**
+ * How to reach one node. One of `url`, `host` and `path` is required; the other options override
+ * the parts of the `url`.
+ */
+export interface ConnectionOptions {
+  /** A URL, as the constructor of {@link Redsync} takes it. `memory:` goes with no other option. */
+  url?: string;
+  /** Host name or IP address. */
+  host?: string;
+  /**
+   * An integer from 1 to 65535.
+   * @default 6379
+   */
+  port?: number;
+  /** Absolute path of a Unix domain socket, instead of `host` and `port`. */
+  path?: string;
+  /** ACL user. The user `default` if only a password is given. */
+  username?: string;
+  password?: string;
+  /**
+   * Number of the database.
+   * @default 0
+   */
+  db?: number;
+  /**
+   * How long connecting may take, in milliseconds: an integer from 1 on.
+   * @default 1000
+   */
+  connectTimeout?: number;
+  /**
+   * Name of the connection, as CLIENT LIST shows it: 1 to 128 printable ASCII characters without
+   * spaces.
+   * @default 'redsync'
+   */
+  clientName?: string;
+}

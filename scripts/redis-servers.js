@@ -1,0 +1,179 @@
+'use strict';
+
+// Throw-away redis-servers: real processes on free ports of the loopback interface, with an
+// empty data set, that end with this process at the latest.
+
+const { spawn, spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
+const { once } = require('node:events');
+const { setTimeout: delay } = require('node:timers/promises');
+
+const { RedisClient } = require('./redis-client.js');
+
+const HOST = '127.0.0.1';
+const START_TIMEOUT = 10_000;
+const PORT_ATTEMPTS = 10;
+
+const running = new Set();
+process.on('exit', () => {
+  for (const server of running) server.dispose();
+});
+
+// An exit handler does not run when this process is killed. Linux can end the children then.
+let launcher;
+function launch(args) {
+  launcher ??= spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0
+    ? ['setpriv', '--pdeathsig', 'KILL', 'redis-server']
+    : ['redis-server'];
+  const [command, ...first] = launcher;
+  return spawn(command, [...first, ...args], { stdio: 'ignore' });
+}
+
+async function freePort() {
+  const server = net.createServer().listen(0, HOST);
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+class RedisServer {
+  #child;
+  #client;
+  #args;
+  #directory = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-'));
+
+  constructor({ args = [], password, unixSocket = false }) {
+    this.password = password;
+    this.socket = unixSocket ? path.join(this.#directory, 'redis.sock') : undefined;
+    this.#args = [
+      '--bind', HOST, '--save', '', '--appendonly', 'no', '--daemonize', 'no',
+      '--dir', this.#directory, '--logfile', path.join(this.#directory, 'redis.log'),
+      ...(password ? ['--requirepass', password] : []),
+      ...(this.socket ? ['--unixsocket', this.socket] : []),
+      ...args,
+    ];
+    running.add(this);
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** For the code under test; without the password, which a test puts in as it likes. */
+  get url() {
+    return `redis://${HOST}:${this.port}`;
+  }
+
+  /** Starts the process; resolves true once it answers, false if it ended (its port is taken). */
+  async start(port) {
+    this.port = port;
+    const child = launch(['--port', port, ...this.#args]);
+    this.#child = child;
+    child.unref(); // the servers must not keep a finished program alive
+    let failure;
+    child.on('error', (error) => { failure = error; });
+    const deadline = Date.now() + START_TIMEOUT;
+    while (Date.now() < deadline) {
+      if (failure) throw failure;
+      if (child.exitCode !== null || child.signalCode !== null) return false;
+      if (await this.#answers()) return true;
+      await delay(5);
+    }
+    throw new Error(`redis-server did not answer within ${START_TIMEOUT} ms:\n${this.log()}`);
+  }
+
+  // Somebody else's server on the same port would answer PING too: compare the process ids.
+  async #answers() {
+    try {
+      await this.command('PING');
+      const [, pid] = /process_id:(\d+)/.exec(await this.command('INFO', 'server'));
+      return Number(pid) === this.pid;
+    } catch {
+      return false;
+    }
+  }
+
+  log() {
+    return fs.readFileSync(path.join(this.#directory, 'redis.log'), 'utf8');
+  }
+
+  /** A connection of its own, for commands that change the connection, such as SELECT. */
+  async connect() {
+    const client = new RedisClient({ host: HOST, port: this.port });
+    if (this.password) await client.command('AUTH', this.password);
+    return client;
+  }
+
+  /** Sends one command as the server's administrator. */
+  async command(...args) {
+    if (!this.#client?.usable) this.#client = await this.connect();
+    return this.#client.command(...args);
+  }
+
+  /** Stops the process from running: it keeps its sockets and answers nothing, like a hung one. */
+  pause() {
+    process.kill(this.pid, 'SIGSTOP');
+  }
+
+  resume() {
+    process.kill(this.pid, 'SIGCONT');
+  }
+
+  /** Ends the process at once, as a crash does; restart() brings it back with no data. */
+  async kill() {
+    this.#client?.close();
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.ref();
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await exited;
+  }
+
+  async restart() {
+    await this.kill();
+    const { port } = this;
+    if (!await this.start(port)) throw new Error(`port ${port} is no longer free`);
+  }
+
+  /** Ends the process and removes what it left on disk. */
+  async stop() {
+    await this.kill();
+    this.dispose();
+  }
+
+  /** stop() for an exit handler, which cannot wait. */
+  dispose() {
+    running.delete(this);
+    this.#client?.close();
+    this.#child?.kill('SIGKILL');
+    fs.rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Starts a redis-server on a free port. `args` are further arguments of the program, `password`
+ * its default user's, `unixSocket: true` lets it listen at `server.socket` too.
+ */
+async function startServer(options = {}) {
+  const server = new RedisServer(options);
+  try {
+    for (let attempt = 0; attempt < PORT_ATTEMPTS; attempt++) {
+      if (await server.start(await freePort())) return server;
+    }
+    throw new Error(`redis-server does not start:\n${server.log()}`);
+  } catch (error) {
+    server.dispose();
+    throw error;
+  }
+}
+
+function startServers(count, options) {
+  return Promise.all(Array.from({ length: count }, () => startServer(options)));
+}
+
+module.exports = { freePort, startServer, startServers };

@@ -1,0 +1,127 @@
+'use strict';
+
+// Sets the machine up, then runs every check, also after one has failed, and counts.
+
+const { spawn, spawnSync } = require('node:child_process');
+const { stripVTControlCharacters } = require('node:util');
+
+const setup = require('./setup.js');
+
+const { announce, bin, root } = setup;
+
+const STEPS = [
+  { title: 'rustfmt', command: ['cargo', 'fmt', '--all', '--check'], count: one },
+  {
+    title: 'clippy',
+    command: ['cargo', 'clippy', '--workspace', '--all-targets', '--locked', '--',
+      '-D', 'warnings'],
+    count: one,
+  },
+  {
+    title: 'engine and addon tests',
+    command: ['cargo', 'test', '--workspace', '--locked', '--no-fail-fast'],
+    count: cargoTests,
+  },
+  {
+    title: 'generated loader is up to date',
+    command: ['git', 'diff', '--exit-code', '--', 'native.js', 'native.d.ts'],
+    count: one,
+    skip: () => !isGitCheckout() && 'not a git checkout',
+  },
+  { title: 'types', command: [bin('tsd')], count: one },
+  { title: 'behaviour on real servers', command: [bin('ava')], count: avaTests },
+];
+
+function isGitCheckout() {
+  const { status } = spawnSync('git', ['rev-parse', '--git-dir'], { cwd: root, stdio: 'ignore' });
+  return status === 0;
+}
+
+function one(lines, succeeded) {
+  return { passed: succeeded ? 1 : 0, failed: succeeded ? 0 : 1 };
+}
+
+function cargoTests(lines) {
+  const total = { passed: 0, failed: 0 };
+  for (const line of lines) {
+    const result = /^test result: .* (\d+) passed; (\d+) failed;/.exec(line);
+    if (!result) continue;
+    total.passed += Number(result[1]);
+    total.failed += Number(result[2]);
+  }
+  return total;
+}
+
+// One line a test, and one more with a cross for each spec file that crashed or timed out. ava's
+// closing summary is no substitute: it leaves the passed tests out once one has failed.
+function avaTests(lines) {
+  return {
+    passed: lines.filter((line) => /^\s*[✔√] /.test(line)).length,
+    failed: lines.filter((line) => /^\s*[✘×] /.test(line)).length,
+  };
+}
+
+/** Runs one step with its output streamed; resolves with what it printed and how it ended. */
+function execute([command, ...args]) {
+  return new Promise((resolve) => {
+    const env = { ...process.env, FORCE_COLOR: '0', CARGO_TERM_COLOR: 'never' };
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const show = (stream) => (chunk) => {
+      output += chunk;
+      stream.write(chunk);
+    };
+    for (const stream of ['stdout', 'stderr']) {
+      child[stream].setEncoding('utf8').on('data', show(process[stream]));
+    }
+    child.on('error', (error) => {
+      console.error(`${command} could not be started: ${error.message}`);
+      resolve({ lines: [], succeeded: false });
+    });
+    child.on('close', (code) => {
+      const lines = stripVTControlCharacters(output).split('\n');
+      resolve({ lines, succeeded: code === 0 });
+    });
+  });
+}
+
+async function runStep({ title, command, count, skip }) {
+  const reason = skip && skip();
+  console.log('');
+  announce(reason ? `${title}: skipped, ${reason}` : title);
+  if (reason) return { title, passed: 0, failed: 0 };
+  const { lines, succeeded } = await execute(command);
+  const { passed, failed } = count(lines, succeeded);
+  // A step that crashed before it could count a failure, or that ran nothing, has failed too.
+  const crashed = failed === 0 && (!succeeded || passed === 0);
+  return { title, passed, failed: crashed ? 1 : failed };
+}
+
+async function runSetup() {
+  let failed = 0;
+  await setup.main(() => {
+    failed = 1;
+    setup.install();
+    setup.build();
+    setup.requireRedisServer();
+    failed = 0;
+  });
+  return { title: 'set-up', passed: 0, failed };
+}
+
+async function runAll() {
+  const results = [await runSetup()];
+  for (const step of STEPS) results.push(await runStep(step));
+
+  console.log('');
+  for (const { title, passed, failed } of results) {
+    if (passed + failed === 0) continue;
+    console.log(`${failed ? 'FAIL' : 'ok  '} ${title}: ${passed} passed, ${failed} failed`);
+  }
+  console.log('');
+  const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+  console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
+  process.exitCode = sum('failed') > 0 ? 1 : 0;
+}
+
+runAll();

@@ -1,0 +1,211 @@
+//! One `Redsync`: its nodes, and its calls that are under way.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redsync_engine::{
+    Asked, Busy, CancellationToken, Delay, Error, Held, Mutex, Nodes, Options, Refused, Value,
+    ValueSource,
+};
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+
+use super::outbox::{Outbox, Outcome};
+use super::wire::{MutexCall, Operation, RetryDelay, milliseconds};
+
+/// What JavaScript answered to a question: a number and a text. Dropped: its function failed.
+type Answer = oneshot::Sender<(f64, String)>;
+
+/// A `Redsync` of one JavaScript environment.
+pub struct Client {
+    pub outbox: Arc<Outbox>,
+    nodes: Rc<Nodes>,
+    /// The calls that can be stopped. Looked up by number only, so that no order matters.
+    acquiring: RefCell<HashMap<u32, CancellationToken>>,
+    questions: RefCell<HashMap<u32, Answer>>,
+}
+
+impl Client {
+    pub fn new(outbox: Arc<Outbox>, nodes: Rc<Nodes>) -> Rc<Self> {
+        Rc::new(Self {
+            outbox,
+            nodes,
+            acquiring: RefCell::default(),
+            questions: RefCell::default(),
+        })
+    }
+
+    /// Starts an operation; its completion comes through the outbox.
+    pub fn start(self: &Rc<Self>, number: u32, operation: Operation) {
+        match operation {
+            Operation::Lock(call) => self.acquire(number, call, true),
+            Operation::TryLock(call) => self.acquire(number, call, false),
+            Operation::Unlock(call) => self.run(number, async move |client, completion| {
+                let value = Value::from(call.value.as_str());
+                let unlocked = client.mutex(number, call).unlock(value).await;
+                completion.settle(unlocked.map(|()| true));
+            }),
+            Operation::Extend(call) => self.run(number, async move |client, completion| {
+                let value = Value::from(call.value.as_str());
+                let extended = client.mutex(number, call).extend(value).await;
+                completion.settle_held(extended);
+            }),
+            Operation::Valid(call) => self.run(number, async move |client, completion| {
+                let value = Value::from(call.value.as_str());
+                let valid = client.mutex(number, call).valid(value).await;
+                completion.settle(valid);
+            }),
+            Operation::Health(limit) => self.run(number, async move |client, completion| {
+                let health = client.nodes.health(limit).await;
+                client.outbox.health(completion.take(), &health);
+            }),
+            Operation::Ready(limit) => self.run(number, async move |client, completion| {
+                completion.settle(client.nodes.ready(limit).await.map(|()| true));
+            }),
+            Operation::Cancel => self.cancel(number),
+            Operation::Answer(answer) => {
+                let asked = self.questions.borrow_mut().remove(&number);
+                if let (Some(asked), Some(answer)) = (asked, answer) {
+                    // A call that was cancelled meanwhile no longer listens.
+                    let _ = asked.send(answer);
+                }
+            }
+            Operation::Close => self.close(number),
+        }
+    }
+
+    /// Stops every call that is still acquiring.
+    pub fn cancel_all(&self) {
+        for token in self.acquiring.borrow().values() {
+            token.cancel();
+        }
+        self.questions.take();
+    }
+
+    /// Closes the nodes when all that is under way is done.
+    pub fn close(self: &Rc<Self>, number: u32) {
+        let completion = Completion::new(self, number);
+        spawn_local(async move {
+            completion.client.nodes.close().await;
+            completion.settle(Ok(true));
+        });
+    }
+
+    fn run(self: &Rc<Self>, number: u32, call: impl AsyncFnOnce(Rc<Self>, Completion) + 'static) {
+        let completion = Completion::new(self, number);
+        let busy = self.nodes.busy();
+        let client = self.clone();
+        spawn_local(async move {
+            let _busy: Busy = busy;
+            call(client, completion).await;
+        });
+    }
+
+    fn acquire(self: &Rc<Self>, number: u32, call: MutexCall, retries: bool) {
+        let cancel = CancellationToken::new();
+        self.acquiring.borrow_mut().insert(number, cancel.clone());
+        self.run(number, async move |client, completion| {
+            let mutex = client.mutex(number, call);
+            let acquired =
+                if retries { mutex.lock(&cancel).await } else { mutex.try_lock(&cancel).await };
+            completion.settle_held(acquired);
+        });
+    }
+
+    fn cancel(&self, number: u32) {
+        if let Some(token) = self.acquiring.borrow().get(&number) {
+            token.cancel();
+        }
+    }
+
+    fn mutex(self: &Rc<Self>, number: u32, call: MutexCall) -> Mutex {
+        let options = Options {
+            expiry: call.expiry,
+            tries: call.tries,
+            delay: match call.delay {
+                RetryDelay::Random => Delay::Random,
+                RetryDelay::Fixed(delay) => Delay::Fixed(delay),
+                RetryDelay::Ask => {
+                    let client = self.clone();
+                    Delay::Ask(Rc::new(move |attempts| {
+                        let answer = client.ask(number, Outcome::AskDelay, attempts);
+                        Box::pin(async move { Ok(milliseconds(answer.await?.0)) })
+                            as Asked<Duration>
+                    }))
+                }
+            },
+            drift_factor: call.drift_factor,
+            timeout_factor: call.timeout_factor,
+            values: if call.ask_value {
+                let client = self.clone();
+                ValueSource::Ask(Rc::new(move |attempt| {
+                    let answer = client.ask(number, Outcome::AskValue, attempt);
+                    Box::pin(async move { Ok(answer.await?.1) }) as Asked<String>
+                }))
+            } else {
+                ValueSource::Random
+            },
+            fail_fast: call.fail_fast,
+            shuffle: call.shuffle,
+            recreate_on_extend: call.recreate_on_extend,
+        };
+        Mutex::new(self.nodes.clone(), call.keys, options)
+    }
+
+    /// Asks the JavaScript side of a call for a delay or a value.
+    fn ask(&self, number: u32, question: Outcome, attempt: u64) -> Asked<(f64, String)> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.borrow_mut().insert(number, answer);
+        self.outbox.push(number, question, attempt as f64, |_| {});
+        Box::pin(async move { answered.await.map_err(|_| Refused) })
+    }
+}
+
+/// The one completion that a call gets: if its task panics, that is what it is told.
+struct Completion {
+    client: Rc<Client>,
+    number: Option<u32>,
+}
+
+impl Completion {
+    fn new(client: &Rc<Client>, number: u32) -> Self {
+        Self { client: client.clone(), number: Some(number) }
+    }
+
+    fn take(mut self) -> u32 {
+        self.forget().unwrap_or_default()
+    }
+
+    fn forget(&mut self) -> Option<u32> {
+        let number = self.number.take()?;
+        self.client.acquiring.borrow_mut().remove(&number);
+        Some(number)
+    }
+
+    fn settle(self, result: Result<bool, Error>) {
+        let client = self.client.clone();
+        match result {
+            Ok(result) => client.outbox.done(self.take(), result),
+            Err(error) => client.outbox.error(self.take(), &error),
+        }
+    }
+
+    fn settle_held(self, result: Result<Held, Error>) {
+        let client = self.client.clone();
+        match result {
+            Ok(held) => client.outbox.held(self.take(), &held),
+            Err(error) => client.outbox.error(self.take(), &error),
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(number) = self.forget() {
+            self.client.outbox.push(number, Outcome::Panicked, 0.0, |_| {});
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The engine thread: one for the process, with a current-thread runtime, started by the first call.
+
+use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rand::rngs::SysError;
+use redsync_engine::{MemoryNode, Node, Nodes};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::client::Client;
+use super::outbox::{Outbox, Outcome};
+use super::wire::{NO_CALL, Operation, Reader};
+use crate::clock::BootClock;
+use crate::node::redis::{Address, RedisNode};
+use crate::random::OsRandom;
+
+/// Where a node is.
+pub enum NodeAddress {
+    Redis(Address),
+    /// A node in this process; those of the same name are the same.
+    Memory(Option<String>),
+}
+
+/// What the JavaScript threads tell the engine thread.
+pub enum Message {
+    /// A new `Redsync`.
+    Open { client: u32, outbox: Arc<Outbox>, nodes: Vec<NodeAddress> },
+    /// The calls of one turn of an event loop.
+    Calls { outbox: Arc<Outbox>, numbers: Vec<f64>, text: String },
+    /// An environment is gone.
+    Gone { outbox: Arc<Outbox> },
+}
+
+static HOST: Mutex<Option<UnboundedSender<Message>>> = Mutex::new(None);
+
+/// Sends to the engine thread, which is started if there is none.
+pub fn send(message: Message) -> io::Result<()> {
+    let mut host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
+    let sender = match &mut *host {
+        Some(sender) => sender,
+        none => none.insert(start()?),
+    };
+    // The receiver lives as long as the thread, and that as long as the process.
+    let _ = sender.send(message);
+    Ok(())
+}
+
+fn start() -> io::Result<UnboundedSender<Message>> {
+    let (sender, receiver) = unbounded_channel();
+    thread::Builder::new().name("redsync".to_owned()).spawn(move || {
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(Host::default().run(receiver)),
+            // Without a runtime the receiver is dropped here, and every call is told "closed".
+            Err(_) => refuse_all(receiver),
+        }
+    })?;
+    Ok(sender)
+}
+
+#[derive(Default)]
+struct Host {
+    clients: HashMap<u32, Rc<Client>>,
+    memory: HashMap<String, Weak<MemoryNode>>,
+}
+
+impl Host {
+    async fn run(mut self, mut messages: UnboundedReceiver<Message>) {
+        while let Some(message) = messages.recv().await {
+            // The tasks of the calls are caught one by one by the runtime; this catches what reads
+            // the messages, so that a bug costs a call and not the engine.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.handle(message)));
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Open { client, outbox, nodes } => {
+                // Without randomness there is no client, and each of its calls is told "closed".
+                if let Ok(nodes) = self.nodes(nodes) {
+                    self.clients.insert(client, Client::new(outbox, nodes));
+                }
+            }
+            Message::Calls { outbox, numbers, text } => {
+                let mut reader = Reader::new(&numbers, &text);
+                while let Some(record) = reader.next_record() {
+                    let client = match record.operation {
+                        Operation::Close => self.clients.remove(&record.client),
+                        _ => self.clients.get(&record.client).cloned(),
+                    };
+                    match client {
+                        Some(client) => client.start(record.call, record.operation),
+                        None if record.operation.has_completion() => {
+                            outbox.push(record.call, Outcome::Closed, 0.0, |_| {});
+                        }
+                        None => {}
+                    }
+                }
+            }
+            Message::Gone { outbox } => {
+                let is_theirs = |client: &Rc<Client>| Arc::ptr_eq(&client.outbox, &outbox);
+                self.clients.retain(|_, client| {
+                    if is_theirs(client) {
+                        client.cancel_all();
+                        client.close(NO_CALL);
+                    }
+                    !is_theirs(client)
+                });
+            }
+        }
+    }
+
+    fn nodes(&mut self, addresses: Vec<NodeAddress>) -> Result<Rc<Nodes>, SysError> {
+        let members = addresses.into_iter().map(|address| self.node(address)).collect();
+        Ok(Nodes::new(members, Rc::new(BootClock), Box::new(OsRandom::new()?)))
+    }
+
+    fn node(&mut self, address: NodeAddress) -> Rc<dyn Node> {
+        match address {
+            NodeAddress::Redis(address) => Rc::new(RedisNode::new(address)),
+            NodeAddress::Memory(None) => Rc::new(MemoryNode::new(Rc::new(BootClock))),
+            NodeAddress::Memory(Some(name)) => {
+                if let Some(node) = self.memory.get(&name).and_then(Weak::upgrade) {
+                    return node;
+                }
+                self.memory.retain(|_, node| node.strong_count() > 0);
+                let node = Rc::new(MemoryNode::new(Rc::new(BootClock)));
+                self.memory.insert(name, Rc::downgrade(&node));
+                node
+            }
+        }
+    }
+}
+
+/// Tells every call that there is no engine.
+fn refuse_all(mut messages: UnboundedReceiver<Message>) {
+    while let Some(message) = messages.blocking_recv() {
+        if let Message::Calls { outbox, numbers, text } = message {
+            let mut reader = Reader::new(&numbers, &text);
+            while let Some(record) = reader.next_record() {
+                if record.operation.has_completion() {
+                    outbox.push(record.call, Outcome::Closed, 0.0, |_| {});
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! N-API: calls in, completions out. Nothing is decided here.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `addon` | what JavaScript sees: `Engine` and `now` |
+//! | `wire` | the records that cross, and how they are read |
+//! | `outbox` | completions on their way to one JavaScript environment |
+//! | `host` | the engine thread: takes messages, owns the clients |
+//! | `client` | one `Redsync`: its nodes and its calls |
+//!
+//! A call does not cross as a function call with arguments but as a record of numbers in a
+//! `Float64Array`, with its strings in one text: all calls of a turn of the event loop are one
+//! crossing, and so are all completions that are ready. Every call gets exactly one completion.
+
+mod addon;
+mod client;
+mod host;
+mod outbox;
+mod wire;

@@ -1,0 +1,189 @@
+//! Completions on their way to one JavaScript environment (the main thread's, or a worker's).
+
+use std::fmt::Write;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use napi::Status;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use redsync_engine::{Answer, Error, Health, Held, Vote};
+
+use super::wire::{NO_CALL, to_milliseconds};
+
+/// Wakes the environment's event loop, without keeping it alive.
+pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
+
+/// How many numbers a completion takes: call, outcome, number, length of its text.
+pub const RECORD: usize = 4;
+
+/// The outcome of a call, or a question of the engine to it. `lib/calls.js` knows the numbers.
+#[repr(u8)]
+#[derive(Clone, Copy)]
+pub enum Outcome {
+    /// `number`: until, on the boot clock; text: the value.
+    Held = 0,
+    /// `number`: 1 true, 0 false.
+    Done = 1,
+    /// `number`: attempts; text: one line a node.
+    Failed = 2,
+    Taken = 3,
+    NotExtended = 4,
+    Expired = 5,
+    /// The caller's own function failed; JavaScript knows why.
+    Refused = 6,
+    Cancelled = 7,
+    Closed = 8,
+    /// A bug: the task of the call has panicked.
+    Panicked = 9,
+    /// Text: one line a node.
+    Health = 10,
+    /// `number`: attempts made. Not the end of the call, but a question to it.
+    AskDelay = 11,
+    /// `number`: the attempt.
+    AskValue = 12,
+}
+
+struct Completion {
+    call: u32,
+    outcome: Outcome,
+    number: f64,
+    /// Length of its text in bytes.
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    completions: Vec<Completion>,
+    text: String,
+    /// The event loop has been woken and has not drained yet.
+    is_woken: bool,
+}
+
+/// The completions for one environment.
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    wake: Wake,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new(wake: Wake) -> Self {
+        Self { queue: Mutex::default(), wake }
+    }
+
+    /// Queues what `write` adds to the text, and wakes the event loop unless it is awake already.
+    pub fn push(&self, call: u32, outcome: Outcome, number: f64, write: impl FnOnce(&mut String)) {
+        if call == NO_CALL {
+            return;
+        }
+        let mut queue = self.lock();
+        let before = queue.text.len();
+        write(&mut queue.text);
+        let bytes = queue.text.len() - before;
+        queue.completions.push(Completion { call, outcome, number, bytes });
+        let was_woken = mem::replace(&mut queue.is_woken, true);
+        drop(queue);
+        if !was_woken {
+            // An environment that is being torn down refuses: nobody is left to be told.
+            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    /// Fills `records` with completions after their count, and returns their texts in one string.
+    /// To be called until the count is 0.
+    pub fn drain(&self, records: &mut [f64]) -> String {
+        let mut queue = self.lock();
+        let count = queue.completions.len().min((records.len() - 1) / RECORD);
+        records[0] = count as f64;
+        let mut start = 0;
+        for (completion, record) in
+            queue.completions.iter().zip(records[1..].chunks_exact_mut(RECORD))
+        {
+            let text = &queue.text[start..start + completion.bytes];
+            start += completion.bytes;
+            record.copy_from_slice(&[
+                f64::from(completion.call),
+                f64::from(completion.outcome as u8),
+                completion.number,
+                utf16_length(text) as f64,
+            ]);
+        }
+        if count == 0 {
+            queue.is_woken = false;
+        }
+        if count == queue.completions.len() {
+            queue.completions.clear();
+            return mem::take(&mut queue.text);
+        }
+        queue.completions.drain(..count);
+        queue.text.drain(..start).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // What a panic could leave half-done here is one text too much; no reason to stop for ever.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// JavaScript counts in UTF-16 units.
+fn utf16_length(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
+}
+
+impl Outbox {
+    pub fn held(&self, call: u32, held: &Held) {
+        let until = to_milliseconds(held.until);
+        self.push(call, Outcome::Held, until, |text| text.push_str(&held.value));
+    }
+
+    pub fn done(&self, call: u32, result: bool) {
+        self.push(call, Outcome::Done, f64::from(u8::from(result)), |_| {});
+    }
+
+    pub fn error(&self, call: u32, error: &Error) {
+        let outcome = match error {
+            Error::Failed { .. } => Outcome::Failed,
+            Error::Taken { .. } => Outcome::Taken,
+            Error::NotExtended { .. } => Outcome::NotExtended,
+            Error::Expired { .. } => Outcome::Expired,
+            Error::Refused => Outcome::Refused,
+            Error::Cancelled => Outcome::Cancelled,
+        };
+        self.push(call, outcome, error.attempts() as f64, |text| {
+            for (node, vote) in error.votes().iter().enumerate() {
+                write_vote(text, node, vote.as_ref());
+            }
+        });
+    }
+
+    pub fn health(&self, call: u32, health: &[Health]) {
+        self.push(call, Outcome::Health, 0.0, |text| {
+            for node in health {
+                let latency = node.latency.map(|latency| to_milliseconds(latency).to_string());
+                let (code, message) = match &node.error {
+                    Some(error) => (&*error.code, &*error.message),
+                    None => ("", ""),
+                };
+                // Writing to a String cannot fail.
+                let _ = writeln!(
+                    text,
+                    "{:?}\t{}\t{}\t{code}\t{message}",
+                    node.status,
+                    latency.unwrap_or_default(),
+                    node.server.as_deref().unwrap_or_default(),
+                );
+            }
+        });
+    }
+}
+
+/// One line for a node that did not grant: index, kind, code, message.
+fn write_vote(text: &mut String, node: usize, vote: Option<&Vote>) {
+    // Writing to a String cannot fail.
+    let _ = match vote {
+        None | Some(Ok(Answer::Granted)) => Ok(()),
+        Some(Ok(Answer::Taken)) => writeln!(text, "{node}\ttaken\t\t"),
+        Some(Ok(Answer::Absent)) => writeln!(text, "{node}\tabsent\t\t"),
+        Some(Err(error)) => writeln!(text, "{node}\terror\t{}\t{}", error.code, error.message),
+    };
+}

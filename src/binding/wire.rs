@@ -1,0 +1,154 @@
+//! The records that cross from JavaScript, and how they are read. `lib/calls.js` writes them.
+//!
+//! A record: its length, the operation, the call, the client, then what the operation needs.
+//! Strings stand, in the order of their lengths in the record, in a text beside the records.
+//! Lengths are in UTF-8 bytes.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::Keys;
+
+/// The call that nobody waits for: it gets no completion.
+pub const NO_CALL: u32 = 0;
+
+/// What a call asks for.
+pub enum Operation {
+    Lock(MutexCall),
+    TryLock(MutexCall),
+    Unlock(MutexCall),
+    Extend(MutexCall),
+    Valid(MutexCall),
+    /// Stop the call of this number.
+    Cancel,
+    /// The answer of JavaScript to a question of this call; `None` when its function failed.
+    Answer(Option<(f64, String)>),
+    Health(Duration),
+    Ready(Duration),
+    Close,
+}
+
+impl Operation {
+    /// Whether the call is a new one, to be told how it ended.
+    pub fn has_completion(&self) -> bool {
+        !matches!(self, Self::Cancel | Self::Answer(_))
+    }
+}
+
+/// A call on a mutex: its options, its value ("" for none) and its names.
+pub struct MutexCall {
+    pub expiry: Duration,
+    pub tries: u64,
+    pub delay: RetryDelay,
+    pub drift_factor: f64,
+    pub timeout_factor: f64,
+    pub fail_fast: bool,
+    pub shuffle: bool,
+    pub recreate_on_extend: bool,
+    pub ask_value: bool,
+    pub value: String,
+    pub keys: Keys,
+}
+
+/// The pause between attempts.
+pub enum RetryDelay {
+    Random,
+    Ask,
+    Fixed(Duration),
+}
+
+/// One record.
+pub struct Record {
+    pub call: u32,
+    pub client: u32,
+    pub operation: Operation,
+}
+
+/// Reads records one after the other.
+pub struct Reader<'a> {
+    numbers: &'a [f64],
+    text: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(numbers: &'a [f64], text: &'a str) -> Self {
+        Self { numbers, text }
+    }
+
+    /// `None` at the end, and where what follows is no record: JavaScript of another version.
+    pub fn next_record(&mut self) -> Option<Record> {
+        let length = *self.numbers.first()? as usize;
+        let (record, rest) = self.numbers.split_at_checked(length)?;
+        self.numbers = rest;
+        let [_, operation, call, client, operands @ ..] = record else { return None };
+        let operation = match *operation as u32 {
+            0 => Operation::Lock(self.mutex_call(operands)?),
+            1 => Operation::TryLock(self.mutex_call(operands)?),
+            2 => Operation::Unlock(self.mutex_call(operands)?),
+            3 => Operation::Extend(self.mutex_call(operands)?),
+            4 => Operation::Valid(self.mutex_call(operands)?),
+            5 => Operation::Cancel,
+            6 => {
+                let [is_good, number, length] = operands else { return None };
+                let text = self.string(*length)?.to_owned();
+                Operation::Answer((*is_good != 0.0).then_some((*number, text)))
+            }
+            7 => Operation::Health(milliseconds(*operands.first()?)),
+            8 => Operation::Ready(milliseconds(*operands.first()?)),
+            9 => Operation::Close,
+            _ => return None,
+        };
+        Some(Record { call: *call as u32, client: *client as u32, operation })
+    }
+
+    fn mutex_call(&mut self, operands: &[f64]) -> Option<MutexCall> {
+        let [expiry, tries, delay, drift_factor, timeout_factor, flags, value, names @ ..] =
+            operands
+        else {
+            return None;
+        };
+        let flag = |bit: u32| *flags as u32 & 1 << bit != 0;
+        Some(MutexCall {
+            expiry: milliseconds(*expiry),
+            // Infinity becomes u64::MAX.
+            tries: *tries as u64,
+            delay: match *delay {
+                -1.0 => RetryDelay::Random,
+                -2.0 => RetryDelay::Ask,
+                delay => RetryDelay::Fixed(milliseconds(delay)),
+            },
+            drift_factor: *drift_factor,
+            timeout_factor: *timeout_factor,
+            fail_fast: flag(0),
+            shuffle: flag(1),
+            recreate_on_extend: flag(2),
+            ask_value: flag(3),
+            value: self.string(*value)?.to_owned(),
+            keys: self.keys(names)?,
+        })
+    }
+
+    fn keys(&mut self, lengths: &[f64]) -> Option<Keys> {
+        let mut keys = Vec::with_capacity(lengths.len());
+        for length in lengths {
+            keys.push(self.string(*length)?.into());
+        }
+        Some(Rc::from(keys))
+    }
+
+    fn string(&mut self, length: f64) -> Option<&'a str> {
+        let (string, rest) = self.text.split_at_checked(length as usize)?;
+        self.text = rest;
+        Some(string)
+    }
+}
+
+/// JavaScript's milliseconds.
+pub fn milliseconds(number: f64) -> Duration {
+    Duration::from_secs_f64(number.max(0.0) / 1000.0)
+}
+
+/// A moment or a length of time as JavaScript's milliseconds.
+pub fn to_milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,43 @@
+//! The clock that decides how long a lock is valid: it counts the time in which the machine sleeps.
+
+use std::time::Duration;
+
+use redsync_engine::Clock;
+
+/// Time since boot, suspended time included, untouched by changes of the wall clock.
+pub struct BootClock;
+
+impl Clock for BootClock {
+    fn now(&self) -> Duration {
+        now()
+    }
+}
+
+/// Linux: `CLOCK_BOOTTIME`. (`CLOCK_MONOTONIC`, the clock of `Instant`, stops during a suspend.)
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn now() -> Duration {
+    since_zero(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+}
+
+/// macOS and the BSDs: `CLOCK_MONOTONIC`, which here goes on while the machine sleeps (`Instant`
+/// reads `CLOCK_UPTIME_RAW`, which does not).
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+pub fn now() -> Duration {
+    since_zero(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
+}
+
+#[cfg(unix)]
+fn since_zero(time: rustix::time::Timespec) -> Duration {
+    // A clock that counts from boot is never negative.
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Windows: `Instant` reads `QueryPerformanceCounter`, which counts suspended time.
+#[cfg(windows)]
+pub fn now() -> Duration {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+
+    static ZERO: OnceLock<Instant> = OnceLock::new();
+    ZERO.get_or_init(Instant::now).elapsed()
+}

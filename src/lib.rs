@@ -1,0 +1,17 @@
+//! The Node.js addon around the [quorum engine](redsync_engine).
+//!
+//! # Layout
+//!
+//! | place | noun |
+//! |---|---|
+//! | `binding` | N-API: calls in, completions out; decides nothing |
+//! | `node::redis` | a node over one link to a Redis server |
+//! | `clock`, `random` | the engine's time and randomness, from the operating system |
+//!
+//! All of it but the N-API entries runs on one thread, which is started by the first call and serves
+//! every `Redsync` of the process, worker threads included.
+
+mod binding;
+mod clock;
+mod node;
+mod random;

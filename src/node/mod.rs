@@ -1,0 +1,3 @@
+//! The nodes that vote: one module a backend.
+
+pub mod redis;

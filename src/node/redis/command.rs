@@ -1,0 +1,117 @@
+//! The verbs as Redis commands, and Redis' replies as votes.
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script, ServerError, Value, cmd};
+use redsync_engine::{Answer, NodeError, Request, Verb, Vote};
+
+/// A Lua script and its name in the server's script cache.
+struct CachedScript {
+    source: &'static str,
+    sha1: String,
+    /// Its bit in [`KnownScripts`].
+    bit: u8,
+}
+
+impl CachedScript {
+    fn new(bit: u8, source: &'static str) -> Self {
+        Self { source, sha1: Script::new(source).get_hash().to_owned(), bit: 1 << bit }
+    }
+}
+
+static ACQUIRE: LazyLock<CachedScript> =
+    LazyLock::new(|| CachedScript::new(0, include_str!("scripts/acquire.lua")));
+static RELEASE: LazyLock<CachedScript> =
+    LazyLock::new(|| CachedScript::new(1, include_str!("scripts/release.lua")));
+static EXTEND: LazyLock<CachedScript> =
+    LazyLock::new(|| CachedScript::new(2, include_str!("scripts/extend.lua")));
+static OWNER: LazyLock<CachedScript> =
+    LazyLock::new(|| CachedScript::new(3, include_str!("scripts/owner.lua")));
+
+/// The scripts that this link has sent in full. The first use of each is an EVAL, which also leaves
+/// it in the server's cache: no SCRIPT LOAD, no permission for it, and the commands keep their order.
+#[derive(Default)]
+pub struct KnownScripts(Cell<u8>);
+
+impl KnownScripts {
+    /// The server has answered NOSCRIPT: send the full bodies again.
+    pub fn forget(&self) {
+        self.0.set(0);
+    }
+
+    fn call(&self, script: &CachedScript, request: &Request) -> Cmd {
+        let known = self.0.get() & script.bit != 0;
+        self.0.set(self.0.get() | script.bit);
+        let mut command = if known { cmd("EVALSHA") } else { cmd("EVAL") };
+        command.arg(if known { &script.sha1 } else { script.source });
+        command.arg(request.keys.len());
+        for key in request.keys.iter() {
+            command.arg(&**key);
+        }
+        command.arg(&*request.value);
+        command
+    }
+}
+
+/// The command for a verb.
+pub fn command(verb: Verb, request: &Request, scripts: &KnownScripts) -> Cmd {
+    let expiry = request.expiry.as_millis() as u64;
+    match verb {
+        Verb::Acquire if request.keys.len() == 1 => {
+            let mut command = cmd("SET");
+            command.arg(&*request.keys[0]).arg(&*request.value).arg("NX").arg("PX").arg(expiry);
+            command
+        }
+        Verb::Acquire => {
+            let mut command = scripts.call(&ACQUIRE, request);
+            command.arg(expiry);
+            command
+        }
+        Verb::Release => scripts.call(&RELEASE, request),
+        Verb::Extend { recreate } => {
+            let mut command = scripts.call(&EXTEND, request);
+            command.arg(expiry).arg(u8::from(recreate));
+            command
+        }
+        Verb::Owner => scripts.call(&OWNER, request),
+    }
+}
+
+/// Does the reply say that the server's script cache was flushed?
+pub fn is_no_script(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.code() == "NOSCRIPT")
+}
+
+/// What the reply to a verb says. Anything but the few replies that are expected is an error: it
+/// must never count as a vote.
+pub fn vote(verb: Verb, reply: Value) -> Vote {
+    match reply {
+        // SET NX answers OK or nil, the scripts a number.
+        Value::Okay if verb == Verb::Acquire => Ok(Answer::Granted),
+        Value::Nil if verb == Verb::Acquire => Ok(Answer::Taken),
+        Value::Int(1) => Ok(Answer::Granted),
+        Value::Int(0) => Ok(Answer::Taken),
+        Value::Int(-1) => Ok(Answer::Absent),
+        Value::ServerError(error) => Err(refused(name(verb), &error)),
+        _ => Err(NodeError::new("EPROTO", "the server's reply makes no sense")),
+    }
+}
+
+fn name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Acquire => "acquiring",
+        Verb::Release => "releasing",
+        Verb::Extend { .. } => "extending",
+        Verb::Owner => "asking for the owner",
+    }
+}
+
+/// A server's error: its code, never its text, which can hold what the command held.
+pub fn refused(doing: &str, error: &ServerError) -> NodeError {
+    let code: String = error.code().chars().take(32).collect();
+    let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase());
+    let code = if is_code { code } else { "ERR".to_owned() };
+    let message = format!("the server refused {doing}: {code}");
+    NodeError::new(code, message)
+}
