@@ -136,7 +136,7 @@ eachBackend('abort between attempts leaves a minority free', async (t, backend) 
   }).lock({ signal: controller.signal });
   await until(() => attempts > 3);
   controller.abort();
-  await rejection(call);
+  t.is((await rejection(call)).name, 'AbortError');
   await untilSteady(() => backend.isHeldExactlyOn(taken, name));
   const counted = attempts;
   await untilSteady(() => attempts === counted);

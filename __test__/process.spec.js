@@ -9,7 +9,7 @@ const { untilSteady } = require('./helpers/async.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
 
 const ADDON = path.join(__dirname, '..', 'index.js');
-const TIMEOUT = 60_000;
+const TIMEOUT = 30_000;
 
 /**
  * Runs `body(file, ...args)`, with the file to require, in a process of its own and resolves when

@@ -23,8 +23,8 @@ type Answer = oneshot::Sender<(f64, String)>;
 pub struct Client {
     pub outbox: Arc<Outbox>,
     nodes: Rc<Nodes>,
-    /// The calls that can be stopped. Looked up by number only, so that no order matters.
-    acquiring: RefCell<HashMap<u32, CancellationToken>>,
+    /// The calls that can be stopped.
+    stoppable: RefCell<HashMap<u32, CancellationToken>>,
     questions: RefCell<HashMap<u32, Answer>>,
 }
 
@@ -33,7 +33,7 @@ impl Client {
         Rc::new(Self {
             outbox,
             nodes,
-            acquiring: RefCell::default(),
+            stoppable: RefCell::default(),
             questions: RefCell::default(),
         })
     }
@@ -58,13 +58,21 @@ impl Client {
                 let valid = client.mutex(number, call).valid(value).await;
                 completion.settle(valid);
             }),
-            Operation::Health(limit) => self.run(number, async move |client, completion| {
-                let health = client.nodes.health(limit).await;
-                client.outbox.health(completion.take(), &health);
-            }),
-            Operation::Ready(limit) => self.run(number, async move |client, completion| {
-                completion.settle(client.nodes.ready(limit).await.map(|()| true));
-            }),
+            Operation::Health(limit) => {
+                self.run_until_stopped(number, async move |client, completion, stop| {
+                    match stop.run_until_cancelled(client.nodes.health(limit)).await {
+                        Some(health) => client.outbox.health(completion.take(), &health),
+                        None => completion.settle(Err(Error::Cancelled)),
+                    }
+                });
+            }
+            Operation::Ready(limit) => {
+                self.run_until_stopped(number, async move |client, completion, stop| {
+                    let ready = stop.run_until_cancelled(client.nodes.ready(limit)).await;
+                    let ready = ready.unwrap_or(Err(Error::Cancelled));
+                    completion.settle(ready.map(|()| true));
+                });
+            }
             Operation::Cancel => self.cancel(number),
             Operation::Answer(answer) => {
                 let asked = self.questions.borrow_mut().remove(&number);
@@ -77,9 +85,9 @@ impl Client {
         }
     }
 
-    /// Stops every call that is still acquiring.
+    /// Stops every call that can be stopped.
     pub fn cancel_all(&self) {
-        for token in self.acquiring.borrow().values() {
+        for token in self.stoppable.borrow().values() {
             token.cancel();
         }
         self.questions.take();
@@ -104,19 +112,28 @@ impl Client {
         });
     }
 
+    /// Runs a call that `Operation::Cancel` ends early.
+    fn run_until_stopped(
+        self: &Rc<Self>,
+        number: u32,
+        call: impl AsyncFnOnce(Rc<Self>, Completion, CancellationToken) + 'static,
+    ) {
+        let stop = CancellationToken::new();
+        self.stoppable.borrow_mut().insert(number, stop.clone());
+        self.run(number, async move |client, completion| call(client, completion, stop).await);
+    }
+
     fn acquire(self: &Rc<Self>, number: u32, call: MutexCall, retries: bool) {
-        let cancel = CancellationToken::new();
-        self.acquiring.borrow_mut().insert(number, cancel.clone());
-        self.run(number, async move |client, completion| {
+        self.run_until_stopped(number, async move |client, completion, stop| {
             let mutex = client.mutex(number, call);
             let acquired =
-                if retries { mutex.lock(&cancel).await } else { mutex.try_lock(&cancel).await };
+                if retries { mutex.lock(&stop).await } else { mutex.try_lock(&stop).await };
             completion.settle_held(acquired);
         });
     }
 
     fn cancel(&self, number: u32) {
-        if let Some(token) = self.acquiring.borrow().get(&number) {
+        if let Some(token) = self.stoppable.borrow().get(&number) {
             token.cancel();
         }
     }
@@ -181,7 +198,7 @@ impl Completion {
 
     fn forget(&mut self) -> Option<u32> {
         let number = self.number.take()?;
-        self.client.acquiring.borrow_mut().remove(&number);
+        self.client.stoppable.borrow_mut().remove(&number);
         Some(number)
     }
 

@@ -90,7 +90,7 @@ impl Outbox {
     }
 
     /// Fills `records` with completions after their count, and returns their texts in one string.
-    /// To be called until the count is 0.
+    /// To be called again as long as `records` was full.
     pub fn drain(&self, records: &mut [f64]) -> String {
         let mut queue = self.lock();
         let count = queue.completions.len().min((records.len() - 1) / RECORD);
@@ -108,10 +108,8 @@ impl Outbox {
                 utf16_length(text) as f64,
             ]);
         }
-        if count == 0 {
-            queue.is_woken = false;
-        }
         if count == queue.completions.len() {
+            queue.is_woken = false;
             queue.completions.clear();
             return mem::take(&mut queue.text);
         }

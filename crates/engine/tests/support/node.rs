@@ -1,0 +1,228 @@
+//! A node that follows a script.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use redsync_engine::{
+    Clock, Health, MemoryNode, Node, NodeError, Reply, Request, Status, Value, Verb,
+};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Somebody else's value.
+pub const FOREIGN: &str = "somebody else";
+
+/// How a node treats what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Does it and answers at once.
+    Ok,
+    /// As `Ok`, but somebody else is always quicker: their value is under every key that was free.
+    Taken,
+    /// Answers with an error at once; `applied` tells whether the command was carried out first.
+    Error { applied: bool },
+    /// Drops the question, as a connection does that is torn down.
+    Closed,
+    /// Does it at once, and answers after that time; beyond the node timeout that is too late.
+    Slow(Duration),
+    /// The command is that long on its way. It is done when it arrives, and answered then.
+    Far(Duration),
+    /// Does not answer; `applied` tells whether the command was carried out.
+    Never { applied: bool },
+}
+
+/// A question as a node saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// When, on the engine's clock.
+    pub at: Duration,
+    /// Which node.
+    pub node: usize,
+    /// What.
+    pub verb: Verb,
+    /// With which value.
+    pub value: String,
+}
+
+struct Command {
+    verb: Verb,
+    request: Rc<Request>,
+    reply: Reply,
+    behaviour: Behaviour,
+}
+
+/// A memory node behind a link with a behaviour that can be switched.
+pub struct ScriptedNode {
+    index: usize,
+    /// What is stored.
+    pub store: MemoryNode,
+    /// The replies that will never be sent.
+    pub unanswered: RefCell<Vec<Reply>>,
+    /// Whether the engine has closed it.
+    pub is_closed: Cell<bool>,
+    clock: Rc<dyn Clock>,
+    behaviour: Cell<Behaviour>,
+    releases: Cell<Option<Behaviour>>,
+    /// Commands on their way: they arrive in the order in which they were sent, as the contract of
+    /// [`Node`] wants it, whatever their delays.
+    on_the_way: RefCell<VecDeque<Command>>,
+    last_arrival: Cell<Option<Instant>>,
+    log: Rc<RefCell<Vec<Asked>>>,
+    me: Weak<Self>,
+}
+
+impl ScriptedNode {
+    /// A node that behaves like this, and writes to this log.
+    pub fn new(
+        index: usize,
+        behaviour: Behaviour,
+        clock: Rc<dyn Clock>,
+        log: Rc<RefCell<Vec<Asked>>>,
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self {
+            index,
+            store: MemoryNode::new(clock.clone()),
+            unanswered: RefCell::default(),
+            is_closed: Cell::default(),
+            clock,
+            behaviour: Cell::new(behaviour),
+            releases: Cell::default(),
+            on_the_way: RefCell::default(),
+            last_arrival: Cell::default(),
+            log,
+            me: me.clone(),
+        })
+    }
+
+    /// Behaves like this from now on.
+    pub fn become_(&self, behaviour: Behaviour) {
+        self.behaviour.set(behaviour);
+        self.releases.set(None);
+    }
+
+    /// Behaves like this from now on when asked to release.
+    pub fn release_like(&self, behaviour: Behaviour) {
+        self.releases.set(Some(behaviour));
+    }
+
+    /// Stores a value under a key for an hour, unless there is one.
+    pub fn plant(&self, key: &str, value: &str) {
+        let request = Request {
+            keys: Rc::new([key.into()]),
+            value: Value::from(value),
+            expiry: Duration::from_secs(3600),
+            timeout: Duration::ZERO,
+        };
+        self.store.apply(Verb::Acquire, &request);
+    }
+
+    /// Makes a key free.
+    pub fn wipe(&self, key: &str) {
+        if let Some(value) = self.store.get(key) {
+            let request = Request {
+                keys: Rc::new([key.into()]),
+                value: Value::from(value.as_str()),
+                expiry: Duration::ZERO,
+                timeout: Duration::ZERO,
+            };
+            self.store.apply(Verb::Release, &request);
+        }
+    }
+
+    fn arrive(&self, Command { verb, request, reply, behaviour }: Command) {
+        match behaviour {
+            Behaviour::Ok | Behaviour::Far(_) => {
+                reply.send(Ok(self.store.apply(verb, &request)));
+            }
+            Behaviour::Taken => {
+                request.keys.iter().for_each(|key| self.plant(key, FOREIGN));
+                reply.send(Ok(self.store.apply(verb, &request)));
+            }
+            Behaviour::Error { applied } => {
+                if applied {
+                    self.store.apply(verb, &request);
+                }
+                reply.send(Err(broken()));
+            }
+            Behaviour::Closed => drop(reply),
+            Behaviour::Slow(delay) => {
+                let answer = self.store.apply(verb, &request);
+                spawn_local(async move {
+                    sleep(delay).await;
+                    reply.send(Ok(answer));
+                });
+            }
+            Behaviour::Never { applied } => {
+                if applied {
+                    self.store.apply(verb, &request);
+                }
+                // Kept, for a dropped reply is an answer.
+                self.unanswered.borrow_mut().push(reply);
+            }
+        }
+    }
+}
+
+/// The error of a node that behaves like [`Behaviour::Error`].
+pub fn broken() -> NodeError {
+    NodeError::new("EBROKEN", "out of order")
+}
+
+impl Node for ScriptedNode {
+    fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
+        let (at, value) = (self.clock.now(), request.value.to_string());
+        self.log.borrow_mut().push(Asked { at, node: self.index, verb, value });
+
+        let releases = self.releases.get().filter(|_| verb == Verb::Release);
+        let behaviour = releases.unwrap_or(self.behaviour.get());
+        let command = Command { verb, request: request.clone(), reply, behaviour };
+        let delay = match behaviour {
+            Behaviour::Far(delay) => delay,
+            _ => Duration::ZERO,
+        };
+        if delay.is_zero() && self.on_the_way.borrow().is_empty() {
+            return self.arrive(command);
+        }
+        let earliest = Instant::now() + delay;
+        let arrival = self.last_arrival.get().map_or(earliest, |last| last.max(earliest));
+        self.last_arrival.set(Some(arrival));
+        self.on_the_way.borrow_mut().push_back(command);
+        let Some(me) = self.me.upgrade() else { return };
+        spawn_local(async move {
+            sleep_until(arrival).await;
+            // Whichever is due first: two timers of one instant fire in no promised order.
+            let first = me.on_the_way.borrow_mut().pop_front();
+            first.into_iter().for_each(|command| me.arrive(command));
+        });
+    }
+
+    fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
+        let (delay, error) = match self.behaviour.get() {
+            Behaviour::Ok | Behaviour::Taken => (Duration::ZERO, None),
+            Behaviour::Error { .. } => (Duration::ZERO, Some(broken())),
+            Behaviour::Closed => (Duration::ZERO, Some(NodeError::closed())),
+            Behaviour::Slow(delay) | Behaviour::Far(delay) if delay < limit => (delay, None),
+            _ => (limit, Some(NodeError::timed_out())),
+        };
+        Box::pin(async move {
+            sleep(delay).await;
+            match error {
+                Some(error) => Health::down(error),
+                None => Health {
+                    status: Status::Up,
+                    latency: Some(delay),
+                    server: Some("scripted 1.0".into()),
+                    error: None,
+                },
+            }
+        })
+    }
+
+    fn close(&self) {
+        self.is_closed.set(true);
+    }
+}

@@ -1,0 +1,228 @@
+'use strict';
+
+// The crossing to the engine thread. Calls are written as records of numbers into one array, their
+// strings into one text, and handed over once per turn; completions come back the same way. The
+// layout is read and documented in src/binding/wire.rs and src/binding/outbox.rs.
+
+const { setInterval } = require('node:timers');
+const native = require('../native.js');
+
+const OPERATION = Object.freeze({
+  LOCK: 0,
+  TRY_LOCK: 1,
+  UNLOCK: 2,
+  EXTEND: 3,
+  VALID: 4,
+  CANCEL: 5,
+  ANSWER: 6,
+  HEALTH: 7,
+  READY: 8,
+  CLOSE: 9,
+});
+
+const OUTCOME = Object.freeze({
+  HELD: 0,
+  DONE: 1,
+  FAILED: 2,
+  TAKEN: 3,
+  NOT_EXTENDED: 4,
+  EXPIRED: 5,
+  REFUSED: 6,
+  CANCELLED: 7,
+  CLOSED: 8,
+  PANICKED: 9,
+  HEALTH: 10,
+  ASK_DELAY: 11,
+  ASK_VALUE: 12,
+});
+
+const NO_CALL = 0;
+const COMPLETION = 4; // numbers: call, outcome, number, length of its text
+const COMPLETIONS_PER_DRAIN = 1024;
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/**
+ * Receives what the engine says to one call: exactly one completion, before it any questions.
+ * @typedef {{ hear(outcome: number, number: number, text: string): void }} Listener
+ */
+
+/** @type {Map<number, Listener>} */
+const listeners = new Map();
+const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
+
+let engine;
+let keepAlive;
+let lastCall = NO_CALL;
+let records = new Float64Array(1024);
+let used = 0;
+let text = '';
+
+/** The thread and the timer come with the first call, not with `require`. */
+function start() {
+  engine = new native.Engine(drain);
+  // A pending call keeps the process alive, as a pending read of a socket does; nothing else does.
+  keepAlive = setInterval(() => {}, LONGEST_TIMER);
+  keepAlive.unref();
+}
+
+/**
+ * @param {readonly object[]} nodes see lib/nodes.js
+ * @returns {number} the engine's number for this set of nodes
+ */
+function open(nodes) {
+  if (engine === undefined) start();
+  return engine.open(nodes);
+}
+
+function reserve(count) {
+  if (used === 0) queueMicrotask(flush);
+  if (used + count <= records.length) return;
+  const larger = new Float64Array(Math.max(records.length * 2, used + count));
+  larger.set(records.subarray(0, used));
+  records = larger;
+}
+
+function flush() {
+  const [count, strings] = [used, text];
+  used = 0;
+  text = '';
+  engine.submit(records, count, strings);
+}
+
+function begin(operation, client, call, operands) {
+  reserve(4 + operands);
+  records[used++] = 4 + operands;
+  records[used++] = operation;
+  records[used++] = call;
+  records[used++] = client;
+}
+
+/** Numbers are unique among the calls that are under way, for as long as 32 bits can count. */
+function listen(listener) {
+  do lastCall = (lastCall + 1) >>> 0;
+  while (lastCall === NO_CALL || listeners.has(lastCall));
+  listeners.set(lastCall, listener);
+  if (listeners.size === 1) keepAlive.ref();
+  return lastCall;
+}
+
+/**
+ * Asks for an operation on a mutex.
+ *
+ * @param {number} operation
+ * @param {number} client
+ * @param {import('./target.js').Target} target
+ * @param {string} value the ownership value that the operation is about, '' for none
+ * @param {Listener} listener
+ * @returns {number} the call, for `cancel` and `answer`
+ */
+function call(operation, client, { keys, settings }, value, listener) {
+  const number = listen(listener);
+  begin(operation, client, number, 7 + keys.length);
+  records[used++] = settings.expiry;
+  records[used++] = settings.tries;
+  records[used++] = retryDelay(settings.retryDelay);
+  records[used++] = settings.driftFactor;
+  records[used++] = settings.timeoutFactor;
+  records[used++] = flags(settings);
+  records[used++] = Buffer.byteLength(value);
+  for (let i = 0; i < keys.length; i++) records[used++] = Buffer.byteLength(keys[i]);
+  text += value;
+  for (let i = 0; i < keys.length; i++) text += keys[i];
+  return number;
+}
+
+function retryDelay(delay) {
+  if (delay === undefined) return -1;
+  return typeof delay === 'function' ? -2 : delay;
+}
+
+function flags({ failFast, shufflePools, setNXOnExtend, genValue }) {
+  return (
+    (failFast ? 1 : 0) |
+    (shufflePools ? 2 : 0) |
+    (setNXOnExtend ? 4 : 0) |
+    (genValue === undefined ? 0 : 8)
+  );
+}
+
+/**
+ * Asks for an operation on all nodes.
+ *
+ * @param {number} operation
+ * @param {number} client
+ * @param {number} timeout
+ * @param {Listener} listener
+ * @returns {number} the call
+ */
+function callAll(operation, client, timeout, listener) {
+  const number = listen(listener);
+  begin(operation, client, number, 1);
+  records[used++] = timeout;
+  return number;
+}
+
+/** Ends a call early: its completion comes when what it had acquired is released. */
+function cancel(client, number) {
+  begin(OPERATION.CANCEL, client, number, 0);
+}
+
+/**
+ * Answers a question of the engine; `undefined` says that the caller's function failed.
+ *
+ * @param {number} client
+ * @param {number} number
+ * @param {number | string | undefined} answer
+ */
+function answer(client, number, answer) {
+  const string = typeof answer === 'string' ? answer : '';
+  begin(OPERATION.ANSWER, client, number, 3);
+  records[used++] = answer === undefined ? 0 : 1;
+  records[used++] = typeof answer === 'number' ? answer : 0;
+  records[used++] = Buffer.byteLength(string);
+  text += string;
+}
+
+/** Gives up a set of nodes that nobody can use any more. */
+function abandon(client) {
+  begin(OPERATION.CLOSE, client, NO_CALL, 0);
+}
+
+/** Called by the addon when completions are ready. */
+function drain() {
+  let count;
+  do {
+    const strings = engine.drain(completions);
+    count = completions[0];
+    let start = 0;
+    for (let i = 0; i < count; i++) {
+      const at = 1 + i * COMPLETION;
+      const length = completions[at + 3];
+      const string = length === 0 ? '' : strings.slice(start, start + length);
+      start += length;
+      dispatch(completions[at], completions[at + 1], completions[at + 2], string);
+    }
+  } while (count === COMPLETIONS_PER_DRAIN);
+}
+
+function dispatch(number, outcome, value, string) {
+  const listener = listeners.get(number);
+  const isQuestion = outcome === OUTCOME.ASK_DELAY || outcome === OUTCOME.ASK_VALUE;
+  if (!isQuestion) {
+    listeners.delete(number);
+    if (listeners.size === 0) keepAlive.unref();
+  }
+  listener.hear(outcome, value, string);
+}
+
+module.exports = {
+  OPERATION,
+  OUTCOME,
+  open,
+  call,
+  callAll,
+  cancel,
+  answer,
+  abandon,
+  now: native.now,
+};

@@ -1,0 +1,209 @@
+'use strict';
+
+const calls = require('./calls.js');
+const { checkGeneratedValue, checkRetryDelay } = require('./options.js');
+const { ClosedError } = require('./errors.js');
+
+const { OPERATION, OUTCOME } = calls;
+
+const abandoned = new FinalizationRegistry(calls.abandon);
+
+/**
+ * A set of nodes as its Redsync, mutexes and locks share it: opened in the engine by the first call,
+ * closed in it by `close()` or when nobody can reach it any more.
+ */
+class Client {
+  #closed; // the promise of close()
+  #calls = new Set(); // under way in the engine; their callers may have gone
+  #onIdle;
+
+  /** @param {readonly object[]} nodes see lib/nodes.js */
+  constructor(nodes) {
+    this.nodes = nodes;
+    this.number = undefined; // the engine's, from the first call on
+  }
+
+  #open() {
+    if (this.#closed !== undefined) throw new ClosedError();
+    if (this.number === undefined) {
+      this.number = calls.open(this.nodes);
+      abandoned.register(this, this.number, this);
+    }
+    return this.number;
+  }
+
+  /**
+   * Performs an operation on a mutex. The promise settles by the call's deadline; it rejects only
+   * when the caller's signal or function, or close(), ended it.
+   *
+   * @param {number} operation
+   * @param {import('./target.js').Target} target
+   * @param {string} value the ownership value that it is about, '' for none
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Outcome>}
+   */
+  perform(operation, target, value, signal) {
+    const client = this.#open();
+    return new Promise((resolve, reject) => {
+      const call = new Call(this, operation, target, resolve, reject);
+      this.#begin(call, calls.call(operation, client, target, value, call), signal);
+    });
+  }
+
+  /**
+   * Performs an operation on all nodes. The promise settles as that of `perform`.
+   *
+   * @param {number} operation
+   * @param {number} timeout
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Outcome>}
+   */
+  performOnAll(operation, timeout, signal) {
+    const client = this.#open();
+    return new Promise((resolve, reject) => {
+      const call = new Call(this, operation, undefined, resolve, reject);
+      this.#begin(call, calls.callAll(operation, client, timeout, call), signal);
+    });
+  }
+
+  /** Releases what a call acquired after its caller had gone. Nobody waits for it. */
+  release(target, value) {
+    const call = new Call(this, OPERATION.UNLOCK, target, ignore, ignore);
+    this.#begin(call, calls.call(OPERATION.UNLOCK, this.number, target, value, call));
+  }
+
+  #begin(call, number, signal) {
+    this.#calls.add(call);
+    call.begin(number, signal);
+  }
+
+  /** The engine is done with a call. */
+  end(call) {
+    this.#calls.delete(call);
+    if (this.#calls.size === 0) this.#onIdle?.();
+  }
+
+  close() {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close() {
+    if (this.number === undefined) return;
+    for (const call of this.#calls) call.stop(new ClosedError());
+    // The engine closes when nothing is left to release: not before the last call is complete, and
+    // what a stopped one had acquired is released in turn.
+    if (this.#calls.size > 0) await new Promise((resolve) => (this.#onIdle = resolve));
+    abandoned.unregister(this);
+    await new Promise((resolve) => {
+      calls.callAll(OPERATION.CLOSE, this.number, 0, { hear: resolve });
+    });
+  }
+}
+
+function ignore() {}
+
+/** What the engine says of a call in the end. */
+class Outcome {
+  constructor(kind, number, text) {
+    this.kind = kind;
+    this.number = number;
+    this.text = text;
+  }
+}
+
+/** The operations that end early; an unlock or an extension on its way is let through. */
+const STOPPABLE = new Set([
+  OPERATION.LOCK,
+  OPERATION.TRY_LOCK,
+  OPERATION.HEALTH,
+  OPERATION.READY,
+]);
+
+/** One call: from its submission to its completion, though its caller may have gone before. */
+class Call {
+  #client;
+  #operation;
+  #target;
+  #resolve;
+  #reject;
+  #number;
+  #signal;
+  #onAbort;
+  #isSettled = false;
+
+  constructor(client, operation, target, resolve, reject) {
+    this.#client = client;
+    this.#operation = operation;
+    this.#target = target;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  begin(number, signal) {
+    this.#number = number;
+    if (signal === undefined) return;
+    this.#signal = signal;
+    this.#onAbort = () => this.#giveUp(signal.reason);
+    signal.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  /** Ends the call early if its operation can be. */
+  stop(reason) {
+    if (STOPPABLE.has(this.#operation)) this.#giveUp(reason);
+  }
+
+  #giveUp(reason) {
+    if (this.#isSettled) return;
+    this.#settle();
+    this.#reject(reason);
+    if (STOPPABLE.has(this.#operation)) calls.cancel(this.#client.number, this.#number);
+  }
+
+  #settle() {
+    this.#isSettled = true;
+    if (this.#signal !== undefined) this.#signal.removeEventListener('abort', this.#onAbort);
+  }
+
+  /** Called with what the engine says. */
+  hear(kind, number, text) {
+    if (kind === OUTCOME.ASK_DELAY || kind === OUTCOME.ASK_VALUE) {
+      this.#answer(kind, number);
+      return;
+    }
+    const outcome = this.#inTime(new Outcome(kind, number, text));
+    if (!this.#isSettled) {
+      this.#settle();
+      this.#resolve(outcome);
+    }
+    this.#client.end(this);
+  }
+
+  /** Hands over a lock only to a caller who is still there, and only while it is valid. */
+  #inTime(outcome) {
+    const isAcquired =
+      outcome.kind === OUTCOME.HELD &&
+      (this.#operation === OPERATION.LOCK || this.#operation === OPERATION.TRY_LOCK);
+    if (!isAcquired) return outcome;
+    const isStale = outcome.number <= calls.now();
+    if (isStale || this.#isSettled) this.#client.release(this.#target, outcome.text);
+    return isStale ? new Outcome(OUTCOME.FAILED, 1, '') : outcome;
+  }
+
+  async #answer(kind, attempt) {
+    const { genValue, retryDelay } = this.#target.settings;
+    let answer;
+    try {
+      answer =
+        kind === OUTCOME.ASK_VALUE
+          ? checkGeneratedValue(await genValue())
+          : checkRetryDelay(retryDelay(attempt));
+    } catch (error) {
+      this.#settle();
+      this.#reject(error);
+    }
+    calls.answer(this.#client.number, this.#number, answer);
+  }
+}
+
+module.exports = { Client };

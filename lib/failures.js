@@ -1,0 +1,132 @@
+'use strict';
+
+const { OPERATION, OUTCOME } = require('./calls.js');
+const {
+  ClosedError,
+  ExtendError,
+  FailedError,
+  LockExpiredError,
+  NodeTakenError,
+  RedisError,
+  RedsyncError,
+  TakenError,
+} = require('./errors.js');
+
+const LONGEST_NAME = 64;
+
+/**
+ * The error of a call that failed in the engine.
+ *
+ * @param {number} operation
+ * @param {{ kind: number, number: number, text: string }} outcome
+ * @param {readonly string[]} names of the mutex; none for a call on all nodes
+ * @param {readonly { endpoint: string }[]} nodes
+ * @returns {Error}
+ */
+function failure(operation, outcome, names, nodes) {
+  if (outcome.kind === OUTCOME.CLOSED || outcome.kind === OUTCOME.CANCELLED) {
+    return new ClosedError();
+  }
+  const describe = DESCRIPTIONS[outcome.kind];
+  if (describe === undefined) {
+    return new RedsyncError('the engine has failed: please report this', 'ERR_INTERNAL');
+  }
+  const attempts = outcome.number;
+  const errors = nodeErrors(outcome.text, nodes);
+  const [Class, what] = describe({ operation, attempts, quorum: quorumOf(nodes) });
+  const subject = names.length === 0 ? '' : `${subjectOf(names)}: `;
+  return new Class(subject + what + reasons(errors), errors, attempts);
+}
+
+const DESCRIPTIONS = {
+  [OUTCOME.FAILED]: ({ operation, attempts, quorum }) => [
+    FailedError,
+    `no quorum of ${quorum}${isAcquisition(operation) ? ` after ${count(attempts, 'attempt')}` : ''}`,
+  ],
+  [OUTCOME.TAKEN]: ({ operation, attempts }) => [
+    TakenError,
+    isAcquisition(operation) ? `taken after ${count(attempts, 'attempt')}` : 'taken',
+  ],
+  [OUTCOME.NOT_EXTENDED]: ({ quorum }) => [ExtendError, `not extended by a quorum of ${quorum}`],
+  [OUTCOME.EXPIRED]: () => [LockExpiredError, 'already expired'],
+};
+
+function isAcquisition(operation) {
+  return operation === OPERATION.LOCK || operation === OPERATION.TRY_LOCK;
+}
+
+function quorumOf({ length }) {
+  return `${Math.floor(length / 2) + 1} of ${count(length, 'node')}`;
+}
+
+function count(number, noun) {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+function subjectOf([name, ...others]) {
+  const shown = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}...` : name;
+  const more = others.length === 0 ? '' : ` and ${count(others.length, 'other name')}`;
+  return `lock ${JSON.stringify(shown)}${more}`;
+}
+
+function reasons(errors) {
+  return errors.length === 0 ? '' : ` (${errors.map((error) => error.message).join('; ')})`;
+}
+
+/** One line a node that did not grant: index, kind, code, message; see src/binding/outbox.rs. */
+function nodeErrors(text, nodes) {
+  const lines = text.split('\n').slice(0, -1);
+  return lines.map((line) => {
+    const [index, kind, code, message] = line.split('\t');
+    const node = Number(index);
+    const { endpoint } = nodes[node];
+    if (kind === 'taken') return withoutFrames(new NodeTakenError(node, endpoint));
+    const cause = kind === 'absent' ? absent() : coded(message, code);
+    return withoutFrames(new RedisError(node, endpoint, cause));
+  });
+}
+
+/** go-redsync reports ErrLockAlreadyExpired for such a node. */
+function absent() {
+  return coded('the key has expired or was deleted', 'ERR_LOCK_EXPIRED');
+}
+
+/**
+ * @param {string} message
+ * @param {string} code
+ * @returns {Error & { code: string }}
+ */
+function coded(message, code) {
+  const error = new Error(message);
+  error.code = code;
+  return withoutFrames(error);
+}
+
+/** Where the error of a node was put together says nothing about what has failed. */
+function withoutFrames(error) {
+  error.stack = `${error.name}: ${error.message}`;
+  return error;
+}
+
+/**
+ * @param {string} text one line a node: status, latency, server, code, message
+ * @param {readonly { endpoint: string }[]} nodes
+ * @returns {object[]} one NodeHealth a node
+ */
+function nodeHealth(text, nodes) {
+  const lines = text.split('\n').slice(0, -1);
+  return lines.map((line, node) => {
+    const [status, latency, server, code, message] = line.split('\t');
+    const { endpoint } = nodes[node];
+    return {
+      node,
+      endpoint,
+      status: status.toLowerCase(),
+      ...(latency !== '' && { latency: Number(latency) }),
+      ...(server !== '' && { server }),
+      ...(code !== '' && { error: new RedisError(node, endpoint, coded(message, code)) }),
+    };
+  });
+}
+
+module.exports = { failure, nodeHealth };

@@ -1,0 +1,74 @@
+'use strict';
+
+const { OPERATION, OUTCOME } = require('./calls.js');
+const { Client } = require('./client.js');
+const { failure, nodeHealth } = require('./failures.js');
+const { asyncDispose } = require('./lock.js');
+const { Mutex, PRIVATE } = require('./mutex.js');
+const { readNodes } = require('./nodes.js');
+const {
+  readCallOptions,
+  readMutexOptions,
+  readNames,
+  readRedsyncOptions,
+} = require('./options.js');
+
+const READY_TIMEOUT = 5000;
+const HEALTH_TIMEOUT = 2000;
+
+/** A set of independent nodes that vote on locks. */
+class Redsync {
+  #client;
+  #keyPrefix;
+  #settings;
+
+  constructor(nodes, options) {
+    this.#client = new Client(readNodes(nodes));
+    const { keyPrefix, settings } = readRedsyncOptions(options);
+    this.#keyPrefix = keyPrefix;
+    this.#settings = settings;
+  }
+
+  get size() {
+    return this.#client.nodes.length;
+  }
+
+  get quorum() {
+    return Math.floor(this.size / 2) + 1;
+  }
+
+  newMutex(name, options) {
+    const names = readNames(name);
+    const settings = readMutexOptions(options, this.#settings);
+    return new Mutex(PRIVATE, this.#client, names, this.#keyPrefix, settings);
+  }
+
+  async ready(options) {
+    const { signal, timeout = READY_TIMEOUT } = readCallOptions(options, ['signal', 'timeout']);
+    signal?.throwIfAborted();
+    const outcome = await this.#client.performOnAll(OPERATION.READY, timeout, signal);
+    if (outcome.kind !== OUTCOME.DONE) throw failure(OPERATION.READY, outcome, [], this.#client.nodes);
+  }
+
+  async health(options) {
+    const { timeout = HEALTH_TIMEOUT } = readCallOptions(options, ['timeout']);
+    const { nodes } = this.#client;
+    try {
+      const outcome = await this.#client.performOnAll(OPERATION.HEALTH, timeout);
+      if (outcome.kind === OUTCOME.HEALTH) return nodeHealth(outcome.text, nodes);
+      throw failure(OPERATION.HEALTH, outcome, [], nodes);
+    } catch (error) {
+      return nodes.map(({ endpoint }, node) => ({ node, endpoint, status: 'down', error }));
+    }
+  }
+
+  async close() {
+    await this.#client.close();
+  }
+
+  async [asyncDispose]() {
+    await this.close();
+  }
+}
+
+module.exports = { Redsync };

@@ -1,0 +1,35 @@
+'use strict';
+
+const { failure } = require('./failures.js');
+
+/** What a mutex locks, on which nodes, by which rules. */
+class Target {
+  /**
+   * @param {import('./client.js').Client} client
+   * @param {readonly string[]} names
+   * @param {string} keyPrefix
+   * @param {object} settings see lib/options.js
+   */
+  constructor(client, names, keyPrefix, settings) {
+    this.client = client;
+    this.names = names;
+    this.keys = keyPrefix === '' ? names : names.map((name) => keyPrefix + name);
+    this.settings = settings;
+  }
+
+  /**
+   * @param {number} operation
+   * @param {string} value the ownership value that it is about, '' for none
+   * @param {AbortSignal} [signal]
+   */
+  perform(operation, value, signal) {
+    return this.client.perform(operation, this, value, signal);
+  }
+
+  /** The typed error of an outcome that is no success. */
+  failure(operation, outcome) {
+    return failure(operation, outcome, this.names, this.client.nodes);
+  }
+}
+
+module.exports = { Target };
