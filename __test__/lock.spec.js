@@ -236,8 +236,7 @@ eachBackend('failFast and shufflePools lock and unlock like any other', async (t
     { failFast: true, shufflePools: true },
   ]) {
     const lock = await redsync.newMutex(name, options).lock();
-    // Failing fast, the last nodes may be asked still.
-    await until(() => backend.isHeldEverywhere(name, lock.value));
+    t.true(await lock.mutex.valid()); // failing fast, not every node need have been asked
     t.is(await redsync.newMutex(name, options).tryLock(), null);
     t.true(await lock.extend());
     t.true(await lock.unlock());
@@ -293,13 +292,6 @@ eachBackend('defaults of the Redsync hold unless the mutex says otherwise', asyn
   t.is(await attempts(), 3);
   t.is(await attempts({ tries: 2 }), 2);
   t.is(await attempts({ tries: undefined }), 3);
-});
-
-eachBackend('acquire() is a lock in one call', async (t, backend) => {
-  const name = backend.name();
-  const lock = await backend.connect(t).acquire(name, { genValue: () => 'acquired' });
-  t.true(await backend.isHeldEverywhere(name, 'acquired'));
-  t.true(await lock.unlock());
 });
 
 eachBackend('a rejection shows where the caller waited', async (t, backend) => {

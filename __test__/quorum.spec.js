@@ -85,7 +85,8 @@ eachBackend('every pattern gives the same when failing fast', async (t, backend)
     if (backend.size - taken.length >= backend.quorum) {
       t.true(await (await attempt).unlock());
     } else {
-      await t.throwsAsync(attempt, { instanceOf: FailedError });
+      const error = await t.throwsAsync(attempt, { instanceOf: FailedError });
+      t.is(error instanceof TakenError, taken.length >= backend.quorum, `taken: ${taken}`);
     }
     // Stragglers are cleaned up after the answer.
     await untilSteady(() => backend.isHeldExactlyOn(taken, name), { period: 10 });

@@ -59,8 +59,8 @@ async function findNodes() {
 
 async function tellHealth(redsync) {
   for (const { node, endpoint, status, server, error } of await redsync.health()) {
-    const detail = server ?? error?.message ?? 'no answer';
-    tell(`    node ${node + 1}, ${endpoint}: ${status}, ${detail}`);
+    const detail = server ?? error?.cause?.message;
+    tell(`    nodes[${node}] ${endpoint}: ${status}${detail ? `, ${detail}` : ''}`);
   }
 }
 
@@ -68,12 +68,12 @@ async function tellHealth(redsync) {
 async function loseNode(nodes, lock, open) {
   const urls = await nodes.loseOne();
   if (urls === nodes.urls) {
-    tell(`node ${urls.length} was killed`);
+    tell(`nodes[${urls.length - 1}] was killed`);
     await tellHealth(lock.redsync);
     return lock.held;
   }
-  tell(`node ${urls.length} is replaced by an address where nothing listens; another instance`);
-  tell('    takes over the lock of Alice by its value');
+  tell(`nodes[${urls.length - 1}] is replaced by an address where nothing listens, and Alice's`);
+  tell('    lock is taken over by its value in a new Redsync');
   const redsync = open(urls);
   await tellHealth(redsync);
   return redsync.newMutex(NAME, { value: lock.held.value });
@@ -81,7 +81,7 @@ async function loseNode(nodes, lock, open) {
 
 async function story(nodes, open) {
   const [alices, bobs] = [open(nodes.urls), open(nodes.urls)];
-  tell(`${alices.size} ${nodes.title}; ${alices.quorum} of them decide`);
+  tell(`${nodes.title}: ${alices.quorum} of ${alices.size} decide`);
   await alices.ready();
   await tellHealth(alices);
 

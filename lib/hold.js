@@ -39,8 +39,9 @@ class Hold {
   async unlock(options) {
     const { signal } = readCallOptions(options);
     signal?.throwIfAborted();
+    const unlocking = this.#target.perform(OPERATION.UNLOCK, this.value, signal);
     this.#isOver = true;
-    const outcome = await this.#target.perform(OPERATION.UNLOCK, this.value, signal);
+    const outcome = await unlocking;
     if (outcome.kind === OUTCOME.DONE) return true;
     throw this.#target.failure(OPERATION.UNLOCK, outcome);
   }

@@ -105,6 +105,7 @@ impl Engine {
 /// Milliseconds on the clock that `until` is measured on: it counts suspended time and ignores
 /// changes of the wall clock.
 #[napi(catch_unwind)]
+#[cfg_attr(test, expect(dead_code, reason = "exports are not made for tests"))]
 pub fn now() -> f64 {
     to_milliseconds(clock::now())
 }

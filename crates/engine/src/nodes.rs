@@ -102,7 +102,7 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.nodes.busy.set(self.nodes.busy.get() - 1);
         if self.nodes.busy.get() == 0 {
-            self.nodes.idle.notify_one();
+            self.nodes.idle.notify_waiters();
         }
     }
 }

@@ -75,11 +75,14 @@ impl Tally {
         self.pending.get() == 0 || self.fail_fast && self.is_decided()
     }
 
+    /// Granted, taken, or neither whatever the others say. (Not as soon as it cannot be granted any
+    /// more: whether it is taken is for the caller to know.)
     fn is_decided(&self) -> bool {
-        let refused = self.quorum.size() - self.granted.get() - self.pending.get();
-        self.quorum.is_reached(self.granted.get())
-            || self.quorum.is_reached(self.taken.get())
-            || self.quorum.is_out_of_reach(refused)
+        let answered = self.quorum.size() - self.pending.get();
+        [self.granted.get(), self.taken.get()].iter().any(|&votes| self.quorum.is_reached(votes))
+            || [self.granted.get(), self.taken.get()]
+                .iter()
+                .all(|&votes| self.quorum.is_out_of_reach(answered - votes))
     }
 
     /// Resolves when all have voted, or, with fail-fast, when the quorum has decided.

@@ -148,7 +148,8 @@ async fn fail_fast_unlock_settles_once_two_of_three_agree_and_releases_the_third
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn extend_needs_a_quorum_that_still_has_the_value() {
-    for (case, recreate) in triples(&NODES).into_iter().flat_map(|case| [(case, false), (case, true)])
+    for (case, recreate) in
+        triples(&NODES).into_iter().flat_map(|case| [(case, false), (case, true)])
     {
         let world = world(&case);
         let options = Options { recreate_on_extend: recreate, ..Options::default() };

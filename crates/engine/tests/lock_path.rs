@@ -4,9 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use redsync_engine::{
-    Answer, CancellationToken, Error, Options, Vote, drift, node_timeout, until,
-};
+use redsync_engine::{Answer, CancellationToken, Error, Options, Vote, drift, node_timeout, until};
 use support::node::broken;
 use support::{A_WHILE, Behaviour, FOREIGN, SLOW, TIMEOUT, World, ms, timed, triples};
 

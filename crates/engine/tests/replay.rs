@@ -85,9 +85,9 @@ async fn run(seed: u64) -> Trace {
     contenders.join_all().await;
     faults.abort();
 
-    // Every node answers again, and the clean-up has less than an expiry to come through.
+    // Every node answers again: what was stored last has to go sooner than by its expiry.
     world.all_become(Behaviour::Ok);
-    sleep(EXPIRY - ms(1)).await;
+    sleep(ms(600)).await;
     world.assert_clean(&seed);
     Trace { log: world.log(), held: held.take() }
 }
@@ -95,7 +95,7 @@ async fn run(seed: u64) -> Trace {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn no_two_contenders_hold_the_lock_at_once() {
     let mut total = 0;
-    for seed in 0..40 {
+    for seed in 0..30 {
         let mut held = run(seed).await.held;
         held.sort();
         for pair in held.windows(2) {
@@ -104,14 +104,13 @@ async fn no_two_contenders_hold_the_lock_at_once() {
         }
         total += held.len();
     }
-    assert!(total > 400, "the locks are there to be had: {total}");
+    assert!(total > 300, "the locks are there to be had: {total}");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn one_seed_replays_one_run() {
     for seed in [1, 2, 3] {
         let (once, again) = (run(seed).await, run(seed).await);
-        // Times are relative to each world's own zero.
         assert!(once.log.len() > 200, "seed {seed}: {} questions", once.log.len());
         assert_eq!(once.log, again.log, "seed {seed}");
         assert_eq!(once.held, again.held, "seed {seed}");

@@ -1,0 +1,13 @@
+//! The rules that keep the lock right, and where it leaves go-redsync on purpose: one test a rule.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod attempts;
+mod cancellation;
+mod cleanup;
+mod extension;
+mod memory;
+mod readiness;
+mod validity;
+mod value;

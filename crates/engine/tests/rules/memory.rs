@@ -1,0 +1,129 @@
+//! The node in memory, which says what every backend has to do.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::{Answer, MemoryNode, Request, Value, Verb};
+use tokio::time::advance;
+
+use crate::support::{FOREIGN, TokioClock, keys, ms};
+
+const A: &str = "a";
+const B: &str = "b";
+const EXTEND: Verb = Verb::Extend { recreate: false };
+const RECREATE: Verb = Verb::Extend { recreate: true };
+
+fn node() -> MemoryNode {
+    MemoryNode::new(TokioClock::start())
+}
+
+fn request(names: &[&str], value: &str, expiry: Duration) -> Request {
+    Request { keys: keys(names), value: Value::from(value), expiry, timeout: Duration::ZERO }
+}
+
+fn ours(names: &[&str]) -> Request {
+    request(names, "ours", ms(1000))
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_key_expires_on_the_millisecond() {
+    let node = node();
+    assert_eq!(node.apply(Verb::Acquire, &ours(&[A])), Answer::Granted);
+    advance(ms(999)).await;
+    assert_eq!(node.get(A).as_deref(), Some("ours"));
+    assert_eq!(node.apply(Verb::Acquire, &request(&[A], FOREIGN, ms(1000))), Answer::Taken);
+    advance(ms(1)).await;
+    assert_eq!(node.get(A), None);
+    for verb in [Verb::Owner, Verb::Release, EXTEND] {
+        assert_eq!(node.apply(verb, &ours(&[A])), Answer::Absent, "{verb:?}");
+    }
+    assert_eq!(node.apply(Verb::Acquire, &request(&[A], FOREIGN, ms(1000))), Answer::Granted);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_old_expiry_does_not_end_a_new_life() {
+    let node = node();
+    // Released and acquired again: the first life would have ended at 1000 ms.
+    node.apply(Verb::Acquire, &ours(&[A]));
+    advance(ms(500)).await;
+    node.apply(Verb::Release, &ours(&[A]));
+    node.apply(Verb::Acquire, &request(&[A], FOREIGN, ms(1000)));
+    // Extended, twice.
+    node.apply(Verb::Acquire, &ours(&[B]));
+    advance(ms(400)).await;
+    node.apply(EXTEND, &ours(&[B]));
+    advance(ms(400)).await;
+    node.apply(EXTEND, &ours(&[B]));
+    assert_eq!(node.get(A).as_deref(), Some(FOREIGN), "at 1300 ms");
+    advance(ms(200)).await;
+    assert_eq!(node.get(A), None, "at 1500 ms");
+    advance(ms(799)).await;
+    assert_eq!(node.get(B).as_deref(), Some("ours"), "at 2299 ms");
+    advance(ms(1)).await;
+    assert_eq!(node.get(B), None, "at 2300 ms");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn each_verb_on_two_keys_is_all_or_nothing() {
+    use Answer::{Absent, Granted, Taken};
+    const OURS: Option<&str> = Some("ours");
+    const THEIRS: Option<&str> = Some(FOREIGN);
+    // What both keys store; the verb; its answer; what they store then.
+    let table = [
+        ([None, None], Verb::Acquire, Granted, [OURS, OURS]),
+        ([None, THEIRS], Verb::Acquire, Taken, [None, THEIRS]),
+        ([OURS, None], Verb::Acquire, Taken, [OURS, None]),
+        ([OURS, OURS], Verb::Acquire, Taken, [OURS, OURS]),
+        ([OURS, OURS], Verb::Release, Granted, [None, None]),
+        ([OURS, None], Verb::Release, Absent, [None, None]),
+        ([OURS, THEIRS], Verb::Release, Taken, [None, THEIRS]),
+        ([None, THEIRS], Verb::Release, Taken, [None, THEIRS]),
+        ([None, None], Verb::Release, Absent, [None, None]),
+        ([OURS, OURS], EXTEND, Granted, [OURS, OURS]),
+        ([OURS, None], EXTEND, Absent, [OURS, None]),
+        ([OURS, THEIRS], EXTEND, Taken, [OURS, THEIRS]),
+        ([None, None], EXTEND, Absent, [None, None]),
+        ([OURS, None], RECREATE, Granted, [OURS, OURS]),
+        ([None, None], RECREATE, Granted, [OURS, OURS]),
+        ([None, THEIRS], RECREATE, Taken, [None, THEIRS]),
+        ([OURS, THEIRS], RECREATE, Taken, [OURS, THEIRS]),
+        ([OURS, OURS], Verb::Owner, Granted, [OURS, OURS]),
+        ([OURS, None], Verb::Owner, Absent, [OURS, None]),
+        ([OURS, THEIRS], Verb::Owner, Taken, [OURS, THEIRS]),
+        ([None, None], Verb::Owner, Absent, [None, None]),
+    ];
+    for (before, verb, answer, after) in table {
+        // In either order of the keys.
+        for names in [[A, B], [B, A]] {
+            let node = node();
+            for (name, value) in names.iter().zip(before) {
+                if let Some(value) = value {
+                    node.apply(Verb::Acquire, &request(&[name], value, ms(1000)));
+                }
+            }
+            assert_eq!(node.apply(verb, &ours(&names)), answer, "{before:?} {verb:?}");
+            let stored = names.map(|name| node.get(name));
+            assert_eq!(stored.each_ref().map(Option::as_deref), after, "{before:?} {verb:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_extension_that_is_refused_changes_no_expiry() {
+    let node = node();
+    node.apply(Verb::Acquire, &ours(&[A]));
+    node.apply(Verb::Acquire, &request(&[B], FOREIGN, ms(9000)));
+    advance(ms(500)).await;
+    assert_eq!(node.apply(EXTEND, &ours(&[A, B])), Answer::Taken);
+    assert_eq!(node.apply(RECREATE, &ours(&[A, B])), Answer::Taken);
+    advance(ms(500)).await;
+    assert_eq!(node.get(A), None);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nodes_share_nothing_but_the_clock() {
+    let clock = TokioClock::start();
+    let (one, other) = (MemoryNode::new(clock.clone()), MemoryNode::new(Rc::clone(&clock) as _));
+    one.apply(Verb::Acquire, &ours(&[A]));
+    assert_eq!((one.get(A).is_some(), other.get(A)), (true, None));
+}
