@@ -21,20 +21,28 @@ export declare class Engine {
   drain(records: Float64Array): string
 }
 
-/** Where a node is; `lib/nodes.js` makes it. */
+/** Where a node is and how to get in; `lib/nodes.js` makes it. */
 export interface NodeSpec {
-  /** `redis` or `memory`. */
+  /** `redis`, `sentinel`, `cluster` or `memory`. */
   kind: string
+  /** Of a memory node that is shared. */
   name?: string
   host?: string
   port?: number
+  /** Of a Unix socket. */
   path?: string
+  /** Sentinels, or servers of a cluster. */
+  seeds?: Array<Place>
+  masterName?: string
   username?: string
   password?: string
+  sentinelUsername?: string
+  sentinelPassword?: string
   db?: number
   /** Milliseconds. */
   connectTimeout?: number
   clientName?: string
+  tls?: TlsSpec
 }
 
 /**
@@ -42,3 +50,17 @@ export interface NodeSpec {
  * changes of the wall clock.
  */
 export declare function now(): number
+
+/** A server's place. */
+export interface Place {
+  host: string
+  port: number
+}
+
+/** Certificates in PEM, and the name to verify. */
+export interface TlsSpec {
+  ca?: string
+  cert?: string
+  key?: string
+  servername?: string
+}

@@ -7,7 +7,7 @@ const test = require('ava');
 const {
   FailedError, LockExpiredError, NodeTakenError, Redsync, RedisError, TakenError,
 } = require('../index.js');
-const { elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
+const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
 const { deadUrl, startServer, useServers } = require('./helpers/servers.js');
 
 // The node timeout of these tests; what a test allows for a call that must not wait for more than
@@ -81,6 +81,20 @@ test.serial('a minority that hangs does not slow failing fast', async (t) => {
   t.true(await unlocking);
   servers[2].resume();
   await untilSteady(() => isFreeOn(servers, 'fast'), { period: 500 });
+});
+
+// Two taken nodes of four rule a lock out, but do not tell yet whether it is taken or undecided.
+test.serial('failing fast does not take a taken lock for an undecided one', async (t) => {
+  const servers = await useServers(t, 4);
+  const redsync = connect(t, urlsOf(servers), { failFast: true, timeoutFactor: 0.5 });
+  await redsync.ready();
+  await Promise.all(servers.map((server) => server.command('SET', 'told', 'foreign')));
+  const late = servers.slice(2);
+  for (const server of late) server.pause();
+  const call = redsync.newMutex('told').tryLock();
+  await Promise.race([call.catch(() => {}), delay(200)]);
+  for (const server of late) server.resume();
+  t.is(await call, null);
 });
 
 test.serial('a node that was killed and comes back is used again', async (t) => {

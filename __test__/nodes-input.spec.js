@@ -11,15 +11,25 @@ const MAX_INT = 2 ** 31 - 1;
 
 const REDIS = {
   kind: 'redis',
+  seeds: undefined,
+  masterName: undefined,
   host: undefined,
   port: undefined,
   path: undefined,
   username: undefined,
   password: undefined,
+  sentinelUsername: undefined,
+  sentinelPassword: undefined,
   db: 0,
   connectTimeout: 1000,
   clientName: 'redsync',
+  tls: undefined,
 };
+
+const TLS = { ca: undefined, cert: undefined, key: undefined, servername: undefined };
+const MIB = 1024 * 1024;
+const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+const KEY = '-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n';
 
 function tcp(host, port = 6379, more = {}) {
   const shown = host.includes(':') ? `[${host}]` : host;
@@ -28,6 +38,27 @@ function tcp(host, port = 6379, more = {}) {
 
 function unix(path, more = {}) {
   return { ...REDIS, path, endpoint: path, ...more };
+}
+
+// `servers` is written as the endpoint has it: 'h1:1,h2:2'.
+function seedsOf(servers) {
+  return servers.split(',').map((server) => {
+    const colon = server.lastIndexOf(':');
+    return { host: server.slice(0, colon), port: Number(server.slice(colon + 1)) };
+  });
+}
+
+function sentinel(servers, masterName, more = {}) {
+  const seeds = seedsOf(servers);
+  return { ...REDIS, kind: 'sentinel', seeds, masterName, endpoint: `${servers}/${masterName}`, ...more };
+}
+
+function cluster(servers, more = {}) {
+  return { ...REDIS, kind: 'cluster', seeds: seedsOf(servers), endpoint: servers, ...more };
+}
+
+function repeat(count, value) {
+  return Array.from({ length: count }, () => value);
 }
 
 function memory(name) {
@@ -85,6 +116,121 @@ const GOOD = [
     tcp('b', 3, { username: 'u', password: 'q' }),
   ],
   [{ url: 'redis+unix:///s?db=1', path: '/t', db: 5 }, unix('/t', { db: 5 })],
+  // TLS
+  ['rediss://a', tcp('a', 6379, { tls: TLS })],
+  ['REDISS://u:p@[::1]:1/2', tcp('::1', 1, { username: 'u', password: 'p', db: 2, tls: TLS })],
+  [{ url: 'rediss://a' }, tcp('a', 6379, { tls: TLS })],
+  [{ url: 'rediss://a', host: 'b', tls: true }, tcp('b', 6379, { tls: TLS })],
+  [{ url: 'rediss://a', tls: undefined }, tcp('a', 6379, { tls: TLS })],
+  [{ url: 'rediss://a', tls: { ca: PEM } }, tcp('a', 6379, { tls: { ...TLS, ca: PEM } })],
+  [{ url: 'redis://a', tls: true }, tcp('a', 6379, { tls: TLS })],
+  [{ url: 'redis://a', tls: false }, tcp('a')],
+  [{ host: 'a', tls: false }, tcp('a')],
+  [{ path: '/s', tls: false }, unix('/s')],
+  [{ host: 'a', tls: true }, tcp('a', 6379, { tls: TLS })],
+  [{ host: 'a', tls: {} }, tcp('a', 6379, { tls: TLS })],
+  [
+    { host: 'a', tls: { ca: undefined, rejectUnauthorized: undefined } },
+    tcp('a', 6379, { tls: TLS }),
+  ],
+  [
+    { host: 'a', tls: { ca: PEM, cert: PEM + PEM, key: KEY, servername: 'b.example' } },
+    tcp('a', 6379, { tls: { ca: PEM, cert: PEM + PEM, key: KEY, servername: 'b.example' } }),
+  ],
+  [
+    { host: 'a', tls: { ca: Buffer.from(PEM), cert: new TextEncoder().encode(PEM), key: KEY } },
+    tcp('a', 6379, { tls: { ...TLS, ca: PEM, cert: PEM, key: KEY } }),
+  ],
+  [
+    { host: 'a', tls: { ca: Buffer.from(`x${PEM}x`).subarray(1, PEM.length + 1) } },
+    tcp('a', 6379, { tls: { ...TLS, ca: PEM } }),
+  ],
+  [
+    { host: 'a', tls: { ca: `Bag Attributes\r\n${PEM}` } },
+    tcp('a', 6379, { tls: { ...TLS, ca: `Bag Attributes\r\n${PEM}` } }),
+  ],
+  [
+    { host: 'a', tls: { ca: PEM.padEnd(MIB), servername: 's'.repeat(253) } },
+    tcp('a', 6379, { tls: { ...TLS, ca: PEM.padEnd(MIB), servername: 's'.repeat(253) } }),
+  ],
+  // Sentinel
+  ['redis+sentinel://a/m', sentinel('a:26379', 'm')],
+  ['REDIS+Sentinel://a/m/', sentinel('a:26379', 'm')],
+  ['redis+sentinel://a,b:1/m.y-M_1/3', sentinel('a:26379,b:1', 'm.y-M_1', { db: 3 })],
+  ['rediss+sentinel://a,b/m', sentinel('a:26379,b:26379', 'm', { tls: TLS })],
+  ['redis+sentinel://u:p@a/m', sentinel('a:26379', 'm', { username: 'u', password: 'p' })],
+  [
+    'redis+sentinel://[::1],[2001:db8::1]:7/m',
+    sentinel('::1:26379,2001:db8::1:7', 'm', { endpoint: '[::1]:26379,[2001:db8::1]:7/m' }),
+  ],
+  [
+    'redis+sentinel://a,b,c,d/m',
+    sentinel('a:26379,b:26379,c:26379,d:26379', 'm', {
+      endpoint: 'a:26379,b:26379,c:26379,.../m',
+    }),
+  ],
+  ['redis+sentinel://a/m%2F%40%C3%BC', sentinel('a:26379', 'm/@ü', { endpoint: 'a:26379/...' })],
+  [
+    `redis+sentinel://a/${'m'.repeat(1024)}`,
+    sentinel('a:26379', 'm'.repeat(1024), { endpoint: 'a:26379/...' }),
+  ],
+  [{ sentinels: [{ host: 'a' }], masterName: 'm' }, sentinel('a:26379', 'm')],
+  [
+    { sentinels: [{ host: 'a', port: 1 }, { host: '[::1]' }], masterName: 'm', db: 2, tls: true },
+    sentinel('a:1,::1:26379', 'm', { endpoint: 'a:1,[::1]:26379/m', db: 2, tls: TLS }),
+  ],
+  [
+    {
+      sentinels: [{ host: 'a', port: undefined }],
+      masterName: 'ü',
+      sentinelUsername: 'su',
+      sentinelPassword: 'sp',
+      username: 'u',
+    },
+    sentinel('a:26379', 'ü', {
+      endpoint: 'a:26379/...',
+      sentinelUsername: 'su',
+      sentinelPassword: 'sp',
+      username: 'u',
+      password: '',
+    }),
+  ],
+  [
+    { sentinels: [{ host: 'a' }], masterName: 'm', sentinelUsername: 'u' },
+    sentinel('a:26379', 'm', { sentinelUsername: 'u', sentinelPassword: '' }),
+  ],
+  [
+    { sentinels: [{ host: 'a' }], masterName: 'm', sentinelUsername: '', sentinelPassword: 'p' },
+    sentinel('a:26379', 'm', { sentinelPassword: 'p' }),
+  ],
+  [{ url: 'redis+sentinel://a', masterName: 'm' }, sentinel('a:26379', 'm')],
+  [
+    { url: 'redis+sentinel://u:p@a/m/1', masterName: 'n', sentinels: [{ host: 'b' }], db: 2 },
+    sentinel('b:26379', 'n', { username: 'u', password: 'p', db: 2 }),
+  ],
+  [
+    { sentinels: repeat(64, { host: 'a' }), masterName: 'm' },
+    sentinel(repeat(64, 'a:26379').join(','), 'm', {
+      endpoint: 'a:26379,a:26379,a:26379,.../m',
+    }),
+  ],
+  // Cluster
+  ['redis+cluster://a', cluster('a:6379')],
+  ['redis+cluster://a/', cluster('a:6379')],
+  ['redis+cluster://a/0', cluster('a:6379')],
+  ['redis+cluster://a,b:1,c', cluster('a:6379,b:1,c:6379')],
+  ['redis+cluster://a,b,c,d', cluster('a:6379,b:6379,c:6379,d:6379', {
+    endpoint: 'a:6379,b:6379,c:6379,...',
+  })],
+  ['rediss+cluster://u:p@a', cluster('a:6379', { username: 'u', password: 'p', tls: TLS })],
+  [`redis+cluster://${repeat(64, 'a').join(',')}`, cluster(repeat(64, 'a:6379').join(','), {
+    endpoint: 'a:6379,a:6379,a:6379,...',
+  })],
+  [{ cluster: [{ host: 'a' }, { host: '::1', port: 1 }], db: 0, password: 'p' }, cluster(
+    'a:6379,::1:1',
+    { endpoint: 'a:6379,[::1]:1', password: 'p' },
+  )],
+  [{ url: 'redis+cluster://a/1', cluster: [{ host: 'b' }], db: 0 }, cluster('b:6379')],
   [Object.create({ host: 'a' }), tcp('a')],
   [new Proxy({ host: 'a' }, {}), tcp('a')],
 ];
@@ -93,7 +239,8 @@ for (const [i, [input, expected]] of GOOD.entries()) {
   test(`${label(input)} is a node (${i})`, (t) => {
     const nodes = readNodes(input);
     t.deepEqual(nodes, [expected]);
-    t.true(Object.isFrozen(nodes) && Object.isFrozen(nodes[0]));
+    const { seeds = [], tls } = nodes[0];
+    for (const part of [nodes, nodes[0], seeds, ...seeds, tls]) t.true(Object.isFrozen(part));
     t.deepEqual(readNodes(['redis://x', input]), [tcp('x'), expected]);
   });
 }
@@ -175,35 +322,150 @@ const BAD = [
   ['memory:a?b', RANGE, ''],
   ['memory:a%20b', RANGE, ''],
   [`memory:${'a'.repeat(65)}`, RANGE, ''],
-  // Later
-  ...['rediss', 'redis+sentinel', 'rediss+sentinel', 'redis+cluster', 'rediss+cluster'].map(
-    (scheme) => [`${scheme}://a`, TYPE, '', / redis[s]?(\+\w+)?: URLs are not supported yet/],
-  ),
-  [{ url: 'rediss://a' }, TYPE, '.url', /not supported yet/],
-  [{ host: 'a', tls: true }, TYPE, '.tls', /not supported yet/],
-  [{ host: 'a', tls: false }, TYPE, '.tls', /not supported yet/],
-  [{ sentinels: [] }, TYPE, '.sentinels', /not supported yet/],
-  [{ masterName: 'm' }, TYPE, '.masterName', /not supported yet/],
-  [{ sentinelUsername: 'u' }, TYPE, '.sentinelUsername', /not supported yet/],
-  [{ sentinelPassword: 'p' }, TYPE, '.sentinelPassword', /not supported yet/],
-  [{ cluster: [] }, TYPE, '.cluster', /not supported yet/],
+  // Several hosts
+  ...['redis+sentinel', 'rediss+cluster'].flatMap((scheme) => [
+    ...['', 'a,', ',a', 'a,,b', 'a b', 'a:0', 'a:1:2', 'a,b:65536', 'a,u:p', '[a]', '::1', 'ü'].map(
+      (hosts) => [`${scheme}://${hosts}/0`, RANGE, ''],
+    ),
+    [`${scheme}:a`, RANGE, ''],
+    [`${scheme}:/a`, RANGE, ''],
+    [`${scheme}://${repeat(65, 'a').join(',')}/0`, RANGE, '', /at most 64 hosts/],
+    [`${scheme}://a/0?db=1`, TYPE, '', /no parameters/],
+    [`${scheme}://a/0#x`, RANGE, '', /fragment/],
+  ]),
+  ['redis://a,b', RANGE, ''],
+  ['rediss://a:0', RANGE, ''],
+  ['rediss+unix:///s', TYPE, ''],
+  ['redis+sentinel://a', TYPE, '', /must have a masterName/],
+  ['redis+sentinel://a/', TYPE, '', /must have a masterName/],
+  ['redis+sentinel://a//1', TYPE, '', /must have a masterName/],
+  ['redis+sentinel://a/m@n', RANGE, ''],
+  ['redis+sentinel://u:1/2@a/m', RANGE, ''],
+  ['redis+sentinel://a/%ff', RANGE, '', /percent-encoding/],
+  [`redis+sentinel://a/${'%C3%BC'.repeat(513)}`, RANGE, '', /master name of at most 1024/],
+  ['redis+sentinel://a/m/x', RANGE, '', /database number/],
+  ['redis+sentinel://a/m/1/2', RANGE, '', /database number/],
+  ['redis+cluster://a/1', RANGE, '', /database 0/],
+  ['redis+cluster://a/m', RANGE, '', /database number/],
   [{ get() {} }, TYPE, '', /pools are not supported yet/],
   [new Map(), TYPE, '', /not a client/],
   [new Client(), TYPE, '', /not a client/],
   [{ sendCommand() {} }, TYPE, '', /not a client/],
   [{ duplicate() {} }, TYPE, '', /not a client/],
   // Options
-  [{}, TYPE, '', /url, a host or a path/],
-  [{ port: 1 }, TYPE, '', /url, a host or a path/],
-  [new Date(0), TYPE, '', /url, a host or a path/],
+  [{}, TYPE, '', /url, a host, a path, sentinels or a cluster/],
+  [{ port: 1 }, TYPE, '', /url, a host, a path, sentinels or a cluster/],
+  [new Date(0), TYPE, '', /url, a host, a path, sentinels or a cluster/],
   [{ hosts: 'a' }, TYPE, '', /"hosts".*Did you mean "host"\? Known: url, .*clientName$/],
   [{ 'a b': 1 }, TYPE, '', /unknown option\./],
   [Object.fromEntries([['__proto__', 1]]), TYPE, '', /unknown option/],
-  [{ path: '/s', host: 'a' }, TYPE, '', /either a path or a host/],
-  [{ path: '/s', port: 1 }, TYPE, '', /either a path or a host/],
-  [{ url: 'redis://a', path: '/s' }, TYPE, '', /either a path or a host/],
-  [{ url: 'redis+unix:///s', host: 'a' }, TYPE, '', /either a path or a host/],
+  [{ path: '/s', host: 'a' }, TYPE, '', /either "host" or "path"/],
+  [{ path: '/s', port: 1 }, TYPE, '', /either "port" or "path"/],
+  [{ url: 'redis://a', path: '/s' }, TYPE, '', /either "host" or "path"/],
+  [{ url: 'redis+unix:///s', host: 'a' }, TYPE, '', /either "host" or "path"/],
+  ...[{ host: 'a' }, { port: 1 }, { path: '/s' }, { url: 'redis://a' }].flatMap((other) => [
+    [{ ...other, cluster: [{ host: 'b' }] }, TYPE, '', /either "\w+" or "cluster"/],
+    [{ ...other, sentinels: [{ host: 'b' }] }, TYPE, '', /either "\w+" or "sentinels"/],
+  ]),
+  [{ sentinels: [{ host: 'a' }], cluster: [{ host: 'a' }] }, TYPE, '', /either "sentinels" or/],
+  [{ url: 'redis+sentinel://a/m', host: 'b' }, TYPE, '', /either "host" or "sentinels"/],
+  [{ url: 'redis+cluster://a', port: 1 }, TYPE, '', /either "port" or "cluster"/],
+  [{ masterName: 'm' }, TYPE, '', /url, a host, a path, sentinels or a cluster/],
   [{ url: 'memory:', db: 1 }, TYPE, '', /"db" has no meaning/],
+  [{ url: 'memory:', tls: false }, TYPE, '', /"tls" has no meaning/],
+  // TLS
+  ...[null, 1, 'true', 1n, [], [PEM], Buffer.from(PEM), () => true].map((tls) => [
+    { host: 'a', tls },
+    TYPE,
+    '.tls',
+    /a boolean or an object/,
+  ]),
+  ...['ca', 'cert', 'key'].flatMap((key) => {
+    const tls = { cert: PEM, key: KEY };
+    return [
+      ...[null, 1, true, {}, [PEM], new ArrayBuffer(8), new Uint16Array(8), new String(PEM)].map(
+        (value) => [{ host: 'a', tls: { ...tls, [key]: value } }, TYPE, `.tls.${key}`, /a Buffer/],
+      ),
+      ...[
+        '',
+        'x',
+        ` ${PEM}`,
+        `${PEM}\ud800`,
+        PEM.padEnd(MIB + 1),
+        PEM.padEnd(MIB - 1, 'ü'),
+        Buffer.alloc(0),
+        Buffer.from([0x30, 0x82, 0xff]),
+        Buffer.from(PEM.padEnd(MIB + 1)),
+      ].map((value) => [{ host: 'a', tls: { ...tls, [key]: value } }, RANGE, `.tls.${key}`, /PEM/]),
+    ];
+  }),
+  ...[null, 1, ['a']].map((servername) => [
+    { host: 'a', tls: { servername } },
+    TYPE,
+    '.tls.servername',
+  ]),
+  ...['', ' ', 'a:1', '::1', 'ü', '*.a', 's'.repeat(254)].map((servername) => [
+    { host: 'a', tls: { servername } },
+    RANGE,
+    '.tls.servername',
+  ]),
+  [{ host: 'a', tls: { cert: PEM } }, TYPE, '.tls', /both "cert" and "key"/],
+  [{ host: 'a', tls: { key: KEY } }, TYPE, '.tls', /both "cert" and "key"/],
+  ...[true, false, null].map((rejectUnauthorized) => [
+    { host: 'a', tls: { rejectUnauthorized } },
+    TYPE,
+    '.tls.rejectUnauthorized',
+    /always verified; give the authority in tls\.ca/,
+  ]),
+  [{ host: 'a', tls: { passphrase: 'x' } }, TYPE, '.tls', /Known: ca, cert, key, servername$/],
+  [{ host: 'a', tls: { serverName: 'x' } }, TYPE, '.tls', /Did you mean "servername"/],
+  [{ url: 'rediss://a', tls: false }, TYPE, '', /must not be false for a URL with TLS/],
+  [{ url: 'rediss+cluster://a', tls: false }, TYPE, '', /must not be false for a URL with TLS/],
+  [{ path: '/s', tls: true }, TYPE, '', /"tls" has no meaning for a path/],
+  [{ url: 'redis+unix:///s', tls: {} }, TYPE, '', /"tls" has no meaning for a path/],
+  // Sentinel and Cluster
+  ...['sentinels', 'cluster'].flatMap((key) => [
+    ...[null, 'a', 'a:1', 1, true, {}, { host: 'a' }, new Set()].map((value) => [
+      { masterName: key === 'sentinels' ? 'm' : undefined, [key]: value },
+      TYPE,
+      `.${key}`,
+      /an array of 1 to 64 objects/,
+    ]),
+    ...[[], new Array(65), repeat(65, { host: 'a' }), new Array(2 ** 32 - 1)].map((value) => [
+      { [key]: value },
+      RANGE,
+      `.${key}`,
+      /an array of 1 to 64 objects/,
+    ]),
+    ...[undefined, null, 'a', 1, [], ['a']].map((seed) => [
+      { [key]: [{ host: 'a' }, seed] },
+      TYPE,
+      `.${key}[1]`,
+      /an object/,
+    ]),
+    [{ [key]: new Array(1) }, TYPE, `.${key}[0]`],
+    [{ [key]: [{}] }, TYPE, `.${key}[0]`, /must have a host/],
+    [{ [key]: [{ port: 1 }] }, TYPE, `.${key}[0]`, /must have a host/],
+    [{ [key]: [{ host: 'a', db: 1 }] }, TYPE, `.${key}[0]`, /"db".*Known: host, port$/],
+    [{ [key]: [{ host: null }] }, TYPE, `.${key}[0].host`],
+    [{ [key]: [{ host: 'a:1' }] }, RANGE, `.${key}[0].host`],
+    [{ [key]: [{ host: 'a', port: '1' }] }, TYPE, `.${key}[0].port`],
+    [{ [key]: [{ host: 'a', port: 0 }] }, RANGE, `.${key}[0].port`],
+  ]),
+  [{ sentinels: [{ host: 'a' }] }, TYPE, '', /must have a masterName/],
+  [{ masterName: '', sentinels: [{ host: 'a' }] }, RANGE, '.masterName'],
+  [{ masterName: '\ud800', sentinels: [{ host: 'a' }] }, RANGE, '.masterName'],
+  [{ masterName: 'ü'.repeat(513), sentinels: [{ host: 'a' }] }, RANGE, '.masterName'],
+  [{ cluster: [{ host: 'a' }], db: 1 }, RANGE, '', /database 0/],
+  [{ url: 'redis+cluster://a', db: 1 }, RANGE, '', /database 0/],
+  ...['masterName', 'sentinelUsername', 'sentinelPassword'].flatMap((key) => [
+    [{ host: 'a', [key]: 'x' }, TYPE, '', /has no meaning without sentinels/],
+    [{ path: '/s', [key]: 'x' }, TYPE, '', /has no meaning without sentinels/],
+    [{ cluster: [{ host: 'a' }], [key]: 'x' }, TYPE, '', /has no meaning without sentinels/],
+    [{ url: 'redis+cluster://a', [key]: 'x' }, TYPE, '', /has no meaning without sentinels/],
+    [{ url: 'memory:', [key]: 'x' }, TYPE, '', /has no meaning for a memory/],
+    ...[null, 1, []].map((value) => [{ [key]: value }, TYPE, `.${key}`]),
+  ]),
   [{ url: 'memory:', clientName: 'c' }, TYPE, '', /"clientName" has no meaning/],
   ...['url', 'host', 'path', 'username', 'password', 'clientName'].flatMap((key) =>
     [null, 1, true, [], {}, ['a'], new String('a')].map((value) => [
@@ -266,8 +528,20 @@ const LEAKS = [
   `${SECRET}:x`,
   `${SECRET}://a`,
   `user:${SECRET}@a`,
-  `rediss://${SECRET}@a`,
-  `redis+cluster://u:${SECRET}@a`,
+  `redisss://${SECRET}@a`,
+  `rediss://u:${SECRET}@a:b`,
+  ...['redis+sentinel', 'rediss+cluster'].flatMap((scheme) => [
+    `${scheme}://u:${SECRET}@`,
+    `${scheme}://u:${SECRET}@a,b:c`,
+    `${scheme}://u:${SECRET}@a,u:${SECRET}@b`,
+    `${scheme}://u:${SECRET}/x@a`,
+    `${scheme}://u:1/${SECRET}@a`,
+    `${scheme}://u:${SECRET}@a/m/x`,
+    `${scheme}://u:${SECRET}@a/0?x=1`,
+    `${scheme}://a/m/${SECRET}`,
+  ]),
+  `redis+sentinel://u:${SECRET}@a`,
+  `redis+cluster://u:${SECRET}@a/1`,
   `http://u:${SECRET}@a`,
   ` redis://u:${SECRET}@a`,
   `redis://u:${SECRET}@`,
@@ -300,6 +574,30 @@ const LEAKS = [
   { host: 'a', password: [SECRET] },
   { host: 'a', password: { [SECRET]: SECRET } },
   { host: 'a', tls: SECRET },
+  { host: 'a', tls: Buffer.from(SECRET) },
+  { host: 'a', tls: [SECRET] },
+  { host: 'a', tls: { ca: SECRET } },
+  { host: 'a', tls: { ca: [PEM + SECRET] } },
+  { host: 'a', tls: { ca: Buffer.from(SECRET) } },
+  { host: 'a', tls: { key: KEY + SECRET } },
+  { host: 'a', tls: { cert: PEM, key: `${KEY}${SECRET}\ud800` } },
+  { host: 'a', tls: { servername: `redis://u:${SECRET}@a` } },
+  { host: 'a', tls: { [`${PEM}${SECRET}`]: 1 } },
+  { host: 'a', tls: { rejectUnauthorized: SECRET } },
+  { url: `rediss://u:${SECRET}@a`, tls: false },
+  { path: '/s', password: SECRET, tls: { key: KEY + SECRET, cert: PEM } },
+  { sentinels: SECRET },
+  { sentinels: [SECRET] },
+  { sentinels: [{ host: `u:${SECRET}@a` }] },
+  { sentinels: [{ host: 'a', port: SECRET }] },
+  { sentinels: [{ [`${SECRET}@a`]: 1 }] },
+  { sentinels: [{ host: 'a' }], sentinelPassword: SECRET },
+  { sentinels: [{ host: 'a' }], masterName: 'm', sentinelPassword: `${SECRET}\ud800` },
+  { sentinels: [{ host: 'a' }], masterName: `${SECRET}\ud800` },
+  { masterName: SECRET, host: 'a' },
+  { sentinelUsername: SECRET, host: 'a' },
+  { cluster: `redis://u:${SECRET}@a` },
+  { cluster: [{ host: 'a' }], password: SECRET, db: 1 },
   { sentinelPassword: SECRET },
   { url: `redis://u:${SECRET}@a`, port: 0 },
   { url: `redis://u:${SECRET}@a`, path: '/s' },
@@ -328,22 +626,55 @@ for (const [i, input] of LEAKS.entries()) {
 }
 
 test('no credential in the endpoint', (t) => {
-  for (const [input] of GOOD) t.false(/[@?]/.test(readNodes(input)[0].endpoint));
+  const url = `redis://u:${SECRET}@a`;
+  const misplaced = { sentinels: [{ host: 'a' }], masterName: url };
+  for (const input of [...GOOD.map(([good]) => good), misplaced]) {
+    t.false(/[@?]/.test(readNodes(input)[0].endpoint));
+  }
 });
 
-test('every option is read once, and what it becomes later is not seen', (t) => {
-  const fields = { url: 'redis://a', host: 'b', port: 2, username: 'u', password: 'p', db: 3 };
-  const reads = {};
-  const input = new Proxy(fields, {
+const READ_ONCE = [
+  [
+    { url: 'redis://a', host: 'b', port: 2, username: 'u', password: 'p', db: 3 },
+    tcp('b', 2, { username: 'u', password: 'p', db: 3 }),
+  ],
+  [
+    { host: 'a', tls: { ca: PEM, cert: PEM, key: KEY, servername: 's' } },
+    tcp('a', 6379, { tls: { ca: PEM, cert: PEM, key: KEY, servername: 's' } }),
+  ],
+  [
+    {
+      sentinels: [{ host: 'a', port: 1 }, { host: 'b', port: 2 }],
+      masterName: 'm',
+      sentinelUsername: 'u',
+      sentinelPassword: 'p',
+    },
+    sentinel('a:1,b:2', 'm', { sentinelUsername: 'u', sentinelPassword: 'p' }),
+  ],
+  [{ cluster: [{ host: 'a', port: 1 }], clientName: 'c' }, cluster('a:1', { clientName: 'c' })],
+];
+
+/** Reads a property of each object within only once as it is. */
+function changing(fields, reads, path = '') {
+  return new Proxy(fields, {
     get(target, key) {
-      reads[key] = (reads[key] ?? 0) + 1;
-      return reads[key] === 1 ? target[key] : Symbol('changed');
+      const name = `${path}.${String(key)}`;
+      reads[name] = (reads[name] ?? 0) + 1;
+      if (reads[name] > 1) return Symbol('changed');
+      const value = target[key];
+      return typeof value === 'object' ? changing(value, reads, name) : value;
     },
   });
-  t.deepEqual(readNodes(input), [tcp('b', 2, { username: 'u', password: 'p', db: 3 })]);
-  for (const [key, count] of Object.entries(reads)) t.is(count, 1, key);
-  t.true(Object.keys(fields).every((key) => reads[key] === 1));
-});
+}
+
+for (const [i, [fields, expected]] of READ_ONCE.entries()) {
+  test(`every option is read once, and what it becomes later is not seen (${i})`, (t) => {
+    const reads = {};
+    t.deepEqual(readNodes(changing(fields, reads)), [expected]);
+    for (const [key, count] of Object.entries(reads)) t.is(count, 1, key);
+    t.true(Object.keys(fields).every((key) => reads[`.${key}`] === 1));
+  });
+}
 
 test('each node is read once', (t) => {
   let reads = 0;
@@ -363,23 +694,36 @@ test('a throwing getter propagates', (t) => {
 });
 
 test('later changes to the input are not seen', (t) => {
-  const input = [{ host: 'a' }];
+  const ca = Buffer.from(PEM);
+  const input = [{ host: 'a', tls: { ca } }, { cluster: [{ host: 'a' }] }];
   const nodes = readNodes(input);
   input[0].host = 'b';
+  ca.fill(0);
+  input[1].cluster[0].host = 'b';
+  input[1].cluster.push({ host: 'c' });
   input.push('memory:');
-  t.deepEqual(nodes, [tcp('a')]);
+  t.deepEqual(nodes, [tcp('a', 6379, { tls: { ...TLS, ca: PEM } }), cluster('a:6379')]);
 });
 
 test.serial('a polluted Object.prototype does not turn one node into another', (t) => {
-  const polluted = { memory: 'evil', kind: 'memory', endpoint: 'evil', value: 'evil' };
+  const polluted = {
+    memory: 'evil',
+    kind: 'memory',
+    endpoint: 'evil',
+    seeds: [{ host: 'evil' }],
+    value: 'evil',
+  };
   try {
     Object.assign(Object.prototype, polluted);
-    t.deepEqual(readNodes(['redis://a', { host: 'a' }, 'redis+unix:///s']), [
+    t.deepEqual(readNodes(['redis://a', { host: 'a' }, 'redis+unix:///s', 'redis+cluster://a']), [
       tcp('a'),
       tcp('a'),
       unix('/s'),
+      cluster('a:6379'),
     ]);
+    Object.assign(Object.prototype, { tls: false, sentinels: [], cluster: [], masterName: 'evil' });
+    t.deepEqual(readNodes(['redis://a', 'rediss://a']), [tcp('a'), tcp('a', 6379, { tls: TLS })]);
   } finally {
-    for (const key of Object.keys(polluted)) delete Object.prototype[key];
+    for (const key of Object.keys(Object.prototype)) delete Object.prototype[key];
   }
 });

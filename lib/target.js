@@ -1,6 +1,7 @@
 'use strict';
 
 const { failure } = require('./failures.js');
+const { requireOneSlot } = require('./slots.js');
 
 /** What a mutex locks, on which nodes, by which rules. */
 class Target {
@@ -14,6 +15,7 @@ class Target {
     this.client = client;
     this.names = names;
     this.keys = keyPrefix === '' ? names : names.map((name) => keyPrefix + name);
+    if (client.nodes.some(({ kind }) => kind === 'cluster')) requireOneSlot(names, this.keys);
     this.settings = settings;
   }
 

@@ -12,43 +12,107 @@ use super::host::{self, Message, NodeAddress};
 use super::outbox::Outbox;
 use super::wire::{milliseconds, to_milliseconds};
 use crate::clock;
-use crate::node::redis::Address;
+use crate::node::redis::{Access, Endpoint, Sentinels, Tls, TlsOptions};
 
 /// The number of the next `Redsync` of the process.
 static NEXT_CLIENT: AtomicU32 = AtomicU32::new(1);
 
-/// Where a node is; `lib/nodes.js` makes it.
+/// A server's place.
+#[napi(object)]
+pub struct Place {
+    pub host: String,
+    pub port: u16,
+}
+
+/// Certificates in PEM, and the name to verify.
+#[napi(object)]
+pub struct TlsSpec {
+    pub ca: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    pub servername: Option<String>,
+}
+
+/// Where a node is and how to get in; `lib/nodes.js` makes it.
 #[napi(object)]
 pub struct NodeSpec {
-    /// `redis` or `memory`.
+    /// `redis`, `sentinel`, `cluster` or `memory`.
     pub kind: String,
+    /// Of a memory node that is shared.
     pub name: Option<String>,
     pub host: Option<String>,
     pub port: Option<u16>,
+    /// Of a Unix socket.
     pub path: Option<String>,
+    /// Sentinels, or servers of a cluster.
+    pub seeds: Option<Vec<Place>>,
+    pub master_name: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
+    pub sentinel_username: Option<String>,
+    pub sentinel_password: Option<String>,
     pub db: Option<u32>,
     /// Milliseconds.
     pub connect_timeout: Option<f64>,
     pub client_name: Option<String>,
+    pub tls: Option<TlsSpec>,
+}
+
+impl From<Place> for Endpoint {
+    fn from(place: Place) -> Self {
+        Self::Tcp { host: place.host, port: place.port }
+    }
+}
+
+impl From<TlsSpec> for Tls {
+    fn from(spec: TlsSpec) -> Self {
+        Self::new(TlsOptions {
+            ca: spec.ca,
+            identity: spec.cert.zip(spec.key),
+            servername: spec.servername,
+        })
+    }
 }
 
 impl From<NodeSpec> for NodeAddress {
     fn from(spec: NodeSpec) -> Self {
-        if spec.kind == "memory" {
-            return Self::Memory(spec.name);
-        }
-        Self::Redis(Address {
-            host: spec.host.unwrap_or_default(),
-            port: spec.port.unwrap_or(6379),
-            path: spec.path,
+        let access = Access {
             username: spec.username,
             password: spec.password,
             db: spec.db.unwrap_or_default(),
             connect_timeout: spec.connect_timeout.map_or(Duration::from_secs(1), milliseconds),
             client_name: spec.client_name.unwrap_or_default(),
-        })
+            tls: spec.tls.map(Tls::from),
+        };
+        let seeds = spec.seeds.unwrap_or_default().into_iter().map(Endpoint::from).collect();
+        match spec.kind.as_str() {
+            "memory" => Self::Memory(spec.name),
+            "cluster" => Self::Cluster(seeds, access),
+            "sentinel" => {
+                let of_sentinels = Access {
+                    username: spec.sentinel_username,
+                    password: spec.sentinel_password,
+                    db: 0,
+                    ..access.clone()
+                };
+                let sentinels = Sentinels {
+                    sentinels: seeds,
+                    master_name: spec.master_name.unwrap_or_default(),
+                    access: of_sentinels,
+                };
+                Self::Master(sentinels, access)
+            }
+            _ => {
+                let endpoint = match spec.path {
+                    Some(path) => Endpoint::Unix(path),
+                    None => Endpoint::Tcp {
+                        host: spec.host.unwrap_or_default(),
+                        port: spec.port.unwrap_or(6379),
+                    },
+                };
+                Self::Server(endpoint, access)
+            }
+        }
     }
 }
 
@@ -105,7 +169,7 @@ impl Engine {
 /// Milliseconds on the clock that `until` is measured on: it counts suspended time and ignores
 /// changes of the wall clock.
 #[napi(catch_unwind)]
-#[cfg_attr(test, expect(dead_code, reason = "exports are not made for tests"))]
+#[cfg_attr(test, allow(dead_code, reason = "the macro exports nothing in a test build"))]
 pub fn now() -> f64 {
     to_milliseconds(clock::now())
 }

@@ -16,12 +16,14 @@ use super::client::Client;
 use super::outbox::{Outbox, Outcome};
 use super::wire::{NO_CALL, Operation, Reader};
 use crate::clock::BootClock;
-use crate::node::redis::{Address, RedisNode};
+use crate::node::redis::{Access, Endpoint, RedisNode, Sentinels};
 use crate::random::OsRandom;
 
 /// Where a node is.
 pub enum NodeAddress {
-    Redis(Address),
+    Server(Endpoint, Access),
+    Master(Sentinels, Access),
+    Cluster(Vec<Endpoint>, Access),
     /// A node in this process; those of the same name are the same.
     Memory(Option<String>),
 }
@@ -123,7 +125,9 @@ impl Host {
 
     fn node(&mut self, address: NodeAddress) -> Rc<dyn Node> {
         match address {
-            NodeAddress::Redis(address) => Rc::new(RedisNode::new(address)),
+            NodeAddress::Server(endpoint, access) => Rc::new(RedisNode::server(endpoint, access)),
+            NodeAddress::Master(sentinels, access) => Rc::new(RedisNode::master(sentinels, access)),
+            NodeAddress::Cluster(seeds, access) => Rc::new(RedisNode::cluster(seeds, access)),
             NodeAddress::Memory(None) => Rc::new(MemoryNode::new(Rc::new(BootClock))),
             NodeAddress::Memory(Some(name)) => {
                 if let Some(node) = self.memory.get(&name).and_then(Weak::upgrade) {

@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
 use crate::node::{Request, Verb};
-use crate::nodes::Nodes;
+use crate::nodes::{Busy, Nodes};
 use crate::round::Round;
 
 /// The first pause before a node that did not answer is asked again; doubled from then on.
@@ -21,31 +21,42 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 ///
 /// It never depends on the caller (go-redsync releases on the caller's context, and leaves the keys
 /// of a cancelled call to their expiry). The commands are on their way when this returns; the handle
-/// resolves when it is done, and dropping it does not stop it.
+/// resolves when each node has been asked once, and dropping it stops nothing.
 pub(crate) fn release(
     nodes: &Rc<Nodes>,
     request: &Rc<Request>,
-    mut holders: Vec<usize>,
+    holders: Vec<usize>,
 ) -> Option<JoinHandle<()>> {
     if holders.is_empty() {
         return None;
     }
     let busy = nodes.busy();
-    let mut round = Round::ask(nodes, Verb::Release, request, holders.clone(), false);
+    let round = Round::ask(nodes, Verb::Release, request, holders, false);
     let (nodes, request) = (nodes.clone(), request.clone());
-    let expired_by_itself = nodes.now() + request.timeout + request.expiry;
     Some(spawn_local(async move {
-        let _busy = busy;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let unknown = round.votes().await.unknown();
-            holders.retain(|node| unknown.contains(node));
-            if holders.is_empty() || nodes.is_closing() || nodes.now() > expired_by_itself {
-                return;
-            }
-            sleep(pause).await;
-            pause = LAST_PAUSE.min(pause * 2);
-            round = Round::ask(&nodes, Verb::Release, &request, holders.clone(), false);
+        let missed = round.votes().await.unanswered();
+        if !missed.is_empty() {
+            spawn_local(insist(nodes, request, missed, busy));
         }
     }))
+}
+
+/// Asks again and again.
+async fn insist(
+    nodes: Rc<Nodes>,
+    request: Rc<Request>,
+    mut holders: Vec<usize>,
+    _until_done: Busy,
+) {
+    let expired_by_itself = nodes.now() + request.expiry;
+    let mut pause = FIRST_PAUSE;
+    while !nodes.is_closing() && nodes.now() < expired_by_itself {
+        sleep(pause).await;
+        pause = LAST_PAUSE.min(pause * 2);
+        let round = Round::ask(&nodes, Verb::Release, &request, holders, false);
+        holders = round.votes().await.unanswered();
+        if holders.is_empty() {
+            return;
+        }
+    }
 }

@@ -27,6 +27,16 @@ impl NodeError {
         Self::new("ETIMEDOUT", "no answer within the node timeout")
     }
 
+    /// The connection was lost, with whatever was on its way.
+    pub fn lost() -> Self {
+        Self::new("ECONNRESET", "the connection was lost")
+    }
+
+    /// What the node said is no answer to what it was asked.
+    pub fn protocol() -> Self {
+        Self::new("EPROTO", "the server's reply makes no sense")
+    }
+
     /// The node was closed before it answered.
     pub fn closed() -> Self {
         Self::new("ECLOSED", "the connection was closed")

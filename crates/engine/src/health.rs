@@ -14,6 +14,9 @@ use crate::tally::Answer;
 /// Pause between two looks while waiting for a quorum to come up.
 const READY_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long one look may take: a node that hangs may have been replaced by one that does not.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
 /// Whether a node can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -72,7 +75,7 @@ impl Nodes {
             let votes = votes.clone();
             coming_up.spawn_local(async move {
                 loop {
-                    let health = node.health(limit).await;
+                    let health = node.health(limit.min(LONGEST_LOOK)).await;
                     if health.status == Status::Up {
                         votes.borrow_mut()[index] = Some(Ok(Answer::Granted));
                         return;

@@ -117,7 +117,7 @@ impl Mutex {
     /// for nodes that did not answer: they are cleaned up behind the caller's back, for they have had
     /// their time already.
     async fn give_up(&self, request: &Rc<Request>, votes: &Votes, is_last: bool) {
-        cleanup::release(&self.nodes, request, votes.unknown());
+        cleanup::release(&self.nodes, request, votes.unanswered());
         if is_last {
             self.release_and_wait(request, votes.granting()).await;
         } else {
@@ -144,7 +144,7 @@ impl Mutex {
         let request = self.request(value);
         let votes = self.ask(verb, &request).votes().await;
         if verb == Verb::Release {
-            cleanup::release(&self.nodes, &request, votes.unknown());
+            cleanup::release(&self.nodes, &request, votes.unanswered());
         }
         match votes {
             votes if votes.granted() && verb == Verb::Release => Ok(()),
@@ -169,6 +169,10 @@ impl Mutex {
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && self.nodes.now() < until {
             return Ok(Held { value: request.value.clone(), until });
+        }
+        if self.options.recreate_on_extend && votes.taken() {
+            // What was stored again on a minority is nobody's lock.
+            cleanup::release(&self.nodes, &request, votes.granting());
         }
         Err(Error::NotExtended { votes: votes.into_inner() })
     }

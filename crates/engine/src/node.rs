@@ -51,7 +51,7 @@ pub struct Request {
 /// an acquisition that got no answer therefore removes its key.
 pub trait Node {
     /// Answers through `reply`, at once or later, exactly once. Must not block. An acquisition that
-    /// has not left for the node yet when [`Reply::is_awaited`] turns false should not leave at all.
+    /// has not left for the node yet when [`Reply::is_wanted`] turns false should not leave at all.
     fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply);
 
     /// Is the node there, how far away, and what is it? Answers within `limit`.

@@ -1,5 +1,6 @@
 //! One question to several nodes at once.
 
+use std::mem;
 use std::rc::Rc;
 
 use tokio::time::{Instant, timeout_at};
@@ -36,7 +37,7 @@ impl Round {
     }
 
     /// The votes, when all are in, or time is up, or (fail-fast) the quorum has decided.
-    pub(crate) async fn votes(self) -> Votes {
+    pub(crate) async fn votes(mut self) -> Votes {
         let time_is_up = timeout_at(self.deadline, self.tally.over()).await.is_err();
         let mut votes = self.tally.close();
         if time_is_up {
@@ -44,7 +45,7 @@ impl Round {
                 votes[node].get_or_insert_with(|| Err(NodeError::timed_out()));
             }
         }
-        Votes { votes, quorum: self.quorum }
+        Votes { votes, asked: mem::take(&mut self.asked), quorum: self.quorum }
     }
 }
 
@@ -58,6 +59,7 @@ impl Drop for Round {
 /// The outcome of a round: one entry a node, `None` where none was awaited.
 pub(crate) struct Votes {
     votes: Vec<Option<Vote>>,
+    asked: Vec<usize>,
     quorum: Quorum,
 }
 
@@ -81,19 +83,18 @@ impl Votes {
         self.quorum.is_out_of_reach(self.count(Answer::Taken) + self.count(Answer::Absent))
     }
 
-    /// The nodes that did not answer: what they did is unknown.
-    pub(crate) fn unknown(&self) -> Vec<usize> {
-        self.nodes_where(|vote| !matches!(vote, Some(Ok(_))))
+    /// The nodes that were asked and did not answer: what they did is unknown.
+    pub(crate) fn unanswered(&self) -> Vec<usize> {
+        self.asked_where(|vote| !matches!(vote, Some(Ok(_))))
     }
 
     /// The nodes that granted.
     pub(crate) fn granting(&self) -> Vec<usize> {
-        self.nodes_where(|vote| matches!(vote, Some(Ok(Answer::Granted))))
+        self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Granted))))
     }
 
-    fn nodes_where(&self, is_meant: impl Fn(&Option<Vote>) -> bool) -> Vec<usize> {
-        let meant = |(node, vote)| is_meant(vote).then_some(node);
-        self.votes.iter().enumerate().filter_map(meant).collect()
+    fn asked_where(&self, is_meant: impl Fn(&Option<Vote>) -> bool) -> Vec<usize> {
+        self.asked.iter().copied().filter(|&node| is_meant(&self.votes[node])).collect()
     }
 
     /// One entry a node, for the error that reports them.

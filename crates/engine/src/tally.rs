@@ -122,9 +122,10 @@ impl Reply {
         self.tally.cast(self.node, vote);
     }
 
-    /// Does the round still wait? An acquisition that nobody waits for need not be sent any more.
-    pub fn is_awaited(&self) -> bool {
-        self.tally.open.get()
+    /// Is there still a use for it? What was asked by a round that has failed meanwhile need not be
+    /// sent any more; one that was granted is better off with another vote.
+    pub fn is_wanted(&self) -> bool {
+        self.tally.open.get() || self.tally.quorum.is_reached(self.tally.granted.get())
     }
 }
 

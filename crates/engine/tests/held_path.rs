@@ -138,7 +138,10 @@ async fn fail_fast_unlock_settles_once_two_of_three_agree_and_releases_the_third
         let mutex = world.mutex(Options { fail_fast: true, ..Options::default() });
         let (outcome, elapsed) = timed(mutex.unlock(Value::from(OURS))).await;
         assert!(elapsed <= duration(&case), "{case:?}");
-        assert_eq!(outcome.is_ok(), expected(&case) == Outcome::Granted, "{case:?}");
+        let expected = expected(&case);
+        assert_eq!(outcome.is_ok(), expected == Outcome::Granted, "{case:?}");
+        let is_taken = matches!(outcome, Err(Error::Taken { .. }));
+        assert_eq!(is_taken, expected == Outcome::Taken, "{case:?}");
 
         world.all_become(Behaviour::Ok);
         tokio::time::sleep(A_WHILE).await;
@@ -172,9 +175,16 @@ async fn extend_needs_a_quorum_that_still_has_the_value() {
             }
             other => panic!("{case:?}: {other:?}"),
         }
+        // What a lost lock had stored again, or still stored, on a minority is given up.
+        let is_given_up = recreate && case.iter().filter(|node| **node == Foreign).count() >= 2;
+        if is_given_up {
+            tokio::time::sleep(A_WHILE).await;
+        }
         for (node, stored) in case.iter().zip(world.stored()) {
             let recreated = (recreate && *node == Absent).then_some(OURS);
-            assert_eq!(stored.as_deref(), node.stored().or(recreated), "{case:?}");
+            let released = is_given_up && grants(&node);
+            let expected = node.stored().or(recreated).filter(|_| !released);
+            assert_eq!(stored.as_deref(), expected, "{case:?}");
         }
     }
 }

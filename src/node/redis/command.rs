@@ -78,14 +78,33 @@ pub fn command(verb: Verb, request: &Request, scripts: &KnownScripts) -> Cmd {
     }
 }
 
-/// Does the reply say that the server's script cache was flushed?
-pub fn is_no_script(reply: &Value) -> bool {
-    matches!(reply, Value::ServerError(error) if error.code() == "NOSCRIPT")
+/// Where a server of a cluster sends a command.
+pub struct Redirect {
+    pub to: (String, u16),
+    /// No host was given: it is the one that answered.
+    pub host_is_its_own: bool,
+    /// The slot lives there from now on (MOVED), or this command is to be asked there once (ASK).
+    pub is_moved: bool,
+}
+
+impl Redirect {
+    /// Reads `MOVED 3999 127.0.0.1:6381`.
+    pub fn read(reply: &Value) -> Option<Self> {
+        let Value::ServerError(error) = reply else { return None };
+        let (_slot, to) = error.details()?.split_once(' ')?;
+        let (host, port) = to.rsplit_once(':')?;
+        let port = port.trim().parse().ok()?;
+        Some(Self {
+            to: (host.to_owned(), port),
+            host_is_its_own: host.is_empty(),
+            is_moved: error.code() == "MOVED",
+        })
+    }
 }
 
 /// What the reply to a verb says. Anything but the few replies that are expected is an error: it
 /// must never count as a vote.
-pub fn vote(verb: Verb, reply: Value) -> Vote {
+pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
     match reply {
         // SET NX answers OK or nil, the scripts a number.
         Value::Okay if verb == Verb::Acquire => Ok(Answer::Granted),
@@ -93,25 +112,23 @@ pub fn vote(verb: Verb, reply: Value) -> Vote {
         Value::Int(1) => Ok(Answer::Granted),
         Value::Int(0) => Ok(Answer::Taken),
         Value::Int(-1) => Ok(Answer::Absent),
-        Value::ServerError(error) => Err(refused(name(verb), &error)),
-        _ => Err(NodeError::new("EPROTO", "the server's reply makes no sense")),
+        Value::ServerError(error) => Err(refused(name(verb, request), &error)),
+        _ => Err(NodeError::protocol()),
     }
 }
 
-fn name(verb: Verb) -> &'static str {
+fn name(verb: Verb, request: &Request) -> &'static str {
     match verb {
-        Verb::Acquire => "acquiring",
-        Verb::Release => "releasing",
-        Verb::Extend { .. } => "extending",
-        Verb::Owner => "asking for the owner",
+        Verb::Acquire if request.keys.len() == 1 => "SET",
+        _ => "EVALSHA",
     }
 }
 
 /// A server's error: its code, never its text, which can hold what the command held.
-pub fn refused(doing: &str, error: &ServerError) -> NodeError {
+pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let code: String = error.code().chars().take(32).collect();
     let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase());
     let code = if is_code { code } else { "ERR".to_owned() };
-    let message = format!("the server refused {doing}: {code}");
+    let message = format!("{command} was refused: {code}");
     NodeError::new(code, message)
 }

@@ -1,25 +1,26 @@
-//! The connection to one server: made in the background, made again when it is lost, and written to
-//! once per tick.
+//! The link to one server: made in the background, made again when it is lost, and written to once per
+//! tick.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use rand::RngExt;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo};
+use redis::{Pipeline, Value};
 use redsync_engine::{Health, NodeError, Reply, Request, Status, Verb};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use super::address::Address;
-use super::command::{KnownScripts, command, is_no_script, vote};
-use super::greeting::{introduce, link_error, log_in};
+use super::address::Access;
+use super::command::{KnownScripts, Redirect, command, vote};
+use super::connection::{Connection, Driver};
+use super::route::Route;
+use super::stream::DEAD_AFTER;
 use crate::random::OsRandom;
 
 /// The longest first pause before connecting again; the pause is random below it (full jitter), and
@@ -38,23 +39,43 @@ const MAX_BATCH: usize = 1024;
 /// a burst of any size.
 const MAX_IN_FLIGHT: usize = 8192;
 
-/// Slots between a link and redis-rs' writer, each of one pipeline. Never full, so that sending
-/// never waits and the order in which batches are made is the order in which they are written.
-const PIPELINE_SLOTS: usize = MAX_IN_FLIGHT;
-
 /// A verb on its way to the server, and where its vote goes.
 pub struct Question {
     pub verb: Verb,
     pub request: Rc<Request>,
     pub reply: Reply,
+    /// The cluster has sent it here for this once.
+    pub is_asking: bool,
+    /// How often it was sent elsewhere.
+    pub redirects: u8,
+}
+
+impl Question {
+    pub fn new(verb: Verb, request: &Rc<Request>, reply: Reply) -> Self {
+        Self { verb, request: request.clone(), reply, is_asking: false, redirects: 0 }
+    }
+
+    /// Is there still a use for it? For a release there always is: it keeps the server clean.
+    pub fn is_wanted(&self) -> bool {
+        self.verb == Verb::Release || self.reply.is_wanted()
+    }
+
+    pub fn fail(self, error: &NodeError) {
+        self.reply.send(Err(error.clone()));
+    }
+}
+
+/// Takes the questions that a server of a cluster has no answer to.
+pub trait OnRedirect {
+    fn redirect(&self, question: Question, redirect: Redirect);
 }
 
 enum State {
     /// Nothing has been asked yet.
     Unused,
     /// The connection is being made for the first time or has just been lost: questions wait.
-    Connecting,
-    Up(MultiplexedConnection),
+    Connecting(Instant),
+    Up(Connection),
     /// It could not be made: questions are answered with the reason, until a later try succeeds.
     Down(NodeError),
     Closed,
@@ -62,10 +83,16 @@ enum State {
 
 /// The link to one server.
 pub struct Link {
-    address: Address,
+    route: Route,
+    access: Access,
+    on_redirect: Option<Rc<dyn OnRedirect>>,
     state: RefCell<State>,
     queue: RefCell<VecDeque<Question>>,
+    /// When the batches that are not answered yet were sent, and how many commands each has.
+    unanswered: RefCell<VecDeque<(Instant, usize)>>,
     in_flight: Cell<usize>,
+    /// The server wants another login, or is no master any more.
+    must_reconnect: RefCell<Option<NodeError>>,
     /// Something to do for the task that serves the link: questions, room in flight, close.
     work: Notify,
     /// The state has changed.
@@ -74,27 +101,44 @@ pub struct Link {
 
 impl Link {
     /// A link that connects when it is first used.
-    pub fn new(address: Address) -> Rc<Self> {
+    pub fn new(route: Route, access: Access, on_redirect: Option<Rc<dyn OnRedirect>>) -> Rc<Self> {
         Rc::new(Self {
-            address,
+            route,
+            access,
+            on_redirect,
             state: RefCell::new(State::Unused),
             queue: RefCell::default(),
+            unanswered: RefCell::default(),
             in_flight: Cell::new(0),
+            must_reconnect: RefCell::default(),
             work: Notify::new(),
             changed: Notify::new(),
         })
     }
 
-    /// Sends the question with this tick's pipeline, or answers it at once if the server is down.
+    /// Sends the question with this tick's pipeline, or answers it at once: if the server is down, or
+    /// has been silent for longer than the question would wait.
     pub fn ask(self: &Rc<Self>, question: Question) {
         self.start();
-        match &*self.state.borrow() {
-            State::Down(error) => return question.reply.send(Err(error.clone())),
-            State::Closed => return question.reply.send(Err(NodeError::closed())),
-            State::Unused | State::Connecting | State::Up(_) => {}
+        if let Some(error) = self.is_unusable(&question.request) {
+            return question.fail(&error);
         }
         self.queue.borrow_mut().push_back(question);
         self.work.notify_one();
+    }
+
+    fn is_unusable(&self, request: &Request) -> Option<NodeError> {
+        let silent_since = match &*self.state.borrow() {
+            State::Down(error) => return Some(error.clone()),
+            State::Closed => return Some(NodeError::closed()),
+            State::Unused => None,
+            State::Connecting(since) => Some(*since),
+            State::Up(_) => self.unanswered.borrow().front().map(|(sent, _)| *sent),
+        };
+        // A server that owes an answer for longer than this question would wait is not asked: its
+        // answers would come in order. As soon as it has answered it is asked again.
+        let is_suspect = silent_since.is_some_and(|since| since.elapsed() >= request.timeout);
+        is_suspect.then(|| NodeError::new("ETIMEDOUT", "the server does not answer"))
     }
 
     /// Waits for a first connection, then PINGs.
@@ -102,25 +146,36 @@ impl Link {
         self.start();
         let deadline = Instant::now() + limit;
         let connection = match timeout_at(deadline, self.connection()).await {
-            Err(_) => {
-                return Health {
-                    status: Status::Connecting,
-                    latency: None,
-                    server: None,
-                    error: Some(NodeError::timed_out()),
-                };
-            }
-            Ok(Err(error)) => return Health::down(error),
             Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Health::down(error),
+            Err(_) => {
+                let error = Some(NodeError::timed_out());
+                return Health { status: Status::Connecting, latency: None, server: None, error };
+            }
         };
-        let mut connection = connection;
         let asked = Instant::now();
-        match timeout_at(deadline, introduce(&mut connection)).await {
+        match timeout_at(deadline, connection.introduce()).await {
             Err(_) => Health::down(NodeError::timed_out()),
             Ok(Err(error)) => Health::down(error),
             Ok(Ok(server)) => {
                 Health { status: Status::Up, latency: Some(asked.elapsed()), server, error: None }
             }
+        }
+    }
+
+    /// The connection, as soon as it is decided whether there is one.
+    pub async fn connection(self: &Rc<Self>) -> Result<Connection, NodeError> {
+        self.start();
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            match &*self.state.borrow() {
+                State::Up(connection) => return Ok(connection.clone()),
+                State::Down(error) => return Err(error.clone()),
+                State::Closed => return Err(NodeError::closed()),
+                State::Unused | State::Connecting(_) => {}
+            }
+            changed.await;
         }
     }
 
@@ -131,24 +186,14 @@ impl Link {
         self.work.notify_one();
     }
 
-    /// The connection, as soon as it is decided whether there is one.
-    async fn connection(&self) -> Result<MultiplexedConnection, NodeError> {
-        loop {
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            match &*self.state.borrow() {
-                State::Up(connection) => return Ok(connection.clone()),
-                State::Down(error) => return Err(error.clone()),
-                State::Closed => return Err(NodeError::closed()),
-                State::Unused | State::Connecting => {}
-            }
-            changed.await;
-        }
-    }
-
     fn enter(&self, state: State) {
         *self.state.borrow_mut() = state;
         self.changed.notify_waiters();
+    }
+
+    /// Is it known that the server cannot be reached?
+    pub fn is_down(&self) -> bool {
+        matches!(*self.state.borrow(), State::Down(_))
     }
 
     fn is_closed(&self) -> bool {
@@ -158,7 +203,7 @@ impl Link {
     fn start(self: &Rc<Self>) {
         let is_unused = matches!(*self.state.borrow(), State::Unused);
         if is_unused {
-            self.enter(State::Connecting);
+            self.enter(State::Connecting(Instant::now()));
             spawn_local(self.clone().run());
         }
     }
@@ -167,144 +212,170 @@ impl Link {
     async fn run(self: Rc<Self>) {
         let mut longest_pause = FIRST_PAUSE;
         while !self.is_closed() {
-            let error = match timeout(self.address.connect_timeout, self.connect()).await {
-                Err(_) => NodeError::new("ETIMEDOUT", "the connection could not be made in time"),
-                Ok(Err(error)) => error,
-                Ok(Ok((connection, driver))) => {
+            let error = match self.connect().await {
+                Err(error) => error,
+                Ok((connection, driver)) => {
                     let since = Instant::now();
-                    self.serve(connection, driver).await;
-                    if since.elapsed() >= STABLE_AFTER {
+                    let lost = self.serve(connection, driver).await;
+                    if since.elapsed() >= STABLE_AFTER && lost.code == NodeError::lost().code {
                         longest_pause = FIRST_PAUSE;
+                        self.enter_unless_closed(State::Connecting(Instant::now()));
                         continue;
                     }
-                    NodeError::new("ECONNRESET", "the connection was lost")
+                    lost
                 }
             };
+            self.enter_unless_closed(State::Down(error.clone()));
+            for question in self.queue.take() {
+                question.fail(&error);
+            }
             if self.is_closed() {
                 return;
-            }
-            self.enter(State::Down(error.clone()));
-            for question in self.queue.take() {
-                question.reply.send(Err(error.clone()));
             }
             sleep(random_below(longest_pause)).await;
             longest_pause = LAST_PAUSE.min(longest_pause * 2);
         }
     }
 
-    /// A socket, redis-rs on top of it, and a login.
-    async fn connect(&self) -> Result<(MultiplexedConnection, Driver), NodeError> {
-        let stream = self.address.connect().await?;
-        // All that redis-rs would do on its own is switched off: no login, no library name, and no
-        // timeout, for the round times out and a late reply must still find its place.
-        let info = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP2)
-            .set_skip_set_lib_name();
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_connection_timeout(None)
-            .set_pipeline_buffer_size(PIPELINE_SLOTS);
-        let (mut connection, driver) =
-            MultiplexedConnection::new_with_config(&info, stream, config)
-                .await
-                .map_err(|error| link_error(&error))?;
-        let mut driver: Driver = Box::pin(driver);
-        tokio::select! {
-            biased;
-            logged_in = log_in(&mut connection, &self.address) => logged_in?,
-            () = &mut driver => return Err(NodeError::new("ECONNRESET", "the connection was lost")),
+    fn enter_unless_closed(&self, state: State) {
+        if !self.is_closed() {
+            self.enter(state);
         }
-        Ok((connection, driver))
     }
 
-    /// Writes one pipeline per tick until the connection dies or the link is closed.
-    async fn serve(self: &Rc<Self>, connection: MultiplexedConnection, mut driver: Driver) {
-        self.enter(State::Up(connection.clone()));
+    async fn connect(&self) -> Result<(Connection, Driver), NodeError> {
+        let endpoint = self.route.resolve(&self.access).await?;
+        let opened = timeout(
+            self.access.connect_timeout,
+            Connection::open(&endpoint, &self.access, self.route.leads_to_master()),
+        );
+        let late = || NodeError::new("ETIMEDOUT", "the connection could not be made in time");
+        opened.await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Writes one pipeline per tick until the connection is lost, which dropping its driver makes it,
+    /// or the link is closed. Gives the reason.
+    async fn serve(self: &Rc<Self>, connection: Connection, mut driver: Driver) -> NodeError {
+        self.unanswered.take();
+        self.must_reconnect.take();
+        self.enter_unless_closed(State::Up(connection.clone()));
         let scripts = Rc::new(KnownScripts::default());
         loop {
+            let oldest = self.unanswered.borrow().front().map(|(sent, _)| *sent);
             tokio::select! {
                 biased;
-                () = &mut driver => break,
+                () = &mut driver => return connection.lost(),
                 () = self.work.notified() => {}
+                // TCP only notices a peer that does not acknowledge; a stopped process does.
+                () = sleep_until(oldest.unwrap_or_else(Instant::now) + DEAD_AFTER),
+                    if oldest.is_some() => {}
             }
             if self.is_closed() {
-                return;
+                return NodeError::closed();
+            }
+            if let Some(error) = self.must_reconnect.take() {
+                return error;
+            }
+            if oldest.is_some_and(|sent| self.is_dead(sent)) {
+                return NodeError::new("ETIMEDOUT", "the server does not answer");
             }
             while self.in_flight.get() < MAX_IN_FLIGHT && !self.queue.borrow().is_empty() {
                 let batch = self.next_batch();
-                self.send(batch, connection.clone(), scripts.clone()).await;
+                if !batch.is_empty() {
+                    self.send(batch, connection.clone(), &scripts).await;
+                }
             }
-        }
-        if !self.is_closed() {
-            self.enter(State::Connecting);
         }
     }
 
-    /// The questions of this tick that somebody still waits for. A release leaves in any case: it
-    /// is what keeps the server clean.
+    /// Is the batch that was sent then still unanswered, after all that time?
+    fn is_dead(&self, sent: Instant) -> bool {
+        let oldest = self.unanswered.borrow().front().map(|(sent, _)| *sent);
+        oldest == Some(sent) && sent.elapsed() >= DEAD_AFTER
+    }
+
+    /// The questions of this tick that there is still a use for.
     fn next_batch(&self) -> Vec<Question> {
         let mut queue = self.queue.borrow_mut();
         let size = queue.len().min(MAX_BATCH);
-        let wanted =
-            |question: &Question| question.verb == Verb::Release || question.reply.is_awaited();
-        queue.drain(..size).filter(wanted).collect()
+        queue.drain(..size).filter(Question::is_wanted).collect()
     }
 
     /// Hands the pipeline to redis-rs now, and reads the replies in a task of its own.
     async fn send(
         self: &Rc<Self>,
         batch: Vec<Question>,
-        mut connection: MultiplexedConnection,
-        scripts: Rc<KnownScripts>,
+        connection: Connection,
+        scripts: &Rc<KnownScripts>,
     ) {
-        if batch.is_empty() {
-            return;
-        }
         let mut commands = Pipeline::with_capacity(batch.len());
         for question in &batch {
-            commands.add_command(command(question.verb, &question.request, &scripts));
+            if question.is_asking {
+                commands.cmd("ASKING");
+            }
+            commands.add_command(command(question.verb, &question.request, scripts));
         }
-        self.in_flight.set(self.in_flight.get() + batch.len());
-        let count = batch.len();
-        let mut replies =
-            Box::pin(async move { connection.send_packed_commands(&commands, 0, count).await });
+        let count = commands.len();
+        self.in_flight.set(self.in_flight.get() + count);
+        self.unanswered.borrow_mut().push_back((Instant::now(), count));
+
+        let mut replies = Box::pin(connection.send(commands));
         // The first poll puts the pipeline into the writer's queue: that is its place in the order.
-        let mut replied = poll_fn(|cx| Poll::Ready(Some(replies.as_mut().poll(cx)))).await;
-        let link = self.clone();
+        let first = poll_fn(|cx| Poll::Ready(replies.as_mut().poll(cx))).await;
+        let (link, scripts) = (self.clone(), scripts.clone());
         spawn_local(async move {
-            let replies = match replied.take() {
-                Some(Poll::Ready(replies)) => replies,
-                _ => replies.await,
+            let replies = match first {
+                Poll::Ready(replies) => replies,
+                Poll::Pending => replies.await,
             };
             link.in_flight.set(link.in_flight.get() - count);
+            link.unanswered.borrow_mut().pop_front();
             match replies {
                 Ok(replies) => link.deliver(batch, replies, &scripts),
-                Err(error) => {
-                    let error = link_error(&error);
-                    for question in batch {
-                        question.reply.send(Err(error.clone()));
-                    }
-                }
+                Err(error) => batch.into_iter().for_each(|question| question.fail(&error)),
             }
             link.work.notify_one();
         });
     }
 
-    /// Casts the votes. What the server did not run, because its script cache was flushed, is asked
-    /// again with the full script.
-    fn deliver(&self, batch: Vec<Question>, replies: Vec<redis::Value>, scripts: &KnownScripts) {
-        for (question, reply) in batch.into_iter().zip(replies) {
-            if is_no_script(&reply) {
-                scripts.forget();
-                self.queue.borrow_mut().push_back(question);
-            } else {
-                question.reply.send(vote(question.verb, reply));
+    /// Casts the votes. What the server did not run is asked again: with the full script, if its
+    /// cache was flushed; elsewhere, if it is one of a cluster.
+    fn deliver(&self, batch: Vec<Question>, replies: Vec<Value>, scripts: &KnownScripts) {
+        let mut replies = replies.into_iter();
+        for mut question in batch {
+            if question.is_asking {
+                replies.next();
+            }
+            let reply = replies.next().unwrap_or(Value::Nil);
+            let code = match &reply {
+                Value::ServerError(error) => error.code(),
+                _ => "",
+            };
+            match (code, &self.on_redirect) {
+                ("NOSCRIPT", _) => {
+                    scripts.forget();
+                    self.queue.borrow_mut().push_back(question);
+                }
+                ("MOVED" | "ASK", Some(on_redirect)) => {
+                    question.is_asking = false;
+                    match Redirect::read(&reply) {
+                        Some(redirect) => on_redirect.redirect(question, redirect),
+                        None => question.fail(&NodeError::protocol()),
+                    }
+                }
+                _ => {
+                    let vote = vote(question.verb, &question.request, reply);
+                    if let Err(error) = &vote
+                        && matches!(&*error.code, "READONLY" | "NOAUTH")
+                    {
+                        *self.must_reconnect.borrow_mut() = Some(error.clone());
+                    }
+                    question.reply.send(vote);
+                }
             }
         }
     }
 }
-
-type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Full jitter: clients that lost the same server do not come back together.
 fn random_below(limit: Duration) -> Duration {

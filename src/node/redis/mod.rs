@@ -1,17 +1,26 @@
-//! A node over one link to a Redis server.
+//! A node that is a Redis or Valkey server: standalone, behind sentinels, or a cluster.
 //!
 //! | file | noun |
 //! |---|---|
-//! | `address` | where the server is, and the socket to it |
-//! | `link` | the connection: made in the background, made again when lost, one pipeline per tick |
+//! | `link` | the link to one server: made in the background, made again when lost, one pipeline per tick |
 //! | `command` | verbs to commands, replies to votes |
-//! | `greeting` | login, and what the server says of itself |
+//! | `connection` | redis-rs on a guarded socket, and the login |
+//! | `guard` | what a server may say, and how much |
+//! | `stream`, `tls` | the socket |
+//! | `address`, `route` | where a server is, how to get in, and who is the master |
+//! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
 //! | `scripts/*.lua` | what runs on the server |
 
 mod address;
+mod cluster;
 mod command;
-mod greeting;
+mod connection;
+mod guard;
 mod link;
+mod route;
+mod sentinel;
+mod stream;
+mod tls;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,31 +29,56 @@ use std::time::Duration;
 
 use redsync_engine::{Health, Node, Reply, Request, Verb};
 
-pub use address::Address;
-use link::Link;
+pub use address::{Access, Endpoint};
+use cluster::Cluster;
+use link::{Link, Question};
+use route::Route;
+pub use sentinel::Sentinels;
+pub use tls::{Tls, TlsOptions};
 
-/// One Redis server. Connects when it is first asked for something.
-pub struct RedisNode {
-    link: Rc<Link>,
+/// One independent Redis: it connects when it is first asked for something.
+pub enum RedisNode {
+    Server(Rc<Link>),
+    Cluster(Rc<Cluster>),
 }
 
 impl RedisNode {
-    /// A node at this address. Does no I/O yet.
-    pub fn new(address: Address) -> Self {
-        Self { link: Link::new(address) }
+    /// A server at a fixed place.
+    pub fn server(endpoint: Endpoint, access: Access) -> Self {
+        Self::Server(Link::new(Route::Fixed(endpoint), access, None))
+    }
+
+    /// The server that the sentinels call the master.
+    pub fn master(sentinels: Sentinels, access: Access) -> Self {
+        Self::Server(Link::new(Route::Master(sentinels), access, None))
+    }
+
+    /// A cluster, known by some of its servers.
+    pub fn cluster(seeds: Vec<Endpoint>, access: Access) -> Self {
+        Self::Cluster(Cluster::new(seeds, access))
     }
 }
 
 impl Node for RedisNode {
     fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
-        self.link.ask(link::Question { verb, request: request.clone(), reply });
+        let question = Question::new(verb, request, reply);
+        match self {
+            Self::Server(link) => link.ask(question),
+            Self::Cluster(cluster) => cluster.ask(question),
+        }
     }
 
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
-        Box::pin(self.link.clone().health(limit))
+        match self {
+            Self::Server(link) => Box::pin(link.clone().health(limit)),
+            Self::Cluster(cluster) => Box::pin(cluster.any().health(limit)),
+        }
     }
 
     fn close(&self) {
-        self.link.close();
+        match self {
+            Self::Server(link) => link.close(),
+            Self::Cluster(cluster) => cluster.close(),
+        }
     }
 }

@@ -1,0 +1,30 @@
+//! Where a link leads: to a fixed place, or to whatever server is the master now.
+
+use redsync_engine::NodeError;
+use tokio::time::timeout;
+
+use super::address::{Access, Endpoint};
+use super::sentinel::Sentinels;
+
+/// Where a link leads. Resolved anew for every connection.
+pub enum Route {
+    Fixed(Endpoint),
+    Master(Sentinels),
+}
+
+impl Route {
+    /// The server to connect to now.
+    pub async fn resolve(&self, access: &Access) -> Result<Endpoint, NodeError> {
+        match self {
+            Self::Fixed(endpoint) => Ok(endpoint.clone()),
+            Self::Master(sentinels) => timeout(access.connect_timeout, sentinels.master())
+                .await
+                .unwrap_or_else(|_| Err(NodeError::new("ETIMEDOUT", "no sentinel answers"))),
+        }
+    }
+
+    /// Whether the server has to be a master, which only a server behind sentinels can cease to be.
+    pub fn leads_to_master(&self) -> bool {
+        matches!(self, Self::Master(_))
+    }
+}

@@ -1,0 +1,107 @@
+//! The socket: TCP, Unix or TLS, with what it takes to notice that the other side is gone.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use redsync_engine::NodeError;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::address::Endpoint;
+use super::tls::Tls;
+
+/// How long sent bytes, or probes of an idle link, may stay unacknowledged before the link is dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(2);
+
+/// A connected socket of any kind.
+pub type Stream = Pin<Box<dyn Connected>>;
+
+/// What a connected socket of any kind can do.
+pub trait Connected: AsyncRead + AsyncWrite + Send {
+    /// Makes closing it a reset: what has not been sent never will be. (SO_LINGER 0.)
+    fn reset_on_close(&self);
+}
+
+impl Connected for TcpStream {
+    fn reset_on_close(&self) {
+        // If it cannot be set, closing is as good as it gets.
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+#[cfg(unix)]
+impl Connected for tokio::net::UnixStream {
+    fn reset_on_close(&self) {
+        // What was sent is with the server already; there is no network to hold anything back.
+    }
+}
+
+impl Connected for tokio_rustls::client::TlsStream<TcpStream> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
+    }
+}
+
+/// Connects to a server.
+pub async fn open(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<Stream, NodeError> {
+    match endpoint {
+        Endpoint::Unix(path) => open_unix(path).await.map_err(|error| io_error(&error)),
+        Endpoint::Tcp { host, port } => {
+            let stream = open_tcp(host, *port).await.map_err(|error| io_error(&error))?;
+            match tls {
+                None => Ok(Box::pin(stream)),
+                Some(tls) => Ok(Box::pin(tls.connect(host, stream).await?)),
+            }
+        }
+    }
+}
+
+async fn open_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    // An address needs no resolver, which would start a thread.
+    let stream = match host.parse::<IpAddr>() {
+        Ok(address) => TcpStream::connect((address, port)).await?,
+        Err(_) => TcpStream::connect((host, port)).await?,
+    };
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    let probes = TcpKeepalive::new().with_time(DEAD_AFTER).with_interval(DEAD_AFTER / 2);
+    socket.set_tcp_keepalive(&probes)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
+    Ok(stream)
+}
+
+#[cfg(unix)]
+async fn open_unix(path: &str) -> io::Result<Stream> {
+    Ok(Box::pin(tokio::net::UnixStream::connect(path).await?))
+}
+
+#[cfg(not(unix))]
+async fn open_unix(_path: &str) -> io::Result<Stream> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The error of a socket, by the name that Node.js gives it. Its own text may quote what was sent.
+pub fn io_error(error: &io::Error) -> NodeError {
+    use io::ErrorKind::*;
+    match error.kind() {
+        ConnectionRefused => NodeError::new("ECONNREFUSED", "connection refused"),
+        ConnectionReset | BrokenPipe | ConnectionAborted | UnexpectedEof => NodeError::lost(),
+        TimedOut => NodeError::new("ETIMEDOUT", "the connection timed out"),
+        NotFound => NodeError::new("ENOENT", "no such socket"),
+        PermissionDenied => NodeError::new("EACCES", "permission denied"),
+        HostUnreachable => NodeError::new("EHOSTUNREACH", "host unreachable"),
+        NetworkUnreachable => NodeError::new("ENETUNREACH", "network unreachable"),
+        AddrNotAvailable => NodeError::new("EADDRNOTAVAIL", "address not available"),
+        Unsupported => NodeError::new("ENOTSUP", "not supported on this platform"),
+        InvalidData => NodeError::protocol(),
+        // The resolver's errors have no number of the operating system.
+        _ if error.raw_os_error().is_none() => {
+            NodeError::new("ENOTFOUND", "the host name could not be resolved")
+        }
+        _ => NodeError::new("EIO", "input/output error"),
+    }
+}
