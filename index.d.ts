@@ -31,7 +31,14 @@ export class Redsync {
    *
    * A string is one of these URLs, with user and password percent-encoded:
    * - `redis://[user:password@]host[:port][/db]`
+   * - `rediss://…`, the same over TLS
    * - `redis+unix://[user:password@]/path[?db=0]`
+   * - `redis+sentinel://[user:password@]host[:port][,host[:port]…]/masterName[/db]`: the primary
+   *   that these sentinels name, port 26379 unless given. User and password are those of the
+   *   primary; {@link ConnectionOptions.sentinelUsername} is for those of the sentinels.
+   * - `redis+cluster://[user:password@]host[:port][,host[:port]…]`: a Redis Cluster, one node in
+   *   all, found by any of these servers
+   * - `rediss+sentinel://…`, `rediss+cluster://…`: the same over TLS
    * - `memory:`, a node of its own inside the process, for development and tests
    * - `memory:NAME`, the same, shared by everyone in the process who uses this name
    *
@@ -48,6 +55,8 @@ export class Redsync {
    *     'redis://locks:secret@10.0.0.1:6379/0',
    *     { host: '10.0.0.2', username: 'locks', password: process.env.REDIS_PASSWORD },
    *     'redis+unix:///run/redis/redis.sock?db=1',
+   *     { host: 'redis.example', tls: { ca: fs.readFileSync('ca.pem') } },
+   *     'redis+sentinel://10.0.1.1,10.0.1.2,10.0.1.3/mymaster',
    *   ],
    *   { keyPrefix: 'lock:', expiry: 5000 },
    * );
@@ -58,13 +67,15 @@ export class Redsync {
    * Makes a mutex; asks no node.
    *
    * @param name The resource to lock: a well-formed string of 1 to 1024 bytes of UTF-8. Several
-   *   different names (64 at most) are one lock, taken and released together, all or nothing.
+   *   different names (64 at most) are one lock, taken and released together, all or nothing. When
+   *   a node is a Redis Cluster, their keys must be in one slot: give them a common `{tag}`.
    * @param options Override the defaults that were given to the Redsync.
    * @throws {TypeError | RangeError} For a bad name or option.
    *
    * @example
    * const account = redsync.newMutex('account:7');
    * const transfer = redsync.newMutex(['account:7', 'account:9'], { tries: 10 });
+   * const onCluster = redsync.newMutex(['{account}:7', '{account}:9']);
    */
   newMutex(name: string | readonly string[], options?: MutexOptions): Mutex;
 
@@ -127,7 +138,10 @@ export interface RedsyncOptions extends MutexOptions {
 export interface NodeHealth {
   /** Index of the node in the list that was given to the Redsync. */
   node: number;
-  /** `host:port`, the path of the socket, or `memory`; never a credential. */
+  /**
+   * `host:port`, the path of the socket, the first sentinels and the name of their primary, the
+   * first servers of the cluster, or `memory`; never a credential.
+   */
   endpoint: string;
   status: 'connecting' | 'up' | 'down';
   /** Round trip of the PING in milliseconds, when it was answered. */
@@ -411,8 +425,16 @@ export class ClosedError extends RedsyncError {}
 export type NodeInput = string | ConnectionOptions;
 
 /**
- * How to reach one node. One of `url`, `host` and `path` is required; the other options override
- * the parts of the `url`.
+ * How to reach one node: one of `url`, `host`, `path`, `sentinels` and `cluster`. The other options
+ * override the parts of the `url`.
+ *
+ * @example
+ * const node = {
+ *   sentinels: [{ host: '10.0.1.1' }, { host: '10.0.1.2' }, { host: '10.0.1.3' }],
+ *   masterName: 'mymaster',
+ *   password: process.env.REDIS_PASSWORD,
+ *   tls: true,
+ * };
  */
 export interface ConnectionOptions {
   /** A URL, as the constructor of {@link Redsync} takes it. `memory:` goes with no other option. */
@@ -430,10 +452,32 @@ export interface ConnectionOptions {
   username?: string;
   password?: string;
   /**
-   * Number of the database.
+   * Number of the database. A cluster has number 0 only.
    * @default 0
    */
   db?: number;
+  /**
+   * Whether to use TLS, for sentinels and the servers of a cluster too, and how. `true` is the same
+   * as `{}`; `false` must not contradict the `url`; a socket has no TLS.
+   * @default true for `rediss:`, `rediss+sentinel:` and `rediss+cluster:` URLs, otherwise false
+   */
+  tls?: boolean | TlsOptions;
+  /**
+   * Redis Sentinel: 1 to 64 sentinels that tell which server is the primary of `masterName`, also
+   * after a failover. A `port` is 26379 unless given.
+   */
+  sentinels?: readonly { host: string; port?: number }[];
+  /** The name by which the sentinels know the primary; required with them. At most 1024 bytes. */
+  masterName?: string;
+  /** ACL user at the sentinels. */
+  sentinelUsername?: string;
+  /** Password at the sentinels, which do not get `password`. */
+  sentinelPassword?: string;
+  /**
+   * Redis Cluster: 1 to 64 of its servers, by which the others are found. A `port` is 6379 unless
+   * given. The whole cluster is one node, with one vote.
+   */
+  cluster?: readonly { host: string; port?: number }[];
   /**
    * How long connecting may take, in milliseconds: an integer from 1 on.
    * @default 1000
@@ -445,4 +489,32 @@ export interface ConnectionOptions {
    * @default 'redsync'
    */
   clientName?: string;
+}
+
+/**
+ * How to use TLS. The server's certificate is always verified; this cannot be switched off. `ca`,
+ * `cert` and `key` are PEM, in a string or a Buffer, of at most 1 MiB each.
+ *
+ * @example
+ * const tls = {
+ *   ca: fs.readFileSync('ca.pem'),
+ *   cert: fs.readFileSync('client.pem'),
+ *   key: fs.readFileSync('client-key.pem'),
+ * };
+ */
+export interface TlsOptions {
+  /**
+   * Certificates of the authorities to trust.
+   * @default those of the system
+   */
+  ca?: string | Uint8Array;
+  /** Certificate of the client, with those that lead to its authority; goes with `key`. */
+  cert?: string | Uint8Array;
+  /** Private key of the client, not encrypted; goes with `cert`. */
+  key?: string | Uint8Array;
+  /**
+   * The host name that the server's certificate must be for.
+   * @default the host that is connected to
+   */
+  servername?: string;
 }

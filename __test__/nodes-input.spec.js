@@ -49,8 +49,8 @@ function seedsOf(servers) {
 }
 
 function sentinel(servers, masterName, more = {}) {
-  const seeds = seedsOf(servers);
-  return { ...REDIS, kind: 'sentinel', seeds, masterName, endpoint: `${servers}/${masterName}`, ...more };
+  const [seeds, endpoint] = [seedsOf(servers), `${servers}/${masterName}`];
+  return { ...REDIS, kind: 'sentinel', seeds, masterName, endpoint, ...more };
 }
 
 function cluster(servers, more = {}) {
@@ -239,8 +239,8 @@ for (const [i, [input, expected]] of GOOD.entries()) {
   test(`${label(input)} is a node (${i})`, (t) => {
     const nodes = readNodes(input);
     t.deepEqual(nodes, [expected]);
-    const { seeds = [], tls } = nodes[0];
-    for (const part of [nodes, nodes[0], seeds, ...seeds, tls]) t.true(Object.isFrozen(part));
+    const [{ seeds, tls }] = nodes;
+    t.true([nodes, nodes[0], seeds, ...(seeds ?? []), tls].every(Object.isFrozen));
     t.deepEqual(readNodes(['redis://x', input]), [tcp('x'), expected]);
   });
 }
@@ -327,6 +327,7 @@ const BAD = [
     ...['', 'a,', ',a', 'a,,b', 'a b', 'a:0', 'a:1:2', 'a,b:65536', 'a,u:p', '[a]', '::1', 'ü'].map(
       (hosts) => [`${scheme}://${hosts}/0`, RANGE, ''],
     ),
+    [`${scheme}://u:p@a,u:p@b/0`, RANGE, ''],
     [`${scheme}:a`, RANGE, ''],
     [`${scheme}:/a`, RANGE, ''],
     [`${scheme}://${repeat(65, 'a').join(',')}/0`, RANGE, '', /at most 64 hosts/],

@@ -205,6 +205,11 @@ function drain() {
   } while (count === COMPLETIONS_PER_DRAIN);
 }
 
+/** All listeners of calls that are under way. */
+function underWay() {
+  return listeners.values();
+}
+
 function dispatch(number, outcome, value, string) {
   const listener = listeners.get(number);
   const isQuestion = outcome === OUTCOME.ASK_DELAY || outcome === OUTCOME.ASK_VALUE;
@@ -224,5 +229,6 @@ module.exports = {
   cancel,
   answer,
   abandon,
+  underWay,
   now: native.now,
 };

@@ -14,7 +14,7 @@ const abandoned = new FinalizationRegistry(calls.abandon);
  */
 class Client {
   #closed; // the promise of close()
-  #calls = new Set(); // under way in the engine; their callers may have gone
+  #pending = 0; // calls under way in the engine; their callers may have gone
   #onIdle;
 
   /** @param {readonly object[]} nodes see lib/nodes.js */
@@ -73,14 +73,14 @@ class Client {
   }
 
   #begin(call, number, signal) {
-    this.#calls.add(call);
+    this.#pending++;
     call.begin(number, signal);
   }
 
   /** The engine is done with a call. */
-  end(call) {
-    this.#calls.delete(call);
-    if (this.#calls.size === 0) this.#onIdle?.();
+  end() {
+    this.#pending--;
+    if (this.#pending === 0) this.#onIdle?.();
   }
 
   close() {
@@ -90,13 +90,13 @@ class Client {
 
   async #close() {
     if (this.number === undefined) return;
-    for (const call of this.#calls) call.stop(new ClosedError());
+    for (const call of calls.underWay()) call.stop(this, new ClosedError());
     // The engine closes when nothing is left to release: not before the last call is complete, and
     // what a stopped one had acquired is released in turn.
-    if (this.#calls.size > 0) await new Promise((resolve) => (this.#onIdle = resolve));
+    if (this.#pending > 0) await new Promise((resolve) => (this.#onIdle = resolve));
     abandoned.unregister(this);
     await new Promise((resolve) => {
-      calls.callAll(OPERATION.CLOSE, this.number, 0, { hear: resolve });
+      calls.callAll(OPERATION.CLOSE, this.number, 0, { hear: resolve, stop: ignore });
     });
   }
 }
@@ -148,9 +148,9 @@ class Call {
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** Ends the call early if its operation can be. */
-  stop(reason) {
-    if (STOPPABLE.has(this.#operation)) this.#giveUp(reason);
+  /** Ends the call early if it is one of this client's and its operation can be. */
+  stop(client, reason) {
+    if (client === this.#client && STOPPABLE.has(this.#operation)) this.#giveUp(reason);
   }
 
   #giveUp(reason) {
@@ -176,7 +176,7 @@ class Call {
       this.#settle();
       this.#resolve(outcome);
     }
-    this.#client.end(this);
+    this.#client.end();
   }
 
   /** Hands over a lock only to a caller who is still there, and only while it is valid. */

@@ -14,9 +14,9 @@ function pem(argument, value) {
     throw invalidType(argument, value, 'PEM in a string or a Buffer', true);
   }
   // The length first: what is too large is turned down without being read.
-  const isLarge = value.length > MIB || (typeof value === 'string' && Buffer.byteLength(value) > MIB);
-  const content = isLarge ? '' : toText(value);
-  if (!/^-----BEGIN /m.test(content) || !content.isWellFormed()) {
+  const content = value.length > MIB ? '' : toText(value);
+  const fits = Buffer.byteLength(content) <= MIB && content.isWellFormed();
+  if (!fits || !/^-----BEGIN /m.test(content)) {
     throw outOfRange(argument, value, 'PEM ("-----BEGIN ...") of at most 1 MiB', true);
   }
   return content;
@@ -50,7 +50,12 @@ const SHOWING = { secret: true, listed: Object.keys(RULES) };
 /** @typedef {{ ca?: string, cert?: string, key?: string, servername?: string }} Tls */
 
 /** @type {Readonly<Tls>} the authorities of the system, the name of the host */
-const TLS = Object.freeze({ ca: undefined, cert: undefined, key: undefined, servername: undefined });
+const TLS = Object.freeze({
+  ca: undefined,
+  cert: undefined,
+  key: undefined,
+  servername: undefined,
+});
 
 /**
  * The rule of the `tls` option.

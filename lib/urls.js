@@ -71,7 +71,7 @@ function readSentinelUrl(argument, { user, address, route, query }) {
   const form =
     'the form redis+sentinel://[user:password@]host[:port][,host[:port]...]/masterName[/db], ' +
     'with ports from 1 to 65535';
-  const sentinels = readSeeds(argument, address, 26379, form);
+  const sentinels = readSeeds(argument, { user, address }, 26379, form);
   rejectQuery(argument, query);
   // No plain @: what is before it belongs to a password with a slash in it.
   const path = /^(?:\/([^/@]*)(?:\/(.*))?)?$/.exec(route);
@@ -88,7 +88,7 @@ function readClusterUrl(argument, { user, address, route, query }) {
   const form =
     'the form redis+cluster://[user:password@]host[:port][,host[:port]...], ' +
     'with ports from 1 to 65535';
-  const cluster = readSeeds(argument, address, 6379, form);
+  const cluster = readSeeds(argument, { user, address }, 6379, form);
   rejectQuery(argument, query);
   const db = readDb(argument, route.slice(1));
   return { __proto__: null, ...readUser(argument, user), cluster, db };
@@ -123,11 +123,13 @@ function readServer(argument, address = '', form) {
   return { host, port: digits && Number(digits) };
 }
 
-function readSeeds(argument, addresses = '', defaultPort, form) {
-  const seeds = addresses.split(',');
+function readSeeds(argument, { user = '', address = '' }, defaultPort, form) {
+  // A user for each host: all but the last host would pass for the user's password.
+  if (user.includes('@')) throw badUrl(argument, form);
+  const seeds = address.split(',');
   if (seeds.length > MAX_SEEDS) throw badUrl(argument, `at most ${MAX_SEEDS} hosts`);
-  const readSeed = (address) => {
-    const { host, port = defaultPort } = readServer(argument, address, form);
+  const readSeed = (seed) => {
+    const { host, port = defaultPort } = readServer(argument, seed, form);
     return Object.freeze({ host, port });
   };
   return Object.freeze(seeds.map(readSeed));

@@ -20,6 +20,7 @@ import type {
   NodeHealth,
   NodeInput,
   RedsyncOptions,
+  TlsOptions,
 } from '../..';
 
 // expectError() does not know the compiler's errors about private constructors.
@@ -38,8 +39,16 @@ expectError(new Redsync(null));
 expectError(new Redsync([['redis://a']]));
 expectError(new Redsync({ hots: 'a' }));
 expectError(new Redsync({ host: 'a', port: '1' }));
-expectError(new Redsync({ host: 'a', tls: true }));
-expectError(new Redsync({ masterName: 'a' }));
+expectType<Redsync>(new Redsync({ host: 'a', tls: true }));
+expectType<Redsync>(new Redsync({ host: 'a', tls: { ca: new Uint8Array(1), servername: 's' } }));
+expectType<Redsync>(new Redsync({ sentinels: [{ host: 'a' }], masterName: 'm' }));
+expectType<Redsync>(new Redsync({ cluster: [{ host: 'a', port: 1 }] as const }));
+expectError(new Redsync({ host: 'a', tls: 'true' }));
+expectError(new Redsync({ host: 'a', tls: { rejectUnauthorized: false } }));
+expectError(new Redsync({ host: 'a', tls: { ca: ['a'] } }));
+expectError(new Redsync({ sentinels: ['a'], masterName: 'm' }));
+expectError(new Redsync({ sentinels: [{ port: 1 }], masterName: 'm' }));
+expectError(new Redsync({ cluster: { host: 'a' } }));
 expectError(new Redsync({ get: () => ({}) }));
 expectError(new Redsync('memory:', { keyPrefix: 1 }));
 expectAssignable<NodeInput>('memory:');
@@ -53,9 +62,17 @@ expectAssignable<ConnectionOptions>({
   username: 'u',
   password: 'p',
   db: 1,
+  tls: false,
+  sentinels: [{ host: 'a', port: 1 }],
+  masterName: 'm',
+  sentinelUsername: 'u',
+  sentinelPassword: 'p',
+  cluster: [{ host: 'a', port: 1 }],
   connectTimeout: 1,
   clientName: 'c',
 });
+expectAssignable<TlsOptions>({ ca: 'a', cert: 'b', key: 'c', servername: 'd' });
+expectNotAssignable<TlsOptions>({ ca: 1 });
 
 // Redsync
 expectType<number>(redsync.size);

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rand::rngs::SysError;
-use redsync_engine::{MemoryNode, Node, Nodes};
+use redsync_engine::{Load, MemoryNode, Node, Nodes};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::client::Client;
 use super::outbox::{Outbox, Outcome};
-use super::wire::{NO_CALL, Operation, Reader};
+use super::wire::{NO_CALL, Operation, Reader, Record};
 use crate::clock::BootClock;
 use crate::node::redis::{Access, Endpoint, RedisNode, Sentinels};
 use crate::random::OsRandom;
@@ -37,6 +37,9 @@ pub enum Message {
     /// An environment is gone.
     Gone { outbox: Arc<Outbox> },
 }
+
+/// Rounds under way in the whole process. More calls wait as the records that they came in.
+const MAX_ROUNDS: usize = 4096;
 
 static HOST: Mutex<Option<UnboundedSender<Message>>> = Mutex::new(None);
 
@@ -70,57 +73,72 @@ fn start() -> io::Result<UnboundedSender<Message>> {
 struct Host {
     clients: HashMap<u32, Rc<Client>>,
     memory: HashMap<String, Weak<MemoryNode>>,
+    load: Rc<Load>,
 }
 
 impl Host {
     async fn run(mut self, mut messages: UnboundedReceiver<Message>) {
         while let Some(message) = messages.recv().await {
-            // The tasks of the calls are caught one by one by the runtime; this catches what reads
-            // the messages, so that a bug costs a call and not the engine.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.handle(message)));
+            match message {
+                Message::Open { client, outbox, nodes } => self.open(client, outbox, nodes),
+                Message::Calls { outbox, numbers, text } => {
+                    let mut reader = Reader::new(&numbers, &text);
+                    while let Some(record) = reader.next_record() {
+                        self.load.below(MAX_ROUNDS).await;
+                        self.start(record, &outbox);
+                    }
+                }
+                Message::Gone { outbox } => self.forget(&outbox),
+            }
         }
     }
 
-    fn handle(&mut self, message: Message) {
-        match message {
-            Message::Open { client, outbox, nodes } => {
-                // Without randomness there is no client, and each of its calls is told "closed".
-                if let Ok(nodes) = self.nodes(nodes) {
-                    self.clients.insert(client, Client::new(outbox, nodes));
-                }
-            }
-            Message::Calls { outbox, numbers, text } => {
-                let mut reader = Reader::new(&numbers, &text);
-                while let Some(record) = reader.next_record() {
-                    let client = match record.operation {
-                        Operation::Close => self.clients.remove(&record.client),
-                        _ => self.clients.get(&record.client).cloned(),
-                    };
-                    match client {
-                        Some(client) => client.start(record.call, record.operation),
-                        None if record.operation.has_completion() => {
-                            outbox.push(record.call, Outcome::Closed, 0.0, |_| {});
-                        }
-                        None => {}
-                    }
-                }
-            }
-            Message::Gone { outbox } => {
-                let is_theirs = |client: &Rc<Client>| Arc::ptr_eq(&client.outbox, &outbox);
-                self.clients.retain(|_, client| {
-                    if is_theirs(client) {
-                        client.cancel_all();
-                        client.close(NO_CALL);
-                    }
-                    !is_theirs(client)
-                });
-            }
+    fn open(&mut self, client: u32, outbox: Arc<Outbox>, nodes: Vec<NodeAddress>) {
+        // Without randomness there is no client, and each of its calls is told "closed".
+        if let Ok(nodes) = self.nodes(nodes) {
+            self.clients.insert(client, Client::new(outbox, nodes));
         }
+    }
+
+    fn start(&mut self, record: Record, outbox: &Outbox) {
+        let client = match record.operation {
+            Operation::Close => self.clients.remove(&record.client),
+            _ => self.clients.get(&record.client).cloned(),
+        };
+        match client {
+            // The tasks of the calls are caught one by one by the runtime; this catches what starts
+            // them, so that a bug costs a call and not the engine.
+            Some(client) => {
+                let start = || client.start(record.call, record.operation);
+                let _ = catch_unwind(AssertUnwindSafe(start));
+            }
+            None if record.operation.has_completion() => {
+                outbox.push(record.call, Outcome::Closed, 0.0, |_| {});
+            }
+            None => {}
+        }
+    }
+
+    /// Stops all calls of an environment that is gone, and closes its clients.
+    fn forget(&mut self, outbox: &Arc<Outbox>) {
+        self.clients.retain(|_, client| {
+            let is_theirs = Arc::ptr_eq(&client.outbox, outbox);
+            if is_theirs {
+                client.cancel_all();
+                client.close(NO_CALL);
+            }
+            !is_theirs
+        });
     }
 
     fn nodes(&mut self, addresses: Vec<NodeAddress>) -> Result<Rc<Nodes>, SysError> {
         let members = addresses.into_iter().map(|address| self.node(address)).collect();
-        Ok(Nodes::new(members, Rc::new(BootClock), Box::new(OsRandom::new()?)))
+        Ok(Nodes::sharing(
+            self.load.clone(),
+            members,
+            Rc::new(BootClock),
+            Box::new(OsRandom::new()?),
+        ))
     }
 
     fn node(&mut self, address: NodeAddress) -> Rc<dyn Node> {

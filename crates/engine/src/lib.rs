@@ -48,7 +48,7 @@ pub use health::{Health, Status};
 pub use memory::MemoryNode;
 pub use mutex::{Held, Mutex};
 pub use node::{Keys, Node, Request, Verb};
-pub use nodes::{Busy, Nodes};
+pub use nodes::{Busy, Load, Nodes};
 pub use options::{Asked, Delay, Options, ValueSource};
 pub use quorum::Quorum;
 pub use tally::{Answer, Reply, Vote};

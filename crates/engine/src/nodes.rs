@@ -12,12 +12,39 @@ use crate::node::Node;
 use crate::quorum::Quorum;
 use crate::value::Value;
 
+/// The rounds that are under way, of all sets of nodes that share it. Whoever takes in calls can wait
+/// for room, so that a burst of any size needs little more memory than its calls themselves.
+#[derive(Default)]
+pub struct Load {
+    rounds: Cell<usize>,
+    less: Notify,
+}
+
+impl Load {
+    /// Waits until fewer than `limit` rounds are under way.
+    pub async fn below(&self, limit: usize) {
+        while self.rounds.get() >= limit {
+            self.less.notified().await;
+        }
+    }
+
+    pub(crate) fn begin(&self) {
+        self.rounds.set(self.rounds.get() + 1);
+    }
+
+    pub(crate) fn end(&self) {
+        self.rounds.set(self.rounds.get() - 1);
+        self.less.notify_one();
+    }
+}
+
 /// N independent nodes with their clock, their source of randomness, and the count of what is still
 /// under way on them.
 pub struct Nodes {
     members: Vec<Rc<dyn Node>>,
     clock: Rc<dyn Clock>,
     rng: RefCell<Box<dyn Rng>>,
+    load: Rc<Load>,
     busy: Cell<usize>,
     idle: Notify,
     closing: Cell<bool>,
@@ -26,10 +53,21 @@ pub struct Nodes {
 impl Nodes {
     /// At least one node; `rng` makes ownership values, so it has to be a secure one.
     pub fn new(members: Vec<Rc<dyn Node>>, clock: Rc<dyn Clock>, rng: Box<dyn Rng>) -> Rc<Self> {
+        Self::sharing(Rc::default(), members, clock, rng)
+    }
+
+    /// The same, counting its rounds into a load that it shares with others.
+    pub fn sharing(
+        load: Rc<Load>,
+        members: Vec<Rc<dyn Node>>,
+        clock: Rc<dyn Clock>,
+        rng: Box<dyn Rng>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             members,
             clock,
             rng: RefCell::new(rng),
+            load,
             busy: Cell::new(0),
             idle: Notify::new(),
             closing: Cell::new(false),
@@ -38,6 +76,10 @@ impl Nodes {
 
     pub(crate) fn members(&self) -> &[Rc<dyn Node>] {
         &self.members
+    }
+
+    pub(crate) fn load(&self) -> &Rc<Load> {
+        &self.load
     }
 
     /// How many votes decide.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::NodeError;
 use crate::node::{Request, Verb};
-use crate::nodes::Nodes;
+use crate::nodes::{Load, Nodes};
 use crate::quorum::Quorum;
 use crate::tally::{Answer, Reply, Tally, Vote};
 
@@ -17,6 +17,7 @@ pub(crate) struct Round {
     asked: Vec<usize>,
     deadline: Instant,
     quorum: Quorum,
+    load: Rc<Load>,
 }
 
 impl Round {
@@ -30,10 +31,11 @@ impl Round {
     ) -> Self {
         let deadline = Instant::now() + request.timeout;
         let tally = Tally::new(nodes.quorum(), asked.len(), fail_fast);
+        nodes.load().begin();
         for &node in &asked {
             nodes.members()[node].ask(verb, request, Reply::new(tally.clone(), node));
         }
-        Self { tally, asked, deadline, quorum: nodes.quorum() }
+        Self { tally, asked, deadline, quorum: nodes.quorum(), load: nodes.load().clone() }
     }
 
     /// The votes, when all are in, or time is up, or (fail-fast) the quorum has decided.
@@ -53,6 +55,7 @@ impl Round {
 impl Drop for Round {
     fn drop(&mut self) {
         self.tally.close();
+        self.load.end();
     }
 }
 
