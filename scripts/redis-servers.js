@@ -44,13 +44,18 @@ async function freePort() {
 class RedisServer {
   #child;
   #client;
+  #configFile;
   #args;
+  #tls;
   #directory = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-'));
 
-  constructor({ args = [], password, unixSocket = false }) {
+  constructor({ args = [], config, password, tls, unixSocket = false }) {
     this.password = password;
-    this.socket = unixSocket ? path.join(this.#directory, 'redis.sock') : undefined;
+    this.socket = unixSocket || tls ? path.join(this.#directory, 'redis.sock') : undefined;
+    this.#configFile = config ? [this.file('redis.conf', config)] : [];
+    this.#tls = tls;
     this.#args = [
+      ...(tls ? this.#tlsArgs(tls) : []),
       '--bind', HOST, '--save', '', '--appendonly', 'no', '--daemonize', 'no',
       '--dir', this.#directory, '--logfile', path.join(this.#directory, 'redis.log'),
       ...(password ? ['--requirepass', password] : []),
@@ -60,19 +65,36 @@ class RedisServer {
     running.add(this);
   }
 
+  #tlsArgs({ ca, cert, key, authClients = 'no' }) {
+    return [
+      '--tls-auth-clients', authClients,
+      '--tls-ca-cert-file', this.file('ca.pem', ca),
+      '--tls-cert-file', this.file('cert.pem', cert),
+      '--tls-key-file', this.file('key.pem', key),
+    ];
+  }
+
+  /** Writes a file that goes with the server; gives its path. */
+  file(name, content) {
+    const file = path.join(this.#directory, name);
+    fs.writeFileSync(file, content);
+    return file;
+  }
+
   get pid() {
     return this.#child.pid;
   }
 
   /** For the code under test; without the password, which a test puts in as it likes. */
   get url() {
-    return `redis://${HOST}:${this.port}`;
+    return `redis${this.#tls ? 's' : ''}://${HOST}:${this.port}`;
   }
 
   /** Starts the process; resolves true once it answers, false if it ended (its port is taken). */
   async start(port) {
     this.port = port;
-    const child = launch(['--port', port, ...this.#args]);
+    const ports = this.#tls ? ['--port', 0, '--tls-port', port] : ['--port', port];
+    const child = launch([...this.#configFile, ...ports, ...this.#args]);
     this.#child = child;
     child.unref(); // the servers must not keep a finished program alive
     let failure;
@@ -104,7 +126,10 @@ class RedisServer {
 
   /** A connection of its own, for commands that change the connection, such as SELECT. */
   async connect() {
-    const client = new RedisClient({ host: HOST, port: this.port });
+    // Tests speak no TLS: they come in by the back door.
+    const client = new RedisClient(this.#tls
+      ? { path: this.socket }
+      : { host: HOST, port: this.port });
     if (this.password) await client.command('AUTH', this.password);
     return client;
   }
@@ -156,14 +181,16 @@ class RedisServer {
 }
 
 /**
- * Starts a redis-server on a free port. `args` are further arguments of the program, `password`
- * its default user's, `unixSocket: true` lets it listen at `server.socket` too.
+ * Starts a redis-server on a free port. `args` are further arguments of the program, `config` the
+ * text of a configuration file that it may write to, `password` its default user's,
+ * `unixSocket: true` lets it listen at `server.socket` too. With `tls` ({ ca, cert, key,
+ * authClients }) it speaks nothing else on its port. `findPort` chooses the port.
  */
-async function startServer(options = {}) {
+async function startServer({ findPort = freePort, ...options } = {}) {
   const server = new RedisServer(options);
   try {
     for (let attempt = 0; attempt < PORT_ATTEMPTS; attempt++) {
-      if (await server.start(await freePort())) return server;
+      if (await server.start(await findPort())) return server;
     }
     throw new Error(`redis-server does not start:\n${server.log()}`);
   } catch (error) {

@@ -11,6 +11,7 @@ use rand::rngs::SysError;
 use redsync_engine::{Load, MemoryNode, Node, Nodes};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{spawn_local, yield_now};
 
 use super::client::Client;
 use super::outbox::{Outbox, Outcome};
@@ -41,6 +42,9 @@ pub enum Message {
 /// Rounds under way in the whole process. More calls wait as the records that they came in.
 const MAX_ROUNDS: usize = 4096;
 
+/// Calls that are started before the tasks of those before them have a turn.
+const STARTED_AT_ONCE: usize = 512;
+
 static HOST: Mutex<Option<UnboundedSender<Message>>> = Mutex::new(None);
 
 /// Sends to the engine thread, which is started if there is none.
@@ -61,7 +65,10 @@ fn start() -> io::Result<UnboundedSender<Message>> {
         let runtime =
             Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(Host::default().run(receiver)),
+            Ok(runtime) => runtime.block_on(async move {
+                // As a task among the others: the root future is polled out of turn.
+                let _ = spawn_local(Host::default().run(receiver)).await;
+            }),
             // Without a runtime the receiver is dropped here, and every call is told "closed".
             Err(_) => refuse_all(receiver),
         }
@@ -83,9 +90,14 @@ impl Host {
                 Message::Open { client, outbox, nodes } => self.open(client, outbox, nodes),
                 Message::Calls { outbox, numbers, text } => {
                     let mut reader = Reader::new(&numbers, &text);
+                    let mut started = 0;
                     while let Some(record) = reader.next_record() {
-                        self.load.below(MAX_ROUNDS).await;
                         self.start(record, &outbox);
+                        started += 1;
+                        if started % STARTED_AT_ONCE == 0 {
+                            yield_now().await; // they begin their rounds
+                            self.load.below(MAX_ROUNDS).await;
+                        }
                     }
                 }
                 Message::Gone { outbox } => self.forget(&outbox),

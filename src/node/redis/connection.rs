@@ -8,11 +8,12 @@ use redis::{
     AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
 };
 use redsync_engine::NodeError;
+use tokio::time::{Instant, timeout_at};
 
 use super::address::{Access, Endpoint};
 use super::command::refused;
 use super::guard::{Expected, Guard};
-use super::stream;
+use super::stream::{self, Stream};
 
 /// Slots between a link and redis-rs' writer, each of one pipeline. More than a link has in flight,
 /// so that sending never waits, and pipelines are written in the order in which they were made.
@@ -30,13 +31,29 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects and logs in, and makes sure that it is a master that has answered, if asked to.
+    /// Connects and logs in, and makes sure that it is a master that has answered, if asked to. All in
+    /// the time that there is for it.
     pub async fn open(
         endpoint: &Endpoint,
         access: &Access,
         must_be_master: bool,
     ) -> Result<(Self, Driver), NodeError> {
-        let stream = stream::open(endpoint, access.tls.as_ref()).await?;
+        let deadline = Instant::now() + access.connect_timeout;
+        let stream = stream::open(endpoint, access.tls.as_ref(), deadline).await?;
+        let (connection, mut driver) = Self::over(stream).await?;
+        let logged_in = async {
+            tokio::select! {
+                biased;
+                logged_in = connection.log_in(access, must_be_master) => logged_in,
+                () = &mut driver => Err(connection.lost()),
+            }
+        };
+        timeout_at(deadline, logged_in).await.unwrap_or_else(|_| Err(stream::late()))?;
+        Ok((connection, driver))
+    }
+
+    /// Puts the guard and redis-rs on a socket.
+    pub async fn over(stream: Stream) -> Result<(Self, Driver), NodeError> {
         let expected = Expected::default();
         // All that redis-rs would do on its own is switched off: no login, no library name, and no
         // timeout, for the round times out, and a late reply must still find its place.
@@ -51,14 +68,7 @@ impl Connection {
         let (redis, driver) = MultiplexedConnection::new_with_config(&info, guard, config)
             .await
             .map_err(|error| link_error(&error))?;
-        let mut driver: Driver = Box::pin(driver);
-        let connection = Self { redis, expected };
-        tokio::select! {
-            biased;
-            logged_in = connection.log_in(access, must_be_master) => logged_in?,
-            () = &mut driver => return Err(connection.lost()),
-        }
-        Ok((connection, driver))
+        Ok((Self { redis, expected }, Box::pin(driver)))
     }
 
     /// Sends a pipeline. It takes its place in the order when the future is polled first. The replies
@@ -71,10 +81,7 @@ impl Connection {
 
     /// Why the connection has ended.
     pub fn lost(&self) -> NodeError {
-        match self.expected.violation() {
-            Some(what) => NodeError::new("EPROTO", what),
-            None => NodeError::lost(),
-        }
+        self.expected.reason().unwrap_or_else(NodeError::lost)
     }
 
     /// Logs in, selects the database and names the connection, in one round trip.

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use redsync_engine::NodeError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::Stream;
+use super::tls::refusal;
 
 /// What one reply may have in bytes. The longest that is asked for, INFO server, has about 1 KiB.
 const MAX_REPLY: usize = 64 * 1024;
@@ -28,8 +30,8 @@ pub struct Expected(Arc<Notes>);
 struct Notes {
     /// Commands that were handed to the writer and have not left yet.
     queued: AtomicUsize,
-    /// Why the guard has ended the link.
-    violation: OnceLock<&'static str>,
+    /// Why the link has ended, if more is known than that it has.
+    reason: OnceLock<NodeError>,
 }
 
 impl Expected {
@@ -38,9 +40,9 @@ impl Expected {
         self.0.queued.fetch_add(commands, Ordering::Relaxed);
     }
 
-    /// What the server said that it must not say.
-    pub fn violation(&self) -> Option<&'static str> {
-        self.0.violation.get().copied()
+    /// What the server said that it must not say, or what TLS did not like.
+    pub fn reason(&self) -> Option<NodeError> {
+        self.0.reason.get().cloned()
     }
 
     fn take(&self) -> usize {
@@ -62,9 +64,23 @@ impl Guard {
     }
 
     fn end(&self, violation: Violation) -> io::Error {
-        // The first one counts.
-        let _ = self.expected.0.violation.set(violation);
+        self.note(NodeError::new("EPROTO", violation));
         io::Error::new(io::ErrorKind::InvalidData, violation)
+    }
+
+    fn note(&self, reason: NodeError) {
+        // The first one counts.
+        let _ = self.expected.0.reason.set(reason);
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, read);
+        if let Poll::Ready(Err(error)) = &polled
+            && let Some(reason) = refusal(error)
+        {
+            self.note(reason);
+        }
+        polled
     }
 
     /// Before a command is written to a silent link, whatever is there to be read is a reply to
@@ -77,7 +93,7 @@ impl Guard {
         if self.scanner.is_silent() {
             let mut byte = [0];
             let mut read = ReadBuf::new(&mut byte);
-            if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+            if let Poll::Ready(result) = self.read(cx, &mut read) {
                 result?;
                 return Err(match read.filled() {
                     [] => io::ErrorKind::UnexpectedEof.into(),
@@ -97,7 +113,7 @@ impl AsyncRead for Guard {
         read: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = read.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, read);
+        let polled = self.read(cx, read);
         if let Poll::Ready(Ok(())) = polled {
             let scanned = self.scanner.scan(&read.filled()[before..]);
             scanned.map_err(|violation| self.end(violation))?;

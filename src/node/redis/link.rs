@@ -14,7 +14,7 @@ use redis::{Pipeline, Value};
 use redsync_engine::{Health, NodeError, Reply, Request, Status, Verb};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::address::Access;
 use super::command::{KnownScripts, Redirect, command, vote};
@@ -244,13 +244,8 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<(Connection, Driver), NodeError> {
-        let endpoint = self.route.resolve(&self.access).await?;
-        let opened = timeout(
-            self.access.connect_timeout,
-            Connection::open(&endpoint, &self.access, self.route.leads_to_master()),
-        );
-        let late = || NodeError::new("ETIMEDOUT", "the connection could not be made in time");
-        opened.await.unwrap_or_else(|_| Err(late()))
+        let endpoint = self.route.resolve().await?;
+        Connection::open(&endpoint, &self.access, self.route.leads_to_master()).await
     }
 
     /// Writes one pipeline per tick until the connection is lost, which dropping its driver makes it,

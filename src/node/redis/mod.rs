@@ -15,6 +15,8 @@ mod address;
 mod cluster;
 mod command;
 mod connection;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod link;
 mod route;

@@ -1,9 +1,8 @@
 //! Where a link leads: to a fixed place, or to whatever server is the master now.
 
 use redsync_engine::NodeError;
-use tokio::time::timeout;
 
-use super::address::{Access, Endpoint};
+use super::address::Endpoint;
 use super::sentinel::Sentinels;
 
 /// Where a link leads. Resolved anew for every connection.
@@ -14,12 +13,10 @@ pub enum Route {
 
 impl Route {
     /// The server to connect to now.
-    pub async fn resolve(&self, access: &Access) -> Result<Endpoint, NodeError> {
+    pub async fn resolve(&self) -> Result<Endpoint, NodeError> {
         match self {
             Self::Fixed(endpoint) => Ok(endpoint.clone()),
-            Self::Master(sentinels) => timeout(access.connect_timeout, sentinels.master())
-                .await
-                .unwrap_or_else(|_| Err(NodeError::new("ETIMEDOUT", "no sentinel answers"))),
+            Self::Master(sentinels) => sentinels.master().await,
         }
     }
 

@@ -4,10 +4,15 @@
 use redis::{Pipeline, Value};
 use redsync_engine::NodeError;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::address::{Access, Endpoint};
 use super::command::refused;
 use super::connection::Connection;
+use super::stream::late;
+
+/// The code of what a sentinel says who has no such master.
+const UNKNOWN: &str = "ERR_SENTINEL";
 
 /// The sentinels of one master.
 pub struct Sentinels {
@@ -19,15 +24,20 @@ pub struct Sentinels {
 
 impl Sentinels {
     /// Asks all sentinels at once, and goes with a majority of them; with fewer answers, with what
-    /// most of them say. One that was cut off may still name the master of before the failover.
+    /// most of them say. One that was cut off may still name the master of before the failover, and
+    /// one that hangs is not waited for longer than for a connection.
     pub async fn master(&self) -> Result<Endpoint, NodeError> {
         let mut asked = JoinSet::new();
         for (index, sentinel) in self.sentinels.iter().cloned().enumerate() {
             let (access, master_name) = (self.access.clone(), self.master_name.clone());
-            asked.spawn_local(async move { (index, ask(&sentinel, &access, &master_name).await) });
+            asked.spawn_local(async move {
+                let answer = ask(&sentinel, &access, &master_name);
+                let answer = timeout(access.connect_timeout, answer).await;
+                (index, answer.unwrap_or_else(|_| Err(late())))
+            });
         }
         let mut named: Vec<(Endpoint, usize)> = Vec::new();
-        let mut error = NodeError::new("ERR_SENTINEL", "no sentinel knows the master");
+        let mut errors = Vec::new();
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok((_, Ok(master))) => {
@@ -45,13 +55,21 @@ impl Sentinels {
                         return Ok(master);
                     }
                 }
-                Ok((index, Err(why))) => {
-                    error = NodeError::new(why.code, format!("sentinel {index}: {}", why.message));
-                }
+                Ok((index, Err(why))) => errors.push((why.code != UNKNOWN, index, why)),
                 Err(_) => {}
             }
         }
-        named.into_iter().max_by_key(|(_, votes)| *votes).map(|(master, _)| master).ok_or(error)
+        if let Some((master, _)) = named.into_iter().max_by_key(|(_, votes)| *votes) {
+            return Ok(master);
+        }
+        // That a sentinel does not know the master tells more than that another cannot be reached.
+        let first = errors.into_iter().min_by_key(|(is_other, index, _)| (*is_other, *index));
+        Err(match first {
+            Some((_, index, why)) => {
+                NodeError::new(why.code, format!("sentinel {index}: {}", why.message))
+            }
+            None => NodeError::new(UNKNOWN, "there is no sentinel"),
+        })
     }
 }
 
@@ -71,9 +89,7 @@ async fn ask(
     };
     match replies.into_iter().next() {
         Some(Value::Array(address)) => endpoint(&address).ok_or_else(NodeError::protocol),
-        Some(Value::Nil) => {
-            Err(NodeError::new("ERR_SENTINEL", "the sentinel does not know this master"))
-        }
+        Some(Value::Nil) => Err(NodeError::new(UNKNOWN, "it does not know a master of this name")),
         Some(Value::ServerError(error)) => Err(refused("SENTINEL", &error)),
         _ => Err(NodeError::protocol()),
     }

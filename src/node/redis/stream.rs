@@ -9,6 +9,7 @@ use redsync_engine::NodeError;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use super::address::Endpoint;
 use super::tls::Tls;
@@ -46,17 +47,40 @@ impl Connected for tokio_rustls::client::TlsStream<TcpStream> {
 }
 
 /// Connects to a server.
-pub async fn open(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<Stream, NodeError> {
-    match endpoint {
-        Endpoint::Unix(path) => open_unix(path).await.map_err(|error| io_error(&error)),
-        Endpoint::Tcp { host, port } => {
-            let stream = open_tcp(host, *port).await.map_err(|error| io_error(&error))?;
-            match tls {
-                None => Ok(Box::pin(stream)),
-                Some(tls) => Ok(Box::pin(tls.connect(host, stream).await?)),
-            }
-        }
+pub async fn open(
+    endpoint: &Endpoint,
+    tls: Option<&Tls>,
+    deadline: Instant,
+) -> Result<Stream, NodeError> {
+    let (host, port) = match endpoint {
+        Endpoint::Unix(path) => return in_time(deadline, open_unix(path)).await,
+        Endpoint::Tcp { host, port } => (host, *port),
+    };
+    let stream = in_time(deadline, open_tcp(host, port)).await?;
+    match tls {
+        None => Ok(Box::pin(stream)),
+        // A server without TLS waits for the end of what it takes for a command, and says nothing.
+        Some(tls) => match timeout_at(deadline, tls.connect(host, stream)).await {
+            Ok(stream) => Ok(Box::pin(stream?)),
+            Err(_) => Err(NodeError::new(
+                "ERR_TLS",
+                "no answer to the TLS handshake: the server hangs, or does not speak TLS",
+            )),
+        },
     }
+}
+
+async fn in_time<T>(
+    deadline: Instant,
+    opening: impl Future<Output = io::Result<T>>,
+) -> Result<T, NodeError> {
+    let opened = timeout_at(deadline, opening).await.map_err(|_| late())?;
+    opened.map_err(|error| io_error(&error))
+}
+
+/// There was no connection within the time for it.
+pub fn late() -> NodeError {
+    NodeError::new("ETIMEDOUT", "the connection could not be made in time")
 }
 
 async fn open_tcp(host: &str, port: u16) -> io::Result<TcpStream> {

@@ -1,5 +1,6 @@
 //! TLS by rustls. Certificates are always verified.
 
+use std::io;
 use std::sync::Arc;
 
 use redsync_engine::NodeError;
@@ -10,6 +11,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::stream::io_error;
 
 /// What TLS needs to know, in PEM.
 pub struct TlsOptions {
@@ -45,7 +48,10 @@ impl Tls {
         let name = self.servername.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name)
             .map_err(|_| NodeError::new("ERR_TLS", "the host's name cannot be verified"))?;
-        TlsConnector::from(config).connect(name, stream).await.map_err(|error| refusal(&error))
+        TlsConnector::from(config)
+            .connect(name, stream)
+            .await
+            .map_err(|error| refusal(&error).unwrap_or_else(|| io_error(&error)))
     }
 }
 
@@ -59,7 +65,10 @@ fn config(options: &TlsOptions) -> Result<ClientConfig, NodeError> {
     // The system's store may hold some that rustls cannot use.
     roots.add_parsable_certificates(authorities);
     if roots.is_empty() {
-        return Err(unusable("there is no certificate authority to trust"));
+        return Err(unusable(match options.ca {
+            Some(_) => "tls.ca has no certificate that can be used",
+            None => "the system has no certificate authority to trust: give one in tls.ca",
+        }));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -83,25 +92,36 @@ fn certificates(pem: &str) -> Option<Vec<CertificateDer<'static>>> {
     all.ok().filter(|certificates| !certificates.is_empty())
 }
 
-/// Why the handshake failed. Its own text may quote certificates.
-fn refusal(error: &std::io::Error) -> NodeError {
-    use tokio_rustls::rustls::{CertificateError, Error};
-    let tls = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
-    let what = match tls {
-        None => return super::stream::io_error(error),
-        Some(Error::InvalidCertificate(
+/// What has made TLS fail, if it was TLS: it may come after the handshake, which for a client is over
+/// before the server has looked at its certificate. The error's own text may quote certificates.
+pub fn refusal(error: &io::Error) -> Option<NodeError> {
+    use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
+    let what = match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => "the server's certificate is for another name",
-        Some(Error::InvalidCertificate(
+        ) => "the server's certificate is for another name",
+        Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        )) => "the server's certificate has expired",
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        ) => "the server's certificate has expired",
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "the server's certificate is from an authority that is not trusted"
         }
-        Some(Error::InvalidCertificate(_)) => "the server's certificate is not valid",
-        Some(Error::AlertReceived(_)) => "the server refused the handshake",
-        Some(Error::InvalidMessage(_)) => "the server does not speak TLS",
-        Some(_) => "the handshake failed",
+        Error::InvalidCertificate(_) => "the server's certificate is not valid",
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server requires a client certificate"
+        }
+        Error::AlertReceived(
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied,
+        ) => "the server does not accept the client certificate",
+        Error::AlertReceived(_) => "the server refused the handshake",
+        Error::InvalidMessage(_) => "the server does not speak TLS",
+        _ => "the handshake failed",
     };
-    NodeError::new("ERR_TLS", what)
+    Some(NodeError::new("ERR_TLS", what))
 }
