@@ -1,55 +1,8 @@
-//! What goes wrong: with one node, and with a call.
+//! Why a call failed.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use crate::tally::{Answer, Vote};
-
-/// Why a node gave no answer that counts.
-///
-/// Neither field may hold a password, a URL, an ownership value or text of unbounded length.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeError {
-    /// Stable and short: the server's own code (`OOM`, `WRONGPASS`) or an errno's name.
-    pub code: Cow<'static, str>,
-    /// What happened, for people.
-    pub message: Cow<'static, str>,
-}
-
-impl NodeError {
-    /// An error with a stable code and a sentence for people.
-    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: code.into(), message: message.into() }
-    }
-
-    /// The node did not answer within its time.
-    pub fn timed_out() -> Self {
-        Self::new("ETIMEDOUT", "no answer within the node timeout")
-    }
-
-    /// The connection was lost, with whatever was on its way.
-    pub fn lost() -> Self {
-        Self::new("ECONNRESET", "the connection was lost")
-    }
-
-    /// What the node said is no answer to what it was asked.
-    pub fn protocol() -> Self {
-        Self::new("EPROTO", "the server's reply makes no sense")
-    }
-
-    /// The node was closed before it answered.
-    pub fn closed() -> Self {
-        Self::new("ECLOSED", "the connection was closed")
-    }
-}
-
-impl fmt::Display for NodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code)
-    }
-}
-
-impl std::error::Error for NodeError {}
+use crate::vote::{Answer, Vote};
 
 /// The caller's own function (for a delay or a value) refused: the call ends with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,46 +7,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::error::{Error, NodeError};
+use crate::error::Error;
+use crate::node::{Health, Status};
 use crate::nodes::Nodes;
-use crate::tally::Answer;
+use crate::vote::{Answer, NodeError};
 
 /// Pause between two looks while waiting for a quorum to come up.
 const READY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long one look may take: a node that hangs may have been replaced by one that does not.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
-
-/// Whether a node can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The first connection is being made.
-    Connecting,
-    /// It answered.
-    Up,
-    /// It did not answer, or cannot be reached.
-    Down,
-}
-
-/// What a node says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Whether it can be asked.
-    pub status: Status,
-    /// Round trip of the question.
-    pub latency: Option<Duration>,
-    /// Program and version, such as `redis 7.0.15`.
-    pub server: Option<String>,
-    /// Why it is not up.
-    pub error: Option<NodeError>,
-}
-
-impl Health {
-    /// Not up, and why.
-    pub fn down(error: NodeError) -> Self {
-        Self { status: Status::Down, latency: None, server: None, error: Some(error) }
-    }
-}
 
 impl Nodes {
     /// Asks every node how it is, each for at most `limit`.

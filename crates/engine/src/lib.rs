@@ -18,6 +18,7 @@
 //! | `round` | one question to all nodes, answered by each or timed out |
 //! | `tally` | the votes of a round while they come in, and the handle that casts one |
 //! | `cleanup` | releases that outlive the call they belong to |
+//! | `vote` | what one node says: an answer or an error |
 //! | `quorum`, `validity` | the arithmetic: votes that decide, drift, `until` |
 //! | `waiting` | the pause between two attempts |
 //! | `nodes` | the set of nodes and what their mutexes share |
@@ -40,18 +41,19 @@ mod round;
 mod tally;
 mod validity;
 mod value;
+mod vote;
 mod waiting;
 
 pub use clock::Clock;
-pub use error::{Error, NodeError, Refused};
-pub use health::{Health, Status};
+pub use error::{Error, Refused};
 pub use memory::MemoryNode;
 pub use mutex::{Held, Mutex};
-pub use node::{Keys, Node, Request, Verb};
+pub use node::{Health, Keys, Node, Request, Status, Verb};
 pub use nodes::{Busy, Load, Nodes};
 pub use options::{Asked, Delay, Options, ValueSource};
 pub use quorum::Quorum;
-pub use tally::{Answer, Reply, Vote};
+pub use tally::Reply;
 pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
 pub use value::Value;
+pub use vote::{Answer, NodeError, Vote};

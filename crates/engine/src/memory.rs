@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::health::{Health, Status};
-use crate::node::{Node, Request, Verb};
-use crate::tally::{Answer, Reply};
+use crate::node::{Health, Node, Request, Status, Verb};
+use crate::tally::Reply;
+use crate::vote::Answer;
 
 struct Entry {
     value: Box<str>,

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::health::Health;
 use crate::tally::Reply;
 use crate::value::Value;
+use crate::vote::NodeError;
 
 /// The keys of one lock: taken, extended and released together, all or nothing.
 pub type Keys = Rc<[Box<str>]>;
@@ -42,6 +42,37 @@ pub struct Request {
     pub expiry: Duration,
     /// How long the round waits for the answer.
     pub timeout: Duration,
+}
+
+/// Whether a node can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The first connection is being made.
+    Connecting,
+    /// It answered.
+    Up,
+    /// It did not answer, or cannot be reached.
+    Down,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Whether it can be asked.
+    pub status: Status,
+    /// Round trip of the question.
+    pub latency: Option<Duration>,
+    /// Program and version, such as `redis 7.0.15`.
+    pub server: Option<String>,
+    /// Why it is not up.
+    pub error: Option<NodeError>,
+}
+
+impl Health {
+    /// Not up, and why.
+    pub fn down(error: NodeError) -> Self {
+        Self { status: Status::Down, latency: None, server: None, error: Some(error) }
+    }
 }
 
 /// One independent store that votes on locks.

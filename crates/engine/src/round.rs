@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::NodeError;
 use crate::node::{Request, Verb};
 use crate::nodes::{Load, Nodes};
 use crate::quorum::Quorum;
-use crate::tally::{Answer, Reply, Tally, Vote};
+use crate::tally::{Reply, Tally};
+use crate::vote::{Answer, NodeError, Vote};
 
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.
 pub(crate) struct Round {

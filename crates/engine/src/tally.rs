@@ -5,22 +5,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use crate::error::NodeError;
 use crate::quorum::Quorum;
-
-/// What a node says to any verb.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Done: acquired, released, extended; or, to the question for the owner, "you".
-    Granted,
-    /// Somebody else's value is stored.
-    Taken,
-    /// Nothing is stored.
-    Absent,
-}
-
-/// An answer, or why there was none.
-pub type Vote = Result<Answer, NodeError>;
+use crate::vote::{Answer, NodeError, Vote};
 
 /// Collects one vote a node, and wakes the round when it is complete or decided.
 ///

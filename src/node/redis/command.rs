@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use redis::{Cmd, Script, ServerError, Value, cmd};
+use redis::{Cmd, Script, Value, cmd};
 use redsync_engine::{Answer, NodeError, Request, Verb, Vote};
+
+use super::failure::refused;
 
 /// A Lua script and its name in the server's script cache.
 struct CachedScript {
@@ -122,13 +124,4 @@ fn name(verb: Verb, request: &Request) -> &'static str {
         Verb::Acquire if request.keys.len() == 1 => "SET",
         _ => "EVALSHA",
     }
-}
-
-/// A server's error: its code, never its text, which can hold what the command held.
-pub fn refused(command: &str, error: &ServerError) -> NodeError {
-    let code: String = error.code().chars().take(32).collect();
-    let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase());
-    let code = if is_code { code } else { "ERR".to_owned() };
-    let message = format!("{command} was refused: {code}");
-    NodeError::new(code, message)
 }

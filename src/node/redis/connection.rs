@@ -4,14 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
-};
+use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, Value};
 use redsync_engine::NodeError;
 use tokio::time::{Instant, timeout_at};
 
 use super::address::{Access, Endpoint};
-use super::command::refused;
+use super::failure::{link_error, refused};
 use super::guard::{Expected, Guard};
 use super::stream::{self, Stream};
 
@@ -162,15 +160,5 @@ fn server(info: &str) -> Option<String> {
     match field("valkey_version") {
         Some(version) => Some(format!("valkey {version}")),
         None => Some(format!("redis {}", field("redis_version")?)),
-    }
-}
-
-/// An error of redis-rs. Its text can quote the server, so it is not passed on.
-fn link_error(error: &RedisError) -> NodeError {
-    use std::error::Error;
-    match error.source().and_then(|source| source.downcast_ref::<std::io::Error>()) {
-        Some(error) => stream::io_error(error),
-        None if error.kind() == redis::ErrorKind::Parse => NodeError::protocol(),
-        None => NodeError::lost(),
     }
 }

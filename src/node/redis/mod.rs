@@ -7,6 +7,7 @@
 //! | `connection` | redis-rs on a guarded socket, and the login |
 //! | `guard` | what a server may say, and how much |
 //! | `stream`, `tls` | the socket |
+//! | `failure` | what goes wrong, told without secrets |
 //! | `address`, `route` | where a server is, how to get in, and who is the master |
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
 //! | `scripts/*.lua` | what runs on the server |
@@ -15,6 +16,7 @@ mod address;
 mod cluster;
 mod command;
 mod connection;
+mod failure;
 #[cfg(test)]
 mod fuzz;
 mod guard;

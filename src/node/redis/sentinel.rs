@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::address::{Access, Endpoint};
-use super::command::refused;
 use super::connection::Connection;
+use super::failure::refused;
 use super::stream::late;
 
 /// The code of what a sentinel says who has no such master.

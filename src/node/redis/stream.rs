@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::address::Endpoint;
+use super::failure::io_error;
 use super::tls::Tls;
 
 /// How long sent bytes, or probes of an idle link, may stay unacknowledged before the link is dead.
@@ -106,26 +107,4 @@ async fn open_unix(path: &str) -> io::Result<Stream> {
 #[cfg(not(unix))]
 async fn open_unix(_path: &str) -> io::Result<Stream> {
     Err(io::ErrorKind::Unsupported.into())
-}
-
-/// The error of a socket, by the name that Node.js gives it. Its own text may quote what was sent.
-pub fn io_error(error: &io::Error) -> NodeError {
-    use io::ErrorKind::*;
-    match error.kind() {
-        ConnectionRefused => NodeError::new("ECONNREFUSED", "connection refused"),
-        ConnectionReset | BrokenPipe | ConnectionAborted | UnexpectedEof => NodeError::lost(),
-        TimedOut => NodeError::new("ETIMEDOUT", "the connection timed out"),
-        NotFound => NodeError::new("ENOENT", "no such socket"),
-        PermissionDenied => NodeError::new("EACCES", "permission denied"),
-        HostUnreachable => NodeError::new("EHOSTUNREACH", "host unreachable"),
-        NetworkUnreachable => NodeError::new("ENETUNREACH", "network unreachable"),
-        AddrNotAvailable => NodeError::new("EADDRNOTAVAIL", "address not available"),
-        Unsupported => NodeError::new("ENOTSUP", "not supported on this platform"),
-        InvalidData => NodeError::protocol(),
-        // The resolver's errors have no number of the operating system.
-        _ if error.raw_os_error().is_none() => {
-            NodeError::new("ENOTFOUND", "the host name could not be resolved")
-        }
-        _ => NodeError::new("EIO", "input/output error"),
-    }
 }

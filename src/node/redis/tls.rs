@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::stream::io_error;
+use super::failure::io_error;
 
 /// What TLS needs to know, in PEM.
 pub struct TlsOptions {
