@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{spawn_local, yield_now};
 
 use super::client::Client;
+use super::look::look_for_work;
 use super::outbox::{Outbox, Outcome};
 use super::wire::{NO_CALL, Operation, Reader, Record};
 use crate::clock::BootClock;
@@ -66,8 +67,10 @@ fn start() -> io::Result<UnboundedSender<Message>> {
             Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         match runtime {
             Ok(runtime) => runtime.block_on(async move {
+                let host = Host::default();
+                spawn_local(look_for_work(host.load.clone()));
                 // As a task among the others: the root future is polled out of turn.
-                let _ = spawn_local(Host::default().run(receiver)).await;
+                let _ = spawn_local(host.run(receiver)).await;
             }),
             // Without a runtime the receiver is dropped here, and every call is told "closed".
             Err(_) => refuse_all(receiver),

@@ -6,6 +6,7 @@
 //! | `wire` | the records that cross, and how they are read |
 //! | `outbox` | completions on their way to one JavaScript environment |
 //! | `host` | the engine thread: takes messages, owns the clients |
+//! | `look` | looking for work a little longer before the thread sleeps |
 //! | `client` | one `Redsync`: its nodes and its calls |
 //!
 //! A call does not cross as a function call with arguments but as a record of numbers in a
@@ -15,5 +16,6 @@
 mod addon;
 mod client;
 mod host;
+mod look;
 mod outbox;
 mod wire;

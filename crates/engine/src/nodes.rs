@@ -17,7 +17,10 @@ use crate::value::Value;
 #[derive(Default)]
 pub struct Load {
     rounds: Cell<usize>,
+    /// Rounds that ever began or ended.
+    turns: Cell<u64>,
     less: Notify,
+    first: Notify,
 }
 
 impl Load {
@@ -28,12 +31,32 @@ impl Load {
         }
     }
 
+    /// Waits until the first round begins where none was under way.
+    pub async fn first(&self) {
+        self.first.notified().await;
+    }
+
+    /// Rounds under way.
+    pub fn rounds(&self) -> usize {
+        self.rounds.get()
+    }
+
+    /// Changes whenever a round begins or ends.
+    pub fn turns(&self) -> u64 {
+        self.turns.get()
+    }
+
     pub(crate) fn begin(&self) {
+        if self.rounds.get() == 0 {
+            self.first.notify_one();
+        }
         self.rounds.set(self.rounds.get() + 1);
+        self.turns.set(self.turns.get() + 1);
     }
 
     pub(crate) fn end(&self) {
         self.rounds.set(self.rounds.get() - 1);
+        self.turns.set(self.turns.get() + 1);
         self.less.notify_one();
     }
 }

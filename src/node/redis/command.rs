@@ -119,9 +119,14 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
     }
 }
 
+/// The commands that have to be allowed: for a script, a server may say no more than that one is not.
 fn name(verb: Verb, request: &Request) -> &'static str {
     match verb {
         Verb::Acquire if request.keys.len() == 1 => "SET",
-        _ => "EVALSHA",
+        Verb::Acquire => "EVAL/EVALSHA of EXISTS, SET",
+        Verb::Release => "EVAL/EVALSHA of GET, DEL",
+        Verb::Extend { recreate: false } => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",
+        Verb::Extend { recreate: true } => "EVAL/EVALSHA of GET, SET, PTTL, PEXPIRE",
+        Verb::Owner => "EVAL/EVALSHA of GET",
     }
 }

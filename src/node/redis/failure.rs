@@ -29,11 +29,25 @@ pub fn io_error(error: &io::Error) -> NodeError {
 
 /// A server's error: its code, never its text, which can hold what the command held.
 pub fn refused(command: &str, error: &ServerError) -> NodeError {
-    let code: String = error.code().chars().take(32).collect();
+    let code: String = code(error).chars().take(32).collect();
     let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase());
     let code = if is_code { code } else { "ERR".to_owned() };
     let message = format!("{command} was refused: {code}");
     NodeError::new(code, message)
+}
+
+/// The code of an error. Redis 6.2 and 7.0 hide that of a command within a script in their text.
+fn code(error: &ServerError) -> &str {
+    let text = error.details().filter(|_| error.code() == "ERR").unwrap_or_default();
+    if text.contains("The user executing the script can't ") {
+        return "NOPERM";
+    }
+    // "Error running script (call to f_<sha1>): @user_script:4: @user_script: 4: -OOM command not ..."
+    let hidden = text.strip_prefix("Error running script ").and_then(|text| text.split_once(": -"));
+    match hidden.and_then(|(_, error)| error.split_ascii_whitespace().next()) {
+        Some(code) => code,
+        None => error.code(),
+    }
 }
 
 /// An error of redis-rs. Its text can quote the server, so it is not passed on.
@@ -43,5 +57,37 @@ pub fn link_error(error: &RedisError) -> NodeError {
         Some(error) => io_error(error),
         None if error.kind() == redis::ErrorKind::Parse => NodeError::protocol(),
         None => NodeError::lost(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{Value, parse_redis_value};
+
+    use super::*;
+
+    const RUNNING: &str = "-ERR Error running script (call to f_2067d915): @user_script:4: ";
+
+    #[test]
+    fn tells_the_code_of_a_refusal_and_no_text() {
+        for (reply, code) in [
+            ("-OOM command not allowed when used memory > 'maxmemory'.".to_owned(), "OOM"),
+            ("-READONLY You can't write against a read only replica.".to_owned(), "READONLY"),
+            ("-ERR no such thing: -OOM".to_owned(), "ERR"),
+            ("-secret text".to_owned(), "ERR"),
+            (format!("{RUNNING}@user_script: 4: -READONLY You can't write"), "READONLY"),
+            (format!("{RUNNING}@user_script: 4: Wrong number of args"), "ERR"),
+            (format!("{RUNNING}The user executing the script can't run this command"), "NOPERM"),
+            ("-ERR The user executing the script can't run this".to_owned(), "NOPERM"),
+        ] {
+            let Ok(Value::ServerError(error)) =
+                parse_redis_value(format!("{reply}\r\n").as_bytes())
+            else {
+                panic!("{reply} is no error");
+            };
+            let refusal = refused("SET", &error);
+            assert_eq!(refusal.code, code, "{reply}");
+            assert_eq!(refusal.message, format!("SET was refused: {code}"));
+        }
     }
 }
