@@ -86,6 +86,39 @@ export class Redsync {
   readonly quorum: number;
 
   /**
+   * `newMutex(name, options).lock({ signal })`.
+   *
+   * @example
+   * await using lock = await redsync.acquire('report', { expiry: 30_000, autoExtend: true });
+   */
+  acquire(
+    name: string | readonly string[],
+    options?: MutexOptions & CallOptions,
+  ): Promise<Lock>;
+
+  /**
+   * Holds the lock, kept alive, while `routine` runs, then releases it. Settles as `routine` settles:
+   * neither a failed release nor the loss of the lock replaces its result.
+   *
+   * @param routine `signal` aborts when the lock is lost or the caller aborts: pass it on, and stop.
+   * @returns What `routine` returned.
+   *
+   * @example
+   * await redsync.using('report', async (signal) => {
+   *   await writeReport({ signal });
+   * });
+   */
+  using<T>(
+    name: string | readonly string[],
+    routine: (signal: AbortSignal, lock: Lock) => T | Promise<T>,
+  ): Promise<T>;
+  using<T>(
+    name: string | readonly string[],
+    options: MutexOptions & CallOptions,
+    routine: (signal: AbortSignal, lock: Lock) => T | Promise<T>,
+  ): Promise<T>;
+
+  /**
    * Waits until a quorum of nodes answers PING, for example before a service reports that it is up.
    * Locking does not require it.
    *
@@ -216,6 +249,37 @@ export interface MutexOptions {
    * @default false
    */
   setNXOnExtend?: boolean;
+  /**
+   * Keep the lock alive until it is released or lost. The extension runs on the engine's own thread:
+   * it goes on while JavaScript is blocked. `true` is
+   * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
+   *
+   * A lock that is kept alive does not keep the process alive; when the process ends, the lock
+   * expires. One whose `Lock` and `Mutex` are garbage-collected without `unlock()` is left to expire,
+   * with the process warning `REDSYNC_LOCK_DROPPED`.
+   * @default false; true in `using()`
+   */
+  autoExtend?: boolean | AutoExtendOptions;
+}
+
+/** How to keep a lock alive. */
+export interface AutoExtendOptions {
+  /**
+   * Milliseconds from one extension to the next; shorter than the validity of the lock.
+   * @default a third of `expiry`
+   */
+  interval?: number;
+  /**
+   * Stop extending so many milliseconds after acquisition: the lock is then lost on its expiry.
+   * @default Infinity
+   */
+  maxHold?: number;
+  /**
+   * Stop extending when the event loop has not turned for so many milliseconds: a process that hangs
+   * must not hold its locks for ever.
+   * @default 60000
+   */
+  maxStall?: number;
 }
 
 /** Options of a single call. */
@@ -343,6 +407,19 @@ export interface Lock extends AsyncDisposable {
    * clock, and it counts the time that the machine was suspended.
    */
   readonly remaining: number;
+
+  /**
+   * Aborts when the lock is lost, no later than `until`; `reason` is a {@link LockLostError} whose
+   * message says why. A lock that is extended in time is not lost, and never one that was released.
+   *
+   * Without `autoExtend` only the end of its time is noticed; with it, also that the lock was deleted
+   * or taken over, by the next extension at the latest.
+   *
+   * @example
+   * const lock = await mutex.lock();
+   * await fetch(url, { signal: lock.signal });
+   */
+  readonly signal: AbortSignal;
 
   /**
    * As {@link Mutex.extend}, for this acquisition.

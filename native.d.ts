@@ -17,6 +17,8 @@ export declare class Engine {
   open(nodes: Array<NodeSpec>): number
   /** Hands over the records in the first `used` numbers, with their texts. */
   submit(records: Float64Array, used: number, text: string): void
+  /** When the lock of a lease is over, in milliseconds on the clock of `now`; 0 when it has ended. */
+  until(lease: number): number
   /** Fills `records` with a count and that many completions; returns their texts. */
   drain(records: Float64Array): string
 }

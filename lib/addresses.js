@@ -3,7 +3,7 @@
 const { isIPv6 } = require('node:net');
 
 const { typeError, invalidType, outOfRange } = require('./errors.js');
-const { readFields, integer, text } = require('./options.js');
+const { readFields, integer, text } = require('./fields.js');
 
 // Rules for what tells where a server is; see lib/nodes.js for why they show nothing.
 

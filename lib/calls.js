@@ -18,6 +18,8 @@ const OPERATION = Object.freeze({
   HEALTH: 7,
   READY: 8,
   CLOSE: 9,
+  WATCH: 10,
+  END_LEASE: 11,
 });
 
 const OUTCOME = Object.freeze({
@@ -34,9 +36,11 @@ const OUTCOME = Object.freeze({
   HEALTH: 10,
   ASK_DELAY: 11,
   ASK_VALUE: 12,
+  LOST: 13,
 });
 
 const NO_CALL = 0;
+const NOT_EXTENDED = Object.freeze({ interval: 0, maxHold: 0, maxStall: 0 });
 const COMPLETION = 4; // numbers: call, outcome, number, length of its text
 const COMPLETIONS_PER_DRAIN = 1024;
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -48,6 +52,12 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** @type {Map<number, Listener>} */
 const listeners = new Map();
+
+/**
+ * Locks that the engine keeps alive or watches, by the number of the call that began it.
+ * @type {Map<number, { lost(why: number): void }>}
+ */
+const leases = new Map();
 const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
 
 let engine;
@@ -98,12 +108,17 @@ function begin(operation, client, call, operands) {
 }
 
 /** Numbers are unique among the calls that are under way, for as long as 32 bits can count. */
-function listen(listener) {
+function nextNumber() {
   do lastCall = (lastCall + 1) >>> 0;
-  while (lastCall === NO_CALL || listeners.has(lastCall));
-  listeners.set(lastCall, listener);
-  if (listeners.size === 1) keepAlive.ref();
+  while (lastCall === NO_CALL || listeners.has(lastCall) || leases.has(lastCall));
   return lastCall;
+}
+
+function listen(listener) {
+  const number = nextNumber();
+  listeners.set(number, listener);
+  if (listeners.size === 1) keepAlive.ref();
+  return number;
 }
 
 /**
@@ -116,20 +131,56 @@ function listen(listener) {
  * @param {Listener} listener
  * @returns {number} the call, for `cancel` and `answer`
  */
-function call(operation, client, { keys, settings }, value, listener) {
+function call(operation, client, target, value, listener) {
   const number = listen(listener);
-  begin(operation, client, number, 7 + keys.length);
+  writeCall(operation, client, number, target, value, 0);
+  return number;
+}
+
+function writeCall(operation, client, number, { keys, settings }, value, until) {
+  begin(operation, client, number, 11 + keys.length);
   records[used++] = settings.expiry;
   records[used++] = settings.tries;
   records[used++] = retryDelay(settings.retryDelay);
   records[used++] = settings.driftFactor;
   records[used++] = settings.timeoutFactor;
   records[used++] = flags(settings);
+  const { interval, maxHold, maxStall } = settings.extension ?? NOT_EXTENDED;
+  records[used++] = interval;
+  records[used++] = maxHold;
+  records[used++] = maxStall;
+  records[used++] = until;
   records[used++] = Buffer.byteLength(value);
   for (let i = 0; i < keys.length; i++) records[used++] = Buffer.byteLength(keys[i]);
   text += value;
   for (let i = 0; i < keys.length; i++) text += keys[i];
+}
+
+/**
+ * Lets the engine tell when a lock is over that it does not keep alive.
+ *
+ * @param {number} client
+ * @param {import('./target.js').Target} target
+ * @param {string} value
+ * @param {number} until on the engine's clock
+ * @returns {number} the lease
+ */
+function watch(client, target, value, until) {
+  const number = nextNumber();
+  writeCall(OPERATION.WATCH, client, number, target, value, until);
   return number;
+}
+
+/** Lets the engine forget a lock that it keeps alive or watches; it will expire. */
+function endLease(client, value) {
+  begin(OPERATION.END_LEASE, client, NO_CALL, 1);
+  records[used++] = Buffer.byteLength(value);
+  text += value;
+}
+
+/** When the lock of a lease is over, on the engine's clock; 0 when the lease has ended. */
+function until(number) {
+  return engine.until(number);
 }
 
 function retryDelay(delay) {
@@ -211,6 +262,13 @@ function underWay() {
 }
 
 function dispatch(number, outcome, value, string) {
+  if (outcome === OUTCOME.LOST) {
+    const lease = leases.get(number);
+    leases.delete(number);
+    // None: it was released while the news was on its way.
+    lease?.lost(value);
+    return;
+  }
   const listener = listeners.get(number);
   const isQuestion = outcome === OUTCOME.ASK_DELAY || outcome === OUTCOME.ASK_VALUE;
   if (!isQuestion) {
@@ -230,5 +288,9 @@ module.exports = {
   answer,
   abandon,
   underWay,
+  watch,
+  endLease,
+  until,
+  leases,
   now: native.now,
 };

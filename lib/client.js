@@ -3,6 +3,7 @@
 const calls = require('./calls.js');
 const { checkGeneratedValue, checkRetryDelay } = require('./options.js');
 const { ClosedError } = require('./errors.js');
+const { Lease } = require('./lease.js');
 
 const { OPERATION, OUTCOME } = calls;
 
@@ -21,6 +22,10 @@ class Client {
   constructor(nodes) {
     this.nodes = nodes;
     this.number = undefined; // the engine's, from the first call on
+  }
+
+  get isClosed() {
+    return this.#closed !== undefined;
   }
 
   #open() {
@@ -72,6 +77,16 @@ class Client {
     this.#begin(call, calls.call(OPERATION.UNLOCK, this.number, target, value, call));
   }
 
+  /** See Target. */
+  watch(target, value, until) {
+    return this.isClosed ? 0 : calls.watch(this.number, target, value, until);
+  }
+
+  /** See Target. */
+  endLease(value) {
+    if (!this.isClosed) calls.endLease(this.number, value);
+  }
+
   #begin(call, number, signal) {
     this.#pending++;
     call.begin(number, signal);
@@ -105,10 +120,11 @@ function ignore() {}
 
 /** What the engine says of a call in the end. */
 class Outcome {
-  constructor(kind, number, text) {
+  constructor(kind, number, text, lease) {
     this.kind = kind;
     this.number = number;
     this.text = text;
+    this.lease = lease; // of a lock that the engine keeps alive
   }
 }
 
@@ -186,7 +202,12 @@ class Call {
       (this.#operation === OPERATION.LOCK || this.#operation === OPERATION.TRY_LOCK);
     if (!isAcquired) return outcome;
     const isStale = outcome.number <= calls.now();
-    if (isStale || this.#isSettled) this.#client.release(this.#target, outcome.text);
+    if (isStale || this.#isSettled) {
+      this.#client.release(this.#target, outcome.text);
+    } else if (this.#target.settings.extension !== undefined) {
+      // Here and now: the next completion may tell of its loss.
+      outcome.lease = new Lease(this.#number, this.#target.names[0]);
+    }
     return isStale ? new Outcome(OUTCOME.FAILED, 1, '') : outcome;
   }
 

@@ -28,6 +28,10 @@ class Lock {
     return this.#hold.remaining;
   }
 
+  get signal() {
+    return this.#hold.signal;
+  }
+
   extend(options) {
     return this.#hold.extend(options);
   }

@@ -70,8 +70,8 @@ class Mutex {
     throw this.#target.failure(OPERATION.VALID, outcome);
   }
 
-  #held({ text: value, number: until }) {
-    this.#hold = new Hold(this.#target, value, until);
+  #held({ text: value, number: until, lease }) {
+    this.#hold = new Hold(this.#target, value, until, lease);
     return new Lock(this, this.#hold);
   }
 }

@@ -2,7 +2,7 @@
 
 const { matching, host, port, path, seeds, showServers } = require('./addresses.js');
 const { typeError, rangeError, invalidType, outOfRange } = require('./errors.js');
-const { readFields, integer, text } = require('./options.js');
+const { readFields, integer, text } = require('./fields.js');
 const { tls } = require('./tls.js');
 const { readUrl } = require('./urls.js');
 

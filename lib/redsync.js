@@ -2,11 +2,15 @@
 
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { Client } = require('./client.js');
+const { invalidType } = require('./errors.js');
 const { failure, nodeHealth } = require('./failures.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
+const { hold } = require('./using.js');
 const {
+  autoExtended,
+  readAcquireOptions,
   readCallOptions,
   readMutexOptions,
   readNames,
@@ -40,6 +44,26 @@ class Redsync {
   newMutex(name, options) {
     const names = readNames(name);
     const settings = readMutexOptions(options, this.#settings);
+    return this.#mutex(names, settings);
+  }
+
+  async acquire(name, options) {
+    const names = readNames(name);
+    const { settings, signal } = readAcquireOptions(options, this.#settings);
+    return this.#mutex(names, settings).lock({ signal });
+  }
+
+  async using(name, ...rest) {
+    const names = readNames(name);
+    const options = rest.length > 1 ? rest[0] : undefined;
+    const routine = rest.length > 1 ? rest[1] : rest[0];
+    const { settings, signal } = readAcquireOptions(options, this.#settings);
+    if (typeof routine !== 'function') throw invalidType('routine', routine, 'a function');
+    const lock = await this.#mutex(names, autoExtended(settings)).lock({ signal });
+    return hold(lock, signal, routine);
+  }
+
+  #mutex(names, settings) {
     return new Mutex(PRIVATE, this.#client, names, this.#keyPrefix, settings);
   }
 

@@ -28,6 +28,22 @@ class Target {
     return this.client.perform(operation, this, value, signal);
   }
 
+  /**
+   * Lets the engine tell when the lock of this value is over.
+   *
+   * @param {string} value
+   * @param {number} until on the engine's clock
+   * @returns {number} the lease
+   */
+  watch(value, until) {
+    return this.client.watch(this, value, until);
+  }
+
+  /** Lets the engine forget the lock of this value: it expires. */
+  endLease(value) {
+    this.client.endLease(value);
+  }
+
   /** The typed error of an outcome that is no success. */
   failure(operation, outcome) {
     return failure(operation, outcome, this.names, this.client.nodes);

@@ -4,7 +4,7 @@ const { isUint8Array } = require('node:util/types');
 
 const { matching, HOST_NAME } = require('./addresses.js');
 const { typeError, invalidType, outOfRange } = require('./errors.js');
-const { readFields } = require('./options.js');
+const { readFields } = require('./fields.js');
 
 const MIB = 1024 * 1024;
 

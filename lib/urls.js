@@ -4,7 +4,7 @@ const { isIPv6 } = require('node:net');
 
 const { HOST_NAME, MAX_SEEDS } = require('./addresses.js');
 const { typeError, rangeError } = require('./errors.js');
-const { text } = require('./options.js');
+const { text } = require('./fields.js');
 const { TLS } = require('./tls.js');
 
 // URLs are taken apart here: the built-in parser's errors carry their whole input.

@@ -41,6 +41,18 @@ class SentinelGroup {
     }, SETTLED);
   }
 
+  /** Has the living master hand over to a replica, as often as it takes. */
+  async handOver(former) {
+    const [sentinel] = this.sentinels;
+    await until(async () => {
+      if (await this.master() !== former) return true;
+      // Refused while one is under way, which may be given up.
+      await sentinel.command('SENTINEL', 'FAILOVER', NAME).catch(() => {});
+      return false;
+    }, SETTLED);
+    return this.failover(former);
+  }
+
   stop() {
     const all = [...this.sentinels, ...this.servers];
     return Promise.all(all.map((server) => server.stop()));

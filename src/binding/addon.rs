@@ -148,9 +148,16 @@ impl Engine {
     /// Hands over the records in the first `used` numbers, with their texts.
     #[napi(catch_unwind)]
     pub fn submit(&self, records: Float64ArraySlice<'_>, used: u32, text: String) -> Result<()> {
+        self.outbox.turn();
         let records: &[f64] = &records;
         let numbers = records.get(..used as usize).unwrap_or(records).to_vec();
         send(Message::Calls { outbox: self.outbox.clone(), numbers, text })
+    }
+
+    /// When the lock of a lease is over, in milliseconds on the clock of `now`; 0 when it has ended.
+    #[napi(catch_unwind)]
+    pub fn until(&self, lease: u32) -> f64 {
+        self.outbox.until(lease)
     }
 
     /// Fills `records` with a count and that many completions; returns their texts.

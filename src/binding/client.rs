@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Asked, Busy, CancellationToken, Delay, Error, Held, Mutex, Nodes, Options, Refused, Value,
-    ValueSource,
+    Asked, Busy, CancellationToken, Delay, Error, Held, Holder, Loss, Mutex, Nodes, Options,
+    Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
@@ -82,6 +82,13 @@ impl Client {
                 }
             }
             Operation::Close => self.close(number),
+            Operation::Watch(call) => {
+                let value = Value::from(call.value.as_str());
+                let held = Held { value, until: call.until };
+                let hold = self.mutex(number, call).hold(&held);
+                self.nodes.lease(hold, None, Lease::new(self, number, held.until));
+            }
+            Operation::EndLease(value) => self.nodes.end_lease(&Value::from(value.as_str())),
         }
     }
 
@@ -125,9 +132,14 @@ impl Client {
 
     fn acquire(self: &Rc<Self>, number: u32, call: MutexCall, retries: bool) {
         self.run_until_stopped(number, async move |client, completion, stop| {
+            let extension = call.extension;
             let mutex = client.mutex(number, call);
             let acquired =
                 if retries { mutex.lock(&stop).await } else { mutex.try_lock(&stop).await };
+            if let (Ok(held), Some(_)) = (&acquired, extension) {
+                let lease = Lease::new(&client, number, held.until);
+                client.nodes.lease(mutex.hold(held), extension, lease);
+            }
             completion.settle_held(acquired);
         });
     }
@@ -178,6 +190,39 @@ impl Client {
         self.questions.borrow_mut().insert(number, answer);
         self.outbox.push(number, question, attempt as f64, |_| {});
         Box::pin(async move { answered.await.map_err(|_| Refused) })
+    }
+}
+
+/// A lock that is kept alive or watched, as its JavaScript side is told of it.
+struct Lease {
+    outbox: Arc<Outbox>,
+    number: u32,
+}
+
+impl Lease {
+    fn new(client: &Client, number: u32, until: Duration) -> Rc<Self> {
+        client.outbox.set_until(number, Some(until));
+        Rc::new(Self { outbox: client.outbox.clone(), number })
+    }
+}
+
+impl Holder for Lease {
+    fn last_alive(&self) -> Duration {
+        self.outbox.last_turn()
+    }
+
+    fn extended(&self, until: Duration) {
+        self.outbox.set_until(self.number, Some(until));
+    }
+
+    fn lost(&self, why: Loss) {
+        self.outbox.lost(self.number, why);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.outbox.set_until(self.number, None);
     }
 }
 

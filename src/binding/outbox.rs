@@ -1,14 +1,18 @@
 //! Completions on their way to one JavaScript environment (the main thread's, or a worker's).
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use redsync_engine::{Answer, Error, Health, Held, Vote};
+use redsync_engine::{Answer, Error, Health, Held, Loss, Vote};
 
 use super::wire::{NO_CALL, to_milliseconds};
+use crate::clock;
 
 /// Wakes the environment's event loop, without keeping it alive.
 pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
@@ -41,7 +45,12 @@ pub enum Outcome {
     AskDelay = 11,
     /// `number`: the attempt.
     AskValue = 12,
+    /// The lock of this lease is lost. `number`: why, see [`Outbox::lost`].
+    Lost = 13,
 }
+
+/// An event loop that has not turned for so long is woken up when its locks are extended.
+const ASK_AFTER: Duration = Duration::from_millis(250);
 
 struct Completion {
     call: u32,
@@ -62,13 +71,46 @@ struct Queue {
 /// The completions for one environment.
 pub struct Outbox {
     queue: Mutex<Queue>,
+    /// When the locks that are kept alive are over, on the boot clock.
+    untils: Mutex<HashMap<u32, f64>>,
+    /// When the event loop last turned, in milliseconds on the boot clock.
+    last_turn: AtomicU64,
     wake: Wake,
 }
 
 impl Outbox {
     /// An empty outbox.
     pub fn new(wake: Wake) -> Self {
-        Self { queue: Mutex::default(), wake }
+        let outbox = Self {
+            queue: Mutex::default(),
+            untils: Mutex::default(),
+            last_turn: AtomicU64::new(0),
+            wake,
+        };
+        outbox.turn();
+        outbox
+    }
+
+    /// The event loop has just turned.
+    pub fn turn(&self) {
+        self.last_turn.store(clock::now().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// When the event loop last turned. If that is a while ago it is asked to turn, to be sure.
+    pub fn last_turn(&self) -> Duration {
+        let last = Duration::from_millis(self.last_turn.load(Ordering::Relaxed));
+        if clock::now().saturating_sub(last) > ASK_AFTER {
+            let was_woken = mem::replace(&mut self.lock().is_woken, true);
+            self.wake_unless(was_woken);
+        }
+        last
+    }
+
+    fn wake_unless(&self, is_woken: bool) {
+        if !is_woken {
+            // An environment that is being torn down refuses: nobody is left to be told.
+            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
     }
 
     /// Queues what `write` adds to the text, and wakes the event loop unless it is awake already.
@@ -83,15 +125,13 @@ impl Outbox {
         queue.completions.push(Completion { call, outcome, number, bytes });
         let was_woken = mem::replace(&mut queue.is_woken, true);
         drop(queue);
-        if !was_woken {
-            // An environment that is being torn down refuses: nobody is left to be told.
-            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
-        }
+        self.wake_unless(was_woken);
     }
 
     /// Fills `records` with completions after their count, and returns their texts in one string.
     /// To be called again as long as `records` was full.
     pub fn drain(&self, records: &mut [f64]) -> String {
+        self.turn();
         let mut queue = self.lock();
         let count = queue.completions.len().min((records.len() - 1) / RECORD);
         records[0] = count as f64;
@@ -152,6 +192,34 @@ impl Outbox {
                 write_vote(text, node, vote.as_ref());
             }
         });
+    }
+
+    /// Why the lock of a lease is lost.
+    pub fn lost(&self, lease: u32, why: Loss) {
+        let why = match why {
+            Loss::Expired => 0.0,
+            Loss::Taken => 1.0,
+            Loss::Deleted => 2.0,
+            Loss::MaxHold => 3.0,
+            Loss::MaxStall => 4.0,
+            Loss::Closed => 5.0,
+        };
+        self.push(lease, Outcome::Lost, why, |_| {});
+    }
+
+    /// Notes when the lock of a lease is over; JavaScript reads it when it is asked.
+    pub fn set_until(&self, lease: u32, until: Option<Duration>) {
+        let mut untils = self.untils.lock().unwrap_or_else(PoisonError::into_inner);
+        match until {
+            Some(until) => untils.insert(lease, to_milliseconds(until)),
+            None => untils.remove(&lease),
+        };
+    }
+
+    /// When the lock of a lease is over, on the boot clock; 0 when the lease has ended.
+    pub fn until(&self, lease: u32) -> f64 {
+        let untils = self.untils.lock().unwrap_or_else(PoisonError::into_inner);
+        untils.get(&lease).copied().unwrap_or_default()
     }
 
     pub fn health(&self, call: u32, health: &[Health]) {

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::Keys;
+use redsync_engine::{Extension, Keys};
 
 /// The call that nobody waits for: it gets no completion.
 pub const NO_CALL: u32 = 0;
@@ -26,12 +26,16 @@ pub enum Operation {
     Health(Duration),
     Ready(Duration),
     Close,
+    /// Tell when the lock of this value is over. The call is the number of the lease.
+    Watch(MutexCall),
+    /// Do not extend or watch the lock of this value any more.
+    EndLease(String),
 }
 
 impl Operation {
     /// Whether the call is a new one, to be told how it ended.
     pub fn has_completion(&self) -> bool {
-        !matches!(self, Self::Cancel | Self::Answer(_))
+        !matches!(self, Self::Cancel | Self::Answer(_) | Self::Watch(_) | Self::EndLease(_))
     }
 }
 
@@ -47,6 +51,10 @@ pub struct MutexCall {
     pub recreate_on_extend: bool,
     pub ask_value: bool,
     pub value: String,
+    /// Keep what is acquired alive; the call is the number of the lease.
+    pub extension: Option<Extension>,
+    /// When the lock to be watched is over, on the boot clock.
+    pub until: Duration,
     pub keys: Keys,
 }
 
@@ -96,14 +104,28 @@ impl<'a> Reader<'a> {
             7 => Operation::Health(milliseconds(*operands.first()?)),
             8 => Operation::Ready(milliseconds(*operands.first()?)),
             9 => Operation::Close,
+            10 => Operation::Watch(self.mutex_call(operands)?),
+            11 => Operation::EndLease(self.string(*operands.first()?)?.to_owned()),
             _ => return None,
         };
         Some(Record { call: *call as u32, client: *client as u32, operation })
     }
 
     fn mutex_call(&mut self, operands: &[f64]) -> Option<MutexCall> {
-        let [expiry, tries, delay, drift_factor, timeout_factor, flags, value, names @ ..] =
-            operands
+        let [
+            expiry,
+            tries,
+            delay,
+            drift_factor,
+            timeout_factor,
+            flags,
+            interval,
+            max_hold,
+            max_stall,
+            until,
+            value,
+            names @ ..,
+        ] = operands
         else {
             return None;
         };
@@ -123,6 +145,12 @@ impl<'a> Reader<'a> {
             shuffle: flag(1),
             recreate_on_extend: flag(2),
             ask_value: flag(3),
+            extension: (*interval > 0.0).then(|| Extension {
+                interval: milliseconds(*interval),
+                max_hold: milliseconds(*max_hold),
+                max_stall: milliseconds(*max_stall),
+            }),
+            until: milliseconds(*until),
             value: self.string(*value)?.to_owned(),
             keys: self.keys(names)?,
         })
@@ -143,9 +171,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// JavaScript's milliseconds.
+/// JavaScript's milliseconds; Infinity is for ever.
 pub fn milliseconds(number: f64) -> Duration {
-    Duration::from_secs_f64(number.max(0.0) / 1000.0)
+    Duration::try_from_secs_f64(number.max(0.0) / 1000.0).unwrap_or(Duration::MAX)
 }
 
 /// A moment or a length of time as JavaScript's milliseconds.

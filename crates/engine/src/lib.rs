@@ -21,6 +21,7 @@
 //! | `vote` | what one node says: an answer or an error |
 //! | `quorum`, `validity` | the arithmetic: votes that decide, drift, `until` |
 //! | `waiting` | the pause between two attempts |
+//! | `lease` | held locks: kept alive, and their loss told |
 //! | `nodes` | the set of nodes and what their mutexes share |
 //! | `node` | the trait that a backend implements |
 //! | `memory` | a node in this process |
@@ -31,6 +32,7 @@ mod cleanup;
 mod clock;
 mod error;
 mod health;
+mod lease;
 mod memory;
 mod mutex;
 mod node;
@@ -46,6 +48,7 @@ mod waiting;
 
 pub use clock::Clock;
 pub use error::{Error, Refused};
+pub use lease::{Extension, Hold, Holder, Loss};
 pub use memory::MemoryNode;
 pub use mutex::{Held, Mutex};
 pub use node::{Health, Keys, Node, Request, Status, Verb};

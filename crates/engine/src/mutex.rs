@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cleanup;
 use crate::error::{Error, Refused};
+use crate::lease::Hold;
 use crate::node::{Keys, Request, Verb};
 use crate::nodes::Nodes;
 use crate::options::{Options, ValueSource};
@@ -140,6 +141,7 @@ impl Mutex {
     /// [`Error::Taken`] when a quorum stores somebody else's value, [`Error::Expired`] when the lock
     /// was no longer held, [`Error::Failed`] when too few nodes answered to tell.
     pub async fn unlock(&self, value: Value) -> Result<(), Error> {
+        self.nodes.end_lease(&value);
         let verb = if value.is_empty() { Verb::Owner } else { Verb::Release };
         let request = self.request(value);
         let votes = self.ask(verb, &request).votes().await;
@@ -168,6 +170,7 @@ impl Mutex {
         let votes = self.ask(verb, &request).votes().await;
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && self.nodes.now() < until {
+            self.nodes.prolong_lease(&request.value, until);
             return Ok(Held { value: request.value.clone(), until });
         }
         if self.options.recreate_on_extend && votes.taken() {
@@ -193,6 +196,16 @@ impl Mutex {
             Ok(false)
         } else {
             Err(Error::Failed { votes: votes.into_inner(), attempts: 1 })
+        }
+    }
+
+    /// A lock that was acquired, to be kept alive or watched: see [`Nodes::lease`].
+    pub fn hold(&self, held: &Held) -> Hold {
+        Hold {
+            request: self.request(held.value.clone()),
+            drift_factor: self.options.drift_factor,
+            recreate: self.options.recreate_on_extend,
+            until: held.until,
         }
     }
 

@@ -8,6 +8,7 @@ use rand::{Rng, RngExt};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::lease::{Leases, Loss};
 use crate::node::Node;
 use crate::quorum::Quorum;
 use crate::value::Value;
@@ -68,6 +69,7 @@ pub struct Nodes {
     clock: Rc<dyn Clock>,
     rng: RefCell<Box<dyn Rng>>,
     load: Rc<Load>,
+    leases: Leases,
     busy: Cell<usize>,
     idle: Notify,
     closing: Cell<bool>,
@@ -91,6 +93,7 @@ impl Nodes {
             clock,
             rng: RefCell::new(rng),
             load,
+            leases: Leases::default(),
             busy: Cell::new(0),
             idle: Notify::new(),
             closing: Cell::new(false),
@@ -99,6 +102,10 @@ impl Nodes {
 
     pub(crate) fn members(&self) -> &[Rc<dyn Node>] {
         &self.members
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     pub(crate) fn load(&self) -> &Rc<Load> {
@@ -146,9 +153,11 @@ impl Nodes {
         self.closing.get()
     }
 
-    /// Waits for what is under way, then closes every node. Held locks stay, and expire.
+    /// Waits for what is under way, then closes every node. Held locks are not extended any more: they
+    /// stay, and expire.
     pub async fn close(&self) {
         self.closing.set(true);
+        self.end_all_leases(Loss::Closed);
         while self.busy.get() > 0 {
             self.idle.notified().await;
         }

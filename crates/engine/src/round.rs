@@ -96,6 +96,11 @@ impl Votes {
         self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Granted))))
     }
 
+    /// The nodes that store nothing.
+    pub(crate) fn absent(&self) -> Vec<usize> {
+        self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Absent))))
+    }
+
     fn asked_where(&self, is_meant: impl Fn(&Option<Vote>) -> bool) -> Vec<usize> {
         self.asked.iter().copied().filter(|&node| is_meant(&self.votes[node])).collect()
     }

@@ -13,7 +13,7 @@ const ENCODED_LENGTH: usize = 24;
 /// What a node stores under the lock's key: only who knows it may extend or release the lock.
 ///
 /// Its `Debug` output hides the value, for it must not reach a log.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(Rc<str>);
 
 impl Value {

@@ -1,0 +1,373 @@
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const test = require('ava');
+
+const { FailedError, Redsync, RedisError } = require('../index.js');
+const { slotOf } = require('../lib/slots.js');
+const { elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
+const { createAuthority } = require('./helpers/certificates.js');
+const { useCluster } = require('./helpers/cluster.js');
+const { deadUrl, useServers } = require('./helpers/servers.js');
+
+// What a failover may take on a slow machine: it needs the masters to agree.
+const SETTLED = { timeout: 60_000 };
+const OPTIONS = { expiry: 20_000, timeoutFactor: 0.025, tries: 1 };
+const BOUND = 8000;
+
+// What a server that is gone, or a cluster that misses it, may say.
+const DOWN = ['ECONNRESET', 'ECONNREFUSED', 'ETIMEDOUT', 'CLUSTERDOWN'];
+
+function connect(t, nodes, options) {
+  const redsync = new Redsync(nodes, { ...OPTIONS, ...options });
+  t.teardown(() => redsync.close());
+  return redsync;
+}
+
+/** Locks, looks, extends and unlocks; the key is on that server meanwhile. */
+async function works(t, redsync, name, server) {
+  const lock = await redsync.newMutex(name).lock();
+  t.is(await server.command('GET', name), lock.value);
+  t.true(await lock.mutex.valid());
+  t.true(await lock.extend());
+  t.true(await lock.unlock());
+  t.is(await server.command('EXISTS', name), 0);
+}
+
+/** Locks and unlocks until it works; a try that fails has to say so in a typed error, and soon. */
+async function worksAgain(t, redsync, name) {
+  await until(async () => {
+    const call = redsync.newMutex(name).lock();
+    t.true(await elapsed(call) < BOUND);
+    const lock = await call.catch((error) => {
+      if (!(error instanceof FailedError)) throw error;
+    });
+    return lock && lock.unlock().catch(() => false);
+  }, SETTLED);
+}
+
+async function causeOf(call) {
+  const error = await rejection(call);
+  if (!(error instanceof FailedError)) throw error;
+  const [nodeError] = error.errors;
+  if (!(nodeError instanceof RedisError)) throw error;
+  return nodeError.cause;
+}
+
+async function configure(cluster, ...settings) {
+  await Promise.all(cluster.servers.map((server) => server.command('CONFIG', 'SET', ...settings)));
+}
+
+test.serial('any name can be locked, by any server that is given', async (t) => {
+  const cluster = await useCluster(t);
+  const names = Array.from({ length: 200 }, (_, i) => `all:${i}`);
+  t.is(new Set(names.map((name) => cluster.ownerOf(name))).size, 3);
+  for (const seeds of [cluster.servers, [cluster.servers[2]]]) {
+    const redsync = connect(t, cluster.url(seeds));
+    await Promise.all(names.map((name) => works(t, redsync, name, cluster.ownerOf(name))));
+    const [health] = await redsync.health();
+    t.is(health.status, 'up');
+  }
+  const servers = cluster.servers.map(({ port }) => ({ host: '127.0.0.1', port }));
+  await works(t, connect(t, { cluster: servers }), names[0], cluster.ownerOf(names[0]));
+  t.is(await cluster.size(), 0);
+});
+
+test.serial('a lock excludes others, whatever server they were given', async (t) => {
+  const cluster = await useCluster(t);
+  const [one, two] = [0, 1].map((i) => connect(t, cluster.url([cluster.servers[i]])));
+  for (const server of cluster.servers) {
+    const name = cluster.nameOn(server);
+    const lock = await one.newMutex(name).lock();
+    t.is(await two.newMutex(name).tryLock(), null);
+    t.is((await rejection(two.newMutex(name).lock())).code, 'ERR_LOCK_TAKEN');
+    t.true(await two.newMutex(name, { value: lock.value }).unlock());
+  }
+  t.is(await cluster.size(), 0);
+});
+
+test.serial('servers that are dead do not matter as long as one is there', async (t) => {
+  const cluster = await useCluster(t);
+  const dead = (await deadUrl()).replace('redis://', '');
+  const redsync = connect(t, cluster.url([cluster.servers[0]]).replace('://', `://${dead},`));
+  const name = cluster.nameOn(cluster.servers[1]);
+  await worksAgain(t, redsync, name);
+  await works(t, redsync, name, cluster.servers[1]);
+});
+
+test.serial('several names need one slot, which a tag gives them', async (t) => {
+  const cluster = await useCluster(t);
+  const redsync = connect(t, cluster.url());
+  for (const server of cluster.servers) {
+    const tag = cluster.nameOn(server, 'tag');
+    const names = [`{${tag}}:1`, `{${tag}}:2`, tag];
+    const lock = await redsync.newMutex(names).lock();
+    for (const name of names) t.is(await server.command('GET', name), lock.value);
+    t.is(await redsync.newMutex(names.slice(1)).tryLock(), null);
+    t.true(await lock.extend());
+    t.true(await lock.unlock());
+  }
+  t.is(await cluster.size(), 0);
+});
+
+test.serial('names of several slots are refused before anything is sent', async (t) => {
+  const cluster = await useCluster(t);
+  const redsync = connect(t, cluster.url());
+  const [one, two] = cluster.servers.map((server) => cluster.nameOn(server));
+  const error = t.throws(() => redsync.newMutex([one, two]), { instanceOf: TypeError });
+  t.is(error.code, 'ERR_INVALID_ARG_TYPE');
+  t.true(error.message.includes(`{tag}${one}`), error.message);
+  for (const server of cluster.servers) {
+    t.notRegex(await server.command('CLIENT', 'LIST'), / name=redsync /);
+  }
+});
+
+test.serial('a cluster is one node of several', async (t) => {
+  const cluster = await useCluster(t);
+  const servers = await useServers(t, 2);
+  const redsync = connect(t, [cluster.url(), ...servers.map(({ url }) => url)]);
+  t.is(redsync.size, 3);
+  t.is(redsync.quorum, 2);
+  const name = cluster.nameOn(cluster.servers[1]);
+  const nodes = [cluster.servers[1], ...servers];
+  const valuesOf = () => Promise.all(nodes.map((node) => node.command('GET', name)));
+
+  const lock = await redsync.newMutex(name).lock();
+  t.deepEqual(await valuesOf(), [lock.value, lock.value, lock.value]);
+  t.true(await lock.unlock());
+  t.deepEqual(await valuesOf(), [null, null, null]);
+
+  // Two of the three votes are enough, the cluster's among them or not.
+  await servers[0].kill();
+  t.true(await (await redsync.newMutex(name).lock()).unlock());
+  await servers[0].restart();
+  await until(() => redsync.health().then((all) => all.every(({ status }) => status === 'up')));
+  await Promise.all(cluster.servers.map((server) => server.kill()));
+  t.true(await (await redsync.newMutex(name).lock()).unlock());
+  await servers[0].kill();
+  const error = await rejection(redsync.newMutex(name).lock());
+  t.is(error.code, 'ERR_LOCK_FAILED');
+  t.deepEqual(error.errors.map(({ node }) => node).sort(), [0, 1]);
+  await untilSteady(async () => await servers[1].command('DBSIZE') === 0);
+});
+
+test.serial('a slot that is being moved is asked for where its keys are', async (t) => {
+  const cluster = await useCluster(t);
+  const [from, to] = cluster.servers;
+  const tag = cluster.nameOn(from, 'tag');
+  const slot = slotOf(tag);
+  const redsync = connect(t, cluster.url());
+  const before = await redsync.newMutex(`{${tag}}:before`).lock();
+
+  await cluster.startMove(slot, from, to);
+  t.is(await redsync.newMutex(`{${tag}}:before`).tryLock(), null);
+  t.true(await before.extend());
+  t.is(await from.command('GET', `{${tag}}:before`), before.value);
+  const meanwhile = await redsync.newMutex(`{${tag}}:meanwhile`).lock();
+  t.is(await from.command('CLUSTER', 'COUNTKEYSINSLOT', slot), 1);
+  t.is(await to.command('CLUSTER', 'COUNTKEYSINSLOT', slot), 1);
+  t.true(await meanwhile.extend());
+  t.true(await meanwhile.mutex.valid());
+  t.is(await redsync.newMutex(`{${tag}}:meanwhile`).tryLock(), null);
+  await cluster.moveKeys(slot, from, to);
+  t.true(await before.mutex.valid());
+  await cluster.endMove(slot, from, to);
+
+  t.true(await before.extend());
+  t.is(await to.command('GET', `{${tag}}:before`), before.value);
+  t.true(await before.unlock());
+  t.true(await meanwhile.unlock());
+  await works(t, redsync, `{${tag}}:after`, to);
+  t.is(await cluster.size(), 0);
+});
+
+test.serial('locks go on while a slot moves to and fro', async (t) => {
+  const cluster = await useCluster(t);
+  const [one, two] = cluster.servers;
+  const tag = cluster.nameOn(one, 'tag');
+  const slot = slotOf(tag);
+  const redsync = connect(t, cluster.url(), { tries: 100, retryDelay: 5 });
+  let isMoving = true;
+  const holders = new Map();
+  let cycles = 0;
+  // Two workers a name, so that a lock given twice would be seen.
+  const workers = Array.from({ length: 16 }, async (_, i) => {
+    const name = `{${tag}}:${i % 8}`;
+    const names = i % 8 < 6 ? name : [name, `${name}:more`];
+    while (isMoving) {
+      const lock = await redsync.newMutex(names).lock();
+      t.false(holders.has(name));
+      holders.set(name, lock);
+      await lock.extend();
+      holders.delete(name);
+      await lock.unlock();
+      cycles++;
+    }
+  });
+  const all = Promise.all(workers);
+  const move = async () => {
+    for (let round = 0; round < 6; round++) {
+      const [from, to] = round % 2 === 0 ? [one, two] : [two, one];
+      const enough = cycles + 50;
+      await Promise.race([until(() => cycles >= enough), all]);
+      await cluster.startMove(slot, from, to);
+      await Promise.race([until(() => cycles >= enough + 50), all]);
+      await cluster.moveKeys(slot, from, to);
+      await cluster.endMove(slot, from, to);
+    }
+  };
+  try {
+    await move();
+  } finally {
+    isMoving = false;
+  }
+  await all;
+  await untilSteady(async () => await cluster.size() === 0);
+});
+
+test.serial('the ACL of the README, and ASKING, are enough while a slot moves', async (t) => {
+  const readme = fs.readFileSync(path.join(__dirname, '..', 'README.md'), 'utf8');
+  const [, rule] = /^ACL SETUSER \S+ on >\S+ (.*)$/m.exec(readme);
+  const cluster = await useCluster(t);
+  const [from, to] = cluster.servers;
+  await Promise.all(cluster.servers.map((server) => (
+    server.command('ACL', 'SETUSER', 'app', 'on', '>pw', ...rule.split(' '), '+asking')
+  )));
+  const url = cluster.url().replace('://', '://app:pw@');
+  const redsync = connect(t, url, { keyPrefix: 'lock:' });
+  const name = cluster.nameOn(from, 'lock:name').slice('lock:'.length);
+  await cluster.startMove(slotOf(`lock:${name}`), from, to);
+  const lock = await redsync.newMutex(name).lock();
+  t.is(await to.command('CLUSTER', 'COUNTKEYSINSLOT', slotOf(`lock:${name}`)), 1);
+  t.true(await lock.extend());
+  t.true(await lock.unlock());
+  t.is(await cluster.size(), 0);
+
+  const wrong = cluster.url().replace('://', '://app:wrong@');
+  t.is((await causeOf(connect(t, wrong).newMutex('lock:x').lock())).code, 'WRONGPASS');
+});
+
+test.serial('the names of a master that died fail, the others do not', async (t) => {
+  const cluster = await useCluster(t, 3, { args: ['--cluster-require-full-coverage', 'no'] });
+  const [dead, ...living] = cluster.servers;
+  const redsync = connect(t, cluster.url());
+  const lost = cluster.nameOn(dead);
+  for (const server of cluster.servers) await works(t, redsync, cluster.nameOn(server), server);
+  await dead.kill();
+  const isKnown = async () => {
+    const info = await living[0].command('CLUSTER', 'INFO');
+    return /cluster_slots_fail:[1-9]/.test(info);
+  };
+  for (let round = 0; round < 3; round++) {
+    const call = redsync.newMutex(lost).lock();
+    t.true(await elapsed(call) < BOUND);
+    t.true(DOWN.includes((await causeOf(call)).code));
+    for (const server of living) await works(t, redsync, cluster.nameOn(server), server);
+    if (round === 1) await until(isKnown, SETTLED);
+  }
+  await dead.restart();
+  await worksAgain(t, redsync, lost);
+  await works(t, redsync, lost, dead);
+});
+
+test.serial('a cluster that is down as a whole is told, and used when it is back', async (t) => {
+  const cluster = await useCluster(t);
+  const [dead, living] = cluster.servers;
+  const redsync = connect(t, cluster.url());
+  const name = cluster.nameOn(living);
+  await works(t, redsync, name, living);
+  await dead.kill();
+  await until(async () => {
+    const outcome = await redsync.newMutex(name).lock().catch((error) => error);
+    if (!(outcome instanceof FailedError)) return void await outcome.unlock().catch(() => {});
+    return outcome.errors[0].cause.code === 'CLUSTERDOWN';
+  }, SETTLED);
+  await dead.restart();
+  await worksAgain(t, redsync, name);
+
+  await Promise.all(cluster.servers.map((server) => server.kill()));
+  for (let round = 0; round < 3; round++) {
+    const call = redsync.newMutex(name).lock();
+    t.true(await elapsed(call) < BOUND);
+    t.true(DOWN.includes((await causeOf(call)).code));
+  }
+});
+
+for (const [how, stop] of [
+  ['was killed', (server) => server.kill()],
+  ['hangs', (server) => server.pause()],
+]) {
+  test.serial(`the replica of a master that ${how} is followed`, async (t) => {
+    const cluster = await useCluster(t);
+    const [former] = cluster.servers;
+    const replica = await cluster.addReplica(former);
+    const redsync = connect(t, cluster.url());
+    const name = cluster.nameOn(former);
+    await works(t, redsync, name, former);
+    await stop(former);
+    await worksAgain(t, redsync, name);
+    await works(t, redsync, name, replica);
+
+    // A former master that goes on where it stopped sends everybody on to the next one.
+    former.resume?.();
+    for (let round = 0; round < 5; round++) await works(t, redsync, name, replica);
+    await works(t, connect(t, cluster.url()), name, replica);
+  });
+}
+
+test.serial('a hand-over to the replica is followed', async (t) => {
+  const cluster = await useCluster(t);
+  const [former] = cluster.servers;
+  const replica = await cluster.addReplica(former);
+  const redsync = connect(t, cluster.url(), { tries: 100, retryDelay: 20 });
+  const name = cluster.nameOn(former);
+  const lock = await redsync.newMutex(name).lock();
+  await replica.command('CLUSTER', 'FAILOVER');
+  await until(async () => (await replica.command('ROLE'))[0] === 'master', SETTLED);
+  t.is(await redsync.newMutex(name).tryLock(), null);
+  t.true(await lock.extend());
+  t.true(await lock.unlock());
+  await works(t, redsync, name, replica);
+});
+
+test.serial('a replica that is given as a server sends on to its master', async (t) => {
+  const cluster = await useCluster(t, 2);
+  const [master] = cluster.servers;
+  const replica = await cluster.addReplica(master);
+  await works(t, connect(t, cluster.url([replica])), cluster.nameOn(master), master);
+});
+
+test.serial('a redirect without a host leads to the host that answered', async (t) => {
+  const cluster = await useCluster(t);
+  await configure(cluster, 'cluster-preferred-endpoint-type', 'unknown-endpoint');
+  const [first, second] = cluster.servers;
+  const name = cluster.nameOn(second);
+  const told = await rejection(first.command('GET', name));
+  t.is(told.message, `MOVED ${slotOf(name)} :${second.port}`);
+  await works(t, connect(t, cluster.url([first])), name, second);
+});
+
+test.serial('a redirect may name a host', async (t) => {
+  const cluster = await useCluster(t);
+  await configure(cluster, 'cluster-announce-hostname', 'localhost');
+  await configure(cluster, 'cluster-preferred-endpoint-type', 'hostname');
+  const [first, second] = cluster.servers;
+  const name = cluster.nameOn(second);
+  // They have to tell each other first.
+  await until(async () => (
+    /localhost/.test((await rejection(first.command('GET', name))).message)
+  ), SETTLED);
+  await works(t, connect(t, cluster.url([first])), name, second);
+});
+
+test.serial('rediss+cluster: is TLS to every server', async (t) => {
+  const authority = await createAuthority();
+  const tls = await authority.issue({ addresses: ['127.0.0.1'] });
+  const cluster = await useCluster(t, 2, { tls });
+  const url = cluster.url([cluster.servers[0]]).replace('redis+', 'rediss+');
+  const redsync = connect(t, { url, tls: { ca: authority.cert } });
+  for (const server of cluster.servers) await works(t, redsync, cluster.nameOn(server), server);
+  t.is((await causeOf(connect(t, url).newMutex('refused').lock())).code, 'ERR_TLS');
+});

@@ -1,0 +1,86 @@
+'use strict';
+
+// The measurement: every contender in a process of its own, connected to the same servers, and one
+// after the other in every round, so that whatever else the machine does hits them alike.
+
+const { setTimeout: delay } = require('node:timers/promises');
+
+const { startServers } = require('../scripts/redis-servers.js');
+const { Contender } = require('./contender.js');
+const { cpuOf, spent } = require('./cpu.js');
+
+const AT_ONCE = [1, 64, 512];
+const SETTLE = 1000;
+const KEY = 'bench:check';
+
+/** Compares under all conditions; `onPoint` is told the results of each when they are complete. */
+async function compare({ nodes, contenders, onPoint, ...plan }) {
+  for (const count of nodes) {
+    const servers = await startServers(count);
+    const running = contenders.map((contender) => new Contender(contender));
+    try {
+      for (const contender of running) await connect(contender, servers);
+      for (const inFlight of AT_ONCE) {
+        const results = await comparePoint({ running, servers, inFlight, ...plan });
+        onPoint({ nodes: count, inFlight, results });
+      }
+      for (const contender of running) await contender.close();
+    } finally {
+      for (const contender of running) contender.kill();
+      await Promise.all(servers.map((server) => server.stop()));
+    }
+  }
+}
+
+async function connect(contender, servers) {
+  await contender.connect(servers.map(({ url }) => url));
+  await contender.hold(KEY);
+  await expectKeys(contender, servers, 1, Math.floor(servers.length / 2) + 1);
+  await contender.release(KEY);
+  await expectKeys(contender, servers, 0, servers.length);
+}
+
+/** Nobody else uses the servers: this many of them must hold this many keys. */
+async function expectKeys(contender, servers, keys, atLeast) {
+  const deadline = Date.now() + SETTLE;
+  for (;;) {
+    const sizes = await Promise.all(servers.map((server) => server.command('DBSIZE')));
+    if (sizes.filter((size) => size === keys).length >= atLeast) return;
+    if (Date.now() > deadline) {
+      throw new Error(`${contender.title}: the nodes have ${sizes} keys instead of ${keys}`);
+    }
+    await delay(1); // what a quorum has settled may still be on its way to the others
+  }
+}
+
+async function comparePoint({ running, servers, inFlight, rounds, duration, ...warmUps }) {
+  const results = Object.fromEntries(running.map(({ id }) => [id, []]));
+  for (const contender of running) await contender.run(inFlight, warmUps.firstWarmUp);
+  for (let round = 0; round < rounds; round++) {
+    for (const contender of running) {
+      await contender.run(inFlight, warmUps.warmUp);
+      results[contender.id].push(await measure({ contender, servers, inFlight, duration }));
+      await expectKeys(contender, servers, 0, servers.length);
+    }
+  }
+  return results;
+}
+
+/** One round of one contender, per cycle and in microseconds. */
+async function measure({ contender, servers, inFlight, duration }) {
+  const pids = servers.map(({ pid }) => pid);
+  const before = cpuOf(pids);
+  const round = await contender.run(inFlight, duration);
+  const serverCpu = spent(before, cpuOf(pids));
+  const each = (total) => (typeof total === 'number' ? total / round.cycles : null);
+  return {
+    rate: round.cycles / round.elapsed * 1e6,
+    p50: round.p50 ?? null,
+    p99: round.p99 ?? null,
+    threadCpu: each(round.threadCpu),
+    processCpu: each(round.processCpu),
+    serverCpu: each(serverCpu),
+  };
+}
+
+module.exports = { AT_ONCE, compare };

@@ -1,0 +1,84 @@
+'use strict';
+
+const { parseArgs } = require('node:util');
+
+const { SetupError } = require('../scripts/setup.js');
+const { CONTENDERS } = require('./contenders.js');
+
+const IDS = CONTENDERS.map(({ id }) => id);
+const NODES = [1, 3, 5];
+
+// Milliseconds. A warm-up comes before the first round, a short one before each.
+const FULL = { rounds: 5, duration: 1000, warmUp: 100, firstWarmUp: 500 };
+const QUICK = { rounds: 3, duration: 200, warmUp: 50, firstWarmUp: 150 };
+
+const HELP = `Usage: npm run bench -- [options]
+
+Compares redsync with other libraries, and writes docs/benchmarks.md and its charts.
+
+  --quick        ${QUICK.rounds} short rounds: ends in under two minutes, for a first look
+  --only LIST    only these, separated by commas:
+                 ${IDS.slice(0, 5).join(', ')},
+                 ${IDS.slice(5).join(', ')}
+  --nodes LIST   numbers of Redis nodes, separated by commas (default ${NODES})
+  --rounds N     rounds (default ${FULL.rounds}, with --quick ${QUICK.rounds})
+  --json FILE    writes what was measured in every round
+  --write        writes docs/benchmarks.md even though --quick, --only or --nodes is given;
+                 without it, they only print
+  --help         prints this
+`;
+
+function fail(message) {
+  throw new SetupError(`${message}; see --help`);
+}
+
+function count(text, option, limit) {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < 1 || number > limit) {
+    fail(`${option} takes whole numbers from 1 to ${limit}, not "${text}"`);
+  }
+  return number;
+}
+
+function chosen(list = IDS.join()) {
+  const ids = list.split(',');
+  for (const id of ids) if (!IDS.includes(id)) fail(`--only: there is no "${id}"`);
+  return CONTENDERS.filter(({ id }) => ids.includes(id));
+}
+
+function parse(args) {
+  try {
+    return parseArgs({
+      args,
+      options: {
+        quick: { type: 'boolean', default: false },
+        only: { type: 'string' },
+        nodes: { type: 'string' },
+        rounds: { type: 'string' },
+        json: { type: 'string' },
+        write: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    return fail(error.message.split('.', 1)[0]);
+  }
+}
+
+/** What the command line asks for; throws a SetupError with one line for the user. */
+function readOptions(args) {
+  const { quick, only, nodes, rounds, json, write, help } = parse(args);
+  const plan = quick ? QUICK : FULL;
+  return {
+    ...plan,
+    help,
+    json,
+    // A page of half the figures, or of rough ones, must not replace a good one by accident.
+    write: write || !(quick || only || nodes),
+    contenders: chosen(only),
+    nodes: nodes ? nodes.split(',').map((text) => count(text, '--nodes', 64)) : NODES,
+    rounds: rounds ? count(rounds, '--rounds', 1000) : plan.rounds,
+  };
+}
+
+module.exports = { HELP, readOptions };

@@ -1,0 +1,57 @@
+'use strict';
+
+const { invalidType, outOfRange } = require('./errors.js');
+const { countless, integer, readFields } = require('./fields.js');
+
+const DAY = 86_400_000;
+const MAX_STALL = 60_000;
+
+/** Milliseconds that the engine deducts from every validity: nodes count expiry in whole ones. */
+const CLOCK_GRAIN = 2;
+
+const RULES = {
+  __proto__: null,
+  interval: integer(1, DAY),
+  maxHold: countless,
+  maxStall: countless,
+};
+
+/**
+ * The rule of the option `autoExtend`.
+ *
+ * @param {string} argument
+ * @param {unknown} value
+ */
+function readAutoExtend(argument, value) {
+  if (typeof value === 'boolean') return value;
+  if (typeof value !== 'object' || value === null) {
+    throw invalidType(argument, value, 'a boolean or an object');
+  }
+  return readFields(argument, value, RULES);
+}
+
+/** How long a lock is sure to be valid after a round that took as long as it may. */
+function validity({ expiry, driftFactor, timeoutFactor }) {
+  return expiry - expiry * driftFactor - CLOCK_GRAIN - expiry * timeoutFactor;
+}
+
+/**
+ * How to extend a lock with these settings. It depends on the expiry, which is only known when all
+ * options are merged.
+ *
+ * @param {object} settings
+ * @returns {Readonly<{ interval: number, maxHold: number, maxStall: number }> | undefined}
+ */
+function extensionOf(settings) {
+  const { autoExtend, expiry } = settings;
+  if (autoExtend === false) return undefined;
+  const given = autoExtend === true ? {} : autoExtend;
+  const { interval = expiry / 3, maxHold = Infinity, maxStall = MAX_STALL } = given;
+  if (interval >= validity(settings)) {
+    const expected = `shorter than the validity of ${Math.floor(validity(settings))} ms`;
+    throw outOfRange('options.autoExtend.interval', interval, expected);
+  }
+  return Object.freeze({ interval, maxHold, maxStall });
+}
+
+module.exports = { CLOCK_GRAIN, extensionOf, readAutoExtend, validity };

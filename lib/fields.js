@@ -1,0 +1,103 @@
+'use strict';
+
+const { typeError, invalidType, outOfRange } = require('./errors.js');
+
+// A rule takes the argument's name and a value that is not undefined, and returns the value to
+// use or throws: TypeError for the wrong kind of thing, RangeError for a value not allowed.
+
+/** @param {{ secret?: boolean }} [options] secret: strings that land here may be credentials */
+function integer(min, max, { secret = false } = {}) {
+  const expected = `an integer from ${min} to ${max}`;
+  return (argument, value) => {
+    if (typeof value !== 'number') throw invalidType(argument, value, expected, secret);
+    if (!Number.isInteger(value) || value < min || value > max) {
+      throw outOfRange(argument, value, expected);
+    }
+    return value + 0; // turns -0 into 0
+  };
+}
+
+/** As many as are wanted, or no limit. */
+function countless(argument, value) {
+  const expected = 'an integer from 1 to 9007199254740991, or Infinity';
+  if (typeof value !== 'number') throw invalidType(argument, value, expected);
+  const allowed = value === Infinity || (Number.isSafeInteger(value) && value >= 1);
+  if (!allowed) throw outOfRange(argument, value, expected);
+  return value;
+}
+
+/** A well-formed string of at most `max` bytes of UTF-8. */
+function text(min, max, { secret = false } = {}) {
+  const expected = `a well-formed string of ${min} to ${max} bytes of UTF-8`;
+  return (argument, value) => {
+    if (typeof value !== 'string') throw invalidType(argument, value, expected, secret);
+    // The length first: a huge string is turned down without being read.
+    const fits = value.length >= min && value.length <= max && Buffer.byteLength(value) <= max;
+    if (!fits || !value.isWellFormed()) throw outOfRange(argument, value, expected, secret);
+    return value;
+  };
+}
+
+function callable(argument, value) {
+  if (typeof value !== 'function') throw invalidType(argument, value, 'a function');
+  return value;
+}
+
+function boolean(argument, value) {
+  if (typeof value !== 'boolean') throw invalidType(argument, value, 'a boolean');
+  return value;
+}
+
+/**
+ * Reads each of `keys` from `input` exactly once, inherited ones too, and puts it through its rule.
+ * The result has no prototype, so that nothing added to Object.prototype can pass for an option.
+ *
+ * @param {string} argument
+ * @param {unknown} input
+ * @param {Record<string, Function>} rules
+ * @param {readonly string[]} [keys]
+ * @param {{ secret?: boolean, listed?: readonly string[] }} [options]
+ *   secret: keys of any other form than an identifier may be credentials; listed: the keys to
+ *   suggest, if not all
+ */
+function readFields(argument, input, rules, keys = Object.keys(rules), options = {}) {
+  const { secret = false, listed = keys } = options;
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+    throw invalidType(argument, input, 'an object', secret);
+  }
+  const unknown = Object.keys(input).find((key) => !keys.includes(key));
+  if (unknown !== undefined) throw unknownKey(argument, unknown, listed, secret);
+
+  const fields = { __proto__: null };
+  for (const key of keys) {
+    const value = input[key];
+    fields[key] = value === undefined ? undefined : rules[key](`${argument}.${key}`, value);
+  }
+  return fields;
+}
+
+function unknownKey(argument, key, known, secret) {
+  const plain = /^\w{1,40}$/.test(key);
+  const shown = plain || !secret ? ` ${JSON.stringify(key.slice(0, 40))}` : '';
+  const nearest = plain ? known.find((name) => isTypo(key.toLowerCase(), name.toLowerCase())) : '';
+  const hint = nearest ? ` Did you mean "${nearest}"?` : '';
+  return typeError(
+    `The "${argument}" argument has an unknown option${shown}.${hint} Known: ${known.join(', ')}`,
+  );
+}
+
+/** At most two edits apart; one for short words, where two would match nearly anything. */
+function isTypo(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const swap = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, row[j] + 1, next[j - 1] + 1));
+    }
+    row = next;
+  }
+  return row[b.length] <= (b.length < 5 ? 1 : 2);
+}
+
+module.exports = { readFields, integer, countless, text, callable, boolean };
