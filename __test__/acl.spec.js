@@ -15,7 +15,7 @@ const OPTIONS = { expiry: 20_000, tries: 1, keyPrefix: 'lock:' };
 const README = fs.readFileSync(path.join(__dirname, '..', 'README.md'), 'utf8');
 const [, USER, PASSWORD, RULE] =
   /^ACL SETUSER (\S+) on >(\S+) (~lock:\* resetchannels -@all .*)$/m.exec(README);
-const COMMANDS = RULE.split(' ').filter((word) => word.startsWith('+')).map((word) => word.slice(1));
+const COMMANDS = [...RULE.matchAll(/\+(\S+)/g)].map(([, command]) => command);
 
 // Asked for on every connection, and done without where it is refused.
 const COURTESIES = /^(client|info)\b/;
@@ -143,7 +143,7 @@ for (const command of COMMANDS) {
   });
 }
 
-test.serial('a name beyond the pattern of the user is refused, and nothing is stored', async (t) => {
+test.serial('a name beyond the pattern of the user is refused', async (t) => {
   const server = await useServerWith(t);
   const redsync = connect(t, urlOf(server), { keyPrefix: '' });
   for (const names of ['elsewhere', ['lock:here', 'elsewhere']]) {

@@ -295,9 +295,9 @@ test.serial('a cluster that is down as a whole is told, and used when it is back
   }
 });
 
-for (const [how, stop] of [
-  ['was killed', (server) => server.kill()],
-  ['hangs', (server) => server.pause()],
+for (const [how, stop, start] of [
+  ['was killed', (server) => server.kill(), (server) => server.restart()],
+  ['hangs', (server) => server.pause(), (server) => server.resume()],
 ]) {
   test.serial(`the replica of a master that ${how} is followed`, async (t) => {
     const cluster = await useCluster(t);
@@ -310,8 +310,8 @@ for (const [how, stop] of [
     await worksAgain(t, redsync, name);
     await works(t, redsync, name, replica);
 
-    // A former master that goes on where it stopped sends everybody on to the next one.
-    former.resume?.();
+    // A former master that is back sends everybody on to the next one.
+    await start(former);
     for (let round = 0; round < 5; round++) await works(t, redsync, name, replica);
     await works(t, connect(t, cluster.url()), name, replica);
   });

@@ -155,6 +155,7 @@ const FAULTS = [
   {
     title: 'has no room for a client (maxclients)',
     code: 'ERR',
+    message: /no room for another client \(maxclients\)/,
     onTheWay: ['ECONNRESET'],
     async begin({ server }) {
       await server.command('CONFIG', 'SET', 'maxclients', 1);

@@ -115,7 +115,7 @@ test.serial('user, password and database go through TLS', async (t) => {
   t.true(await lock.unlock());
 });
 
-test.serial('without tls.ca the authorities of the system are trusted, and no others', async (t) => {
+test.serial('without tls.ca the system says who is trusted', async (t) => {
   const server = await useServer(t);
   await refused(t, server.url, server);
   await refused(t, { url: server.url, tls: true }, server);

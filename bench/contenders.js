@@ -4,10 +4,15 @@
 
 const path = require('node:path');
 
+const WORKER = path.join(__dirname, 'worker.js');
 const LIMIT = path.join(__dirname, 'rust', 'target', 'release', 'limit');
 
 function library(id, title, waitsFor) {
-  return { id, title, waitsFor, command: [process.execPath, path.join(__dirname, 'worker.js'), id] };
+  return { id, title, waitsFor, command: [process.execPath, WORKER, id] };
+}
+
+function limit(id, title, waitsFor, ...args) {
+  return { id, title, waitsFor, isRust: true, command: [LIMIT, ...args] };
 }
 
 const CONTENDERS = [
@@ -17,13 +22,8 @@ const CONTENDERS = [
   library('redis-semaphore', 'redis-semaphore', 'all nodes'),
   library('redlock-universal', 'redlock-universal', 'all nodes'),
   library('ioredis', 'ioredis alone, auto-pipelined', 'all nodes'),
-  { id: 'rust', title: 'Rust alone', waitsFor: 'all nodes', command: [LIMIT] },
-  {
-    id: 'rust-fail-fast',
-    title: 'Rust alone, fail-fast',
-    waitsFor: 'a quorum',
-    command: [LIMIT, '--fail-fast'],
-  },
+  limit('rust', 'Rust alone', 'all nodes'),
+  limit('rust-fail-fast', 'Rust alone, fail-fast', 'a quorum', '--fail-fast'),
 ];
 
 module.exports = { CONTENDERS };

@@ -46,28 +46,25 @@ function chosen(list = IDS.join()) {
   return CONTENDERS.filter(({ id }) => ids.includes(id));
 }
 
-function parse(args) {
+function parse(args, options) {
   try {
-    return parseArgs({
-      args,
-      options: {
-        quick: { type: 'boolean', default: false },
-        only: { type: 'string' },
-        nodes: { type: 'string' },
-        rounds: { type: 'string' },
-        json: { type: 'string' },
-        write: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    }).values;
+    const help = { type: 'boolean', default: false };
+    return parseArgs({ args, options: { ...options, help } }).values;
   } catch (error) {
-    return fail(error.message.split('.', 1)[0]);
+    return fail(error.message.split('. ', 1)[0]);
   }
 }
 
 /** What the command line asks for; throws a SetupError with one line for the user. */
 function readOptions(args) {
-  const { quick, only, nodes, rounds, json, write, help } = parse(args);
+  const { quick, only, nodes, rounds, json, write, help } = parse(args, {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    nodes: { type: 'string' },
+    rounds: { type: 'string' },
+    json: { type: 'string' },
+    write: { type: 'boolean', default: false },
+  });
   const plan = quick ? QUICK : FULL;
   return {
     ...plan,
@@ -81,4 +78,15 @@ function readOptions(args) {
   };
 }
 
-module.exports = { HELP, readOptions };
+/** The same for options that are all numbers, with these defaults. */
+function readNumbers(args, defaults) {
+  const types = Object.keys(defaults).map((name) => [name, { type: 'string' }]);
+  const { help, ...given } = parse(args, Object.fromEntries(types));
+  const numbers = { ...defaults };
+  for (const [name, text] of Object.entries(given)) {
+    numbers[name] = count(text, `--${name}`, Number.MAX_SAFE_INTEGER);
+  }
+  return { help, ...numbers };
+}
+
+module.exports = { HELP, readNumbers, readOptions };

@@ -31,11 +31,11 @@ function buildRust() {
   ]);
 }
 
-function prepare({ withRust }) {
+function prepare({ withLibraries = true, withRust = false } = {}) {
   setup.install();
   setup.build();
   setup.requireRedisServer();
-  installLibraries();
+  if (withLibraries) installLibraries();
   if (withRust) buildRust();
 }
 

@@ -6,10 +6,14 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { SetupError, announce, main, root } = require('../scripts/setup.js');
+const { announce, main, root } = require('../scripts/setup.js');
+const { drawCharts } = require('./charts.js');
 const { AT_ONCE, compare } = require('./compare.js');
+const { describeMachine } = require('./machine.js');
 const { HELP, readOptions } = require('./options.js');
+const { renderPage } = require('./page.js');
 const { prepare } = require('./prepare.js');
+const { pointTable, pointTitle } = require('./tables.js');
 
 const PAGE = path.join(root, 'docs', 'benchmarks.md');
 const BUSY = 0.3;
@@ -23,8 +27,6 @@ function warnIfBusy() {
 async function measureAll(options) {
   const points = [];
   const total = options.nodes.length * AT_ONCE.length;
-  // They need what prepare() installs.
-  const { pointTable, pointTitle } = require('./tables.js');
   await compare({
     ...options,
     onPoint(point) {
@@ -39,28 +41,25 @@ async function measureAll(options) {
 function write(file, text) {
   fs.mkdirSync(path.dirname(file), { recursive: true });
   fs.writeFileSync(file, text);
-  announce(`wrote ${path.relative(root, file)}`);
+  announce(`wrote ${path.relative(process.cwd(), file)}`);
 }
 
-function report(run, options) {
-  const { charts } = require('./charts.js');
-  const { page } = require('./page.js');
-  if (options.json) write(path.resolve(options.json), `${JSON.stringify(run, null, 2)}\n`);
-  if (!options.write) return;
-  const drawn = charts(run.points);
-  for (const { file, svg } of drawn) write(path.join(path.dirname(PAGE), file), svg);
+function writePage(run) {
+  const charts = drawCharts(run.points);
+  for (const { file, svg } of charts) write(path.join(path.dirname(PAGE), file), svg);
   const old = fs.existsSync(PAGE) ? fs.readFileSync(PAGE, 'utf8') : '';
-  write(PAGE, page({ run, charts: drawn, old }));
+  write(PAGE, renderPage({ run, charts, old }));
 }
 
 main(async () => {
   const options = readOptions(process.argv.slice(2));
   if (options.help) return console.log(HELP);
-  if (process.platform === 'win32') throw new SetupError('the benchmark needs redis-server');
-  prepare({ withRust: options.contenders.some(({ id }) => id.startsWith('rust')) });
+  prepare({ withRust: options.contenders.some(({ isRust }) => isRust) });
   warnIfBusy();
-  const { machine } = require('./machine.js');
   const { rounds, duration } = options;
+  const machine = describeMachine();
   const points = await measureAll(options);
-  report({ date: new Date().toISOString(), rounds, duration, machine: machine(), points }, options);
+  const run = { date: new Date().toISOString(), machine, rounds, duration, points };
+  if (options.json) write(path.resolve(options.json), `${JSON.stringify(run, null, 2)}\n`);
+  if (options.write) writePage(run);
 });

@@ -19,7 +19,7 @@ const OPERATION = Object.freeze({
   READY: 8,
   CLOSE: 9,
   WATCH: 10,
-  END_LEASE: 11,
+  LET_EXPIRE: 11,
 });
 
 const OUTCOME = Object.freeze({
@@ -39,10 +39,13 @@ const OUTCOME = Object.freeze({
   LOST: 13,
 });
 
+/** No outcome of the engine: the lock was acquired, and over before it could be handed over. */
+const STALE = -1;
+
 const NO_CALL = 0;
 const NOT_EXTENDED = Object.freeze({ interval: 0, maxHold: 0, maxStall: 0 });
 const COMPLETION = 4; // numbers: call, outcome, number, length of its text
-const COMPLETIONS_PER_DRAIN = 1024;
+const COMPLETIONS_PER_DRAIN = 128; // few: a value keeps the text of its drain alive
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
@@ -61,26 +64,22 @@ const leases = new Map();
 const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
 
 let engine;
-let keepAlive;
 let lastCall = NO_CALL;
 let records = new Float64Array(1024);
 let used = 0;
 let text = '';
 
-/** The thread and the timer come with the first call, not with `require`. */
-function start() {
-  engine = new native.Engine(drain);
-  // A pending call keeps the process alive, as a pending read of a socket does; nothing else does.
-  keepAlive = setInterval(() => {}, LONGEST_TIMER);
-  keepAlive.unref();
-}
+// A pending call keeps the process alive, as a pending read of a socket does; nothing else does. It is
+// made here, and not by the first call, so as not to hold on to the asynchronous context of that.
+const keepAlive = setInterval(() => {}, LONGEST_TIMER);
+keepAlive.unref();
 
 /**
  * @param {readonly object[]} nodes see lib/nodes.js
  * @returns {number} the engine's number for this set of nodes
  */
 function open(nodes) {
-  if (engine === undefined) start();
+  engine ??= new native.Engine(drain); // with it comes the thread
   return engine.open(nodes);
 }
 
@@ -171,11 +170,9 @@ function watch(client, target, value, until) {
   return number;
 }
 
-/** Lets the engine forget a lock that it keeps alive or watches; it will expire. */
-function endLease(client, value) {
-  begin(OPERATION.END_LEASE, client, NO_CALL, 1);
-  records[used++] = Buffer.byteLength(value);
-  text += value;
+/** Lets the engine extend a lock no more; it will expire. */
+function letExpire(client, target, value) {
+  writeCall(OPERATION.LET_EXPIRE, client, NO_CALL, target, value, 0);
 }
 
 /** When the lock of a lease is over, on the engine's clock; 0 when the lease has ended. */
@@ -281,6 +278,7 @@ function dispatch(number, outcome, value, string) {
 module.exports = {
   OPERATION,
   OUTCOME,
+  STALE,
   open,
   call,
   callAll,
@@ -289,7 +287,7 @@ module.exports = {
   abandon,
   underWay,
   watch,
-  endLease,
+  letExpire,
   until,
   leases,
   now: native.now,

@@ -1,11 +1,14 @@
 'use strict';
 
+const { AsyncResource } = require('node:async_hooks');
+
 const calls = require('./calls.js');
 const { checkGeneratedValue, checkRetryDelay } = require('./options.js');
 const { ClosedError } = require('./errors.js');
 const { Lease } = require('./lease.js');
+const { follow, unfollow } = require('./signals.js');
 
-const { OPERATION, OUTCOME } = calls;
+const { OPERATION, OUTCOME, STALE } = calls;
 
 const abandoned = new FinalizationRegistry(calls.abandon);
 
@@ -79,12 +82,12 @@ class Client {
 
   /** See Target. */
   watch(target, value, until) {
-    return this.isClosed ? 0 : calls.watch(this.number, target, value, until);
+    return calls.watch(this.number, target, value, until);
   }
 
   /** See Target. */
-  endLease(value) {
-    if (!this.isClosed) calls.endLease(this.number, value);
+  letExpire(target, value) {
+    if (!this.isClosed) calls.letExpire(this.number, target, value);
   }
 
   #begin(call, number, signal) {
@@ -136,6 +139,10 @@ const STOPPABLE = new Set([
   OPERATION.READY,
 ]);
 
+function asksCaller({ genValue, retryDelay }) {
+  return genValue !== undefined || typeof retryDelay === 'function';
+}
+
 /** One call: from its submission to its completion, though its caller may have gone before. */
 class Call {
   #client;
@@ -147,6 +154,7 @@ class Call {
   #signal;
   #onAbort;
   #isSettled = false;
+  #context; // the caller's, if its functions are to be called
 
   constructor(client, operation, target, resolve, reject) {
     this.#client = client;
@@ -154,14 +162,17 @@ class Call {
     this.#target = target;
     this.#resolve = resolve;
     this.#reject = reject;
+    if (target !== undefined && asksCaller(target.settings)) {
+      this.#context = new AsyncResource('redsync');
+    }
   }
 
   begin(number, signal) {
     this.#number = number;
     if (signal === undefined) return;
     this.#signal = signal;
-    this.#onAbort = () => this.#giveUp(signal.reason);
-    signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#onAbort = (reason) => this.#giveUp(reason);
+    follow(signal, this.#onAbort);
   }
 
   /** Ends the call early if it is one of this client's and its operation can be. */
@@ -178,7 +189,7 @@ class Call {
 
   #settle() {
     this.#isSettled = true;
-    if (this.#signal !== undefined) this.#signal.removeEventListener('abort', this.#onAbort);
+    if (this.#signal !== undefined) unfollow(this.#signal, this.#onAbort);
   }
 
   /** Called with what the engine says. */
@@ -208,7 +219,7 @@ class Call {
       // Here and now: the next completion may tell of its loss.
       outcome.lease = new Lease(this.#number, this.#target.names[0]);
     }
-    return isStale ? new Outcome(OUTCOME.FAILED, 1, '') : outcome;
+    return isStale ? new Outcome(STALE, 1, '') : outcome;
   }
 
   async #answer(kind, attempt) {
@@ -217,8 +228,8 @@ class Call {
     try {
       answer =
         kind === OUTCOME.ASK_VALUE
-          ? checkGeneratedValue(await genValue())
-          : checkRetryDelay(retryDelay(attempt));
+          ? checkGeneratedValue(await this.#context.runInAsyncScope(genValue))
+          : checkRetryDelay(this.#context.runInAsyncScope(retryDelay, undefined, attempt));
     } catch (error) {
       this.#settle();
       this.#reject(error);

@@ -89,9 +89,12 @@ class LockExpiredError extends FailedError {
 
 /** The lock ended without being released by its holder. */
 class LockLostError extends RedsyncError {
-  /** @param {string} message */
-  constructor(message) {
-    super(message, 'ERR_LOCK_LOST');
+  /**
+   * @param {string} message
+   * @param {ErrorOptions} [options]
+   */
+  constructor(message, options) {
+    super(message, 'ERR_LOCK_LOST', options);
   }
 }
 

@@ -1,6 +1,6 @@
 'use strict';
 
-const { OPERATION, OUTCOME } = require('./calls.js');
+const { OPERATION, OUTCOME, STALE } = require('./calls.js');
 const {
   ClosedError,
   ExtendError,
@@ -49,6 +49,10 @@ const DESCRIPTIONS = {
   ],
   [OUTCOME.NOT_EXTENDED]: ({ quorum }) => [ExtendError, `not extended by a quorum of ${quorum}`],
   [OUTCOME.EXPIRED]: () => [LockExpiredError, 'already expired'],
+  [STALE]: () => [
+    FailedError,
+    'acquired, but over before it could be handed over: the event loop was blocked',
+  ],
 };
 
 function isAcquisition(operation) {

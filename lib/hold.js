@@ -2,17 +2,18 @@
 
 const { OPERATION, OUTCOME, now } = require('./calls.js');
 const { ExtendError } = require('./errors.js');
-const { CLOSED, Lease } = require('./lease.js');
+const { Lease, WHY } = require('./lease.js');
 const { readCallOptions } = require('./options.js');
+const { throwIfAborted } = require('./signals.js');
 
 /**
  * A lock that is kept alive for nobody: neither its Lock nor its Mutex can be reached any more. It is
  * not released, for whoever lost the handle may still be at work; it expires.
  */
 const dropped = new FinalizationRegistry(({ target, value, lease }) => {
-  if (lease.isLost) return;
-  lease.end();
-  target.endLease(value);
+  // Lost already, or released by its value through another Mutex.
+  if (lease.until === 0) return lease.end();
+  target.letExpire(value);
   const name = JSON.stringify(target.names[0]);
   process.emitWarning(`lock ${name} was dropped without unlock(): it is left to expire`, {
     code: 'REDSYNC_LOCK_DROPPED',
@@ -57,17 +58,23 @@ class Hold {
   }
 
   get signal() {
-    if (this.#lease === undefined) {
-      this.#lease = new Lease(this.#target.watch(this.value, this.#until), this.#target.names[0]);
-      if (this.#target.client.isClosed) this.#lease.lost(CLOSED);
-      if (this.#isOver) this.#lease.end();
-    }
+    this.#lease ??= this.#watch();
     return this.#lease.signal;
+  }
+
+  #watch() {
+    const { client, names } = this.#target;
+    if (!this.#isOver && !client.isClosed && this.remaining > 0) {
+      return new Lease(this.#target.watch(this.value, this.#until), names[0]);
+    }
+    const lease = new Lease(undefined, names[0]);
+    if (!this.#isOver) lease.lost(client.isClosed ? WHY.CLOSED : WHY.EXPIRED);
+    return lease;
   }
 
   async unlock(options) {
     const { signal } = readCallOptions(options);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const unlocking = this.#target.perform(OPERATION.UNLOCK, this.value, signal);
     if (!this.#isOver) this.#endLease();
     this.#isOver = true;
@@ -78,15 +85,32 @@ class Hold {
 
   async extend(options) {
     const { signal } = readCallOptions(options);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     // To set the key again (setNXOnExtend) behind an unlock would leave it there for nobody.
-    if (this.#isOver) {
-      throw new ExtendError(`lock "${this.#target.names[0]}": already unlocked`, [], 0);
-    }
+    if (this.#isOver) throw this.#notExtended('unlock() was called');
+    if (this.value === '') throw this.#notExtended('was never locked');
+    // Whoever listens to its signal has been told, and may have left.
+    if (this.#lease?.isLost && !this.#target.client.isClosed) throw this.#notExtended('was lost');
     const outcome = await this.#target.perform(OPERATION.EXTEND, this.value, signal);
-    if (outcome.kind !== OUTCOME.HELD) throw this.#target.failure(OPERATION.EXTEND, outcome);
+    if (outcome.kind !== OUTCOME.HELD) {
+      this.#forgetRecreated();
+      throw this.#target.failure(OPERATION.EXTEND, outcome);
+    }
+    if (outcome.number <= now() || this.#lease?.isLost) {
+      throw this.#notExtended('extended, but over before it could be told');
+    }
     this.#extendTo(outcome.number);
     return true;
+  }
+
+  #notExtended(why) {
+    return new ExtendError(`lock ${JSON.stringify(this.#target.names[0])}: ${why}`, [], 0);
+  }
+
+  /** A lock that is over, and that some nodes may store again all the same, is nobody's. */
+  #forgetRecreated() {
+    const isOver = this.#until !== undefined && this.remaining === 0;
+    if (isOver && this.#target.settings.setNXOnExtend) this.#target.release(this.value);
   }
 
   #endLease() {

@@ -4,7 +4,7 @@ const calls = require('./calls.js');
 const { ClosedError, LockLostError } = require('./errors.js');
 
 /** By the numbers of src/binding/outbox.rs. */
-const WHY = [
+const REASONS = [
   'it has expired',
   'another holder has taken it',
   'it was deleted',
@@ -13,7 +13,7 @@ const WHY = [
   'the Redsync was closed',
 ];
 
-const CLOSED = 5;
+const WHY = Object.freeze({ EXPIRED: 0, CLOSED: 5 });
 
 /** A hold that the engine keeps alive, or watches, so that its loss is told. */
 class Lease {
@@ -23,13 +23,14 @@ class Lease {
   #error;
 
   /**
-   * @param {number} number of the call that began it
+   * @param {number | undefined} number of the call that began it; none if the engine knows nothing
+   *   of it
    * @param {string} name
    */
   constructor(number, name) {
     this.#number = number;
     this.#name = name;
-    calls.leases.set(number, this);
+    if (number !== undefined) calls.leases.set(number, this);
   }
 
   /** Aborts when the lock is lost. */
@@ -47,13 +48,14 @@ class Lease {
 
   /** When the lock is over, on the engine's clock; 0 when the engine no longer looks after it. */
   get until() {
-    return calls.until(this.#number);
+    return this.#number === undefined ? 0 : calls.until(this.#number);
   }
 
   /** Called with the engine's reason; never after `end`. */
   lost(why) {
-    const options = why === CLOSED ? { cause: new ClosedError() } : undefined;
-    this.#error = new LockLostError(`lock ${JSON.stringify(this.#name)} is lost: ${WHY[why]}`, options);
+    const message = `lock ${JSON.stringify(this.#name)} is lost: ${REASONS[why]}`;
+    const options = why === WHY.CLOSED ? { cause: new ClosedError() } : undefined;
+    this.#error = new LockLostError(message, options);
     this.#controller?.abort(this.#error);
   }
 
@@ -63,4 +65,4 @@ class Lease {
   }
 }
 
-module.exports = { Lease, CLOSED };
+module.exports = { Lease, WHY };

@@ -5,6 +5,7 @@ const { typeError } = require('./errors.js');
 const { Hold } = require('./hold.js');
 const { Lock } = require('./lock.js');
 const { readCallOptions } = require('./options.js');
+const { throwIfAborted } = require('./signals.js');
 const { Target } = require('./target.js');
 
 /** The key to the constructor: only newMutex() has it. */
@@ -39,7 +40,7 @@ class Mutex {
 
   async lock(options) {
     const { signal } = readCallOptions(options);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const outcome = await this.#target.perform(OPERATION.LOCK, '', signal);
     if (outcome.kind === OUTCOME.HELD) return this.#held(outcome);
     throw this.#target.failure(OPERATION.LOCK, outcome);
@@ -47,7 +48,7 @@ class Mutex {
 
   async tryLock(options) {
     const { signal } = readCallOptions(options);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const outcome = await this.#target.perform(OPERATION.TRY_LOCK, '', signal);
     if (outcome.kind === OUTCOME.HELD) return this.#held(outcome);
     if (outcome.kind === OUTCOME.TAKEN) return null;
@@ -64,7 +65,7 @@ class Mutex {
 
   async valid(options) {
     const { signal } = readCallOptions(options);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const outcome = await this.#target.perform(OPERATION.VALID, this.#hold.value, signal);
     if (outcome.kind === OUTCOME.DONE) return outcome.number === 1;
     throw this.#target.failure(OPERATION.VALID, outcome);

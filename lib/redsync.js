@@ -7,6 +7,7 @@ const { failure, nodeHealth } = require('./failures.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
+const { throwIfAborted } = require('./signals.js');
 const { hold } = require('./using.js');
 const {
   autoExtended,
@@ -69,7 +70,7 @@ class Redsync {
 
   async ready(options) {
     const { signal, timeout = READY_TIMEOUT } = readCallOptions(options, ['signal', 'timeout']);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const outcome = await this.#client.performOnAll(OPERATION.READY, timeout, signal);
     if (outcome.kind !== OUTCOME.DONE) throw failure(OPERATION.READY, outcome, [], this.#client.nodes);
   }

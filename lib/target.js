@@ -39,9 +39,14 @@ class Target {
     return this.client.watch(this, value, until);
   }
 
-  /** Lets the engine forget the lock of this value: it expires. */
-  endLease(value) {
-    this.client.endLease(value);
+  /** Releases what nobody holds. Nobody waits for it. */
+  release(value) {
+    if (!this.client.isClosed) this.client.release(this, value);
+  }
+
+  /** Lets the engine extend the lock of this value no more. */
+  letExpire(value) {
+    this.client.letExpire(this, value);
   }
 
   /** The typed error of an outcome that is no success. */

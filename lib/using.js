@@ -1,6 +1,7 @@
 'use strict';
 
 const { asyncDispose } = require('./lock.js');
+const { follow, unfollow } = require('./signals.js');
 
 /**
  * Runs the routine while the lock is held, then releases it; settles as the routine settles.
@@ -12,7 +13,7 @@ const { asyncDispose } = require('./lock.js');
  * @returns {Promise<T>}
  */
 async function hold(lock, signal, routine) {
-  const followed = follow(signal === undefined ? [lock.signal] : [signal, lock.signal]);
+  const followed = either(signal === undefined ? [lock.signal] : [signal, lock.signal]);
   try {
     return await routine(followed.signal, lock);
   } finally {
@@ -22,18 +23,14 @@ async function hold(lock, signal, routine) {
 }
 
 /** AbortSignal.any(), which in Node.js 20 keeps what it made alive for as long as its sources live. */
-function follow(sources) {
+function either(sources) {
   const controller = new AbortController();
-  const handlers = sources.map((source) => {
-    const abort = () => controller.abort(source.reason);
-    if (source.aborted) abort();
-    else source.addEventListener('abort', abort, { once: true });
-    return abort;
-  });
-  const stop = () => {
-    sources.forEach((source, i) => source.removeEventListener('abort', handlers[i]));
-  };
-  return { signal: controller.signal, stop };
+  const abort = (reason) => controller.abort(reason);
+  for (const source of sources) {
+    if (source.aborted) abort(source.reason);
+    else follow(source, abort);
+  }
+  return { signal: controller.signal, stop: () => sources.forEach((source) => unfollow(source, abort)) };
 }
 
 module.exports = { hold };

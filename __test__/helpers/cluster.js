@@ -100,10 +100,11 @@ class Cluster {
     const id = await this.idOf(master);
     await until(() => replica.command('CLUSTER', 'REPLICATE', id).then(() => true, () => false));
     await until(async () => /master_link_status:up/.test(await replica.command('INFO')), SETTLED);
-    const isKnown = async (server) => (
-      (await server.command('CLUSTER', 'NODES')).includes(`${await this.idOf(replica)} `)
-    );
-    await until(async () => (await Promise.all(this.servers.map(isKnown))).every(Boolean), SETTLED);
+    const line = new RegExp(`^${await this.idOf(replica)} \\S+ (myself,)?slave `, 'm');
+    const all = [...this.servers, replica];
+    const isKnown = async (server) => line.test(await server.command('CLUSTER', 'NODES'));
+    await until(async () => (await Promise.all(all.map(isKnown))).every(Boolean), SETTLED);
+    await this.settle(all);
     return replica;
   }
 

@@ -51,6 +51,7 @@ class Connection {
   #replies = new Frames();
   #slots = []; // commands in their order, each with its reply as soon as there is one
   #isDraining = false;
+  #onRoom = () => {}; // the client has read, or is gone
 
   constructor(proxy, client) {
     this.#proxy = proxy;
@@ -59,6 +60,8 @@ class Connection {
     client.setNoDelay(true);
     client.on('error', () => {});
     client.on('data', (chunk) => proxy.pass(() => this.#ask(chunk)));
+    client.on('drain', () => this.#onRoom());
+    client.on('close', () => this.#onRoom());
     // What the client has sent before is in the network, and will arrive.
     client.on('close', () => proxy.pass(() => this.#server.end()));
   }
@@ -122,7 +125,9 @@ class Connection {
     for (const piece of pieces) {
       if (this.#client.destroyed) return;
       if (this.#client.write(piece)) continue;
-      await new Promise((resolve) => this.#client.once('drain', resolve).once('close', resolve));
+      await new Promise((resolve) => {
+        this.#onRoom = resolve;
+      });
     }
   }
 

@@ -22,7 +22,8 @@ class SentinelGroup {
 
   /** The same as options. */
   options(sentinels = this.sentinels) {
-    return { sentinels: sentinels.map(({ port }) => ({ host: HOST, port })), masterName: this.name };
+    const servers = sentinels.map(({ port }) => ({ host: HOST, port }));
+    return { sentinels: servers, masterName: this.name };
   }
 
   /** The server that a sentinel calls the master. */
@@ -72,7 +73,7 @@ async function knowledgeOf(sentinel) {
   )));
 }
 
-/** A sentinel that watches over `master`, by which it finds the replicas and the other sentinels. */
+/** A sentinel of `master`, by which it finds the replicas and the other sentinels. */
 async function startSentinel(master, { password, sentinelPassword, tls, quorum = 2 } = {}) {
   const sentinel = await startServer({
     args: ['--sentinel', ...(tls ? ['--tls-replication', 'yes'] : [])],

@@ -1,7 +1,7 @@
 'use strict';
 
-// No library: the two commands of a lock by hand, with the pipelining that ioredis does itself. No
-// library over ioredis can be faster than this.
+// No library: the two commands of a lock by hand, with the pipelining that ioredis does itself.
+// With many at once, no library over ioredis can be faster than this.
 
 const { createHash, randomBytes } = require('node:crypto');
 

@@ -1,7 +1,7 @@
 //! One `Redsync`: its nodes, and its calls that are under way.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,25 @@ use redsync_engine::{
     Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 
 use super::outbox::{Outbox, Outcome};
 use super::wire::{MutexCall, Operation, RetryDelay, milliseconds};
+
+/// Rounds of one client under way: the acquisitions beyond wait as the records that they came in, so
+/// that a burst of any size needs little memory.
+const MAX_ROUNDS: usize = 4096;
+
+/// Acquisitions that are started before the tasks of those before them have a turn.
+const STARTED_AT_ONCE: usize = 512;
+
+/// An acquisition that has not begun.
+struct Waiting {
+    number: u32,
+    call: MutexCall,
+    retries: bool,
+    stop: CancellationToken,
+}
 
 /// What JavaScript answered to a question: a number and a text. Dropped: its function failed.
 type Answer = oneshot::Sender<(f64, String)>;
@@ -26,6 +41,7 @@ pub struct Client {
     /// The calls that can be stopped.
     stoppable: RefCell<HashMap<u32, CancellationToken>>,
     questions: RefCell<HashMap<u32, Answer>>,
+    waiting: RefCell<VecDeque<Waiting>>,
 }
 
 impl Client {
@@ -35,6 +51,7 @@ impl Client {
             nodes,
             stoppable: RefCell::default(),
             questions: RefCell::default(),
+            waiting: RefCell::default(),
         })
     }
 
@@ -88,7 +105,9 @@ impl Client {
                 let hold = self.mutex(number, call).hold(&held);
                 self.nodes.lease(hold, None, Lease::new(self, number, held.until));
             }
-            Operation::EndLease(value) => self.nodes.end_lease(&Value::from(value.as_str())),
+            Operation::LetExpire(call) => {
+                self.nodes.let_expire(&call.keys, &Value::from(call.value.as_str()));
+            }
         }
     }
 
@@ -130,8 +149,36 @@ impl Client {
         self.run(number, async move |client, completion| call(client, completion, stop).await);
     }
 
+    /// Starts an acquisition, or lets it wait for room.
     fn acquire(self: &Rc<Self>, number: u32, call: MutexCall, retries: bool) {
-        self.run_until_stopped(number, async move |client, completion, stop| {
+        let stop = CancellationToken::new();
+        self.stoppable.borrow_mut().insert(number, stop.clone());
+        let acquisition = Waiting { number, call, retries, stop };
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() && self.stoppable.borrow().len() <= STARTED_AT_ONCE {
+            drop(waiting);
+            return self.begin(acquisition);
+        }
+        waiting.push_back(acquisition);
+        if waiting.len() == 1 {
+            spawn_local(self.clone().begin_waiting());
+        }
+    }
+
+    /// Begins the acquisitions that wait, some at a time, as there is room.
+    async fn begin_waiting(self: Rc<Self>) {
+        loop {
+            yield_now().await; // those before begin their rounds
+            self.nodes.room(MAX_ROUNDS).await;
+            for _ in 0..STARTED_AT_ONCE {
+                let Some(acquisition) = self.waiting.borrow_mut().pop_front() else { return };
+                self.begin(acquisition);
+            }
+        }
+    }
+
+    fn begin(self: &Rc<Self>, Waiting { number, call, retries, stop }: Waiting) {
+        self.run(number, async move |client, completion| {
             let extension = call.extension;
             let mutex = client.mutex(number, call);
             let acquired =
@@ -244,6 +291,7 @@ impl Completion {
     fn forget(&mut self) -> Option<u32> {
         let number = self.number.take()?;
         self.client.stoppable.borrow_mut().remove(&number);
+        self.client.questions.borrow_mut().remove(&number);
         Some(number)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -11,7 +11,7 @@ use rand::rngs::SysError;
 use redsync_engine::{Load, MemoryNode, Node, Nodes};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{spawn_local, yield_now};
+use tokio::task::spawn_local;
 
 use super::client::Client;
 use super::look::look_for_work;
@@ -39,12 +39,6 @@ pub enum Message {
     /// An environment is gone.
     Gone { outbox: Arc<Outbox> },
 }
-
-/// Rounds under way in the whole process. More calls wait as the records that they came in.
-const MAX_ROUNDS: usize = 4096;
-
-/// Calls that are started before the tasks of those before them have a turn.
-const STARTED_AT_ONCE: usize = 512;
 
 static HOST: Mutex<Option<UnboundedSender<Message>>> = Mutex::new(None);
 
@@ -82,29 +76,29 @@ fn start() -> io::Result<UnboundedSender<Message>> {
 #[derive(Default)]
 struct Host {
     clients: HashMap<u32, Rc<Client>>,
-    memory: HashMap<String, Weak<MemoryNode>>,
+    memory: HashMap<String, Rc<MemoryNode>>,
     load: Rc<Load>,
 }
 
 impl Host {
     async fn run(mut self, mut messages: UnboundedReceiver<Message>) {
         while let Some(message) = messages.recv().await {
-            match message {
-                Message::Open { client, outbox, nodes } => self.open(client, outbox, nodes),
-                Message::Calls { outbox, numbers, text } => {
-                    let mut reader = Reader::new(&numbers, &text);
-                    let mut started = 0;
-                    while let Some(record) = reader.next_record() {
-                        self.start(record, &outbox);
-                        started += 1;
-                        if started % STARTED_AT_ONCE == 0 {
-                            yield_now().await; // they begin their rounds
-                            self.load.below(MAX_ROUNDS).await;
-                        }
-                    }
+            // The tasks of the calls are caught one by one by the runtime; this catches what starts
+            // them, so that a bug costs some calls and not the engine.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.handle(message)));
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Open { client, outbox, nodes } => self.open(client, outbox, nodes),
+            Message::Calls { outbox, numbers, text } => {
+                let mut reader = Reader::new(&numbers, &text);
+                while let Some(record) = reader.next_record() {
+                    self.start(record, &outbox);
                 }
-                Message::Gone { outbox } => self.forget(&outbox),
             }
+            Message::Gone { outbox } => self.forget(&outbox),
         }
     }
 
@@ -121,12 +115,7 @@ impl Host {
             _ => self.clients.get(&record.client).cloned(),
         };
         match client {
-            // The tasks of the calls are caught one by one by the runtime; this catches what starts
-            // them, so that a bug costs a call and not the engine.
-            Some(client) => {
-                let start = || client.start(record.call, record.operation);
-                let _ = catch_unwind(AssertUnwindSafe(start));
-            }
+            Some(client) => client.start(record.call, record.operation),
             None if record.operation.has_completion() => {
                 outbox.push(record.call, Outcome::Closed, 0.0, |_| {});
             }
@@ -163,13 +152,10 @@ impl Host {
             NodeAddress::Cluster(seeds, access) => Rc::new(RedisNode::cluster(seeds, access)),
             NodeAddress::Memory(None) => Rc::new(MemoryNode::new(Rc::new(BootClock))),
             NodeAddress::Memory(Some(name)) => {
-                if let Some(node) = self.memory.get(&name).and_then(Weak::upgrade) {
-                    return node;
-                }
-                self.memory.retain(|_, node| node.strong_count() > 0);
-                let node = Rc::new(MemoryNode::new(Rc::new(BootClock)));
-                self.memory.insert(name, Rc::downgrade(&node));
-                node
+                // A node that nobody uses stays for as long as somebody holds a lock on it.
+                self.memory.retain(|_, node| Rc::strong_count(node) > 1 || !node.is_empty());
+                let new = || Rc::new(MemoryNode::new(Rc::new(BootClock)));
+                self.memory.entry(name).or_insert_with(new).clone()
             }
         }
     }

@@ -16,13 +16,11 @@ const FEW: usize = 4;
 
 /// Keeps the runtime polling, instead of parked, for a moment after each sign of life.
 pub async fn look_for_work(load: Rc<Load>) {
-    let look =
-        std::env::var("LOOK").ok().and_then(|l| l.parse().ok()).map_or(LOOK, Duration::from_micros);
     loop {
         load.first().await;
         let mut seen = load.turns();
         let mut since = Instant::now();
-        while load.rounds() <= FEW && since.elapsed() < look {
+        while load.rounds() <= FEW && since.elapsed() < LOOK {
             // Polls the sockets and the messages once, without waiting.
             yield_now().await;
             if load.turns() != seen {

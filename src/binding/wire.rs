@@ -28,14 +28,14 @@ pub enum Operation {
     Close,
     /// Tell when the lock of this value is over. The call is the number of the lease.
     Watch(MutexCall),
-    /// Do not extend or watch the lock of this value any more.
-    EndLease(String),
+    /// Do not extend the lock of this value any more.
+    LetExpire(MutexCall),
 }
 
 impl Operation {
     /// Whether the call is a new one, to be told how it ended.
     pub fn has_completion(&self) -> bool {
-        !matches!(self, Self::Cancel | Self::Answer(_) | Self::Watch(_) | Self::EndLease(_))
+        !matches!(self, Self::Cancel | Self::Answer(_) | Self::Watch(_) | Self::LetExpire(_))
     }
 }
 
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
             8 => Operation::Ready(milliseconds(*operands.first()?)),
             9 => Operation::Close,
             10 => Operation::Watch(self.mutex_call(operands)?),
-            11 => Operation::EndLease(self.string(*operands.first()?)?.to_owned()),
+            11 => Operation::LetExpire(self.mutex_call(operands)?),
             _ => return None,
         };
         Some(Record { call: *call as u32, client: *client as u32, operation })

@@ -1,8 +1,9 @@
 //! Locks without a library and without Node.js: what is left is Redis, redis-rs and the network.
 //!
-//! Does what the lines on its standard input say, like `bench/worker.js`, which documents them. Each
-//! lock is a SET NX PX, each release an EVALSHA, on all nodes at once; every node gets one pipeline
-//! per tick of a current-thread runtime. With `--fail-fast` the votes of a quorum are enough.
+//! Does what the lines on its standard input say, like `bench/worker.js`, which documents them.
+//! Each lock is a SET NX PX, each release an EVALSHA, on all nodes at once; every node gets one
+//! pipeline per tick of a current-thread runtime. With `--fail-fast` the votes of a quorum are
+//! enough.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -92,6 +93,10 @@ impl Node {
             for (command, tally) in self.commands.take() {
                 pipeline.add_command(command);
                 tallies.push(tally);
+            }
+            // What was asked while this task was already on its way to run has been sent with it.
+            if tallies.is_empty() {
+                continue;
             }
             let mut connection = self.connection.clone();
             spawn_local(async move {

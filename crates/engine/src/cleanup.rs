@@ -1,20 +1,61 @@
 //! Releases that outlive the call they belong to: no attempt leaves a key behind on a node that can
 //! be reached, whether it failed, was cancelled or timed out.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::node::{Request, Verb};
-use crate::nodes::{Busy, Nodes};
+use crate::nodes::Nodes;
 use crate::round::Round;
 
 /// The first pause before a node that did not answer is asked again; doubled from then on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How many releases a node may miss. Beyond that the oldest is left to its expiry.
+const MAX_MISSED: usize = 10_000;
+
+/// How many are made up for at a time.
+const AT_ONCE: usize = 256;
+
+/// The releases that one node has missed, and the time when its key has expired by itself.
+#[derive(Default)]
+pub(crate) struct Missed {
+    releases: RefCell<VecDeque<(Duration, Rc<Request>)>>,
+    is_served: Cell<bool>,
+    stop: Notify,
+}
+
+impl Missed {
+    /// Gives up.
+    pub(crate) fn stop(&self) {
+        self.releases.take();
+        self.stop.notify_one();
+    }
+
+    fn add(&self, until: Duration, request: Rc<Request>) {
+        let mut releases = self.releases.borrow_mut();
+        if releases.len() == MAX_MISSED {
+            releases.pop_front();
+        }
+        releases.push_back((until, request));
+    }
+
+    /// Those of which the key may still be there, oldest first.
+    fn take(&self, now: Duration, count: usize) -> Vec<(Duration, Rc<Request>)> {
+        let mut releases = self.releases.borrow_mut();
+        releases.retain(|(until, _)| now < *until);
+        let count = count.min(releases.len());
+        releases.drain(..count).collect()
+    }
+}
 
 /// Releases `request` on these nodes, and asks those that do not answer again until they do or the
 /// key has expired there by itself.
@@ -34,29 +75,50 @@ pub(crate) fn release(
     let round = Round::ask(nodes, Verb::Release, request, holders, false);
     let (nodes, request) = (nodes.clone(), request.clone());
     Some(spawn_local(async move {
-        let missed = round.votes().await.unanswered();
-        if !missed.is_empty() {
-            spawn_local(insist(nodes, request, missed, busy));
-        }
+        let _busy = busy;
+        let unsettled = round.votes().await.unsettled();
+        make_up_for(&nodes, &request, unsettled);
     }))
 }
 
-/// Asks again and again.
-async fn insist(
-    nodes: Rc<Nodes>,
-    request: Rc<Request>,
-    mut holders: Vec<usize>,
-    _until_done: Busy,
-) {
-    let expired_by_itself = nodes.now() + request.expiry;
-    let mut pause = FIRST_PAUSE;
-    while !nodes.is_closing() && nodes.now() < expired_by_itself {
-        sleep(pause).await;
-        pause = LAST_PAUSE.min(pause * 2);
-        let round = Round::ask(&nodes, Verb::Release, &request, holders, false);
-        holders = round.votes().await.unanswered();
-        if holders.is_empty() {
-            return;
+/// Asks these nodes again, and again, in the background.
+pub(crate) fn make_up_for(nodes: &Rc<Nodes>, request: &Rc<Request>, unsettled: Vec<usize>) {
+    for node in unsettled {
+        let missed = nodes.missed(node);
+        missed.add(nodes.now() + request.expiry, request.clone());
+        if !nodes.is_closing() && !missed.is_served.replace(true) {
+            spawn_local(serve(nodes.clone(), node));
         }
     }
+}
+
+/// Makes up for what one node has missed: one release after each pause, to see whether it is back,
+/// and all of them when it is.
+async fn serve(nodes: Rc<Nodes>, node: usize) {
+    let missed = nodes.missed(node);
+    let mut pause = FIRST_PAUSE;
+    let mut count = 1;
+    loop {
+        if count == 1 && timeout(pause, missed.stop.notified()).await.is_ok() {
+            break;
+        }
+        let releases = missed.take(nodes.now(), count);
+        if releases.is_empty() || nodes.is_closing() {
+            break;
+        }
+        let ask = |(_, request): &(Duration, Rc<Request>)| {
+            Round::ask(&nodes, Verb::Release, request, vec![node], false)
+        };
+        let rounds: Vec<_> = releases.iter().map(ask).collect();
+        let mut is_back = true;
+        for ((until, request), round) in releases.into_iter().zip(rounds) {
+            if !round.votes().await.unsettled().is_empty() {
+                missed.add(until, request);
+                is_back = false;
+            }
+        }
+        (pause, count) =
+            if is_back { (FIRST_PAUSE, AT_ONCE) } else { (LAST_PAUSE.min(pause * 2), 1) };
+    }
+    missed.is_served.set(false);
 }

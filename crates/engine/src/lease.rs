@@ -1,8 +1,8 @@
 //! Held locks: kept alive until they are released, and told of the moment they are lost.
 
 use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::cleanup;
-use crate::node::{Request, Verb};
+use crate::node::{Keys, Request, Verb};
 use crate::nodes::Nodes;
 use crate::round::{Round, Votes};
 use crate::validity;
@@ -25,7 +25,8 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// where they were: the loss must not wait for them.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
-/// The first pause after an extension that failed; doubled up to the interval.
+/// The first pause after an extension that failed; doubled up to the interval, or half of the time that
+/// is left.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The loss is told so much before the lock is over: timers are late, and so is the news.
@@ -69,6 +70,10 @@ pub trait Holder {
     fn lost(&self, why: Loss);
 }
 
+/// A lock, as its holder knows it. The value alone would not do: it is the caller's, who may use one
+/// for all of his names.
+type Id = (Keys, Value);
+
 struct Lease {
     request: Rc<Request>,
     drift_factor: f64,
@@ -80,10 +85,23 @@ struct Lease {
     acquired: Duration,
     until: Duration,
     pause: Duration,
+    /// An extension is under way.
+    is_asking: bool,
     /// Why it is not extended any more.
     stopped: Option<Loss>,
-    /// Distinguishes it from a lease of the same value that was ended.
+    /// Its place in `Leases::due`, with its number.
+    next: Duration,
     number: u64,
+}
+
+impl Lease {
+    fn id(&self) -> Id {
+        id(&self.request)
+    }
+}
+
+fn id(request: &Request) -> Id {
+    (request.keys.clone(), request.value.clone())
 }
 
 /// A lock that is to be kept or watched.
@@ -94,12 +112,13 @@ pub struct Hold {
     pub(crate) until: Duration,
 }
 
-/// The leases of one set of nodes. Looked up by value only, and served in the order of their times.
+/// The leases of one set of nodes. Looked up by their locks only, and served in the order of their
+/// times.
 #[derive(Default)]
 pub(crate) struct Leases {
-    by_value: RefCell<HashMap<Value, Lease>>,
-    /// When to look at which lease; of a lease that is gone or was looked at earlier, an entry stays.
-    due: RefCell<BinaryHeap<Reverse<(Duration, u64, Value)>>>,
+    by_id: RefCell<HashMap<Id, Lease>>,
+    /// When to look at which lease: one entry each.
+    due: RefCell<BTreeMap<(Duration, u64), Id>>,
     next_number: Cell<u64>,
     changed: Notify,
     is_served: Cell<bool>,
@@ -115,10 +134,11 @@ impl Nodes {
         holder: Rc<dyn Holder>,
     ) {
         let leases = self.leases();
+        leases.remove(&id(&hold.request));
         let number = leases.next_number.get();
         leases.next_number.set(number + 1);
         let now = self.now();
-        let lease = Lease {
+        let mut lease = Lease {
             request: hold.request,
             drift_factor: hold.drift_factor,
             extension,
@@ -127,32 +147,43 @@ impl Nodes {
             acquired: now,
             until: hold.until,
             pause: FIRST_PAUSE,
+            is_asking: false,
             stopped: None,
+            next: Duration::ZERO,
             number,
         };
         let first = extension.map_or(lease.until, |extension| now + extension.interval);
-        leases.plan(&lease, first);
-        leases.by_value.borrow_mut().insert(lease.request.value.clone(), lease);
+        leases.plan(&mut lease, first);
+        leases.by_id.borrow_mut().insert(lease.id(), lease);
         if !leases.is_served.replace(true) {
             spawn_local(serve(self.clone()));
         }
     }
 
     /// Ends a lease: the lock is neither extended nor lost from now on.
-    pub fn end_lease(&self, value: &Value) {
-        self.leases().by_value.borrow_mut().remove(value);
+    pub fn end_lease(&self, keys: &Keys, value: &Value) {
+        self.leases().remove(&(keys.clone(), value.clone()));
+    }
+
+    /// Extends a lock no more: it is lost when its time is over.
+    pub fn let_expire(&self, keys: &Keys, value: &Value) {
+        let id = (keys.clone(), value.clone());
+        if let Some(lease) = self.leases().by_id.borrow_mut().get_mut(&id) {
+            lease.extension = None;
+        }
     }
 
     /// The holder has extended the lock by itself.
-    pub fn prolong_lease(&self, value: &Value, until: Duration) {
-        if let Some(lease) = self.leases().by_value.borrow_mut().get_mut(value) {
+    pub(crate) fn prolong_lease(&self, request: &Request, until: Duration) {
+        if let Some(lease) = self.leases().by_id.borrow_mut().get_mut(&id(request)) {
             lease.until = lease.until.max(until);
             lease.holder.extended(lease.until);
         }
     }
 
     pub(crate) fn end_all_leases(&self, why: Loss) {
-        let mut all: Vec<Lease> = self.leases().by_value.take().into_values().collect();
+        self.leases().due.take();
+        let mut all: Vec<Lease> = self.leases().by_id.take().into_values().collect();
         all.sort_by_key(|lease| lease.number);
         for lease in all {
             lease.holder.lost(why);
@@ -162,37 +193,36 @@ impl Nodes {
 }
 
 impl Leases {
-    fn plan(&self, lease: &Lease, when: Duration) {
-        let when = when.min(lease.until.saturating_sub(MARGIN));
+    /// Looks at the lease then, and not when it was planned before; in any case before it is over.
+    fn plan(&self, lease: &mut Lease, when: Duration) {
         let mut due = self.due.borrow_mut();
-        let is_first = due.peek().is_none_or(|Reverse((first, ..))| when < *first);
-        due.push(Reverse((when, lease.number, lease.request.value.clone())));
+        due.remove(&(lease.next, lease.number));
+        lease.next = when.min(lease.until.saturating_sub(MARGIN));
+        let is_first = due.first_key_value().is_none_or(|((first, _), _)| lease.next < *first);
+        due.insert((lease.next, lease.number), lease.id());
         if is_first {
             self.changed.notify_one();
         }
     }
 
+    fn remove(&self, id: &Id) -> Option<Lease> {
+        let lease = self.by_id.borrow_mut().remove(id)?;
+        self.due.borrow_mut().remove(&(lease.next, lease.number));
+        Some(lease)
+    }
+
     /// The leases to look at up to this time.
-    fn take_due(&self, until: Duration) -> Vec<Value> {
+    fn take_due(&self, until: Duration) -> Vec<Id> {
         let mut due = self.due.borrow_mut();
-        let by_value = self.by_value.borrow();
-        let mut values = Vec::new();
-        while let Some(Reverse((when, ..))) = due.peek()
-            && *when <= until
-        {
-            let Some(Reverse((_, number, value))) = due.pop() else { break };
-            if by_value.get(&value).is_some_and(|lease| lease.number == number) {
-                values.push(value);
-            }
-        }
-        values
+        let later = due.split_off(&(until, u64::MAX));
+        mem::replace(&mut *due, later).into_values().collect()
     }
 }
 
 /// Looks after the leases for as long as there are any.
 async fn serve(nodes: Rc<Nodes>) {
-    while !nodes.leases().by_value.borrow().is_empty() {
-        let first = nodes.leases().due.borrow().peek().map(|Reverse((when, ..))| *when);
+    while !nodes.leases().by_id.borrow().is_empty() {
+        let first = nodes.leases().due.borrow().keys().next().map(|(when, _)| *when);
         let now = nodes.now();
         let pause = first.map_or(LONGEST_SLEEP, |when| when.saturating_sub(now));
         if pause > Duration::ZERO {
@@ -202,37 +232,42 @@ async fn serve(nodes: Rc<Nodes>) {
         }
         look_at_due(&nodes);
     }
-    nodes.leases().due.take();
     nodes.leases().is_served.set(false);
 }
 
 fn look_at_due(nodes: &Rc<Nodes>) {
     let now = nodes.now();
     let mut extending = Vec::new();
-    for value in nodes.leases().take_due(now) {
-        look_at(nodes, now, value, &mut extending);
+    for id in nodes.leases().take_due(now) {
+        look_at(nodes, now, id, &mut extending);
     }
     if extending.is_empty() {
         return;
     }
-    for value in nodes.leases().take_due(now + TOGETHER) {
-        look_at(nodes, now, value, &mut extending);
+    for id in nodes.leases().take_due(now + TOGETHER) {
+        look_at(nodes, now, id, &mut extending);
     }
-    spawn_local(extend(nodes.clone(), extending));
+    // One that may take long to answer must not hold up those that may not.
+    extending.sort_by_key(|request| request.timeout);
+    for alike in extending.chunk_by(|one, other| one.timeout == other.timeout) {
+        spawn_local(extend(nodes.clone(), alike.to_vec()));
+    }
 }
 
 /// Decides what a lease needs now: it is lost, looked at later, or extended.
-fn look_at(nodes: &Rc<Nodes>, now: Duration, value: Value, extending: &mut Vec<Rc<Request>>) {
-    let mut by_value = nodes.leases().by_value.borrow_mut();
-    let Some(lease) = by_value.get_mut(&value) else { return };
+fn look_at(nodes: &Rc<Nodes>, now: Duration, id: Id, extending: &mut Vec<Rc<Request>>) {
+    let mut by_id = nodes.leases().by_id.borrow_mut();
+    let Some(lease) = by_id.get_mut(&id) else { return };
     if now + MARGIN >= lease.until {
         let why = lease.stopped.unwrap_or(Loss::Expired);
-        drop(by_value);
-        return lose(nodes, &value, why);
+        drop(by_id);
+        return lose(nodes, &id, why);
     }
-    let Some(extension) = lease.extension else {
-        return nodes.leases().plan(lease, lease.until);
-    };
+    let until = lease.until;
+    let Some(extension) = lease.extension else { return nodes.leases().plan(lease, until) };
+    if lease.is_asking {
+        return nodes.leases().plan(lease, until);
+    }
     let held = now.saturating_sub(lease.acquired);
     let stalled = now.saturating_sub(lease.holder.last_alive());
     lease.stopped = if held >= extension.max_hold {
@@ -243,16 +278,20 @@ fn look_at(nodes: &Rc<Nodes>, now: Duration, value: Value, extending: &mut Vec<R
         None
     };
     match lease.stopped {
-        None => extending.push(lease.request.clone()),
-        Some(Loss::MaxHold) => nodes.leases().plan(lease, lease.until),
+        None => {
+            lease.is_asking = true;
+            extending.push(lease.request.clone());
+            // The loss is told in time, also while nodes take their time.
+            nodes.leases().plan(lease, until);
+        }
+        Some(Loss::MaxHold) => nodes.leases().plan(lease, until),
         // It may come back to life before the lock is over.
         Some(_) => nodes.leases().plan(lease, now + FIRST_PAUSE),
     }
 }
 
-fn lose(nodes: &Nodes, value: &Value, why: Loss) {
-    let lost = nodes.leases().by_value.borrow_mut().remove(value);
-    if let Some(lease) = lost {
+fn lose(nodes: &Nodes, id: &Id, why: Loss) {
+    if let Some(lease) = nodes.leases().remove(id) {
         lease.holder.lost(why);
     }
 }
@@ -271,16 +310,18 @@ async fn extend(nodes: Rc<Nodes>, requests: Vec<Rc<Request>>) {
 
 fn settle(nodes: &Rc<Nodes>, request: &Rc<Request>, start: Duration, votes: &Votes) {
     let now = nodes.now();
-    let mut by_value = nodes.leases().by_value.borrow_mut();
+    let id = id(request);
+    let mut by_id = nodes.leases().by_id.borrow_mut();
     // Released or lost meanwhile: what was extended is followed by its release.
-    let Some(lease) = by_value.get_mut(&request.value) else { return };
-    let Some(extension) = lease.extension else { return };
+    let Some(lease) = by_id.get_mut(&id) else { return };
+    lease.is_asking = false;
     let until = validity::until(start, request.expiry, lease.drift_factor);
     if votes.granted() && now < until {
         lease.until = lease.until.max(until);
-        lease.pause = FIRST_PAUSE;
         lease.holder.extended(lease.until);
-        nodes.leases().plan(lease, now + extension.interval);
+        lease.pause = FIRST_PAUSE;
+        let next = lease.extension.map_or(lease.until, |extension| now + extension.interval);
+        nodes.leases().plan(lease, next);
         if lease.recreate {
             // Only now that a quorum has confirmed the lock: storing it again must not revive one
             // that was lost.
@@ -295,13 +336,15 @@ fn settle(nodes: &Rc<Nodes>, request: &Rc<Request>, start: Duration, votes: &Vot
     }
     if votes.taken() || votes.lost() {
         let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
-        drop(by_value);
+        drop(by_id);
         // What a minority still stores is nobody's lock.
-        cleanup::release(nodes, request, votes.granting());
-        return lose(nodes, &request.value, why);
+        cleanup::release(nodes, request, votes.holding(false));
+        return lose(nodes, &id, why);
     }
     // Too few have answered. The lock is what it was; try again until it is over.
-    let pause = lease.pause;
-    lease.pause = extension.interval.min(pause * 2);
+    let Some(extension) = lease.extension else { return };
+    let left = lease.until.saturating_sub(now);
+    let pause = lease.pause.min(left / 2).max(FIRST_PAUSE);
+    lease.pause = extension.interval.min(lease.pause * 2);
     nodes.leases().plan(lease, now + pause);
 }

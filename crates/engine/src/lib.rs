@@ -59,4 +59,4 @@ pub use tally::Reply;
 pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
 pub use value::Value;
-pub use vote::{Answer, NodeError, Vote};
+pub use vote::{Answer, Fate, NodeError, Vote};

@@ -62,6 +62,13 @@ impl MemoryNode {
         store.entries.get(key).map(|entry| entry.value.to_string())
     }
 
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        let mut store = self.store.borrow_mut();
+        store.forget_expired(self.clock.now());
+        store.entries.is_empty()
+    }
+
     /// Applies a verb at once.
     pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
         let now = self.clock.now();

@@ -118,11 +118,14 @@ impl Mutex {
     /// for nodes that did not answer: they are cleaned up behind the caller's back, for they have had
     /// their time already.
     async fn give_up(&self, request: &Rc<Request>, votes: &Votes, is_last: bool) {
-        cleanup::release(&self.nodes, request, votes.unanswered());
+        let granting = votes.granting();
+        let mut silent = votes.holding(request.keys.len() == 1);
+        silent.retain(|node| !granting.contains(node));
+        cleanup::release(&self.nodes, request, silent);
         if is_last {
-            self.release_and_wait(request, votes.granting()).await;
+            self.release_and_wait(request, granting).await;
         } else {
-            cleanup::release(&self.nodes, request, votes.granting());
+            cleanup::release(&self.nodes, request, granting);
         }
     }
 
@@ -141,12 +144,12 @@ impl Mutex {
     /// [`Error::Taken`] when a quorum stores somebody else's value, [`Error::Expired`] when the lock
     /// was no longer held, [`Error::Failed`] when too few nodes answered to tell.
     pub async fn unlock(&self, value: Value) -> Result<(), Error> {
-        self.nodes.end_lease(&value);
+        self.nodes.end_lease(&self.keys, &value);
         let verb = if value.is_empty() { Verb::Owner } else { Verb::Release };
         let request = self.request(value);
         let votes = self.ask(verb, &request).votes().await;
         if verb == Verb::Release {
-            cleanup::release(&self.nodes, &request, votes.unanswered());
+            cleanup::make_up_for(&self.nodes, &request, votes.unsettled());
         }
         match votes {
             votes if votes.granted() && verb == Verb::Release => Ok(()),
@@ -170,12 +173,12 @@ impl Mutex {
         let votes = self.ask(verb, &request).votes().await;
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && self.nodes.now() < until {
-            self.nodes.prolong_lease(&request.value, until);
+            self.nodes.prolong_lease(&request, until);
             return Ok(Held { value: request.value.clone(), until });
         }
         if self.options.recreate_on_extend && votes.taken() {
             // What was stored again on a minority is nobody's lock.
-            cleanup::release(&self.nodes, &request, votes.granting());
+            cleanup::release(&self.nodes, &request, votes.holding(false));
         }
         Err(Error::NotExtended { votes: votes.into_inner() })
     }

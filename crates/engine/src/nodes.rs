@@ -7,31 +7,23 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use tokio::sync::Notify;
 
+use crate::cleanup::Missed;
 use crate::clock::Clock;
 use crate::lease::{Leases, Loss};
 use crate::node::Node;
 use crate::quorum::Quorum;
 use crate::value::Value;
 
-/// The rounds that are under way, of all sets of nodes that share it. Whoever takes in calls can wait
-/// for room, so that a burst of any size needs little more memory than its calls themselves.
+/// The rounds that are under way, of all sets of nodes that share it.
 #[derive(Default)]
 pub struct Load {
     rounds: Cell<usize>,
     /// Rounds that ever began or ended.
     turns: Cell<u64>,
-    less: Notify,
     first: Notify,
 }
 
 impl Load {
-    /// Waits until fewer than `limit` rounds are under way.
-    pub async fn below(&self, limit: usize) {
-        while self.rounds.get() >= limit {
-            self.less.notified().await;
-        }
-    }
-
     /// Waits until the first round begins where none was under way.
     pub async fn first(&self) {
         self.first.notified().await;
@@ -46,20 +38,6 @@ impl Load {
     pub fn turns(&self) -> u64 {
         self.turns.get()
     }
-
-    pub(crate) fn begin(&self) {
-        if self.rounds.get() == 0 {
-            self.first.notify_one();
-        }
-        self.rounds.set(self.rounds.get() + 1);
-        self.turns.set(self.turns.get() + 1);
-    }
-
-    pub(crate) fn end(&self) {
-        self.rounds.set(self.rounds.get() - 1);
-        self.turns.set(self.turns.get() + 1);
-        self.less.notify_one();
-    }
 }
 
 /// N independent nodes with their clock, their source of randomness, and the count of what is still
@@ -70,6 +48,10 @@ pub struct Nodes {
     rng: RefCell<Box<dyn Rng>>,
     load: Rc<Load>,
     leases: Leases,
+    missed: Vec<Missed>,
+    rounds: Cell<usize>,
+    /// A round has ended.
+    room: Notify,
     busy: Cell<usize>,
     idle: Notify,
     closing: Cell<bool>,
@@ -89,11 +71,14 @@ impl Nodes {
         rng: Box<dyn Rng>,
     ) -> Rc<Self> {
         Rc::new(Self {
+            missed: members.iter().map(|_| Missed::default()).collect(),
             members,
             clock,
             rng: RefCell::new(rng),
             load,
             leases: Leases::default(),
+            rounds: Cell::new(0),
+            room: Notify::new(),
             busy: Cell::new(0),
             idle: Notify::new(),
             closing: Cell::new(false),
@@ -108,8 +93,33 @@ impl Nodes {
         &self.leases
     }
 
-    pub(crate) fn load(&self) -> &Rc<Load> {
-        &self.load
+    /// The releases that a node has missed.
+    pub(crate) fn missed(&self, node: usize) -> &Missed {
+        &self.missed[node]
+    }
+
+    /// Waits until fewer than `limit` rounds are under way: whoever takes in calls can do with little
+    /// more memory than the calls themselves need.
+    pub async fn room(&self, limit: usize) {
+        while self.rounds.get() >= limit {
+            self.room.notified().await;
+        }
+    }
+
+    pub(crate) fn begin_round(&self) {
+        self.rounds.set(self.rounds.get() + 1);
+        if self.load.rounds.get() == 0 {
+            self.load.first.notify_one();
+        }
+        self.load.rounds.set(self.load.rounds.get() + 1);
+        self.load.turns.set(self.load.turns.get() + 1);
+    }
+
+    pub(crate) fn end_round(&self) {
+        self.rounds.set(self.rounds.get() - 1);
+        self.load.rounds.set(self.load.rounds.get() - 1);
+        self.load.turns.set(self.load.turns.get() + 1);
+        self.room.notify_one();
     }
 
     /// How many votes decide.
@@ -158,6 +168,7 @@ impl Nodes {
     pub async fn close(&self) {
         self.closing.set(true);
         self.end_all_leases(Loss::Closed);
+        self.missed.iter().for_each(Missed::stop);
         while self.busy.get() > 0 {
             self.idle.notified().await;
         }

@@ -6,24 +6,23 @@ use std::rc::Rc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::node::{Request, Verb};
-use crate::nodes::{Load, Nodes};
+use crate::nodes::Nodes;
 use crate::quorum::Quorum;
 use crate::tally::{Reply, Tally};
-use crate::vote::{Answer, NodeError, Vote};
+use crate::vote::{Answer, Fate, NodeError, Vote};
 
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.
 pub(crate) struct Round {
     tally: Rc<Tally>,
     asked: Vec<usize>,
     deadline: Instant,
-    quorum: Quorum,
-    load: Rc<Load>,
+    nodes: Rc<Nodes>,
 }
 
 impl Round {
     /// Asks the nodes with these indexes, in that order.
     pub(crate) fn ask(
-        nodes: &Nodes,
+        nodes: &Rc<Nodes>,
         verb: Verb,
         request: &Rc<Request>,
         asked: Vec<usize>,
@@ -31,11 +30,11 @@ impl Round {
     ) -> Self {
         let deadline = Instant::now() + request.timeout;
         let tally = Tally::new(nodes.quorum(), asked.len(), fail_fast);
-        nodes.load().begin();
+        nodes.begin_round();
         for &node in &asked {
             nodes.members()[node].ask(verb, request, Reply::new(tally.clone(), node));
         }
-        Self { tally, asked, deadline, quorum: nodes.quorum(), load: nodes.load().clone() }
+        Self { tally, asked, deadline, nodes: nodes.clone() }
     }
 
     /// The votes, when all are in, or time is up, or (fail-fast) the quorum has decided.
@@ -47,7 +46,7 @@ impl Round {
                 votes[node].get_or_insert_with(|| Err(NodeError::timed_out()));
             }
         }
-        Votes { votes, asked: mem::take(&mut self.asked), quorum: self.quorum }
+        Votes { votes, asked: mem::take(&mut self.asked), quorum: self.nodes.quorum() }
     }
 }
 
@@ -55,7 +54,7 @@ impl Round {
 impl Drop for Round {
     fn drop(&mut self) {
         self.tally.close();
-        self.load.end();
+        self.nodes.end_round();
     }
 }
 
@@ -86,9 +85,27 @@ impl Votes {
         self.quorum.is_out_of_reach(self.count(Answer::Taken) + self.count(Answer::Absent))
     }
 
-    /// The nodes that were asked and did not answer: what they did is unknown.
-    pub(crate) fn unanswered(&self) -> Vec<usize> {
-        self.asked_where(|vote| !matches!(vote, Some(Ok(_))))
+    /// The nodes that may have stored what they were asked to store.
+    pub(crate) fn holding(&self, is_all_or_nothing: bool) -> Vec<usize> {
+        self.asked_where(|vote| match vote {
+            Some(Ok(answer)) => *answer == Answer::Granted,
+            Some(Err(error)) => match error.fate {
+                Fate::Unsent => false,
+                Fate::Unknown => true,
+                // A script may have been refused half-way.
+                Fate::Refused | Fate::Denied => !is_all_or_nothing,
+            },
+            None => true,
+        })
+    }
+
+    /// The nodes that have to be asked again.
+    pub(crate) fn unsettled(&self) -> Vec<usize> {
+        self.asked_where(|vote| match vote {
+            Some(Ok(_)) => false,
+            Some(Err(error)) => error.fate != Fate::Denied,
+            None => true,
+        })
     }
 
     /// The nodes that granted.

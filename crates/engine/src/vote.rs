@@ -17,6 +17,19 @@ pub enum Answer {
 /// An answer, or why there was none.
 pub type Vote = Result<Answer, NodeError>;
 
+/// What is known of a command that got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has not left for the node, and never will.
+    Unsent,
+    /// It may have been applied, or may still be.
+    Unknown,
+    /// The node refused it, and may accept it later.
+    Refused,
+    /// The node refused it, and will do so again.
+    Denied,
+}
+
 /// Why a node gave no answer that counts.
 ///
 /// Neither field may hold a password, a URL, an ownership value or text of unbounded length.
@@ -26,12 +39,20 @@ pub struct NodeError {
     pub code: Cow<'static, str>,
     /// What happened, for people.
     pub message: Cow<'static, str>,
+    /// What became of the command.
+    pub fate: Fate,
 }
 
 impl NodeError {
-    /// An error with a stable code and a sentence for people.
+    /// An error with a stable code and a sentence for people, after which nothing is known of the
+    /// command.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self { code: code.into(), message: message.into(), fate: Fate::Unknown }
+    }
+
+    /// The same, where more is known.
+    pub fn with(self, fate: Fate) -> Self {
+        Self { fate, ..self }
     }
 
     /// The node did not answer within its time.

@@ -12,6 +12,9 @@ use super::command::Redirect;
 use super::link::{Link, OnRedirect, Question};
 use super::route::Route;
 
+/// Servers that are remembered: a cluster has at most 1000 masters.
+const MAX_SERVERS: usize = 2000;
+
 /// How often one command may be sent elsewhere.
 const MAX_REDIRECTS: u8 = 5;
 
@@ -101,7 +104,7 @@ impl OnRedirect for Redirects {
             question.is_asking = true;
         }
         question.redirects += 1;
-        if question.redirects > MAX_REDIRECTS {
+        if question.redirects > MAX_REDIRECTS || cluster.links.borrow().len() > MAX_SERVERS {
             let why = "the cluster does not agree on who has the slot";
             return question.fail(&NodeError::new("MOVED", why));
         }

@@ -42,18 +42,32 @@ impl KnownScripts {
         self.0.set(0);
     }
 
+    /// Calls by name what the server knows already.
     fn call(&self, script: &CachedScript, request: &Request) -> Cmd {
         let known = self.0.get() & script.bit != 0;
         self.0.set(self.0.get() | script.bit);
-        let mut command = if known { cmd("EVALSHA") } else { cmd("EVAL") };
-        command.arg(if known { &script.sha1 } else { script.source });
-        command.arg(request.keys.len());
-        for key in request.keys.iter() {
-            command.arg(&**key);
+        if known {
+            with_operands("EVALSHA", &script.sha1, request)
+        } else {
+            with_operands("EVAL", script.source, request)
         }
-        command.arg(&*request.value);
-        command
     }
+}
+
+/// A script that can store a key is always sent in full. Called by a name that the server has
+/// forgotten it would be asked again later, behind a release that was to follow it.
+fn call_in_full(script: &CachedScript, request: &Request) -> Cmd {
+    with_operands("EVAL", script.source, request)
+}
+
+fn with_operands(name: &str, script: &str, request: &Request) -> Cmd {
+    let mut command = cmd(name);
+    command.arg(script).arg(request.keys.len());
+    for key in request.keys.iter() {
+        command.arg(&**key);
+    }
+    command.arg(&*request.value);
+    command
 }
 
 /// The command for a verb.
@@ -66,13 +80,17 @@ pub fn command(verb: Verb, request: &Request, scripts: &KnownScripts) -> Cmd {
             command
         }
         Verb::Acquire => {
-            let mut command = scripts.call(&ACQUIRE, request);
+            let mut command = call_in_full(&ACQUIRE, request);
             command.arg(expiry);
             command
         }
         Verb::Release => scripts.call(&RELEASE, request),
         Verb::Extend { recreate } => {
-            let mut command = scripts.call(&EXTEND, request);
+            let mut command = if recreate {
+                call_in_full(&EXTEND, request)
+            } else {
+                scripts.call(&EXTEND, request)
+            };
             command.arg(expiry).arg(u8::from(recreate));
             command
         }
@@ -107,13 +125,14 @@ impl Redirect {
 /// What the reply to a verb says. Anything but the few replies that are expected is an error: it
 /// must never count as a vote.
 pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
+    let is_set = verb == Verb::Acquire && request.keys.len() == 1;
     match reply {
         // SET NX answers OK or nil, the scripts a number.
-        Value::Okay if verb == Verb::Acquire => Ok(Answer::Granted),
-        Value::Nil if verb == Verb::Acquire => Ok(Answer::Taken),
-        Value::Int(1) => Ok(Answer::Granted),
-        Value::Int(0) => Ok(Answer::Taken),
-        Value::Int(-1) => Ok(Answer::Absent),
+        Value::Okay if is_set => Ok(Answer::Granted),
+        Value::Nil if is_set => Ok(Answer::Taken),
+        Value::Int(1) if !is_set => Ok(Answer::Granted),
+        Value::Int(0) if !is_set => Ok(Answer::Taken),
+        Value::Int(-1) if !is_set && verb != Verb::Acquire => Ok(Answer::Absent),
         Value::ServerError(error) => Err(refused(name(verb, request), &error)),
         _ => Err(NodeError::protocol()),
     }

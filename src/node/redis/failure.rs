@@ -3,7 +3,7 @@
 use std::io;
 
 use redis::{RedisError, ServerError};
-use redsync_engine::NodeError;
+use redsync_engine::{Fate, NodeError};
 
 /// The error of a socket, by the name that Node.js gives it. Its own text may quote what was sent.
 pub fn io_error(error: &io::Error) -> NodeError {
@@ -32,8 +32,15 @@ pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let code: String = code(error).chars().take(32).collect();
     let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase());
     let code = if is_code { code } else { "ERR".to_owned() };
-    let message = format!("{command} was refused: {code}");
-    NodeError::new(code, message)
+    let fate = match code.as_str() {
+        "NOPERM" | "WRONGTYPE" => Fate::Denied,
+        _ => Fate::Refused,
+    };
+    let message = match code.as_str() {
+        "NOAUTH" => "the server wants a password: NOAUTH".to_owned(),
+        code => format!("{command} was refused: {code}"),
+    };
+    NodeError::new(code, message).with(fate)
 }
 
 /// The code of an error. Redis 6.2 and 7.0 hide that of a command within a script in their text.

@@ -156,7 +156,7 @@ type Violation = &'static str;
 
 const UNASKED: Violation = "the server answered what it was not asked";
 const TOO_LONG: Violation = "the server sent a reply of more than 64 KiB";
-const UNREADABLE: Violation = "the server sent what is no reply";
+const UNREADABLE: Violation = "the server does not speak the Redis protocol";
 
 /// Follows the server's replies without keeping them.
 #[derive(Default)]

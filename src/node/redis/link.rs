@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use redis::{Pipeline, Value};
-use redsync_engine::{Health, NodeError, Reply, Request, Status, Verb};
+use redsync_engine::{Fate, Health, NodeError, Reply, Request, Status, Verb};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -48,11 +48,20 @@ pub struct Question {
     pub is_asking: bool,
     /// How often it was sent elsewhere.
     pub redirects: u8,
+    /// The server did not know its script once.
+    pub is_repeated: bool,
 }
 
 impl Question {
     pub fn new(verb: Verb, request: &Rc<Request>, reply: Reply) -> Self {
-        Self { verb, request: request.clone(), reply, is_asking: false, redirects: 0 }
+        Self {
+            verb,
+            request: request.clone(),
+            reply,
+            is_asking: false,
+            redirects: 0,
+            is_repeated: false,
+        }
     }
 
     /// Is there still a use for it? For a release there always is: it keeps the server clean.
@@ -121,7 +130,7 @@ impl Link {
     pub fn ask(self: &Rc<Self>, question: Question) {
         self.start();
         if let Some(error) = self.is_unusable(&question.request) {
-            return question.fail(&error);
+            return question.fail(&error.with(Fate::Unsent));
         }
         self.queue.borrow_mut().push_back(question);
         self.work.notify_one();
@@ -226,8 +235,9 @@ impl Link {
                 }
             };
             self.enter_unless_closed(State::Down(error.clone()));
+            let unsent = error.with(Fate::Unsent);
             for question in self.queue.take() {
-                question.fail(&error);
+                question.fail(&unsent);
             }
             if self.is_closed() {
                 return;
@@ -347,8 +357,11 @@ impl Link {
                 _ => "",
             };
             match (code, &self.on_redirect) {
-                ("NOSCRIPT", _) => {
+                // What comes behind it may have been run before it. That does no harm: whatever could
+                // store a key is sent with its full script, so that it never comes to this.
+                ("NOSCRIPT", _) if !question.is_repeated => {
                     scripts.forget();
+                    question.is_repeated = true;
                     self.queue.borrow_mut().push_back(question);
                 }
                 ("MOVED" | "ASK", Some(on_redirect)) => {

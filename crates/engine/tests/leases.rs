@@ -1,0 +1,496 @@
+//! Held locks: when they are extended, when they are lost, and that nothing is left of them.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::{
+    CancellationToken, Extension, Held, Holder, Loss, Mutex, Nodes, Options, ValueSource, Verb,
+};
+use support::{A_WHILE, Behaviour, FOREIGN, KEY, World, after, held, keys, ms, tries};
+use tokio::time::sleep;
+
+const EXTEND: Verb = Verb::Extend { recreate: false };
+const RECREATE: Verb = Verb::Extend { recreate: true };
+const DOWN: Behaviour = Behaviour::Error { applied: false };
+const HUNG: Behaviour = Behaviour::Never { applied: false };
+
+const INTERVAL: Duration = ms(2500);
+/// Of the default options: 8 s less the drift.
+const VALIDITY: Duration = ms(8000 - 82);
+/// A loss is told so much before the lock is over.
+const MARGIN: Duration = ms(2);
+
+const KEPT: Extension =
+    Extension { interval: INTERVAL, max_hold: Duration::MAX, max_stall: Duration::MAX };
+
+/// Who holds a lock, and what he is told.
+struct Listener {
+    nodes: Rc<Nodes>,
+    start: Duration,
+    /// When he stopped living; `None`: he lives.
+    stalled: Cell<Option<Duration>>,
+    until: Cell<Duration>,
+    lost: RefCell<Vec<(Duration, Loss)>>,
+}
+
+impl Listener {
+    fn new(world: &World) -> Rc<Self> {
+        Rc::new(Self {
+            nodes: world.nodes.clone(),
+            start: world.nodes.now(),
+            stalled: Cell::default(),
+            until: Cell::default(),
+            lost: RefCell::default(),
+        })
+    }
+
+    /// Until when he has been told that he holds the lock, from the start of the test.
+    fn until(&self) -> Duration {
+        self.until.get().saturating_sub(self.start)
+    }
+
+    /// Each loss that he was told, and when, from the start of the test.
+    fn lost(&self) -> Vec<(Duration, Loss)> {
+        self.lost.borrow().clone()
+    }
+}
+
+impl Holder for Listener {
+    fn last_alive(&self) -> Duration {
+        self.stalled.get().unwrap_or_else(|| self.nodes.now())
+    }
+
+    fn extended(&self, until: Duration) {
+        self.until.set(until);
+    }
+
+    fn lost(&self, why: Loss) {
+        self.lost.borrow_mut().push((self.nodes.now() - self.start, why));
+    }
+}
+
+/// A lock that is held, its mutex and its holder.
+struct Lease {
+    mutex: Mutex,
+    held: Held,
+    listener: Rc<Listener>,
+}
+
+impl Lease {
+    async fn of(mutex: Mutex, world: &World, extension: Option<Extension>) -> Self {
+        let held = held(mutex.lock(&CancellationToken::new()).await);
+        let listener = Listener::new(world);
+        world.nodes.lease(mutex.hold(&held), extension, listener.clone());
+        Self { mutex, held, listener }
+    }
+
+    async fn on(world: &World, extension: Extension) -> Self {
+        Self::of(world.mutex(tries(1)), world, Some(extension)).await
+    }
+
+    async fn recreating(world: &World) -> Self {
+        let options = Options { recreate_on_extend: true, ..tries(1) };
+        Self::of(world.mutex(options), world, Some(KEPT)).await
+    }
+
+    async fn unlock(&self) -> Result<(), redsync_engine::Error> {
+        self.mutex.unlock(self.held.value.clone()).await
+    }
+
+    /// Asserts that the loss was told once, then and for this reason, and that nobody goes on asking.
+    async fn assert_lost(&self, world: &World, when: Duration, why: Loss) {
+        assert_eq!(self.listener.lost(), [(when, why)]);
+        let asked = world.asked(EXTEND).len();
+        sleep(ms(60_000)).await;
+        assert_eq!(self.listener.lost(), [(when, why)], "once");
+        assert_eq!(world.asked(EXTEND).len(), asked, "extended no more");
+    }
+}
+
+fn named(world: &World, name: &str, options: Options) -> Mutex {
+    Mutex::new(world.nodes.clone(), keys(&[name]), options)
+}
+
+async fn sleep_until(world: &World, lease: &Lease, when: Duration) {
+    sleep((lease.listener.start + when).saturating_sub(world.nodes.now())).await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_is_extended_every_interval() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::on(&world, KEPT).await;
+    sleep(ms(60_000)).await;
+    let times: Vec<_> = (1..=24).map(|i| INTERVAL * i).collect();
+    assert_eq!(world.times(EXTEND, lease.listener.start), times);
+    assert_eq!(world.asked(EXTEND).len(), 3 * times.len(), "every node");
+    assert_eq!(lease.listener.until(), ms(60_000) + VALIDITY);
+    assert_eq!(world.stored(), vec![Some(lease.held.value.to_string()); 3]);
+    assert_eq!(lease.listener.lost(), []);
+    lease.unlock().await.unwrap();
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_minority_that_is_down_changes_nothing() {
+    for sick in [DOWN, HUNG, Behaviour::Closed] {
+        let world = World::of(&[Behaviour::Ok, Behaviour::Ok, sick]);
+        let lease = Lease::on(&world, KEPT).await;
+        sleep(ms(60_000)).await;
+        assert_eq!(lease.listener.lost(), [], "{sick:?}");
+        assert!(lease.listener.until() > ms(60_000), "{sick:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_extension_that_fails_is_tried_again_until_the_lock_is_over() {
+    // One of three is a partial extension: it is worth nothing.
+    for sick in [[DOWN; 3], [Behaviour::Ok, DOWN, DOWN]] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::on(&world, KEPT).await;
+        for (node, behaviour) in world.scripted.iter().zip(sick) {
+            node.become_(behaviour);
+        }
+        sleep(VALIDITY).await;
+        let times = world.times(EXTEND, lease.listener.start);
+        let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(times[0], INTERVAL);
+        assert_eq!(pauses[..6], [ms(50), ms(100), ms(200), ms(400), ms(800), ms(1600)]);
+        let last = *times.last().unwrap();
+        assert!(last > VALIDITY - ms(100), "to the end: {last:?}");
+        assert!(times.len() < 20, "{times:?}");
+        assert_eq!(lease.listener.until(), Duration::ZERO, "never extended");
+        lease.assert_lost(&world, VALIDITY - MARGIN, Loss::Expired).await;
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_quorum_that_is_back_in_time_keeps_the_lock() {
+    for back_at in [ms(2600), ms(4000), ms(6000), ms(7700)] {
+        let world = Rc::new(World::of(&[Behaviour::Ok; 3]));
+        let lease = Lease::on(&world, KEPT).await;
+        world.all_become(DOWN);
+        let healed = world.clone();
+        after(back_at, move || healed.all_become(Behaviour::Ok));
+        sleep(ms(30_000)).await;
+        assert_eq!(lease.listener.lost(), [], "{back_at:?}");
+        assert!(lease.listener.until() > ms(30_000), "{back_at:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_loss_is_told_in_time_also_while_nodes_are_silent() {
+    for sick in [HUNG, Behaviour::Slow(ms(390)), Behaviour::Far(ms(390)), Behaviour::Slow(ms(500))]
+    {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::on(&world, KEPT).await;
+        // The last extension that can succeed is under way when the lock is over.
+        sleep(ms(2000)).await;
+        world.all_become(DOWN);
+        sleep_until(&world, &lease, VALIDITY - ms(150)).await;
+        world.all_become(sick);
+        sleep_until(&world, &lease, VALIDITY).await;
+        lease.assert_lost(&world, VALIDITY - MARGIN, Loss::Expired).await;
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn one_extension_is_under_way_at_a_time() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let extension = Extension { interval: ms(100), ..KEPT };
+    let lease = Lease::on(&world, extension).await;
+    world.all_become(Behaviour::Slow(ms(300)));
+    sleep(ms(10_000)).await;
+    let times = world.times(EXTEND, lease.listener.start);
+    assert_eq!(times[..3], [ms(100), ms(500), ms(900)], "an interval after the answer");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_a_quorum_has_lost_is_lost_at_the_next_extension() {
+    let (taken, free) = (Some(FOREIGN), None);
+    for (theirs, why) in [
+        ([taken, taken, taken], Loss::Taken),
+        ([taken, taken, free], Loss::Taken),
+        ([taken, free, free], Loss::Deleted),
+        ([free, free, free], Loss::Deleted),
+    ] {
+        // With the option to store it again, too: that is for a minority.
+        for recreate in [false, true] {
+            let world = World::of(&[Behaviour::Ok; 3]);
+            let options = Options { recreate_on_extend: recreate, ..tries(1) };
+            let lease = Lease::of(world.mutex(options), &world, Some(KEPT)).await;
+            sleep(ms(100)).await;
+            for (node, stored) in world.scripted.iter().zip(theirs) {
+                node.wipe(KEY);
+                stored.into_iter().for_each(|value| node.plant(KEY, value));
+            }
+            sleep(INTERVAL).await;
+            lease.assert_lost(&world, INTERVAL, why).await;
+            let stored: Vec<_> = theirs.iter().map(|value| value.map(str::to_string)).collect();
+            assert_eq!(world.stored(), stored, "{why:?}: nothing of theirs is touched");
+            assert_eq!(world.asked(RECREATE), [], "{why:?}: nothing is stored again");
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_a_minority_still_stores_of_a_lost_lock_is_released() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::on(&world, KEPT).await;
+    world.scripted[0].wipe(KEY);
+    world.scripted[1].plant(KEY, FOREIGN);
+    world.scripted[1].wipe(KEY);
+    sleep(INTERVAL + A_WHILE).await;
+    assert_eq!(world.stored(), [None, None, None]);
+    lease.assert_lost(&world, INTERVAL, Loss::Deleted).await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_key_that_a_minority_has_lost_is_stored_again_once_a_quorum_has_confirmed() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::recreating(&world).await;
+    world.scripted[1].wipe(KEY);
+    world.scripted[2].become_(DOWN);
+    sleep(INTERVAL + ms(100)).await;
+    assert_eq!(world.asked(RECREATE), [], "one of three confirms nothing");
+    world.scripted[2].become_(Behaviour::Ok);
+    sleep(INTERVAL).await;
+    assert_eq!(world.stored(), vec![Some(lease.held.value.to_string()); 3]);
+    assert!(world.asked(RECREATE).iter().all(|asked| asked.node == 1), "nobody else is asked");
+    assert_eq!(lease.listener.lost(), []);
+    lease.unlock().await.unwrap();
+    world.assert_clean(&"unlocked");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_is_not_stored_again_unless_asked_for() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::on(&world, KEPT).await;
+    world.scripted[1].wipe(KEY);
+    sleep(ms(60_000)).await;
+    assert_eq!(world.stored()[1], None);
+    assert_eq!(lease.listener.lost(), []);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_is_held_for_max_hold_and_what_is_left_then() {
+    for (max_hold, last_extension) in
+        [(ms(1), ms(0)), (ms(2500), ms(0)), (ms(6000), ms(5000)), (ms(7501), ms(7500))]
+    {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::on(&world, Extension { max_hold, ..KEPT }).await;
+        sleep(ms(20_000)).await;
+        let over = last_extension + VALIDITY;
+        lease.assert_lost(&world, over - MARGIN, Loss::MaxHold).await;
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_is_extended_no_more_for_a_holder_who_stalls() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::on(&world, Extension { max_stall: ms(6000), ..KEPT }).await;
+    lease.listener.stalled.set(Some(lease.listener.start));
+    sleep(ms(20_000)).await;
+    let times = world.times(EXTEND, lease.listener.start);
+    assert_eq!(times, [ms(2500), ms(5000)]);
+    lease.assert_lost(&world, ms(5000) + VALIDITY - MARGIN, Loss::MaxStall).await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_is_kept_for_a_holder_who_comes_back_to_life_in_time() {
+    for back_at in [ms(7510), ms(9000), ms(12_800)] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::on(&world, Extension { max_stall: ms(6000), ..KEPT }).await;
+        lease.listener.stalled.set(Some(lease.listener.start));
+        let listener = lease.listener.clone();
+        after(back_at, move || listener.stalled.set(None));
+        sleep(ms(40_000)).await;
+        assert_eq!(lease.listener.lost(), [], "{back_at:?}");
+        let times = world.times(EXTEND, lease.listener.start);
+        let pause = times[2] - back_at;
+        assert!(pause <= ms(50), "{back_at:?}: extended {pause:?} after");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn closing_ends_every_lease_and_leaves_the_keys() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let kept = Lease::on(&world, KEPT).await;
+    let watched = Lease::of(named(&world, "another", tries(1)), &world, None).await;
+    sleep(ms(1000)).await;
+    world.nodes.close().await;
+    assert_eq!(world.stored(), vec![Some(kept.held.value.to_string()); 3]);
+    kept.assert_lost(&world, ms(1000), Loss::Closed).await;
+    watched.assert_lost(&world, ms(1000), Loss::Closed).await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lease_that_was_ended_is_neither_extended_nor_lost() {
+    // The release fails, too: the keys stay, and the holder has given up.
+    for nodes in [Behaviour::Ok, DOWN, HUNG] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::on(&world, KEPT).await;
+        sleep(ms(100)).await;
+        world.all_become(nodes);
+        let _ = lease.unlock().await;
+        sleep(ms(20_000)).await;
+        assert_eq!(world.asked(EXTEND), [], "{nodes:?}");
+        assert_eq!(lease.listener.lost(), [], "{nodes:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_unlock_around_an_extension_leaves_no_key() {
+    for delay in [ms(0), ms(1), ms(2), ms(5), ms(10)] {
+        let two = [Behaviour::Slow(delay), Behaviour::Far(delay)];
+        for nodes in [[two[0]; 3], [two[1]; 3], [Behaviour::Ok, two[0], two[1]]] {
+            for (point, recreate) in (0..30).flat_map(|point| [(point, false), (point, true)]) {
+                let case = format!("{nodes:?} {point} {recreate}");
+                let world = World::of(&[Behaviour::Ok; 3]);
+                let options = Options { recreate_on_extend: recreate, ..tries(1) };
+                let lease = Lease::of(world.mutex(options), &world, Some(KEPT)).await;
+                // A node has lost the key, and would be told to store it again.
+                world.scripted[1].wipe(KEY);
+                for (node, behaviour) in world.scripted.iter().zip(nodes) {
+                    node.become_(behaviour);
+                }
+                sleep(INTERVAL - ms(3) + ms(point)).await;
+                assert_eq!(lease.unlock().await, Ok(()), "{case}");
+                world.assert_clean(&case);
+                sleep(A_WHILE).await;
+                world.assert_clean(&case);
+                assert_eq!(lease.listener.lost(), [], "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_locks_of_about_the_same_time_are_asked_for_together() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mut leases = Vec::new();
+    for i in 0..100 {
+        let mutex = named(&world, &i.to_string(), tries(1));
+        leases.push(Lease::of(mutex, &world, Some(KEPT)).await);
+        if i % 5 == 4 {
+            sleep(ms(1)).await;
+        }
+    }
+    sleep(INTERVAL).await;
+    let asked = world.asked(EXTEND);
+    assert_eq!(asked.len(), 300);
+    assert!(asked.iter().all(|one| one.at == asked[0].at), "in one tick");
+    assert_eq!(asked[0].at - leases[0].listener.start, INTERVAL, "when the first is due");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_waits_long_for_a_node_holds_up_no_other() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let patient = Options { expiry: ms(3_600_000), ..tries(1) };
+    let slow = Lease::of(named(&world, "slow", patient), &world, Some(KEPT)).await;
+    let quick = Lease::on(&world, KEPT).await;
+    world.scripted[2].become_(HUNG);
+    sleep(INTERVAL + ms(400)).await;
+    assert_eq!(quick.listener.until(), INTERVAL + VALIDITY);
+    assert_eq!(slow.listener.until(), Duration::ZERO, "it waits for three minutes");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_is_only_watched_is_lost_in_time() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::of(world.mutex(tries(1)), &world, None).await;
+    sleep(ms(20_000)).await;
+    assert_eq!(world.asked(EXTEND), []);
+    lease.assert_lost(&world, VALIDITY - MARGIN, Loss::Expired).await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_is_over_when_it_is_to_be_watched_is_lost_at_once() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mutex = world.mutex(tries(1));
+    let held = held(mutex.lock(&CancellationToken::new()).await);
+    sleep(VALIDITY).await;
+    let listener = Listener::new(&world);
+    world.nodes.lease(mutex.hold(&held), None, listener.clone());
+    sleep(ms(1)).await;
+    assert_eq!(listener.lost(), [(ms(0), Loss::Expired)]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_extension_by_the_holder_counts() {
+    for extension in [None, Some(KEPT)] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::of(world.mutex(tries(1)), &world, extension).await;
+        sleep(ms(2000)).await;
+        held(lease.mutex.extend(lease.held.value.clone()).await);
+        assert_eq!(lease.listener.until(), ms(2000) + VALIDITY);
+        world.all_become(DOWN);
+        sleep(ms(20_000)).await;
+        lease.assert_lost(&world, ms(2000) + VALIDITY - MARGIN, Loss::Expired).await;
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_is_let_expire_is_lost_in_time() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::on(&world, KEPT).await;
+    sleep(INTERVAL + ms(10)).await;
+    world.nodes.let_expire(&keys(&[KEY]), &lease.held.value);
+    sleep(ms(20_000)).await;
+    assert_eq!(world.stored(), [None, None, None]);
+    lease.assert_lost(&world, INTERVAL + VALIDITY - MARGIN, Loss::Expired).await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_extension_under_way_when_it_is_let_expire_counts() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::on(&world, KEPT).await;
+    world.all_become(Behaviour::Slow(ms(100)));
+    sleep(INTERVAL + ms(10)).await;
+    world.nodes.let_expire(&keys(&[KEY]), &lease.held.value);
+    sleep(ms(20_000)).await;
+    lease.assert_lost(&world, INTERVAL + VALIDITY - MARGIN, Loss::Expired).await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn locks_of_one_value_on_several_names_are_kept_apart() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mut leases = Vec::new();
+    for name in ["one", "other"] {
+        let values = ValueSource::Ask(Rc::new(|_| Box::pin(async { Ok("mine".to_string()) })));
+        let mutex = named(&world, name, Options { values, ..tries(1) });
+        leases.push(Lease::of(mutex, &world, Some(KEPT)).await);
+    }
+    leases[0].unlock().await.unwrap();
+    sleep(ms(20_000)).await;
+    assert_eq!(leases[1].listener.lost(), []);
+    assert!(leases[1].listener.until() > ms(20_000));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_mutex_is_kept_again_and_again() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    for _ in 0..3 {
+        let lease = Lease::on(&world, KEPT).await;
+        sleep(ms(10_000)).await;
+        assert_eq!(lease.listener.until(), ms(10_000) + VALIDITY);
+        lease.unlock().await.unwrap();
+        // Longer than the engine looks after leases that are none.
+        sleep(ms(1000)).await;
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn leases_that_are_ended_take_no_memory() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    // One that stays: without any there would be nothing to look after.
+    let _kept = Lease::on(&world, KEPT).await;
+    let names = keys(&["another"]);
+    for _ in 0..1000 {
+        let mutex = Mutex::new(world.nodes.clone(), names.clone(), tries(1));
+        let lease = Lease::of(mutex, &world, Some(KEPT)).await;
+        lease.unlock().await.unwrap();
+    }
+    assert_eq!(Rc::strong_count(&names), 1, "whatever remembers a lock has its names");
+}
