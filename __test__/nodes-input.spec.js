@@ -694,6 +694,22 @@ test('a throwing getter propagates', (t) => {
   t.is(t.throws(() => readNodes(input)), thrown);
 });
 
+for (const [same, other] of [
+  ['redis://a', 'redis://a:6379'],
+  ['redis://a/1', { host: 'a', db: 1 }],
+  ['memory:x', 'memory:x'],
+  ['redis+cluster://a,b', 'redis+cluster://a,b'],
+]) {
+  test(`a node cannot vote twice: ${same}`, (t) => {
+    const error = t.throws(() => readNodes(['redis://z', same, other]), { instanceOf: RangeError });
+    t.is(error.message, 'nodes[2] is the same node as nodes[1]');
+  });
+}
+
+test('databases of one server and fresh memory nodes are nodes of their own', (t) => {
+  t.is(readNodes(['redis://a', 'redis://a/1', 'memory:', 'memory:', 'memory:x']).length, 5);
+});
+
 test('later changes to the input are not seen', (t) => {
   const ca = Buffer.from(PEM);
   const input = [{ host: 'a', tls: { ca } }, { cluster: [{ host: 'a' }] }];
@@ -716,9 +732,9 @@ test.serial('a polluted Object.prototype does not turn one node into another', (
   };
   try {
     Object.assign(Object.prototype, polluted);
-    t.deepEqual(readNodes(['redis://a', { host: 'a' }, 'redis+unix:///s', 'redis+cluster://a']), [
+    t.deepEqual(readNodes(['redis://a', { host: 'b' }, 'redis+unix:///s', 'redis+cluster://a']), [
       tcp('a'),
-      tcp('a'),
+      tcp('b'),
       unix('/s'),
       cluster('a:6379'),
     ]);

@@ -11,7 +11,7 @@ const { roleOf, startSentinel, useSentinels } = require('./helpers/sentinels.js'
 const { deadUrl, useServers } = require('./helpers/servers.js');
 
 // What a failover may take on a slow machine: it needs the sentinels to agree.
-const SETTLED = { timeout: 60_000 };
+const SETTLED = { timeout: 100_000 };
 const OPTIONS = { expiry: 20_000, timeoutFactor: 0.025, tries: 1 };
 const BOUND = 8000;
 

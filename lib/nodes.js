@@ -180,7 +180,18 @@ function readNodes(nodes) {
   if (length < 1 || length > MAX_NODES) {
     throw outOfRange('nodes', nodes, `one node or an array of 1 to ${MAX_NODES}`, true);
   }
-  return Object.freeze(Array.from({ length }, (_, i) => readNode(`nodes[${i}]`, nodes[i])));
+  const all = Array.from({ length }, (_, i) => readNode(`nodes[${i}]`, nodes[i]));
+  all.forEach(requireOwnVote);
+  return Object.freeze(all);
+}
+
+/** A server that is given twice would be asked twice, and say "taken" to its own other vote. */
+function requireOwnVote(node, i, all) {
+  if (node.kind === 'memory' && node.name === undefined) return;
+  const isSame = ({ kind, endpoint, db }) =>
+    kind === node.kind && endpoint === node.endpoint && db === node.db;
+  const first = all.findIndex(isSame);
+  if (first < i) throw rangeError(`nodes[${i}] is the same node as nodes[${first}]`);
 }
 
 module.exports = { readNodes };
