@@ -196,18 +196,22 @@ for (const [title, bytes] of [['nothing', ''], ['half a reply', '+O'], ['a CR', 
 }
 
 // An answer too few puts every later one in the wrong place, until the first that does not fit.
-test.serial('a reply left out does not grant somebody else\'s lock for long', async (t) => {
+test.serial('a reply left out grants nothing in its place', async (t) => {
   const node = await useNode(t);
+  const lock = await node.redsync.newMutex('held').lock();
   let left = 1;
   node.proxy.answerWith(([verb]) => (verb === 'SET' && left-- > 0 ? '' : undefined));
-  const before = node.proxy.accepted;
-  t.is((await refusal(t, node.redsync, 'skipped')).errors[0].cause.code, 'ETIMEDOUT');
-  await until(() => node.proxy.accepted > before);
+  const calls = [refusal(t, node.redsync, 'skipped')];
+  await until(() => left <= 0);
+  // The reply to this comes in the place of the one that is missing; without it, the lock on a free
+  // name would be granted to whoever asked for the taken one.
+  calls.push(lock.unlock().catch(() => {}));
   for (let i = 0; i < 20; i++) {
-    const lock = await node.redsync.newMutex('free').lock().catch(() => null);
-    await refusal(t, node.redsync);
-    await lock?.unlock().catch(() => {});
+    const free = node.redsync.newMutex(`free ${i}`).lock();
+    calls.push(free.then((granted) => granted.unlock()).catch(() => {}), refusal(t, node.redsync));
+    await delay(2);
   }
+  await Promise.all(calls);
   await recovers(t, node);
 });
 

@@ -739,7 +739,7 @@ test.serial('a polluted Object.prototype does not turn one node into another', (
       cluster('a:6379'),
     ]);
     Object.assign(Object.prototype, { tls: false, sentinels: [], cluster: [], masterName: 'evil' });
-    t.deepEqual(readNodes(['redis://a', 'rediss://a']), [tcp('a'), tcp('a', 6379, { tls: TLS })]);
+    t.deepEqual(readNodes(['redis://a', 'rediss://b']), [tcp('a'), tcp('b', 6379, { tls: TLS })]);
   } finally {
     for (const key of Object.keys(Object.prototype)) delete Object.prototype[key];
   }

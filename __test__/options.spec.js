@@ -6,7 +6,7 @@ const test = require('ava');
 
 const options = require('../lib/options.js');
 const { readMutexOptions, readRedsyncOptions, readNames, readCallOptions } = options;
-const { checkRetryDelay, checkGeneratedValue } = options;
+const { autoExtended, checkRetryDelay, checkGeneratedValue, readAcquireOptions } = options;
 
 const DAY = 86_400_000;
 const KIB = 1024;
@@ -25,6 +25,8 @@ const DEFAULTS = {
   failFast: false,
   shufflePools: false,
   setNXOnExtend: false,
+  autoExtend: false,
+  extension: undefined,
 };
 
 function label(value) {
@@ -75,6 +77,7 @@ const GOOD = {
   failFast: [true, false],
   shufflePools: [true, false],
   setNXOnExtend: [true, false],
+  autoExtend: [false],
 };
 
 for (const [key, values] of Object.entries(GOOD)) {
@@ -108,6 +111,7 @@ const BAD_TYPE = {
   failFast: NO_BOOLEANS,
   shufflePools: NO_BOOLEANS,
   setNXOnExtend: NO_BOOLEANS,
+  autoExtend: [null, 0, 1, 'true', '', 1n, Symbol('1'), fn, []],
   keyPrefix: NO_STRINGS,
 };
 
@@ -200,6 +204,117 @@ test('defaults of the Redsync hold unless overridden', (t) => {
   t.throws(() => readMutexOptions({ keyPrefix: 'k:' }), TYPE);
 });
 
+// --- autoExtend
+
+const { MAX_SAFE_INTEGER } = Number;
+const MAX_STALL = 60_000;
+const THIRD = { interval: 8000 / 3, maxHold: Infinity, maxStall: MAX_STALL };
+
+// autoExtend, what it comes to
+const GOOD_EXTENSIONS = [
+  [true, THIRD],
+  [{}, THIRD],
+  [Object.create({ interval: 5 }), { ...THIRD, interval: 5 }],
+  [{ interval: undefined, maxHold: undefined, maxStall: undefined }, THIRD],
+  [{ interval: 1 }, { ...THIRD, interval: 1 }],
+  [{ interval: 7517 }, { ...THIRD, interval: 7517 }],
+  [{ maxHold: 1, maxStall: 1 }, { ...THIRD, maxHold: 1, maxStall: 1 }],
+  [{ maxHold: MAX_SAFE_INTEGER, maxStall: Infinity },
+    { ...THIRD, maxHold: MAX_SAFE_INTEGER, maxStall: Infinity }],
+];
+
+for (const [i, [autoExtend, extension]] of GOOD_EXTENSIONS.entries()) {
+  test(`autoExtend: ${label(autoExtend)} is allowed (${i})`, (t) => {
+    const results = [
+      readMutexOptions({ autoExtend }),
+      readRedsyncOptions({ autoExtend }).settings,
+      readAcquire({ autoExtend }).settings,
+    ];
+    for (const settings of results) t.deepEqual({ ...settings.extension }, extension);
+    t.true(Object.isFrozen(results[0].extension));
+  });
+}
+
+const BAD_EXTENSIONS = [
+  [TYPE, { interval: [...NO_NUMBERS, fn], maxHold: [...NO_NUMBERS], maxStall: [...NO_NUMBERS] }],
+  // 8000 - 80 - 2 - 400: after a round that took as long as it may, this is what is left.
+  [RANGE, {
+    interval: [...NO_POSITIVE_INTEGERS, Infinity, 7518, 8000, DAY + 1],
+    maxHold: [...NO_POSITIVE_INTEGERS, 2 ** 53],
+    maxStall: [...NO_POSITIVE_INTEGERS, 2 ** 53],
+  }],
+];
+
+for (const [expectation, table] of BAD_EXTENSIONS) {
+  for (const [key, values] of Object.entries(table)) {
+    for (const [i, value] of values.entries()) {
+      const { name } = expectation.instanceOf;
+      test(`autoExtend.${key}: ${label(value)} is a ${name} (${i})`, (t) => {
+        const input = { autoExtend: { [key]: value } };
+        for (const read of [readMutexOptions, readRedsyncOptions, readAcquire]) {
+          throws(t, () => read(input), expectation, `options.autoExtend.${key}`);
+        }
+      });
+    }
+  }
+}
+
+for (const [key, nearest] of [['intervall', 'interval'], ['maxhold', 'maxHold'], ['every']]) {
+  test(`unknown option autoExtend.${key}`, (t) => {
+    const read = () => readMutexOptions({ autoExtend: { [key]: 1 } });
+    const { message } = throws(t, read, TYPE, 'options.autoExtend');
+    t.is(/Did you mean "(\w+)"/.exec(message)?.[1], nearest);
+    t.regex(message, /Known: interval, maxHold, maxStall$/);
+  });
+}
+
+test('the fields of autoExtend are read once', (t) => {
+  const { input: autoExtend, reads } = counting({ interval: 5, maxHold: 6, maxStall: 7 });
+  const { extension } = readMutexOptions({ autoExtend });
+  t.deepEqual({ ...extension }, { interval: 5, maxHold: 6, maxStall: 7 });
+  t.deepEqual(reads, { interval: 1, maxHold: 1, maxStall: 1 });
+});
+
+test('what autoExtend of the Redsync comes to depends on the expiry of the mutex', (t) => {
+  const { settings } = readRedsyncOptions({ autoExtend: true });
+  t.is(readMutexOptions({ expiry: 300 }, settings).extension.interval, 100);
+  t.is(readMutexOptions({ expiry: 300, autoExtend: false }, settings).extension, undefined);
+
+  const { settings: fixed } = readRedsyncOptions({ autoExtend: { interval: 2000, maxHold: 5 } });
+  t.deepEqual({ ...readMutexOptions({ expiry: 9000 }, fixed).extension },
+    { interval: 2000, maxHold: 5, maxStall: MAX_STALL });
+  const read = () => readMutexOptions({ expiry: 2000 }, fixed);
+  throws(t, read, RANGE, 'options.autoExtend.interval');
+  t.notThrows(() => readMutexOptions({ expiry: 2000, autoExtend: { interval: 500 } }, fixed));
+});
+
+test('an interval that suits the expiry may not suit the factors', (t) => {
+  const autoExtend = { interval: 4000 };
+  t.notThrows(() => readMutexOptions({ autoExtend }));
+  const read = () => readMutexOptions({ autoExtend, timeoutFactor: 0.5 });
+  throws(t, read, RANGE, 'options.autoExtend.interval');
+});
+
+test('using() keeps the lock alive unless told how', (t) => {
+  t.deepEqual({ ...autoExtended(readMutexOptions()).extension }, THIRD);
+  t.deepEqual({ ...autoExtended(readMutexOptions({ autoExtend: false })).extension }, THIRD);
+  const settings = readMutexOptions({ autoExtend: { interval: 5 } });
+  t.is(autoExtended(settings), settings);
+  t.true(Object.isFrozen(autoExtended(readMutexOptions())));
+});
+
+test('acquire() and using() take the options of a mutex and a signal', (t) => {
+  const { signal } = new AbortController();
+  const defaults = readRedsyncOptions({ tries: 3 }).settings;
+  t.deepEqual(readAcquireOptions(undefined, defaults), { settings: defaults, signal: undefined });
+  const { settings, signal: read } = readAcquireOptions({ expiry: 900, signal }, defaults);
+  t.is(read, signal);
+  t.deepEqual(settings, { ...DEFAULTS, tries: 3, expiry: 900 });
+  throws(t, () => readAcquireOptions({ signal: true }, defaults), TYPE, 'options.signal');
+  throws(t, () => readAcquireOptions({ keyPrefix: 'k' }, defaults), TYPE, 'options');
+  throws(t, () => readAcquireOptions({ timeout: 5 }, defaults), TYPE, 'options');
+});
+
 test('settings are frozen copies', (t) => {
   const input = { tries: 2 };
   const settings = readMutexOptions(input);
@@ -214,7 +329,8 @@ test('settings are frozen copies', (t) => {
 // --- the options object
 
 const NO_OBJECTS = [null, 1, 'a', true, 1n, Symbol('a'), [], [{}], fn];
-const READERS = { readMutexOptions, readRedsyncOptions, readCallOptions };
+const readAcquire = (input) => readAcquireOptions(input, readMutexOptions());
+const READERS = { readMutexOptions, readRedsyncOptions, readCallOptions, readAcquire };
 
 for (const [name, read] of Object.entries(READERS)) {
   for (const value of NO_OBJECTS) {
@@ -229,7 +345,7 @@ const UNKNOWN = [
   ['Expiry', 'expiry'],
   ['setNxOnExtend', 'setNXOnExtend'],
   ['retryDelays', 'retryDelay'],
-  ['autoExtend'],
+  ['autoextend', 'autoExtend'],
   ['ttl'],
   ['__proto__'],
   ['constructor'],
@@ -247,18 +363,21 @@ for (const [key, nearest] of UNKNOWN) {
       t.true(message.includes(JSON.stringify(key.slice(0, 40))));
     }
     const { message } = t.throws(() => readMutexOptions(input));
-    t.regex(message, /Known: expiry, tries, .*setNXOnExtend$/);
+    t.regex(message, /Known: expiry, tries, .*setNXOnExtend, autoExtend$/);
     t.is(/Did you mean "(\w+)"/.exec(message)?.[1], nearest);
   });
 }
 
 test('every option is read once, and what it becomes later is not seen', (t) => {
-  const fields = { ...DEFAULTS, retryDelay: 5, genValue: fn, value: 'v', keyPrefix: 'k' };
+  const { extension: derived, ...fields } = {
+    ...DEFAULTS, retryDelay: 5, genValue: fn, value: 'v', keyPrefix: 'k',
+  };
   const { input, reads } = counting(fields);
-  const { keyPrefix, settings } = readRedsyncOptions(input);
+  const { keyPrefix, settings: { extension, ...settings } } = readRedsyncOptions(input);
   t.deepEqual({ ...settings, keyPrefix }, fields);
+  t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
-  t.is(Object.keys(reads).length, 11);
+  t.is(Object.keys(reads).length, 12);
 });
 
 test('a throwing getter propagates', (t) => {

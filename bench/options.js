@@ -10,7 +10,7 @@ const NODES = [1, 3, 5];
 
 // Milliseconds. A warm-up comes before the first round, a short one before each.
 const FULL = { rounds: 5, duration: 1000, warmUp: 100, firstWarmUp: 500 };
-const QUICK = { rounds: 3, duration: 200, warmUp: 50, firstWarmUp: 150 };
+const QUICK = { rounds: 3, duration: 150, warmUp: 30, firstWarmUp: 100 };
 
 const HELP = `Usage: npm run bench -- [options]
 

@@ -21,9 +21,9 @@ A cycle is one lock and its unlock, on a key that nobody else wants, with an exp
 contender runs in a process of its own, over its own connections to the same throw-away
 redis-servers on the loopback interface. They take turns: in each round one after the other runs
 cycles for ${duration} ms, while the others are idle. A figure is the median of ${rounds} rounds,
-with the lowest and the highest in parentheses. At the start, the servers are asked whether they have
-the lock of each contender while it holds one, and whether it is gone afterwards; after each round,
-whether any key is left.
+with the lowest and the highest in parentheses. At the start, the servers are asked whether they
+have the lock of each contender while it holds one, and whether it is gone afterwards; after each
+round, whether any key is left.
 
 Servers and contender share the processors of one machine, so a server that has less to do leaves
 more to everybody. A network adds its own latency to each figure of one at a time, and nothing to
@@ -41,8 +41,9 @@ ${render(['', 'a call waits for'], rows, { align: '---' })}
 \`enableAutoPipelining\`: with many calls at once, the best that a library over ioredis could reach.
 The libraries get ioredis as it comes, and are used with their own defaults, but for the expiry, and
 but for redis-semaphore, which is told not to extend its locks by itself. On one node, it is its
-\`Mutex\` and redlock-universal its \`createLock\`; on more, \`RedlockMutex\` and \`createRedlock\`. *Rust alone* does the same work as a program without Node.js, on the same Redis
-client as redsync, with one pipeline per node and tick: the limit for redsync.`;
+\`Mutex\` and redlock-universal its \`createLock\`; on more, \`RedlockMutex\` and \`createRedlock\`.
+*Rust alone* does the same work as a program without Node.js, on the same Redis client as redsync,
+with one pipeline per node and tick: the limit for redsync.`;
 }
 
 function machine(facts) {

@@ -13,6 +13,7 @@ import {
   TakenError,
 } from '../..';
 import type {
+  AutoExtendOptions,
   CallOptions,
   ConnectionOptions,
   Lock,
@@ -88,8 +89,13 @@ expectError(redsync.health({ signal: AbortSignal.timeout(1) }));
 expectType<Promise<void>>(redsync.close());
 expectType<Promise<void>>(redsync[Symbol.asyncDispose]());
 expectAssignable<AsyncDisposable>(redsync);
-expectError(redsync.acquire('a'));
-expectError(redsync.using('a', () => 1));
+expectType<Promise<Lock>>(redsync.acquire('a'));
+expectError(redsync.acquire('a', { keyPrefix: 'x' }));
+expectError(redsync.acquire());
+expectType<Promise<number>>(redsync.using('a', () => 1));
+expectError(redsync.using('a'));
+expectError(redsync.using('a', 1));
+expectError(redsync.using('a', (signal: string) => signal));
 
 declare const health: NodeHealth;
 expectType<number>(health.node);
@@ -112,6 +118,7 @@ expectAssignable<MutexOptions>({
   failFast: true,
   shufflePools: true,
   setNXOnExtend: true,
+  autoExtend: true,
 });
 expectAssignable<MutexOptions>({ retryDelay: (tries: number) => tries * 10 });
 expectAssignable<MutexOptions>({ genValue: async () => 'v' });
@@ -123,6 +130,11 @@ expectNotAssignable<MutexOptions>({ retryDelay: async () => 10 });
 expectNotAssignable<MutexOptions>({ genValue: () => 1 });
 expectNotAssignable<MutexOptions>({ value: 1 });
 expectNotAssignable<MutexOptions>({ failFast: 1 });
+expectNotAssignable<MutexOptions>({ autoExtend: 1 });
+expectNotAssignable<MutexOptions>({ autoExtend: { interval: '1' } });
+expectAssignable<AutoExtendOptions>({});
+expectAssignable<AutoExtendOptions>({ interval: 1, maxHold: Infinity, maxStall: 1 });
+expectAssignable<RedsyncOptions>({ autoExtend: { interval: 1 } });
 expectNotAssignable<CallOptions>({ signal: true });
 
 // Mutex
@@ -180,7 +192,8 @@ expectType<Promise<boolean>>(lock.unlock());
 expectType<Promise<boolean>>(lock.unlock(call));
 expectType<Promise<void>>(lock[Symbol.asyncDispose]());
 expectAssignable<AsyncDisposable>(lock);
-expectError(lock.signal);
+expectType<AbortSignal>(lock.signal);
+expectError((lock.signal = new AbortController().signal));
 expectError((lock.remaining = 1));
 expectError(lock.lock());
 

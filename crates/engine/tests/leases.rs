@@ -122,7 +122,7 @@ async fn sleep_until(world: &World, lease: &Lease, when: Duration) {
 async fn a_lock_is_extended_every_interval() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let lease = Lease::on(&world, KEPT).await;
-    sleep(ms(60_000)).await;
+    sleep(ms(60_001)).await;
     let times: Vec<_> = (1..=24).map(|i| INTERVAL * i).collect();
     assert_eq!(world.times(EXTEND, lease.listener.start), times);
     assert_eq!(world.asked(EXTEND).len(), 3 * times.len(), "every node");
@@ -391,7 +391,7 @@ async fn a_lock_that_waits_long_for_a_node_holds_up_no_other() {
     let slow = Lease::of(named(&world, "slow", patient), &world, Some(KEPT)).await;
     let quick = Lease::on(&world, KEPT).await;
     world.scripted[2].become_(HUNG);
-    sleep(INTERVAL + ms(400)).await;
+    sleep(INTERVAL + ms(401)).await;
     assert_eq!(quick.listener.until(), INTERVAL + VALIDITY);
     assert_eq!(slow.listener.until(), Duration::ZERO, "it waits for three minutes");
 }
@@ -473,7 +473,7 @@ async fn a_mutex_is_kept_again_and_again() {
     let world = World::of(&[Behaviour::Ok; 3]);
     for _ in 0..3 {
         let lease = Lease::on(&world, KEPT).await;
-        sleep(ms(10_000)).await;
+        sleep(ms(10_001)).await;
         assert_eq!(lease.listener.until(), ms(10_000) + VALIDITY);
         lease.unlock().await.unwrap();
         // Longer than the engine looks after leases that are none.
