@@ -46,6 +46,7 @@ async function useWorld(t) {
   return {
     up: withLogin(up.url),
     taken: withLogin(taken.url),
+    takenToo: withLogin((await useProxy(t, taken)).url),
     anonymous: closed.url,
     wrong: withLogin(up.url, `${USER}:${SECRET}-wrong@`),
     forbidden: withLogin(up.url, LOGIN.replace(':', '-nobody:')),
@@ -118,20 +119,21 @@ test.serial('no error tells a secret', async (t) => {
 
 test.serial('health() and the objects of the API tell no secret', async (t) => {
   const world = await useWorld(t);
-  const nodes = [
-    world.up, world.wrong, world.anonymous, world.forbidden, world.dead, world.silent,
-    ...world.lies, ...world.greetings,
-  ];
-  const redsync = open(nodes, { keyPrefix: 'prefix:' });
-  t.teardown(() => redsync.close());
-  const health = await redsync.health({ timeout: 300 });
-  t.is(health.length, nodes.length);
-  for (const node of health) keepsQuiet(t, node.endpoint, told(node));
-  t.true(health.filter(({ error }) => error).length > 5);
+  const { lies, greetings, servers, ...others } = world;
+  let down = 0;
+  for (const url of [...Object.values(others), ...lies, ...greetings]) {
+    const redsync = open(url, { keyPrefix: 'prefix:' });
+    const [health] = await redsync.health({ timeout: 200 });
+    keepsQuiet(t, health.endpoint, told(health));
+    keepsQuiet(t, 'inspect', inspect(redsync, INSPECT));
+    if (health.error) down++;
+    await redsync.close();
+  }
+  t.true(down > greetings.length / 2);
 
   const mutex = open(world.up).newMutex('held', { genValue: () => VALUE });
   const lock = await mutex.lock();
-  for (const thing of [redsync, mutex, lock]) keepsQuiet(t, 'inspect', inspect(thing, INSPECT));
+  for (const thing of [mutex, lock]) keepsQuiet(t, 'inspect', inspect(thing, INSPECT));
   t.true(await lock.unlock());
 });
 

@@ -58,7 +58,7 @@ const listeners = new Map();
 
 /**
  * Locks that the engine keeps alive or watches, by the number of the call that began it.
- * @type {Map<number, { lost(why: number): void }>}
+ * @type {Map<number, { lost(why: number, until: number): void }>}
  */
 const leases = new Map();
 const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
@@ -263,7 +263,7 @@ function dispatch(number, outcome, value, string) {
     const lease = leases.get(number);
     leases.delete(number);
     // None: it was released while the news was on its way.
-    lease?.lost(value);
+    lease?.lost(Number(string), value);
     return;
   }
   const listener = listeners.get(number);

@@ -12,7 +12,7 @@ const { throwIfAborted } = require('./signals.js');
  */
 const dropped = new FinalizationRegistry(({ target, value, lease }) => {
   // Lost already, or released by its value through another Mutex.
-  if (lease.until === 0) return lease.end();
+  if (lease.isLost || lease.until === 0) return lease.end();
   target.letExpire(value);
   const name = JSON.stringify(target.names[0]);
   process.emitWarning(`lock ${name} was dropped without unlock(): it is left to expire`, {
@@ -68,7 +68,7 @@ class Hold {
       return new Lease(this.#target.watch(this.value, this.#until), names[0]);
     }
     const lease = new Lease(undefined, names[0]);
-    if (!this.#isOver) lease.lost(client.isClosed ? WHY.CLOSED : WHY.EXPIRED);
+    if (!this.#isOver) lease.lost(client.isClosed ? WHY.CLOSED : WHY.EXPIRED, 0);
     return lease;
   }
 

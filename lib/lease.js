@@ -21,6 +21,7 @@ class Lease {
   #name;
   #controller;
   #error;
+  #until; // as it was when the lock was lost
 
   /**
    * @param {number | undefined} number of the call that began it; none if the engine knows nothing
@@ -30,7 +31,8 @@ class Lease {
   constructor(number, name) {
     this.#number = number;
     this.#name = name;
-    if (number !== undefined) calls.leases.set(number, this);
+    if (number === undefined) this.#until = 0;
+    else calls.leases.set(number, this);
   }
 
   /** Aborts when the lock is lost. */
@@ -48,11 +50,12 @@ class Lease {
 
   /** When the lock is over, on the engine's clock; 0 when the engine no longer looks after it. */
   get until() {
-    return this.#number === undefined ? 0 : calls.until(this.#number);
+    return this.#until ?? calls.until(this.#number);
   }
 
   /** Called with the engine's reason; never after `end`. */
-  lost(why) {
+  lost(why, until) {
+    this.#until = until;
     const message = `lock ${JSON.stringify(this.#name)} is lost: ${REASONS[why]}`;
     const options = why === WHY.CLOSED ? { cause: new ClosedError() } : undefined;
     this.#error = new LockLostError(message, options);

@@ -53,8 +53,8 @@ function holding(nodes) {
   return open(nodes).newMutex('name', { value: VALUE });
 }
 
-// Each takes the world: { up, taken, wrong, anonymous, forbidden, dead, silent, lies }, all of them
-// URLs with secrets, and throws, or gives a promise that rejects.
+// Each takes the world, URLs with secrets of all kinds of servers, and throws, or gives a promise that
+// rejects.
 const MISHAPS = {
   'a URL of another kind': () => open(`http://${LOGIN}host`),
   'a URL without a host': () => open(`redis://${LOGIN}`),
@@ -94,7 +94,7 @@ const MISHAPS = {
   'TLS to a server without': ({ up }) => lock(up.replace('redis:', 'rediss:')),
 
   'a lock that is taken': ({ taken }) => lock(taken),
-  'a lock that is taken on every node': ({ taken }) => lock([taken, taken, taken]),
+  'a lock that is taken on every node': ({ taken, takenToo }) => lock([taken, takenToo]),
   'a lock of somebody else': ({ taken }) => holding(taken).unlock(),
   'extending a lock of somebody else': ({ taken }) => holding(taken).extend(),
   'a lock that is over': ({ up }) => holding(up).unlock(),
@@ -133,10 +133,12 @@ const MISHAPS = {
 };
 
 for (const [i, lie] of LIES.entries()) {
-  const title = JSON.stringify(lie.slice(0, 40));
+  const title = JSON.stringify(lie.replaceAll(SECRET, '...').slice(0, 40)); // stacks have it
   const lying = ({ lies }) => lies[i];
   MISHAPS[`${i}: ${title} to a lock`] = (world) => lock(lying(world));
-  MISHAPS[`${i}: ${title} to a quorum`] = (world) => lock([lying(world), world.up, lying(world)]);
+  MISHAPS[`${i}: ${title} to a quorum`] = (world) => (
+    lock([lying(world), world.up, world.greetings[i]])
+  );
   MISHAPS[`${i}: ${title} to a holder`] = (world) => holding(lying(world)).unlock();
   MISHAPS[`${i}: ${title} in a cluster`] = (world) => (
     lock(lying(world).replace('redis:', 'redis+cluster:'))

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Asked, Busy, CancellationToken, Delay, Error, Held, Holder, Loss, Mutex, Nodes, Options,
-    Refused, Value, ValueSource,
+    Asked, Busy, CancellationToken, Delay, Error, Health, Held, Holder, Loss, Mutex, Nodes,
+    Options, Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
@@ -60,34 +60,39 @@ impl Client {
         match operation {
             Operation::Lock(call) => self.acquire(number, call, true),
             Operation::TryLock(call) => self.acquire(number, call, false),
-            Operation::Unlock(call) => self.run(number, async move |client, completion| {
-                let value = Value::from(call.value.as_str());
-                let unlocked = client.mutex(number, call).unlock(value).await;
-                completion.settle(unlocked.map(|()| true));
-            }),
-            Operation::Extend(call) => self.run(number, async move |client, completion| {
-                let value = Value::from(call.value.as_str());
-                let extended = client.mutex(number, call).extend(value).await;
-                completion.settle_held(extended);
-            }),
-            Operation::Valid(call) => self.run(number, async move |client, completion| {
-                let value = Value::from(call.value.as_str());
-                let valid = client.mutex(number, call).valid(value).await;
-                completion.settle(valid);
-            }),
+            Operation::Unlock(call) => {
+                let (value, mutex) = self.mutex(number, call);
+                let completion = self.completion(number);
+                spawn_local(async move {
+                    completion.settle(mutex.unlock(value).await.map(|()| true));
+                });
+            }
+            Operation::Extend(call) => {
+                let (value, mutex) = self.mutex(number, call);
+                let completion = self.completion(number);
+                spawn_local(async move { completion.settle_held(mutex.extend(value).await) });
+            }
+            Operation::Valid(call) => {
+                let (value, mutex) = self.mutex(number, call);
+                let completion = self.completion(number);
+                spawn_local(async move { completion.settle(mutex.valid(value).await) });
+            }
             Operation::Health(limit) => {
-                self.run_until_stopped(number, async move |client, completion, stop| {
-                    match stop.run_until_cancelled(client.nodes.health(limit)).await {
-                        Some(health) => client.outbox.health(completion.take(), &health),
+                let (stop, completion) = (self.stop(number), self.completion(number));
+                let nodes = self.nodes.clone();
+                spawn_local(async move {
+                    match stop.run_until_cancelled(nodes.health(limit)).await {
+                        Some(health) => completion.settle_health(&health),
                         None => completion.settle(Err(Error::Cancelled)),
                     }
                 });
             }
             Operation::Ready(limit) => {
-                self.run_until_stopped(number, async move |client, completion, stop| {
-                    let ready = stop.run_until_cancelled(client.nodes.ready(limit)).await;
-                    let ready = ready.unwrap_or(Err(Error::Cancelled));
-                    completion.settle(ready.map(|()| true));
+                let (stop, completion) = (self.stop(number), self.completion(number));
+                let nodes = self.nodes.clone();
+                spawn_local(async move {
+                    let ready = stop.run_until_cancelled(nodes.ready(limit)).await;
+                    completion.settle(ready.unwrap_or(Err(Error::Cancelled)).map(|()| true));
                 });
             }
             Operation::Cancel => self.cancel(number),
@@ -100,10 +105,10 @@ impl Client {
             }
             Operation::Close => self.close(number),
             Operation::Watch(call) => {
-                let value = Value::from(call.value.as_str());
-                let held = Held { value, until: call.until };
-                let hold = self.mutex(number, call).hold(&held);
-                self.nodes.lease(hold, None, Lease::new(self, number, held.until));
+                let until = call.until;
+                let (value, mutex) = self.mutex(number, call);
+                let hold = mutex.hold(&Held { value, until });
+                self.nodes.lease(hold, None, Lease::new(self, number, until));
             }
             Operation::LetExpire(call) => {
                 self.nodes.let_expire(&call.keys, &Value::from(call.value.as_str()));
@@ -121,38 +126,30 @@ impl Client {
 
     /// Closes the nodes when all that is under way is done.
     pub fn close(self: &Rc<Self>, number: u32) {
-        let completion = Completion::new(self, number);
+        // Not counted as under way, which is what closing waits for.
+        let completion = Completion { client: self.clone(), number: Some(number), _busy: None };
         spawn_local(async move {
             completion.client.nodes.close().await;
             completion.settle(Ok(true));
         });
     }
 
-    fn run(self: &Rc<Self>, number: u32, call: impl AsyncFnOnce(Rc<Self>, Completion) + 'static) {
-        let completion = Completion::new(self, number);
+    /// What tells the outcome of a call, and until then holds back the end of the client.
+    fn completion(self: &Rc<Self>, number: u32) -> Completion {
         let busy = self.nodes.busy();
-        let client = self.clone();
-        spawn_local(async move {
-            let _busy: Busy = busy;
-            call(client, completion).await;
-        });
+        Completion { client: self.clone(), number: Some(number), _busy: Some(busy) }
     }
 
-    /// Runs a call that `Operation::Cancel` ends early.
-    fn run_until_stopped(
-        self: &Rc<Self>,
-        number: u32,
-        call: impl AsyncFnOnce(Rc<Self>, Completion, CancellationToken) + 'static,
-    ) {
+    /// What `Operation::Cancel` ends a call with.
+    fn stop(&self, number: u32) -> CancellationToken {
         let stop = CancellationToken::new();
         self.stoppable.borrow_mut().insert(number, stop.clone());
-        self.run(number, async move |client, completion| call(client, completion, stop).await);
+        stop
     }
 
     /// Starts an acquisition, or lets it wait for room.
     fn acquire(self: &Rc<Self>, number: u32, call: MutexCall, retries: bool) {
-        let stop = CancellationToken::new();
-        self.stoppable.borrow_mut().insert(number, stop.clone());
+        let stop = self.stop(number);
         let acquisition = Waiting { number, call, retries, stop };
         let mut waiting = self.waiting.borrow_mut();
         if waiting.is_empty() && self.stoppable.borrow().len() <= STARTED_AT_ONCE {
@@ -178,13 +175,15 @@ impl Client {
     }
 
     fn begin(self: &Rc<Self>, Waiting { number, call, retries, stop }: Waiting) {
-        self.run(number, async move |client, completion| {
-            let extension = call.extension;
-            let mutex = client.mutex(number, call);
+        let extension = call.extension;
+        let (_, mutex) = self.mutex(number, call);
+        let completion = self.completion(number);
+        spawn_local(async move {
             let acquired =
                 if retries { mutex.lock(&stop).await } else { mutex.try_lock(&stop).await };
             if let (Ok(held), Some(_)) = (&acquired, extension) {
-                let lease = Lease::new(&client, number, held.until);
+                let client = &completion.client;
+                let lease = Lease::new(client, number, held.until);
                 client.nodes.lease(mutex.hold(held), extension, lease);
             }
             completion.settle_held(acquired);
@@ -197,7 +196,8 @@ impl Client {
         }
     }
 
-    fn mutex(self: &Rc<Self>, number: u32, call: MutexCall) -> Mutex {
+    /// The value that a call is about, and the mutex.
+    fn mutex(self: &Rc<Self>, number: u32, call: MutexCall) -> (Value, Mutex) {
         let options = Options {
             expiry: call.expiry,
             tries: call.tries,
@@ -228,7 +228,8 @@ impl Client {
             shuffle: call.shuffle,
             recreate_on_extend: call.recreate_on_extend,
         };
-        Mutex::new(self.nodes.clone(), call.keys, options)
+        let mutex = Mutex::new(self.nodes.clone(), call.keys, options);
+        (Value::from(call.value.as_str()), mutex)
     }
 
     /// Asks the JavaScript side of a call for a delay or a value.
@@ -277,13 +278,10 @@ impl Drop for Lease {
 struct Completion {
     client: Rc<Client>,
     number: Option<u32>,
+    _busy: Option<Busy>,
 }
 
 impl Completion {
-    fn new(client: &Rc<Client>, number: u32) -> Self {
-        Self { client: client.clone(), number: Some(number) }
-    }
-
     fn take(mut self) -> u32 {
         self.forget().unwrap_or_default()
     }
@@ -301,6 +299,11 @@ impl Completion {
             Ok(result) => client.outbox.done(self.take(), result),
             Err(error) => client.outbox.error(self.take(), &error),
         }
+    }
+
+    fn settle_health(self, health: &[Health]) {
+        let client = self.client.clone();
+        client.outbox.health(self.take(), health);
     }
 
     fn settle_held(self, result: Result<Held, Error>) {

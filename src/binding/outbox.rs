@@ -45,7 +45,7 @@ pub enum Outcome {
     AskDelay = 11,
     /// `number`: the attempt.
     AskValue = 12,
-    /// The lock of this lease is lost. `number`: why, see [`Outbox::lost`].
+    /// The lock of this lease is lost. `number`: until, on the boot clock; text: why, as a digit.
     Lost = 13,
 }
 
@@ -197,14 +197,14 @@ impl Outbox {
     /// Why the lock of a lease is lost.
     pub fn lost(&self, lease: u32, why: Loss) {
         let why = match why {
-            Loss::Expired => 0.0,
-            Loss::Taken => 1.0,
-            Loss::Deleted => 2.0,
-            Loss::MaxHold => 3.0,
-            Loss::MaxStall => 4.0,
-            Loss::Closed => 5.0,
+            Loss::Expired => '0',
+            Loss::Taken => '1',
+            Loss::Deleted => '2',
+            Loss::MaxHold => '3',
+            Loss::MaxStall => '4',
+            Loss::Closed => '5',
         };
-        self.push(lease, Outcome::Lost, why, |_| {});
+        self.push(lease, Outcome::Lost, self.until(lease), |text| text.push(why));
     }
 
     /// Notes when the lock of a lease is over; JavaScript reads it when it is asked.

@@ -85,8 +85,6 @@ struct Lease {
     acquired: Duration,
     until: Duration,
     pause: Duration,
-    /// An extension is under way.
-    is_asking: bool,
     /// Why it is not extended any more.
     stopped: Option<Loss>,
     /// Its place in `Leases::due`, with its number.
@@ -147,7 +145,6 @@ impl Nodes {
             acquired: now,
             until: hold.until,
             pause: FIRST_PAUSE,
-            is_asking: false,
             stopped: None,
             next: Duration::ZERO,
             number,
@@ -247,11 +244,9 @@ fn look_at_due(nodes: &Rc<Nodes>) {
     for id in nodes.leases().take_due(now + TOGETHER) {
         look_at(nodes, now, id, &mut extending);
     }
-    // One that may take long to answer must not hold up those that may not.
+    // They are settled one after the other: none has to wait for one that may wait longer.
     extending.sort_by_key(|request| request.timeout);
-    for alike in extending.chunk_by(|one, other| one.timeout == other.timeout) {
-        spawn_local(extend(nodes.clone(), alike.to_vec()));
-    }
+    spawn_local(extend(nodes.clone(), extending));
 }
 
 /// Decides what a lease needs now: it is lost, looked at later, or extended.
@@ -265,9 +260,6 @@ fn look_at(nodes: &Rc<Nodes>, now: Duration, id: Id, extending: &mut Vec<Rc<Requ
     }
     let until = lease.until;
     let Some(extension) = lease.extension else { return nodes.leases().plan(lease, until) };
-    if lease.is_asking {
-        return nodes.leases().plan(lease, until);
-    }
     let held = now.saturating_sub(lease.acquired);
     let stalled = now.saturating_sub(lease.holder.last_alive());
     lease.stopped = if held >= extension.max_hold {
@@ -279,7 +271,6 @@ fn look_at(nodes: &Rc<Nodes>, now: Duration, id: Id, extending: &mut Vec<Rc<Requ
     };
     match lease.stopped {
         None => {
-            lease.is_asking = true;
             extending.push(lease.request.clone());
             // The loss is told in time, also while nodes take their time.
             nodes.leases().plan(lease, until);
@@ -314,7 +305,6 @@ fn settle(nodes: &Rc<Nodes>, request: &Rc<Request>, start: Duration, votes: &Vot
     let mut by_id = nodes.leases().by_id.borrow_mut();
     // Released or lost meanwhile: what was extended is followed by its release.
     let Some(lease) = by_id.get_mut(&id) else { return };
-    lease.is_asking = false;
     let until = validity::until(start, request.expiry, lease.drift_factor);
     if votes.granted() && now < until {
         lease.until = lease.until.max(until);

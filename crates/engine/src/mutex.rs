@@ -1,5 +1,6 @@
 //! The algorithm: <https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/>.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -68,17 +69,22 @@ impl Mutex {
             if attempt >= tries {
                 return Err(error);
             }
-            let pause = async {
-                let pause = waiting::pause(&self.nodes, &self.options.delay, attempt).await?;
-                sleep(pause).await;
-                Ok::<_, Refused>(())
+            let paused = {
+                let mut pause = pin!(self.pause(attempt));
+                cancel.run_until_cancelled(pause.as_mut()).await
             };
-            match cancel.run_until_cancelled(pause).await {
+            match paused {
                 None => return Err(Error::Cancelled),
                 Some(paused) => paused.map_err(|Refused| Error::Refused)?,
             }
             attempt += 1;
         }
+    }
+
+    async fn pause(&self, attempts: u64) -> Result<(), Refused> {
+        let pause = waiting::pause(&self.nodes, &self.options.delay, attempts).await?;
+        sleep(pause).await;
+        Ok(())
     }
 
     /// Stores a fresh value on every node, and holds the lock if a quorum granted in time.
@@ -97,9 +103,11 @@ impl Mutex {
         };
         let request = self.request(value);
         let start = self.nodes.now();
-        let round = self.ask(Verb::Acquire, &request);
-
-        let Some(votes) = cancel.run_until_cancelled(round.votes()).await else {
+        let voted = {
+            let mut votes = pin!(self.ask(Verb::Acquire, &request).votes());
+            cancel.run_until_cancelled(votes.as_mut()).await
+        };
+        let Some(votes) = voted else {
             // Nobody waits for this any more, so it may wait for every node.
             self.release_and_wait(&request, self.nodes.order(false)).await;
             return Err(Error::Cancelled);

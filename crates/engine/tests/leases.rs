@@ -196,14 +196,14 @@ async fn the_loss_is_told_in_time_also_while_nodes_are_silent() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn one_extension_is_under_way_at_a_time() {
+async fn the_interval_begins_with_the_answer() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let extension = Extension { interval: ms(100), ..KEPT };
     let lease = Lease::on(&world, extension).await;
     world.all_become(Behaviour::Slow(ms(300)));
     sleep(ms(10_000)).await;
     let times = world.times(EXTEND, lease.listener.start);
-    assert_eq!(times[..3], [ms(100), ms(500), ms(900)], "an interval after the answer");
+    assert_eq!(times[..3], [ms(100), ms(500), ms(900)]);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -74,7 +74,7 @@ fn with_operands(name: &str, script: &str, request: &Request) -> Cmd {
 pub fn command(verb: Verb, request: &Request, scripts: &KnownScripts) -> Cmd {
     let expiry = request.expiry.as_millis() as u64;
     match verb {
-        Verb::Acquire if request.keys.len() == 1 => {
+        Verb::Acquire if is_set(verb, request) => {
             let mut command = cmd("SET");
             command.arg(&*request.keys[0]).arg(&*request.value).arg("NX").arg("PX").arg(expiry);
             command
@@ -122,26 +122,38 @@ impl Redirect {
     }
 }
 
+/// One name is taken by a plain SET.
+fn is_set(verb: Verb, request: &Request) -> bool {
+    verb == Verb::Acquire && request.keys.len() == 1
+}
+
+/// Can this be the reply to that verb? SET NX answers OK or nil, the scripts a number.
+pub fn fits(verb: Verb, request: &Request, reply: &Value) -> bool {
+    match reply {
+        Value::ServerError(_) => true,
+        Value::Okay | Value::Nil => is_set(verb, request),
+        Value::Int(0 | 1) => !is_set(verb, request),
+        Value::Int(-1) => verb != Verb::Acquire,
+        _ => false,
+    }
+}
+
 /// What the reply to a verb says. Anything but the few replies that are expected is an error: it
 /// must never count as a vote.
 pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
-    let is_set = verb == Verb::Acquire && request.keys.len() == 1;
     match reply {
-        // SET NX answers OK or nil, the scripts a number.
-        Value::Okay if is_set => Ok(Answer::Granted),
-        Value::Nil if is_set => Ok(Answer::Taken),
-        Value::Int(1) if !is_set => Ok(Answer::Granted),
-        Value::Int(0) if !is_set => Ok(Answer::Taken),
-        Value::Int(-1) if !is_set && verb != Verb::Acquire => Ok(Answer::Absent),
+        _ if !fits(verb, request, &reply) => Err(NodeError::protocol()),
         Value::ServerError(error) => Err(refused(name(verb, request), &error)),
-        _ => Err(NodeError::protocol()),
+        Value::Okay | Value::Int(1) => Ok(Answer::Granted),
+        Value::Nil | Value::Int(0) => Ok(Answer::Taken),
+        _ => Ok(Answer::Absent),
     }
 }
 
 /// The commands that have to be allowed: for a script, a server may say no more than that one is not.
 fn name(verb: Verb, request: &Request) -> &'static str {
     match verb {
-        Verb::Acquire if request.keys.len() == 1 => "SET",
+        Verb::Acquire if is_set(verb, request) => "SET",
         Verb::Acquire => "EVAL/EVALSHA of EXISTS, SET",
         Verb::Release => "EVAL/EVALSHA of GET, DEL",
         Verb::Extend { recreate: false } => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",

@@ -33,7 +33,8 @@ pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase());
     let code = if is_code { code } else { "ERR".to_owned() };
     let fate = match code.as_str() {
-        "NOPERM" | "WRONGTYPE" => Fate::Denied,
+        // A key of another type is not ours. (A permission may be given again: that is asked for.)
+        "WRONGTYPE" => Fate::Denied,
         _ => Fate::Refused,
     };
     let message = match code.as_str() {

@@ -45,6 +45,10 @@ impl Expected {
         self.0.reason.get().cloned()
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.queued.load(Ordering::Relaxed) == 0
+    }
+
     fn take(&self) -> usize {
         self.0.queued.swap(0, Ordering::Relaxed)
     }
@@ -64,7 +68,8 @@ impl Guard {
     }
 
     fn end(&self, violation: Violation) -> io::Error {
-        self.note(NodeError::new("EPROTO", violation));
+        let code = if violation == NO_ROOM { "ERR" } else { "EPROTO" };
+        self.note(NodeError::new(code, violation));
         io::Error::new(io::ErrorKind::InvalidData, violation)
     }
 
@@ -85,24 +90,31 @@ impl Guard {
 
     /// Before a command is written to a silent link, whatever is there to be read is a reply to
     /// nothing. Read later, it would pass for the reply to this command.
-    fn expect(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let commands = self.expected.take();
-        if commands == 0 {
-            return Ok(());
+    fn expect(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.expected.is_empty() {
+            return Poll::Ready(Ok(()));
         }
         if self.scanner.is_silent() {
-            let mut byte = [0];
-            let mut read = ReadBuf::new(&mut byte);
-            if let Poll::Ready(result) = self.read(cx, &mut read) {
-                result?;
-                return Err(match read.filled() {
-                    [] => io::ErrorKind::UnexpectedEof.into(),
-                    _ => self.end(UNASKED),
-                });
+            let mut bytes = [0; 64];
+            let mut read = ReadBuf::new(&mut bytes);
+            match self.read(cx, &mut read) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {
+                    return Poll::Ready(Err(match read.filled() {
+                        [] => io::ErrorKind::UnexpectedEof.into(),
+                        bytes => self.end(unasked(bytes)),
+                    }));
+                }
+                Poll::Pending if self.stream.has_unread() => {
+                    // The runtime will have heard of it the next time, or soon after.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Pending => {}
             }
         }
-        self.scanner.replies += commands;
-        Ok(())
+        self.scanner.replies += self.expected.take();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -128,8 +140,11 @@ impl AsyncWrite for Guard {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.expect(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        match self.expect(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -155,8 +170,17 @@ impl Drop for Guard {
 type Violation = &'static str;
 
 const UNASKED: Violation = "the server answered what it was not asked";
+const NO_ROOM: Violation = "the server has no room for another client (maxclients)";
 const TOO_LONG: Violation = "the server sent a reply of more than 64 KiB";
 const UNREADABLE: Violation = "the server does not speak the Redis protocol";
+
+/// How a server greets a client that is one too many, before it hangs up.
+const FULL: &[u8] = b"-ERR max number of clients";
+
+/// What to say of bytes that answer nothing.
+fn unasked(bytes: &[u8]) -> Violation {
+    if bytes.starts_with(FULL) { NO_ROOM } else { UNASKED }
+}
 
 /// Follows the server's replies without keeping them.
 #[derive(Default)]
@@ -194,7 +218,7 @@ impl Scanner {
             if self.size == 0 {
                 self.is_push = *first == b'>';
                 if self.replies == 0 && !self.is_push {
-                    return Err(UNASKED);
+                    return Err(unasked(bytes));
                 }
             }
             bytes = match self.state {
@@ -256,6 +280,8 @@ impl Scanner {
     fn header(&mut self, line: &[u8]) -> Result<(), Violation> {
         let (kind, content) = line.split_first().ok_or(UNREADABLE)?;
         match kind {
+            // It has crossed the login.
+            b'-' if line.starts_with(FULL) => return Err(NO_ROOM),
             b'+' | b'-' if !content.contains(&b'\r') => self.element(),
             b':' => {
                 integer(content)?;

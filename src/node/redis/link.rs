@@ -17,7 +17,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::address::Access;
-use super::command::{KnownScripts, Redirect, command, vote};
+use super::command::{KnownScripts, Redirect, command, fits, vote};
 use super::connection::{Connection, Driver};
 use super::route::Route;
 use super::stream::DEAD_AFTER;
@@ -226,8 +226,11 @@ impl Link {
                 Ok((connection, driver)) => {
                     let since = Instant::now();
                     let lost = self.serve(connection, driver).await;
-                    if since.elapsed() >= STABLE_AFTER && lost.code == NodeError::lost().code {
+                    let was_stable = since.elapsed() >= STABLE_AFTER;
+                    if was_stable {
                         longest_pause = FIRST_PAUSE;
+                    }
+                    if was_stable && lost.code == NodeError::lost().code {
                         self.enter_unless_closed(State::Connecting(Instant::now()));
                         continue;
                     }
@@ -346,6 +349,13 @@ impl Link {
     /// Casts the votes. What the server did not run is asked again: with the full script, if its
     /// cache was flushed; elsewhere, if it is one of a cluster.
     fn deliver(&self, batch: Vec<Question>, replies: Vec<Value>, scripts: &KnownScripts) {
+        if !fit(&batch, &replies) {
+            // A reply too few or too many puts every other in the wrong place: none is believed.
+            let error = NodeError::protocol();
+            batch.into_iter().for_each(|question| question.fail(&error));
+            *self.must_reconnect.borrow_mut() = Some(error);
+            return;
+        }
         let mut replies = replies.into_iter();
         for mut question in batch {
             if question.is_asking {
@@ -383,6 +393,15 @@ impl Link {
             }
         }
     }
+}
+
+/// Can these be the replies to these questions?
+fn fit(batch: &[Question], replies: &[Value]) -> bool {
+    let mut replies = replies.iter();
+    batch.iter().all(|question| {
+        let reply = if question.is_asking { replies.nth(1) } else { replies.next() };
+        reply.is_some_and(|reply| fits(question.verb, &question.request, reply))
+    })
 }
 
 /// Full jitter: clients that lost the same server do not come back together.

@@ -1,6 +1,7 @@
 //! The socket: TCP, Unix or TLS, with what it takes to notice that the other side is gone.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,12 +26,25 @@ pub type Stream = Pin<Box<dyn Connected>>;
 pub trait Connected: AsyncRead + AsyncWrite + Send {
     /// Makes closing it a reset: what has not been sent never will be. (SO_LINGER 0.)
     fn reset_on_close(&self);
+
+    /// Is there something to read, or its end? Asks the operating system: the runtime may not have
+    /// heard of it yet, and says that there is nothing until it has.
+    fn has_unread(&self) -> bool;
+}
+
+fn has_unread(socket: SockRef<'_>) -> bool {
+    let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+    !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl Connected for TcpStream {
     fn reset_on_close(&self) {
         // If it cannot be set, closing is as good as it gets.
         let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+
+    fn has_unread(&self) -> bool {
+        has_unread(SockRef::from(self))
     }
 }
 
@@ -39,11 +53,19 @@ impl Connected for tokio::net::UnixStream {
     fn reset_on_close(&self) {
         // What was sent is with the server already; there is no network to hold anything back.
     }
+
+    fn has_unread(&self) -> bool {
+        has_unread(SockRef::from(self))
+    }
 }
 
 impl Connected for tokio_rustls::client::TlsStream<TcpStream> {
     fn reset_on_close(&self) {
         self.get_ref().0.reset_on_close();
+    }
+
+    fn has_unread(&self) -> bool {
+        self.get_ref().0.has_unread()
     }
 }
 
