@@ -496,6 +496,7 @@ test('call options are read once', (t) => {
 
 test('a signal that is passed for the options is a TypeError', (t) => {
   throws(t, () => readCallOptions(new AbortController().signal), TYPE, 'options');
+  throws(t, () => readAcquire(new AbortController().signal), TYPE, 'options');
 });
 
 test('signals of another realm will do', (t) => {

@@ -1,37 +1,10 @@
 'use strict';
 
-const { execFile } = require('node:child_process');
-const path = require('node:path');
-
 const test = require('ava');
 
 const { untilSteady } = require('./helpers/async.js');
+const { endedWell, runProcess } = require('./helpers/processes.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
-
-const ADDON = path.join(__dirname, '..', 'index.js');
-const TIMEOUT = 30_000;
-
-/**
- * Runs `body(file, ...args)`, with the file to require, in a process of its own and resolves when
- * that ends by itself. The function is sent as text: it sees nothing of this file.
- */
-function runProcess(body, ...args) {
-  const code = `(${body})(${[ADDON, ...args].map((arg) => JSON.stringify(arg)).join(', ')})`;
-  return new Promise((resolve) => {
-    execFile(process.execPath, ['-e', code], { timeout: TIMEOUT }, (error, stdout, stderr) => {
-      const { code: status = 0, signal = null } = error ?? {};
-      resolve({ status, signal, stdout: stdout.trim(), stderr });
-    });
-  });
-}
-
-/** The process must have ended by itself, without complaint, having printed `stdout`. */
-function endedWell(t, result, stdout) {
-  t.is(result.signal, null, `still running after ${TIMEOUT} ms`);
-  t.is(result.stderr, '');
-  t.is(result.status, 0);
-  if (stdout !== undefined) t.is(result.stdout, stdout);
-}
 
 const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip;
 

@@ -1,13 +1,11 @@
 'use strict';
 
 // The main job in one run: Alice takes a lock, Bob waits for it, one of three nodes dies on the
-// way, Alice extends and releases, Bob gets it. On throw-away redis-servers where that program is
-// found, on in-process `memory:` nodes where not, on REDIS_URLS (comma separated) where set.
+// way, Alice extends and releases, Bob gets it.
 
 const { setTimeout: delay } = require('node:timers/promises');
 
-const { hasRedisServer } = require('../scripts/setup.js');
-const { freePort, startServers } = require('../scripts/redis-servers.js');
+const { findNodes } = require('./nodes.js');
 
 const NAME = `demo:${process.pid}`;
 
@@ -21,40 +19,6 @@ async function timed(call) {
   const begin = performance.now();
   const result = await call;
   return [result, `${(performance.now() - begin).toFixed(1)} ms`];
-}
-
-/** Nodes that are not ours to stop: a dead address takes the last one's place instead. */
-function borrowed(urls, title) {
-  return {
-    title,
-    urls,
-    loseOne: async () => [...urls.slice(0, -1), `redis://127.0.0.1:${await freePort()}`],
-    stop: async () => {},
-  };
-}
-
-async function startedHere() {
-  const servers = await startServers(3);
-  const urls = servers.map(({ url }) => url);
-  return {
-    title: 'throw-away redis-servers',
-    urls,
-    loseOne: async () => {
-      await servers.at(-1).kill();
-      return urls;
-    },
-    stop: () => Promise.all(servers.map((server) => server.stop())),
-  };
-}
-
-async function findNodes() {
-  if (process.env.REDIS_URLS) {
-    const urls = process.env.REDIS_URLS.split(',').map((url) => url.trim()).filter(Boolean);
-    return borrowed(urls, 'nodes of REDIS_URLS');
-  }
-  if (hasRedisServer()) return startedHere();
-  const urls = [1, 2, 3].map((n) => `memory:demo-${n}`);
-  return borrowed(urls, 'memory: nodes (redis-server was not found)');
 }
 
 async function tellHealth(redsync) {

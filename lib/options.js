@@ -34,6 +34,11 @@ function isSignal(value) {
   return 'aborted' in value && typeof value.addEventListener === 'function';
 }
 
+/** lock(signal) for lock({ signal }) would otherwise pass, and could never be aborted. */
+function refuseSignal(options, expected) {
+  if (isSignal(options)) throw invalidType('options', options, expected);
+}
+
 // An ownership value is what lets its holder unlock, so no error shows it.
 const ownershipValue = text(1, 16 * KIB, { secret: true });
 
@@ -120,6 +125,7 @@ function checkValidity({ expiry, driftFactor, timeoutFactor }) {
  */
 function readAcquireOptions(input, defaults) {
   if (input === undefined) return { settings: defaults, signal: undefined };
+  refuseSignal(input, 'an object with options');
   const fields = readFields('options', input, ACQUIRE_RULES);
   return { settings: settle(fields, defaults), signal: fields.signal };
 }
@@ -160,8 +166,7 @@ function readNames(name) {
  */
 function readCallOptions(input, keys = SIGNAL_ONLY) {
   if (input === undefined) return NO_CALL_OPTIONS;
-  // lock(signal) for lock({ signal }) would otherwise pass, and could never be aborted.
-  if (isSignal(input)) throw invalidType('options', input, `an object with ${keys.join(', ')}`);
+  refuseSignal(input, `an object with ${keys.join(', ')}`);
   const fields = readFields('options', input, CALL_RULES, keys);
   return Object.freeze({ signal: fields.signal, timeout: fields.timeout });
 }

@@ -91,11 +91,17 @@ async function startSentinel(master, { password, sentinelPassword, tls, quorum =
       '',
     ].join('\n'),
   });
-  // They talk every few seconds otherwise. Older ones keep to that.
-  await sentinel.command(
-    'SENTINEL', 'DEBUG', 'info-period', 200, 'publish-period', 100, 'ask-period', 100,
-  ).catch(() => {});
+  // Until they have found each other.
+  await hurry(sentinel, { publish: 100 });
   return sentinel;
+}
+
+/** Makes a sentinel look every so often instead of every few seconds. Older ones keep to that. */
+async function hurry(sentinel, { publish }) {
+  await sentinel.command(
+    'SENTINEL', 'DEBUG',
+    'info-period', 200, 'ping-period', 100, 'ask-period', 100, 'publish-period', publish,
+  ).catch(() => {});
 }
 
 /**
@@ -134,6 +140,9 @@ async function useSentinels(t, { replicas = 2, sentinels = 3, ...options } = {})
         && known.flags === 'master'
     ));
   }, SETTLED);
+  // After four of these periods a sentinel makes a replica again of what it takes for one: that has
+  // to leave the one that promotes it enough time to tell the others.
+  await Promise.all(group.sentinels.map((sentinel) => hurry(sentinel, { publish: 1000 })));
   return group;
 }
 

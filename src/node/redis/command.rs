@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use redis::{Cmd, Script, Value, cmd};
+use redis::{Cmd, Script, Value};
 use redsync_engine::{Answer, NodeError, Request, Verb, Vote};
 
 use super::failure::refused;
@@ -60,8 +60,17 @@ fn call_in_full(script: &CachedScript, request: &Request) -> Cmd {
     with_operands("EVAL", script.source, request)
 }
 
+/// A command with room for its arguments: grown step by step it would be copied several times.
+fn sized(name: &str, arguments: usize, size: usize) -> Cmd {
+    let mut command = Cmd::with_capacity(arguments, size + name.len());
+    command.arg(name);
+    command
+}
+
 fn with_operands(name: &str, script: &str, request: &Request) -> Cmd {
-    let mut command = cmd(name);
+    let keys: usize = request.keys.iter().map(|key| key.len()).sum();
+    let size = script.len() + keys + request.value.len() + 32;
+    let mut command = sized(name, request.keys.len() + 6, size);
     command.arg(script).arg(request.keys.len());
     for key in request.keys.iter() {
         command.arg(&**key);
@@ -75,7 +84,7 @@ pub fn command(verb: Verb, request: &Request, scripts: &KnownScripts) -> Cmd {
     let expiry = request.expiry.as_millis() as u64;
     match verb {
         Verb::Acquire if is_set(verb, request) => {
-            let mut command = cmd("SET");
+            let mut command = sized("SET", 6, request.keys[0].len() + request.value.len() + 16);
             command.arg(&*request.keys[0]).arg(&*request.value).arg("NX").arg("PX").arg(expiry);
             command
         }

@@ -1,0 +1,83 @@
+'use strict';
+
+// `node bench/held-locks.js`: what it costs to hold many locks that are kept alive, on three
+// redis-servers of its own. Each row is measured in a process of its own.
+
+const { fork } = require('node:child_process');
+const { once } = require('node:events');
+const { setTimeout: delay } = require('node:timers/promises');
+
+const { startServers } = require('../scripts/redis-servers.js');
+const { processCpu } = require('./cpu.js');
+
+const ROWS = [
+  { locks: 10_000, expiry: 5000, seconds: 20 },
+  { locks: 100_000, expiry: 10_000, seconds: 60 },
+];
+const AT_ONCE = 1000;
+const WARM_UP = 5000;
+
+function residentBytes() {
+  globalThis.gc();
+  return process.memoryUsage.rss();
+}
+
+async function acquire(redsync, prefix, count, options) {
+  const locks = [];
+  for (let i = 0; i < count; i += AT_ONCE) {
+    const some = Array.from({ length: AT_ONCE }, (_, j) => (
+      redsync.newMutex(`${prefix}:${i + j}`, options).lock()
+    ));
+    locks.push(...await Promise.all(some));
+  }
+  return locks;
+}
+
+async function measure({ locks: count, expiry, seconds }, urls) {
+  const { Redsync } = require('../index.js');
+  const redsync = new Redsync(urls);
+  // Code and connections are there before the first lock is counted.
+  const first = await acquire(redsync, 'warm-up', WARM_UP, { expiry: 60_000 });
+  await Promise.all(first.map((lock) => lock.unlock()));
+  first.length = 0;
+
+  const before = residentBytes();
+  const locks = await acquire(redsync, 'held', count, { expiry, autoExtend: true });
+  await delay(expiry); // each has been extended
+  const bytes = (residentBytes() - before) / count;
+
+  const cpu = processCpu();
+  const start = performance.now();
+  await delay(seconds * 1000);
+  const share = (processCpu() - cpu) / 1000 / (performance.now() - start);
+
+  const lost = locks.filter((lock) => !(lock.remaining > 0)).length;
+  process.send({ share, bytes, lost });
+  await redsync.close();
+  process.disconnect();
+}
+
+async function measureRow(row) {
+  const servers = await startServers(3);
+  const child = fork(__filename, [], { execArgv: ['--expose-gc'] });
+  child.send({ row, urls: servers.map(({ url }) => url) });
+  const [result] = await once(child, 'message');
+  const stored = await Promise.all(servers.map((server) => server.command('DBSIZE')));
+  await Promise.all(servers.map((server) => server.stop()));
+  return { ...result, stored: Math.min(...stored) };
+}
+
+async function main() {
+  console.log('| locks | expiry | % process CPU | resident bytes each | lost | on every node |');
+  console.log('|---:|---:|---:|---:|---:|---:|');
+  for (const row of ROWS) {
+    const { share, bytes, lost, stored } = await measureRow(row);
+    const cells = [
+      row.locks, `${row.expiry / 1000} s`, (share * 100).toFixed(2), bytes.toFixed(0), lost, stored,
+    ];
+    console.log(`| ${cells.join(' | ')} |`);
+  }
+}
+
+if (process.send) process.once('message', ({ row, urls }) => measure(row, urls));
+else main();
