@@ -36,7 +36,7 @@ async function isGone(servers, name) {
     === servers.length;
 }
 
-/** Looks from outside whether a quorum stores the value, until `stop()`, which tells how often not. */
+/** Looks from outside whether a quorum stores the value; what it returns ends that, and counts. */
 function observe(servers, name, value) {
   const quorum = Math.floor(servers.length / 2) + 1;
   const seen = { held: 0, lost: 0 };
@@ -384,7 +384,8 @@ test.serial('steps of the wall clock change nothing', async (t) => {
     for (step of [86_400_000, -86_400_000, 0, 1e12]) {
       await turn();
       for (const [lock, expiry] of [[kept, 900], [watched, 60_000]]) {
-        if (!(lock.remaining > 0 && lock.remaining <= expiry)) console.log(`left ${lock.remaining}`);
+        const { remaining } = lock;
+        if (!(remaining > 0 && remaining <= expiry)) console.log(`left ${remaining}`);
       }
       if (signals.some(({ aborted }) => aborted)) console.log('lost');
     }

@@ -1,7 +1,7 @@
 'use strict';
 
-// No error, in whatever way it is looked at, tells a secret: neither a login, nor an ownership value,
-// nor what a server said.
+// No error, in whatever way it is looked at, tells a secret: neither a login, nor an ownership
+// value, nor what a server said.
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');

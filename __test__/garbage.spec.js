@@ -163,7 +163,11 @@ for (const reply of MISFITS) {
   });
 }
 
-for (const reply of ['+OK\r\n', '+QUEUED\r\n', ':7\r\n', '$-1\r\n', '$1\r\n1\r\n', '*1\r\n:1\r\n']) {
+const MISFITS_OF_SCRIPTS = [
+  '+OK\r\n', '+QUEUED\r\n', ':7\r\n', '$-1\r\n', '$1\r\n1\r\n', '*1\r\n:1\r\n',
+];
+
+for (const reply of MISFITS_OF_SCRIPTS) {
   test.serial(`no vote for a holder: ${JSON.stringify(reply)}`, async (t) => {
     const node = await useNode(t);
     const lock = await node.redsync.newMutex('held').lock();

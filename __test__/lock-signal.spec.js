@@ -79,6 +79,17 @@ eachBackend('it never aborts once unlock() was called', async (t, backend) => {
   t.false(signal.aborted);
 });
 
+eachBackend('it does not abort when the news comes after unlock()', async (t, backend) => {
+  const lock = await backend.connect(t).newMutex(backend.name(), { expiry: 300 }).lock();
+  const { signal } = lock;
+  await delay(50); // it is watched
+  // The news is there, and waits for this to end.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+  await t.throwsAsync(lock.unlock(), expired);
+  await delay(50);
+  t.false(signal.aborted);
+});
+
 eachBackend('read after the loss, it is aborted already', async (t, backend) => {
   const redsync = backend.connect(t, { expiry: 300 });
   const lock = await redsync.newMutex(backend.name()).lock();
@@ -108,9 +119,10 @@ eachBackend('a lock that was lost is not extended', async (t, backend) => {
   const mutex = backend.connect(t).newMutex(name, { expiry: 300, setNXOnExtend: true });
   const lock = await mutex.lock();
   await lateness(lock);
+  await until(() => backend.isFreeEverywhere(name));
   await t.throwsAsync(lock.extend(), extendError);
   await t.throwsAsync(mutex.extend(), extendError);
-  await until(() => backend.isFreeEverywhere(name));
+  t.true(await backend.isFreeEverywhere(name), 'not stored again');
   await t.throwsAsync(lock.unlock(), expired);
 });
 
@@ -235,8 +247,9 @@ const SOURCE = `
 `;
 
 eachBackend('await using, as TypeScript writes it for older engines', async (t, backend) => {
+  const { ScriptTarget, ModuleKind } = typescript;
   const { outputText } = typescript.transpileModule(SOURCE, {
-    compilerOptions: { target: typescript.ScriptTarget.ES2022, module: typescript.ModuleKind.CommonJS },
+    compilerOptions: { target: ScriptTarget.ES2022, module: ModuleKind.CommonJS },
   });
   t.false(outputText.includes('await using'), 'written out');
   const body = `async (...args) => { ${outputText}\n await main(...args); }`;

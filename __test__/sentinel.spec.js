@@ -167,7 +167,8 @@ test.serial('a master that was killed is followed, and is not used again', async
   await until(() => isReplica(former), SETTLED);
   for (let round = 0; round < 10; round++) await works(t, redsync, master);
   await works(t, connect(t, url), master);
-  t.deepEqual(await former.command('ACL', 'LOG'), []);
+  const refused = await former.command('ACL', 'LOG');
+  t.deepEqual(refused.filter((entry) => entry.includes('app')), []);
 });
 
 test.serial('one lock() waits out a failover', async (t) => {

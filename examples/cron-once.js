@@ -1,7 +1,7 @@
 'use strict';
 
-// A job that every machine starts each second, and that only one of them may run: the first that gets
-// the lock of this tick. Four child processes stand for the machines.
+// A job that every machine starts each second, and that only one of them may run: the first that
+// gets the lock of this tick. Four child processes stand for the machines.
 
 const { fork } = require('node:child_process');
 const { once } = require('node:events');

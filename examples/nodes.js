@@ -31,8 +31,8 @@ async function startedHere() {
 }
 
 /**
- * @param {{ betweenProcesses?: boolean }} [options] betweenProcesses: nodes in this process will not do
- * @returns {Promise<{ title: string, urls: string[], loseOne(): Promise<string[]>, stop(): Promise }>}
+ * @param {{ betweenProcesses?: boolean }} [options] betweenProcesses: nodes in this process won't do
+ * @returns {Promise<object>} title, urls, loseOne() and stop()
  */
 async function findNodes({ betweenProcesses = false } = {}) {
   if (process.env.REDIS_URLS) {

@@ -108,7 +108,7 @@ class Client {
 
   async #close() {
     if (this.number === undefined) return;
-    for (const call of calls.underWay()) call.stop(this, new ClosedError());
+    calls.forEachListener((call) => call.stop(this, new ClosedError()));
     // The engine closes when nothing is left to release: not before the last call is complete, and
     // what a stopped one had acquired is released in turn.
     if (this.#pending > 0) await new Promise((resolve) => (this.#onIdle = resolve));
@@ -153,7 +153,8 @@ class Call {
   #number;
   #signal;
   #onAbort;
-  #isSettled = false;
+  #isSettled = false; // the caller was told
+  #isComplete = false; // the engine is done
   #context; // the caller's, if its functions are to be called
 
   constructor(client, operation, target, resolve, reject) {
@@ -198,6 +199,7 @@ class Call {
       this.#answer(kind, number);
       return;
     }
+    this.#isComplete = true;
     const outcome = this.#inTime(new Outcome(kind, number, text));
     if (!this.#isSettled) {
       this.#settle();
@@ -234,7 +236,8 @@ class Call {
       this.#settle();
       this.#reject(error);
     }
-    calls.answer(this.#client.number, this.#number, answer);
+    // A call that was aborted meanwhile asks no more, and its number may be another's.
+    if (!this.#isComplete) calls.answer(this.#client.number, this.#number, answer);
   }
 }
 

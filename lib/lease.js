@@ -32,7 +32,7 @@ class Lease {
     this.#number = number;
     this.#name = name;
     if (number === undefined) this.#until = 0;
-    else calls.leases.set(number, this);
+    else calls.beginLease(number, this);
   }
 
   /** Aborts when the lock is lost. */
@@ -64,7 +64,7 @@ class Lease {
 
   /** The lock is being released: nothing more is told. */
   end() {
-    calls.leases.delete(this.#number);
+    calls.endLease(this.#number);
   }
 }
 

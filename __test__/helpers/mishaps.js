@@ -53,8 +53,8 @@ function holding(nodes) {
   return open(nodes).newMutex('name', { value: VALUE });
 }
 
-// Each takes the world, URLs with secrets of all kinds of servers, and throws, or gives a promise that
-// rejects.
+// Each takes the world, URLs with secrets of all kinds of servers, and throws, or gives a promise
+// that rejects.
 const MISHAPS = {
   'a URL of another kind': () => open(`http://${LOGIN}host`),
   'a URL without a host': () => open(`redis://${LOGIN}`),

@@ -102,6 +102,7 @@ class Connection {
       const { words, reply } = this.#slots.shift();
       const bytes = this.#proxy.cutBytes(words);
       if (bytes !== undefined) {
+        this.isLost = true; // nothing more gets through
         this.#client.write(reply.subarray(0, bytes), () => this.reset());
         break;
       }
@@ -112,8 +113,8 @@ class Connection {
   }
 
   /**
-   * Writes bytes, or several pieces of them, to the client, no faster than it reads: a promise if it
-   * has to be waited for.
+   * Writes bytes, or several pieces of them, to the client, no faster than it reads: a promise if
+   * it has to be waited for.
    */
   write(bytes) {
     if (typeof bytes !== 'string' && !Buffer.isBuffer(bytes)) return this.#writeAll(bytes);

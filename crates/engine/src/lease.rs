@@ -21,12 +21,19 @@ use crate::value::Value;
 /// pipeline.
 const TOGETHER: Duration = Duration::from_millis(20);
 
+/// So many extensions are asked for in one tick,
+const AT_ONCE: usize = 512;
+
+/// and no more while so many rounds are under way: a node has its time to answer from when it is
+/// asked, and a hundred thousand locks at once would take it longer.
+const MAX_ROUNDS: usize = 4096;
+
 /// The longest sleep while a lock is watched. A machine that was suspended wakes up with its timers
 /// where they were: the loss must not wait for them.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
-/// The first pause after an extension that failed; doubled up to the interval, or half of the time that
-/// is left.
+/// The first pause after an extension that failed; doubled up to the interval, or to half of the
+/// time that is left.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The loss is told so much before the lock is over: timers are late, and so is the news.
@@ -70,8 +77,8 @@ pub trait Holder {
     fn lost(&self, why: Loss);
 }
 
-/// A lock, as its holder knows it. The value alone would not do: it is the caller's, who may use one
-/// for all of his names.
+/// A lock, as its holder knows it. The value alone would not do: it is the caller's, who may use
+/// one for all of his names.
 type Id = (Keys, Value);
 
 struct Lease {
@@ -208,6 +215,11 @@ impl Leases {
         Some(lease)
     }
 
+    /// Has it been neither released nor lost, and is it to be extended?
+    fn is_kept(&self, request: &Request) -> bool {
+        self.by_id.borrow().get(&id(request)).is_some_and(|lease| lease.extension.is_some())
+    }
+
     /// The leases to look at up to this time.
     fn take_due(&self, until: Duration) -> Vec<Id> {
         let mut due = self.due.borrow_mut();
@@ -246,7 +258,16 @@ fn look_at_due(nodes: &Rc<Nodes>) {
     }
     // They are settled one after the other: none has to wait for one that may wait longer.
     extending.sort_by_key(|request| request.timeout);
-    spawn_local(extend(nodes.clone(), extending));
+    spawn_local(extend_all(nodes.clone(), extending));
+}
+
+async fn extend_all(nodes: Rc<Nodes>, mut requests: Vec<Rc<Request>>) {
+    while !requests.is_empty() {
+        nodes.room(MAX_ROUNDS).await;
+        let mut some: Vec<_> = requests.drain(..AT_ONCE.min(requests.len())).collect();
+        some.retain(|request| nodes.leases().is_kept(request));
+        extend(&nodes, some);
+    }
 }
 
 /// Decides what a lease needs now: it is lost, looked at later, or extended.
@@ -287,16 +308,19 @@ fn lose(nodes: &Nodes, id: &Id, why: Loss) {
     }
 }
 
-/// Extends these locks: all are asked for in one tick, so that each node gets one pipeline.
-async fn extend(nodes: Rc<Nodes>, requests: Vec<Rc<Request>>) {
+/// Asks for all of these in one tick, so that each node gets one pipeline.
+fn extend(nodes: &Rc<Nodes>, requests: Vec<Rc<Request>>) {
     let start = nodes.now();
     let verb = Verb::Extend { recreate: false };
-    let ask = |request: &Rc<Request>| Round::ask(&nodes, verb, request, nodes.order(false), false);
+    let ask = |request: &Rc<Request>| Round::ask(nodes, verb, request, nodes.order(false), false);
     let rounds: Vec<_> = requests.iter().map(ask).collect();
-    for (request, round) in requests.iter().zip(rounds) {
-        let votes = round.votes().await;
-        settle(&nodes, request, start, &votes);
-    }
+    let nodes = nodes.clone();
+    spawn_local(async move {
+        for (request, round) in requests.iter().zip(rounds) {
+            let votes = round.votes().await;
+            settle(&nodes, request, start, &votes);
+        }
+    });
 }
 
 fn settle(nodes: &Rc<Nodes>, request: &Rc<Request>, start: Duration, votes: &Votes) {

@@ -100,7 +100,7 @@ impl Lease {
         self.mutex.unlock(self.held.value.clone()).await
     }
 
-    /// Asserts that the loss was told once, then and for this reason, and that nobody goes on asking.
+    /// Asserts that the loss was told once, then and for this reason, and that nobody asks any more.
     async fn assert_lost(&self, world: &World, when: Duration, why: Loss) {
         assert_eq!(self.listener.lost(), [(when, why)]);
         let asked = world.asked(EXTEND).len();
@@ -382,6 +382,27 @@ async fn the_locks_of_about_the_same_time_are_asked_for_together() {
     assert_eq!(asked.len(), 300);
     assert!(asked.iter().all(|one| one.at == asked[0].at), "in one tick");
     assert_eq!(asked[0].at - leases[0].listener.start, INTERVAL, "when the first is due");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nodes_are_not_asked_for_more_than_they_can_answer_in_time() {
+    let world = World::of(&[Behaviour::Ok]);
+    let mut leases = Vec::new();
+    for i in 0..10_000 {
+        let mutex = named(&world, &i.to_string(), tries(1));
+        leases.push(Lease::of(mutex, &world, Some(KEPT)).await);
+    }
+    world.all_become(Behaviour::Slow(ms(100)));
+    sleep(INTERVAL + ms(1)).await;
+    let at_first = world.asked(EXTEND).len();
+    assert!((4096..6000).contains(&at_first), "{at_first}");
+    // Whoever is released while it waits is not asked for any more.
+    for (i, lease) in leases.iter().enumerate().skip(9000) {
+        world.nodes.end_lease(&keys(&[&i.to_string()]), &lease.held.value);
+    }
+    sleep(ms(500)).await;
+    assert_eq!(world.asked(EXTEND).len(), 9000);
+    assert!(leases[..9000].iter().all(|lease| lease.listener.until() > VALIDITY));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
