@@ -86,6 +86,7 @@ const BEHAVIOURS = {
 async function refusals(server) {
   const entries = await server.command('ACL', 'LOG');
   return entries
+    .filter((entry) => entry.includes(USER))
     .map((entry) => entry[entry.indexOf('object') + 1])
     .filter((object) => !COURTESIES.test(object));
 }

@@ -13,7 +13,7 @@ const test = require('ava');
 const { RedsyncError } = require('../index.js');
 const { untilSteady } = require('./helpers/async.js');
 const {
-  LIES, LOGIN, MISHAPS, PASSWORD, SECRET, USER, VALUE, open,
+  LIES, LOGIN, MISHAPS, PASSWORD, SECRET, USER, VALUE, closeAll, open,
 } = require('./helpers/mishaps.js');
 const { only, useProxy } = require('./helpers/proxy.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
@@ -78,6 +78,8 @@ async function mishap(title, world) {
     await MISHAPS[title](world);
   } catch (error) {
     return error;
+  } finally {
+    await closeAll();
   }
   return new Error(`${title}: nothing has happened`);
 }
@@ -127,7 +129,7 @@ test.serial('health() and the objects of the API tell no secret', async (t) => {
     keepsQuiet(t, health.endpoint, told(health));
     keepsQuiet(t, 'inspect', inspect(redsync, INSPECT));
     if (health.error) down++;
-    await redsync.close();
+    await closeAll();
   }
   t.true(down > greetings.length / 2);
 
@@ -135,6 +137,7 @@ test.serial('health() and the objects of the API tell no secret', async (t) => {
   const lock = await mutex.lock();
   for (const thing of [mutex, lock]) keepsQuiet(t, 'inspect', inspect(thing, INSPECT));
   t.true(await lock.unlock());
+  await closeAll();
 });
 
 /** What a process says that leaves an error uncaught. */

@@ -55,6 +55,38 @@ async function isReplica(server) {
   return await roleOf(server).catch(() => 'unknown') === 'slave';
 }
 
+/** The number that the server gave to the connection of a Redsync with this client name. */
+async function connectionId(server, clientName) {
+  const clients = String(await server.command('CLIENT', 'LIST'));
+  const line = clients.split('\n').find((client) => client.includes(` name=${clientName} `));
+  return line && /^id=(\d+)/.exec(line)[1];
+}
+
+test.serial('the news that the master has changed is acted upon before anything fails', async (t) => {
+  const group = await useSentinels(t);
+  const master = await group.master();
+  const redsync = connect(t, { ...group.options(), clientName: 'listener' });
+  await works(t, redsync, master);
+  const before = await connectionId(master, 'listener');
+  t.truthy(before);
+  const [sentinel] = group.sentinels;
+  const tell = (name) =>
+    sentinel.command('PUBLISH', '+switch-master', `${name} 127.0.0.1 1 127.0.0.1 2`);
+
+  // The answer is how many have heard it. News of another master is none.
+  await until(async () => await tell('another') >= 1);
+  await works(t, redsync, master);
+  t.is(await connectionId(master, 'listener'), before);
+
+  // It asks the sentinels again, who in truth still name the same server.
+  await tell('mymaster');
+  await until(async () => {
+    const now = await connectionId(master, 'listener');
+    return now !== undefined && now !== before;
+  });
+  await worksAgain(t, redsync);
+});
+
 /** An address where there is no sentinel. */
 async function deadSentinel() {
   return { port: new URL(await deadUrl()).port };

@@ -41,8 +41,17 @@ const LIES = [
   '',
 ];
 
+const opened = [];
+
 function open(nodes, options) {
-  return new Redsync(nodes, { ...OPTIONS, ...options });
+  const redsync = new Redsync(nodes, { ...OPTIONS, ...options });
+  opened.push(redsync);
+  return redsync;
+}
+
+/** Closes what was opened for mishaps. */
+async function closeAll() {
+  await Promise.all(opened.splice(0).map((redsync) => redsync.close()));
 }
 
 function lock(nodes, options) {
@@ -150,7 +159,9 @@ for (const [i, lie] of LIES.entries()) {
   MISHAPS[`${i}: ${title} to a login`] = (world) => lock(world.greetings[i]);
 }
 
-module.exports = { LIES, LOGIN, MISHAPS, OPTIONS, PASSWORD, SECRET, USER, VALUE, open };
+module.exports = {
+  LIES, LOGIN, MISHAPS, PASSWORD, SECRET, USER, VALUE, closeAll, open,
+};
 
 if (require.main === module) {
   const [world, mishap] = process.argv.slice(2);

@@ -55,10 +55,9 @@ class Connection {
 
   constructor(proxy, client) {
     this.#proxy = proxy;
-    this.#client = client;
+    this.#client = proxy.own(client);
     proxy.pass(() => this.#connect());
     client.setNoDelay(true);
-    client.on('error', () => {});
     client.on('data', (chunk) => proxy.pass(() => this.#ask(chunk)));
     client.on('drain', () => this.#onRoom());
     client.on('close', () => this.#onRoom());
@@ -67,8 +66,8 @@ class Connection {
   }
 
   #connect() {
-    this.#server = net.connect({ host: HOST, port: this.#proxy.server.port, noDelay: true });
-    this.#server.on('error', () => {});
+    const { port } = this.#proxy.server;
+    this.#server = this.#proxy.own(net.connect({ host: HOST, port, noDelay: true }));
     this.#server.on('data', (chunk) => this.#proxy.pass(() => this.#hear(chunk)));
     this.#server.on('close', () => this.#proxy.pass(() => this.isLost || this.reset()));
   }
@@ -153,6 +152,7 @@ class Proxy {
   accepted = 0;
 
   #connections = new Set();
+  #sockets = new Set(); // of both sides
   #listener;
   #queue = []; // what is on its way, of all connections, in its order
   #timer;
@@ -183,6 +183,14 @@ class Proxy {
   /** How many clients are connected. */
   get connections() {
     return this.#connections.size;
+  }
+
+  /** Keeps a socket in mind until it is closed, for whatever reason. */
+  own(socket) {
+    this.#sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => this.#sockets.delete(socket));
+    return socket;
   }
 
   /** Does `action` when its turn has come. */
@@ -270,12 +278,14 @@ class Proxy {
     if (!this.#listener) await this.listen();
   }
 
-  stop() {
+  /** Resolves when nothing is left of it. */
+  async stop() {
     clearTimeout(this.#timer);
-    this.#queue.length = 0;
-    this.#isHolding = true;
+    this.#isHolding = true; // for good
     this.#listener?.close();
-    this.reset();
+    await Promise.all([...this.#sockets].map((socket) => new Promise((resolve) => {
+      socket.once('close', resolve).destroy();
+    })));
   }
 }
 

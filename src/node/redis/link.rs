@@ -19,7 +19,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::address::Access;
 use super::command::{KnownScripts, Redirect, command, fits, vote};
 use super::connection::{Connection, Driver};
+use super::news::listen;
 use super::route::Route;
+use super::sentinel::Sentinels;
 use super::stream::DEAD_AFTER;
 use crate::random::OsRandom;
 
@@ -205,7 +207,8 @@ impl Link {
         matches!(*self.state.borrow(), State::Down(_))
     }
 
-    fn is_closed(&self) -> bool {
+    /// Has it ended?
+    pub fn is_closed(&self) -> bool {
         matches!(*self.state.borrow(), State::Closed)
     }
 
@@ -214,6 +217,31 @@ impl Link {
         if is_unused {
             self.enter(State::Connecting(Instant::now()));
             spawn_local(self.clone().run());
+            if let Route::Master(Sentinels { sentinels, master_name, access }) = &self.route {
+                for sentinel in sentinels.iter().cloned() {
+                    let link = Rc::downgrade(self);
+                    spawn_local(listen(link, sentinel, master_name.clone(), access.clone()));
+                }
+            }
+        }
+    }
+
+    /// The server may not be the master any more: connect to the one who is.
+    pub fn resolve_again(&self) {
+        let why = NodeError::new("READONLY", "the server is not the master any more");
+        *self.must_reconnect.borrow_mut() = Some(why);
+        self.work.notify_one();
+    }
+
+    /// Resolves when the link is closed.
+    pub async fn closed(&self) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.is_closed() {
+                return;
+            }
+            changed.await;
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `failure` | what goes wrong, told without secrets |
 //! | `address`, `route` | where a server is, how to get in, and who is the master |
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
+//! | `news` | the sentinels' news that the master has changed |
 //! | `scripts/*.lua` | what runs on the server |
 
 mod address;
@@ -21,6 +22,7 @@ mod failure;
 mod fuzz;
 mod guard;
 mod link;
+mod news;
 mod route;
 mod sentinel;
 mod stream;
