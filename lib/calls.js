@@ -42,6 +42,7 @@ const OUTCOME = Object.freeze({
 /** No outcome of the engine: the lock was acquired, and over before it could be handed over. */
 const STALE = -1;
 
+const RECORDS = 16_384; // numbers; the longest record has 79
 const NO_CALL = 0;
 const NOT_EXTENDED = Object.freeze({ interval: 0, maxHold: 0, maxStall: 0 });
 const COMPLETION = 4; // numbers: call, outcome, number, length of its text
@@ -71,7 +72,7 @@ const leases = new Map();
 const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
 
 let engine;
-let records = new Float64Array(1024);
+const records = new Float64Array(RECORDS);
 let used = 0;
 let text = '';
 
@@ -90,14 +91,13 @@ function open(nodes) {
 }
 
 function reserve(count) {
+  // A burst crosses in parts, so that it takes no buffer of its size on either side.
+  if (used + count > records.length) flush();
   if (used === 0) queueMicrotask(flush);
-  if (used + count <= records.length) return;
-  const larger = new Float64Array(Math.max(records.length * 2, used + count));
-  larger.set(records.subarray(0, used));
-  records = larger;
 }
 
 function flush() {
+  if (used === 0) return;
   const [count, strings] = [used, text];
   used = 0;
   text = '';

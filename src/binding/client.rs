@@ -28,7 +28,6 @@ struct Waiting {
     number: u32,
     call: MutexCall,
     retries: bool,
-    stop: CancellationToken,
 }
 
 /// What JavaScript answered to a question: a number and a text. Dropped: its function failed.
@@ -38,8 +37,8 @@ type Answer = oneshot::Sender<(f64, String)>;
 pub struct Client {
     pub outbox: Arc<Outbox>,
     nodes: Rc<Nodes>,
-    /// The calls that can be stopped.
-    stoppable: RefCell<HashMap<u32, CancellationToken>>,
+    /// The calls that can be stopped; an acquisition that has not begun needs no token yet.
+    stoppable: RefCell<HashMap<u32, Option<CancellationToken>>>,
     questions: RefCell<HashMap<u32, Answer>>,
     waiting: RefCell<VecDeque<Waiting>>,
 }
@@ -118,9 +117,8 @@ impl Client {
 
     /// Stops every call that can be stopped.
     pub fn cancel_all(&self) {
-        for token in self.stoppable.borrow().values() {
-            token.cancel();
-        }
+        let numbers: Vec<u32> = self.stoppable.borrow().keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.cancel(number));
         self.questions.take();
     }
 
@@ -142,15 +140,14 @@ impl Client {
 
     /// What `Operation::Cancel` ends a call with.
     fn stop(&self, number: u32) -> CancellationToken {
-        let stop = CancellationToken::new();
-        self.stoppable.borrow_mut().insert(number, stop.clone());
-        stop
+        let mut stoppable = self.stoppable.borrow_mut();
+        stoppable.entry(number).or_default().get_or_insert_default().clone()
     }
 
     /// Starts an acquisition, or lets it wait for room.
     fn acquire(self: &Rc<Self>, number: u32, call: MutexCall, retries: bool) {
-        let stop = self.stop(number);
-        let acquisition = Waiting { number, call, retries, stop };
+        self.stoppable.borrow_mut().insert(number, None);
+        let acquisition = Waiting { number, call, retries };
         let mut waiting = self.waiting.borrow_mut();
         if waiting.is_empty() && self.stoppable.borrow().len() <= STARTED_AT_ONCE {
             drop(waiting);
@@ -174,7 +171,8 @@ impl Client {
         }
     }
 
-    fn begin(self: &Rc<Self>, Waiting { number, call, retries, stop }: Waiting) {
+    fn begin(self: &Rc<Self>, Waiting { number, call, retries }: Waiting) {
+        let stop = self.stop(number);
         let extension = call.extension;
         let (_, mutex) = self.mutex(number, call);
         let completion = self.completion(number);
@@ -191,8 +189,8 @@ impl Client {
     }
 
     fn cancel(&self, number: u32) {
-        if let Some(token) = self.stoppable.borrow().get(&number) {
-            token.cancel();
+        if self.stoppable.borrow().contains_key(&number) {
+            self.stop(number).cancel();
         }
     }
 
