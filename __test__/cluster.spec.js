@@ -5,17 +5,17 @@ const path = require('node:path');
 
 const test = require('ava');
 
-const { FailedError, Redsync, RedisError } = require('../index.js');
+const { FailedError, Redsync } = require('../index.js');
 const { slotOf } = require('../lib/slots.js');
 const { elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
 const { createAuthority } = require('./helpers/certificates.js');
 const { useCluster } = require('./helpers/cluster.js');
+const { BOUND, causeOf, worksAgain } = require('./helpers/recovery.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
 
 // What a failover may take on a slow machine: it needs the masters to agree.
 const SETTLED = { timeout: 60_000 };
 const OPTIONS = { expiry: 20_000, timeoutFactor: 0.025, tries: 1 };
-const BOUND = 8000;
 
 // What a server that is gone, or a cluster that misses it, may say.
 const DOWN = ['ECONNRESET', 'ECONNREFUSED', 'ETIMEDOUT', 'CLUSTERDOWN'];
@@ -34,26 +34,6 @@ async function works(t, redsync, name, server) {
   t.true(await lock.extend());
   t.true(await lock.unlock());
   t.is(await server.command('EXISTS', name), 0);
-}
-
-/** Locks and unlocks until it works; a try that fails has to say so in a typed error, and soon. */
-async function worksAgain(t, redsync, name) {
-  await until(async () => {
-    const call = redsync.newMutex(name).lock();
-    t.true(await elapsed(call) < BOUND);
-    const lock = await call.catch((error) => {
-      if (!(error instanceof FailedError)) throw error;
-    });
-    return lock && lock.unlock().catch(() => false);
-  }, SETTLED);
-}
-
-async function causeOf(call) {
-  const error = await rejection(call);
-  if (!(error instanceof FailedError)) throw error;
-  const [nodeError] = error.errors;
-  if (!(nodeError instanceof RedisError)) throw error;
-  return nodeError.cause;
 }
 
 async function configure(cluster, ...settings) {
@@ -93,7 +73,7 @@ test.serial('servers that are dead do not matter as long as one is there', async
   const dead = (await deadUrl()).replace('redis://', '');
   const redsync = connect(t, cluster.url([cluster.servers[0]]).replace('://', `://${dead},`));
   const name = cluster.nameOn(cluster.servers[1]);
-  await worksAgain(t, redsync, name);
+  await worksAgain(t, redsync, name, SETTLED);
   await works(t, redsync, name, cluster.servers[1]);
 });
 
@@ -268,7 +248,7 @@ test.serial('the names of a master that died fail, the others do not', async (t)
     if (round === 1) await until(isKnown, SETTLED);
   }
   await dead.restart();
-  await worksAgain(t, redsync, lost);
+  await worksAgain(t, redsync, lost, SETTLED);
   await works(t, redsync, lost, dead);
 });
 
@@ -285,7 +265,7 @@ test.serial('a cluster that is down as a whole is told, and used when it is back
     return outcome.errors[0].cause.code === 'CLUSTERDOWN';
   }, SETTLED);
   await dead.restart();
-  await worksAgain(t, redsync, name);
+  await worksAgain(t, redsync, name, SETTLED);
 
   await Promise.all(cluster.servers.map((server) => server.kill()));
   for (let round = 0; round < 3; round++) {
@@ -307,7 +287,7 @@ for (const [how, stop, start] of [
     const name = cluster.nameOn(former);
     await works(t, redsync, name, former);
     await stop(former);
-    await worksAgain(t, redsync, name);
+    await worksAgain(t, redsync, name, SETTLED);
     await works(t, redsync, name, replica);
 
     // A former master that is back sends everybody on to the next one.

@@ -4,16 +4,16 @@ const { inspect } = require('node:util');
 
 const test = require('ava');
 
-const { FailedError, Redsync, RedisError } = require('../index.js');
+const { Redsync } = require('../index.js');
 const { elapsed, rejection, until } = require('./helpers/async.js');
 const { createAuthority } = require('./helpers/certificates.js');
+const { BOUND, causeOf, worksAgain } = require('./helpers/recovery.js');
 const { roleOf, startSentinel, useSentinels } = require('./helpers/sentinels.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
 
 // What a failover may take on a slow machine: it needs the sentinels to agree.
 const SETTLED = { timeout: 100_000 };
 const OPTIONS = { expiry: 20_000, timeoutFactor: 0.025, tries: 1 };
-const BOUND = 8000;
 
 function connect(t, nodes, options) {
   const redsync = new Redsync(nodes, { ...OPTIONS, ...options });
@@ -28,26 +28,6 @@ async function works(t, redsync, master) {
   t.true(await lock.extend());
   t.true(await lock.unlock());
   t.is(await master.command('EXISTS', 'sentinel'), 0);
-}
-
-/** Locks and unlocks until it works; a try that fails has to say so in a typed error, and soon. */
-async function worksAgain(t, redsync) {
-  await until(async () => {
-    const call = redsync.newMutex('sentinel').lock();
-    t.true(await elapsed(call) < BOUND);
-    const lock = await call.catch((error) => {
-      if (!(error instanceof FailedError)) throw error;
-    });
-    return lock && lock.unlock().catch(() => false);
-  }, SETTLED);
-}
-
-async function causeOf(call) {
-  const error = await rejection(call);
-  if (!(error instanceof FailedError)) throw error;
-  const [nodeError] = error.errors;
-  if (!(nodeError instanceof RedisError)) throw error;
-  return nodeError.cause;
 }
 
 // The sentinels close a server's connections when they make a replica of it.
@@ -87,7 +67,7 @@ test.serial('the news that the master has changed is acted upon before anything 
     const now = await connectionId(master, 'listener');
     return now !== undefined && now !== before;
   });
-  await worksAgain(t, redsync);
+  await worksAgain(t, redsync, 'sentinel', SETTLED);
 });
 
 /** An address where there is no sentinel. */
@@ -168,7 +148,7 @@ test.serial('sentinels that cannot be reached are told, and heal', async (t) => 
   t.is(cause.code, 'ECONNREFUSED');
   t.regex(cause.message, /sentinel 0/);
   await sentinel.restart();
-  await worksAgain(t, redsync);
+  await worksAgain(t, redsync, 'sentinel', SETTLED);
 });
 
 test.serial('a server that is no sentinel is told', async (t) => {
@@ -192,7 +172,7 @@ test.serial('a master that was killed is followed, and is not used again', async
   await former.kill();
   const error = await rejection(redsync.newMutex('sentinel').lock());
   t.is(error.code, 'ERR_LOCK_FAILED');
-  await worksAgain(t, redsync);
+  await worksAgain(t, redsync, 'sentinel', SETTLED);
   const master = await group.failover(former);
   await works(t, redsync, master);
 
@@ -224,7 +204,7 @@ test.serial('a master that hangs is followed, and is not used again', async (t) 
   const redsync = connect(t, group.url());
   await works(t, redsync, former);
   former.pause();
-  await worksAgain(t, redsync);
+  await worksAgain(t, redsync, 'sentinel', SETTLED);
   const master = await group.failover(former);
   await works(t, redsync, master);
 
@@ -248,7 +228,7 @@ test.serial('a hand-over to a replica is followed', async (t) => {
   const master = await group.handOver(former);
   // Until a sentinel has made a replica of it, the former master gives locks, and forgets them.
   await until(() => isReplica(former), SETTLED);
-  await worksAgain(t, redsync);
+  await worksAgain(t, redsync, 'sentinel', SETTLED);
   await works(t, redsync, master);
   // The lock has moved with the data.
   t.is(await master.command('GET', 'kept'), lock.value);
@@ -270,7 +250,7 @@ test.serial('a server that is no master any more gives no lock', async (t) => {
   t.is((await causeOf(redsync.newMutex('sentinel').lock())).code, 'READONLY');
   group.sentinels[0].resume();
 
-  await worksAgain(t, redsync);
+  await worksAgain(t, redsync, 'sentinel', SETTLED);
   await until(async () => {
     const roles = await Promise.all(group.servers.map((server) => roleOf(server).catch(() => '')));
     return roles.includes('master');
@@ -340,6 +320,6 @@ test.serial('rediss+sentinel: is TLS to the sentinels and to the master', async 
   t.is((await causeOf(connect(t, group.url()).newMutex('refused').lock())).code, 'ECONNRESET');
 
   await master.kill();
-  await worksAgain(t, redsync);
+  await worksAgain(t, redsync, 'sentinel', SETTLED);
   await works(t, redsync, await group.failover(master));
 });
