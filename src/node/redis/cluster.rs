@@ -9,7 +9,8 @@ use redsync_engine::NodeError;
 
 use super::address::{Access, Endpoint};
 use super::command::Redirect;
-use super::link::{Link, OnRedirect, Question};
+use super::link::{Link, OnRedirect};
+use super::question::Question;
 use super::route::Route;
 
 /// Servers that are remembered: a cluster has at most 1000 masters.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use redis::{Cmd, Script, Value};
+use redis::{Script, Value};
 use redsync_engine::{Answer, NodeError, Request, Verb, Vote};
 
 use super::failure::refused;
@@ -26,10 +26,14 @@ static ACQUIRE: LazyLock<CachedScript> =
     LazyLock::new(|| CachedScript::new(0, include_str!("scripts/acquire.lua")));
 static RELEASE: LazyLock<CachedScript> =
     LazyLock::new(|| CachedScript::new(1, include_str!("scripts/release.lua")));
+static RELEASE_MANY: LazyLock<CachedScript> =
+    LazyLock::new(|| CachedScript::new(2, include_str!("scripts/release-many.lua")));
 static EXTEND: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(2, include_str!("scripts/extend.lua")));
+    LazyLock::new(|| CachedScript::new(3, include_str!("scripts/extend.lua")));
+static EXTEND_MANY: LazyLock<CachedScript> =
+    LazyLock::new(|| CachedScript::new(4, include_str!("scripts/extend-many.lua")));
 static OWNER: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(3, include_str!("scripts/owner.lua")));
+    LazyLock::new(|| CachedScript::new(5, include_str!("scripts/owner.lua")));
 
 /// The scripts that this link has sent in full. The first use of each is an EVAL, which also leaves
 /// it in the server's cache: no SCRIPT LOAD, no permission for it, and the commands keep their order.
@@ -42,68 +46,91 @@ impl KnownScripts {
         self.0.set(0);
     }
 
-    /// Calls by name what the server knows already.
-    fn call(&self, script: &CachedScript, request: &Request) -> Cmd {
+    /// How to call a script: by name if the server knows it already.
+    fn call(&self, script: &'static CachedScript) -> [&'static str; 2] {
         let known = self.0.get() & script.bit != 0;
         self.0.set(self.0.get() | script.bit);
-        if known {
-            with_operands("EVALSHA", &script.sha1, request)
-        } else {
-            with_operands("EVAL", script.source, request)
-        }
+        if known { ["EVALSHA", &script.sha1] } else { in_full(script) }
     }
 }
 
 /// A script that can store a key is always sent in full. Called by a name that the server has
 /// forgotten it would be asked again later, behind a release that was to follow it.
-fn call_in_full(script: &CachedScript, request: &Request) -> Cmd {
-    with_operands("EVAL", script.source, request)
+fn in_full(script: &'static CachedScript) -> [&'static str; 2] {
+    ["EVAL", script.source]
 }
 
-/// A command with room for its arguments: grown step by step it would be copied several times.
-fn sized(name: &str, arguments: usize, size: usize) -> Cmd {
-    let mut command = Cmd::with_capacity(arguments, size + name.len());
-    command.arg(name);
-    command
-}
-
-fn with_operands(name: &str, script: &str, request: &Request) -> Cmd {
-    let keys: usize = request.keys.iter().map(|key| key.len()).sum();
-    let size = script.len() + keys + request.value.len() + 32;
-    let mut command = sized(name, request.keys.len() + 6, size);
-    command.arg(script).arg(request.keys.len());
-    for key in request.keys.iter() {
-        command.arg(&**key);
-    }
-    command.arg(&*request.value);
-    command
-}
-
-/// The command for a verb.
-pub fn command(verb: Verb, request: &Request, scripts: &KnownScripts) -> Cmd {
+/// Writes the command for a verb.
+pub fn write(verb: Verb, request: &Request, scripts: &KnownScripts, output: &mut Vec<u8>) {
     let expiry = request.expiry.as_millis() as u64;
-    match verb {
+    let (call, operands): (_, &[u64]) = match verb {
         Verb::Acquire if is_set(verb, request) => {
-            let mut command = sized("SET", 6, request.keys[0].len() + request.value.len() + 16);
-            command.arg(&*request.keys[0]).arg(&*request.value).arg("NX").arg("PX").arg(expiry);
-            command
+            output.extend(b"*6\r\n$3\r\nSET\r\n");
+            string(output, &request.keys[0]);
+            string(output, &request.value);
+            output.extend(b"$2\r\nNX\r\n$2\r\nPX\r\n");
+            return number(output, expiry);
         }
-        Verb::Acquire => {
-            let mut command = call_in_full(&ACQUIRE, request);
-            command.arg(expiry);
-            command
+        Verb::Acquire => (in_full(&ACQUIRE), &[expiry]),
+        Verb::Release => (scripts.call(&RELEASE), &[]),
+        Verb::Extend { recreate: true } => (in_full(&EXTEND), &[expiry, 1]),
+        Verb::Extend { recreate: false } => (scripts.call(&EXTEND), &[expiry, 0]),
+        Verb::Owner => (scripts.call(&OWNER), &[]),
+    };
+    header(output, b'*', 4 + request.keys.len() + operands.len());
+    call.iter().for_each(|part| string(output, part));
+    number(output, request.keys.len() as u64);
+    request.keys.iter().for_each(|key| string(output, key));
+    string(output, &request.value);
+    operands.iter().for_each(|operand| number(output, *operand));
+}
+
+/// Writes one command for many requests, of one name and one expiry each.
+pub fn write_many<'a>(
+    verb: Verb,
+    requests: impl ExactSizeIterator<Item = &'a Request> + Clone,
+    scripts: &KnownScripts,
+    output: &mut Vec<u8>,
+) {
+    let expiry = requests.clone().next().map_or(0, |request| request.expiry.as_millis() as u64);
+    let script = if verb == Verb::Release { &RELEASE_MANY } else { &EXTEND_MANY };
+    header(output, b'*', 4 + 2 * requests.len());
+    scripts.call(script).iter().for_each(|part| string(output, part));
+    number(output, requests.len() as u64);
+    requests.clone().for_each(|request| string(output, &request.keys[0]));
+    number(output, expiry);
+    requests.for_each(|request| string(output, &request.value));
+}
+
+fn string(output: &mut Vec<u8>, text: &str) {
+    header(output, b'$', text.len());
+    output.extend_from_slice(text.as_bytes());
+    output.extend_from_slice(b"\r\n");
+}
+
+fn number(output: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let digits = decimal(number, &mut digits);
+    header(output, b'$', digits.len());
+    output.extend_from_slice(digits);
+    output.extend_from_slice(b"\r\n");
+}
+
+fn header(output: &mut Vec<u8>, kind: u8, length: usize) {
+    output.push(kind);
+    output.extend_from_slice(decimal(length as u64, &mut [0; 20]));
+    output.extend_from_slice(b"\r\n");
+}
+
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[start..];
         }
-        Verb::Release => scripts.call(&RELEASE, request),
-        Verb::Extend { recreate } => {
-            let mut command = if recreate {
-                call_in_full(&EXTEND, request)
-            } else {
-                scripts.call(&EXTEND, request)
-            };
-            command.arg(expiry).arg(u8::from(recreate));
-            command
-        }
-        Verb::Owner => scripts.call(&OWNER, request),
     }
 }
 
@@ -159,6 +186,27 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
     }
 }
 
+/// Can this be the reply to so many requests at once? One letter each.
+pub fn fits_many(requests: usize, reply: &Value) -> bool {
+    match reply {
+        Value::ServerError(_) => true,
+        Value::BulkString(letters) => {
+            letters.len() == requests && letters.iter().all(|letter| b"10-?".contains(letter))
+        }
+        _ => false,
+    }
+}
+
+/// What a letter says; `None` if the request has to be asked on its own to know.
+pub fn vote_of(letter: u8) -> Option<Answer> {
+    match letter {
+        b'1' => Some(Answer::Granted),
+        b'0' => Some(Answer::Taken),
+        b'-' => Some(Answer::Absent),
+        _ => None,
+    }
+}
+
 /// The commands that have to be allowed: for a script, a server may say no more than that one is not.
 fn name(verb: Verb, request: &Request) -> &'static str {
     match verb {
@@ -168,5 +216,35 @@ fn name(verb: Verb, request: &Request) -> &'static str {
         Verb::Extend { recreate: false } => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",
         Verb::Extend { recreate: true } => "EVAL/EVALSHA of GET, SET, PTTL, PEXPIRE",
         Verb::Owner => "EVAL/EVALSHA of GET",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use redis::cmd;
+
+    use super::*;
+
+    #[test]
+    fn writes_what_redis_rs_writes() {
+        let request = |keys: &[&str]| Request {
+            keys: keys.iter().map(|key| (*key).into()).collect(),
+            value: "wert \u{20ac}\r\n".into(),
+            expiry: Duration::from_millis(123_456),
+            timeout: Duration::ZERO,
+        };
+        let written = |verb, keys: &[&str]| {
+            let mut output = Vec::new();
+            write(verb, &request(keys), &KnownScripts::default(), &mut output);
+            output
+        };
+        let value = &*request(&[]).value;
+        let set = cmd("SET").arg("k").arg(value).arg(&["NX", "PX", "123456"]).get_packed_command();
+        assert_eq!(written(Verb::Acquire, &["k"]), set);
+        let mut eval = cmd("EVAL");
+        eval.arg(EXTEND.source).arg(2).arg("a").arg("").arg(value).arg(123_456).arg(1);
+        assert_eq!(written(Verb::Extend { recreate: true }, &["a", ""]), eval.get_packed_command());
     }
 }

@@ -1,31 +1,30 @@
-//! A connection to one server: a guarded socket with redis-rs on top of it, logged in.
+//! A connection to a server: commands out, replies in, and the login.
 
-use std::future::Future;
+use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, Value};
+use redis::{Pipeline, Value};
 use redsync_engine::NodeError;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::{Access, Endpoint};
-use super::failure::{link_error, refused};
-use super::guard::{Expected, Guard};
+use super::failure::{io_error, refused};
+use super::replies::{NO_ROOM, Replies, Violation, unasked};
 use super::stream::{self, Stream};
+use super::tls::refusal;
 
-/// Slots between a link and redis-rs' writer, each of one pipeline. More than a link has in flight,
-/// so that sending never waits, and pipelines are written in the order in which they were made.
-const PIPELINE_SLOTS: usize = 8192;
-
-/// What moves the bytes: to be polled for as long as the connection is used. It ends when the
-/// connection is lost; dropping it closes the socket, with a reset if replies are still owed.
-pub type Driver = Pin<Box<dyn Future<Output = ()>>>;
-
-/// Sends commands and reads their replies.
-#[derive(Clone)]
+/// A socket with what is on its way in both directions. It moves bytes only while it is polled.
 pub struct Connection {
-    redis: MultiplexedConnection,
-    expected: Expected,
+    stream: Stream,
+    output: Vec<u8>,
+    /// How much of `output` has left.
+    written: usize,
+    /// Commands in `output` of which nothing has left yet.
+    unwritten: usize,
+    replies: Replies,
 }
 
 impl Connection {
@@ -35,58 +34,115 @@ impl Connection {
         endpoint: &Endpoint,
         access: &Access,
         must_be_master: bool,
-    ) -> Result<(Self, Driver), NodeError> {
+    ) -> Result<Self, NodeError> {
         let deadline = Instant::now() + access.connect_timeout;
         let stream = stream::open(endpoint, access.tls.as_ref(), deadline).await?;
-        let (connection, mut driver) = Self::over(stream).await?;
-        let logged_in = async {
-            tokio::select! {
-                biased;
-                logged_in = connection.log_in(access, must_be_master) => logged_in,
-                () = &mut driver => Err(connection.lost()),
-            }
-        };
+        let mut connection = Self::over(stream);
+        let logged_in = connection.log_in(access, must_be_master);
         timeout_at(deadline, logged_in).await.unwrap_or_else(|_| Err(stream::late()))?;
-        Ok((connection, driver))
+        Ok(connection)
     }
 
-    /// Puts the guard and redis-rs on a socket.
-    pub async fn over(stream: Stream) -> Result<(Self, Driver), NodeError> {
-        let expected = Expected::default();
-        // All that redis-rs would do on its own is switched off: no login, no library name, and no
-        // timeout, for the round times out, and a late reply must still find its place.
-        let info = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP2)
-            .set_skip_set_lib_name();
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_connection_timeout(None)
-            .set_pipeline_buffer_size(PIPELINE_SLOTS);
-        let guard = Guard::new(stream, expected.clone());
-        let (redis, driver) = MultiplexedConnection::new_with_config(&info, guard, config)
-            .await
-            .map_err(|error| link_error(&error))?;
-        Ok((Self { redis, expected }, Box::pin(driver)))
+    /// A connection over this socket, without a login.
+    pub fn over(stream: Stream) -> Self {
+        Self { stream, output: Vec::new(), written: 0, unwritten: 0, replies: Replies::default() }
     }
 
-    /// Sends a pipeline. It takes its place in the order when the future is polled first. The replies
-    /// include the server's errors.
-    pub async fn send(mut self, commands: Pipeline) -> Result<Vec<Value>, NodeError> {
-        self.expected.add(commands.len());
-        let sent = self.redis.send_packed_commands(&commands, 0, commands.len()).await;
-        sent.map_err(|_| self.lost())
+    /// Appends commands to what is to be sent; `write` tells how many it has written.
+    pub fn send(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) {
+        self.unwritten += write(&mut self.output);
     }
 
-    /// Why the connection has ended.
-    pub fn lost(&self) -> NodeError {
-        self.expected.reason().unwrap_or_else(NodeError::lost)
+    /// Moves bytes until there are replies, and gives them away.
+    pub fn poll_replies(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Value),
+    ) -> Poll<Result<(), NodeError>> {
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            return Poll::Ready(Err(error));
+        }
+        let mut has_taken = false;
+        while !has_taken {
+            let read = ready!(self.poll_read(cx))?;
+            self.replies.filled(read);
+            while let Some(reply) = self.replies.next_reply().map_err(violated)? {
+                take(reply);
+                has_taken = true;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NodeError>> {
+        if self.unwritten > 0 {
+            ready!(self.poll_silence(cx))?;
+            self.replies.owe(self.unwritten);
+            self.unwritten = 0;
+        }
+        if self.output.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.written < self.output.len() {
+            let left = &self.output[self.written..];
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, left));
+            self.written += written.map_err(|error| failed(&error))?;
+        }
+        self.output.clear();
+        self.written = 0;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|error| failed(&error))?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Before a command is written to a silent link, whatever is there to be read is a reply to
+    /// nothing. Read later, it would pass for the reply to this command.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NodeError>> {
+        if !self.replies.is_silent() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_read(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(read)) => {
+                Poll::Ready(Err(violated(unasked(&self.replies.room()[..read]))))
+            }
+            Poll::Pending if self.stream.has_unread() => {
+                // The runtime will have heard of it the next time, or soon after.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Reads to where the replies have room. At least one byte: the end is an error.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, NodeError>> {
+        let mut buffer = ReadBuf::new(self.replies.room());
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+        Poll::Ready(match (read, buffer.filled().len()) {
+            (Err(error), _) => Err(failed(&error)),
+            (Ok(()), 0) => Err(NodeError::lost()),
+            (Ok(()), read) => Ok(read),
+        })
+    }
+
+    /// Sends commands, and gives their replies, which include the server's errors.
+    pub async fn ask(&mut self, commands: &Pipeline) -> Result<Vec<Value>, NodeError> {
+        let mut replies = Vec::with_capacity(commands.len());
+        self.send(|output| {
+            output.extend(commands.get_packed_pipeline());
+            commands.len()
+        });
+        while replies.len() < commands.len() {
+            poll_fn(|cx| self.poll_replies(cx, |reply| replies.push(reply))).await?;
+        }
+        Ok(replies)
     }
 
     /// Logs in, selects the database and names the connection, in one round trip.
     ///
     /// It is not left to redis-rs, whose errors lose the server's code: WRONGPASS, NOAUTH and NOPERM
     /// are what a person needs to see.
-    async fn log_in(&self, access: &Access, must_be_master: bool) -> Result<(), NodeError> {
+    async fn log_in(&mut self, access: &Access, must_be_master: bool) -> Result<(), NodeError> {
         let mut commands = Pipeline::new();
         let mut steps = Vec::new();
         if let Some(password) = &access.password {
@@ -110,7 +166,7 @@ impl Connection {
             steps.push("ROLE");
         }
 
-        let replies = self.clone().send(commands).await?;
+        let replies = self.ask(&commands).await?;
         for (step, reply) in steps.into_iter().zip(replies) {
             match reply {
                 // A name is a courtesy: old servers know no SETINFO, and an ACL may refuse these.
@@ -130,35 +186,27 @@ impl Connection {
         }
         Ok(())
     }
+}
 
-    /// PINGs, and asks for program and version. The latter is `None` where an ACL refuses INFO.
-    pub async fn introduce(self) -> Result<Option<String>, NodeError> {
-        let mut commands = Pipeline::new();
-        commands.cmd("PING").cmd("INFO").arg("server");
-        let mut replies = self.send(commands).await?.into_iter();
-        if let Some(Value::ServerError(error)) = replies.next() {
-            return Err(refused("PING", &error));
+/// Closing a link that owes replies is a reset: a command that has not reached the server never will,
+/// and one that has cannot be followed by another of this link.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.replies.is_silent() || self.unwritten > 0 {
+            self.stream.reset_on_close();
         }
-        Ok(match replies.next() {
-            Some(Value::BulkString(info)) => server(&String::from_utf8_lossy(&info)),
-            _ => None,
-        })
     }
+}
+
+/// Why the socket has failed: what TLS did not like tells more than that it is closed.
+fn failed(error: &io::Error) -> NodeError {
+    refusal(error).unwrap_or_else(|| io_error(error))
+}
+
+fn violated(violation: Violation) -> NodeError {
+    NodeError::new(if violation == NO_ROOM { "ERR" } else { "EPROTO" }, violation)
 }
 
 fn is_master(role: &[Value]) -> bool {
     matches!(role, [Value::BulkString(role), ..] if role == b"master")
-}
-
-/// `redis 7.0.15` or `valkey 9.1.2`, from the reply to INFO.
-fn server(info: &str) -> Option<String> {
-    let field = |name: &str| {
-        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        let is_version = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
-        Some(value.trim().chars().filter(is_version).take(32).collect::<String>())
-    };
-    match field("valkey_version") {
-        Some(version) => Some(format!("valkey {version}")),
-        None => Some(format!("redis {}", field("redis_version")?)),
-    }
 }

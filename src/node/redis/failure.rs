@@ -2,7 +2,7 @@
 
 use std::io;
 
-use redis::{RedisError, ServerError};
+use redis::ServerError;
 use redsync_engine::{Fate, NodeError};
 
 /// The error of a socket, by the name that Node.js gives it. Its own text may quote what was sent.
@@ -55,16 +55,6 @@ fn code(error: &ServerError) -> &str {
     match hidden.and_then(|(_, error)| error.split_ascii_whitespace().next()) {
         Some(code) => code,
         None => error.code(),
-    }
-}
-
-/// An error of redis-rs. Its text can quote the server, so it is not passed on.
-pub fn link_error(error: &RedisError) -> NodeError {
-    use std::error::Error;
-    match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        Some(error) => io_error(error),
-        None if error.kind() == redis::ErrorKind::Parse => NodeError::protocol(),
-        None => NodeError::lost(),
     }
 }
 

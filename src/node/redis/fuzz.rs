@@ -2,6 +2,7 @@
 //!
 //! `REDSYNC_FUZZ=1000000 cargo test --release fuzz` runs a million inputs; a plain `cargo test` some.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,11 +10,11 @@ use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use redis::Pipeline;
+use redis::Value;
 use redsync_engine::{Request, Verb};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
-use super::command::{KnownScripts, Redirect, command, vote};
+use super::command::{KnownScripts, Redirect, vote, write};
 use super::connection::Connection;
 use super::stream::Connected;
 
@@ -60,12 +61,12 @@ const PIECES: &[&[u8]] = &[
 /// What a flood has in bytes: far more than two replies may have.
 const FLOOD: usize = 1 << 20;
 
-/// What may be read before the guard hangs up: two replies of 64 KiB, and what lies in the pipe.
+/// What may be read before the link hangs up: two replies of 64 KiB, and what lies in the pipe.
 const MAX_READ: usize = 2 * (64 << 10) + PIPE + (8 << 10);
 
 const PIPE: usize = 1 << 16;
 
-/// What `Guard` needs of a socket, on a pipe in memory.
+/// What a connection needs of a socket, on a pipe in memory.
 struct Socket(DuplexStream);
 
 impl Connected for Socket {
@@ -124,7 +125,7 @@ fn input(rng: &mut Xoshiro256PlusPlus) -> Vec<u8> {
 /// Lets the server say this to one acquisition and one release, in pieces of any size.
 async fn converse(said: Vec<u8>, piece: usize) {
     let (client, mut server) = duplex(PIPE);
-    let (connection, driver) = Connection::over(Box::pin(Socket(client))).await.unwrap();
+    let mut connection = Connection::over(Box::pin(Socket(client)));
     let request = Request {
         keys: ["key".into()].into(),
         value: "value".into(),
@@ -133,26 +134,32 @@ async fn converse(said: Vec<u8>, piece: usize) {
     };
     let scripts = KnownScripts::default();
     let verbs = [Verb::Acquire, Verb::Release];
-    let mut commands = Pipeline::new();
-    for verb in verbs {
-        commands.add_command(command(verb, &request, &scripts));
-    }
-    // Push messages are no replies: any number of them is in order.
-    let is_bounded = !said.contains(&b'>');
+    connection.send(|output| {
+        verbs.iter().for_each(|verb| write(*verb, &request, &scripts, output));
+        verbs.len()
+    });
     let speak = async {
         let mut read = 0;
         for part in said.chunks(piece) {
-            // The guard may have hung up.
+            // The link may have hung up.
             if server.write_all(part).await.is_err() {
                 break;
             }
             read += part.len();
         }
         drop(server);
-        assert!(!is_bounded || read <= MAX_READ, "the guard let {read} bytes through");
+        assert!(read <= MAX_READ, "the link let {read} bytes through");
     };
-    let (replies, (), ()) = tokio::join!(connection.send(commands), driver, speak);
-    for (verb, reply) in verbs.into_iter().zip(replies.unwrap_or_default()) {
+    let listen = async move {
+        let mut replies: Vec<Value> = Vec::new();
+        while replies.len() < verbs.len()
+            && poll_fn(|cx| connection.poll_replies(cx, |reply| replies.push(reply))).await.is_ok()
+        {
+        }
+        replies
+    };
+    let (replies, ()) = tokio::join!(listen, speak);
+    for (verb, reply) in verbs.into_iter().zip(replies) {
         let _ = Redirect::read(&reply);
         let _ = vote(verb, &request, reply);
     }

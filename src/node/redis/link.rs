@@ -6,20 +6,22 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use rand::RngExt;
-use redis::{Pipeline, Value};
-use redsync_engine::{Fate, Health, NodeError, Reply, Request, Status, Verb};
-use tokio::sync::Notify;
+use redis::Value;
+use redsync_engine::{Health, NodeError, Request, Status};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::address::Access;
-use super::command::{KnownScripts, Redirect, command, fits, vote};
-use super::connection::{Connection, Driver};
+use super::batch::{Batch, Entry, Writer};
+use super::command::{KnownScripts, Redirect, vote, vote_of};
+use super::connection::Connection;
+use super::failure::refused;
 use super::news::listen;
+use super::question::{Introduction, Question};
 use super::route::Route;
 use super::sentinel::Sentinels;
 use super::stream::DEAD_AFTER;
@@ -34,47 +36,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// pause.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Commands in one pipeline.
-const MAX_BATCH: usize = 1024;
-
-/// Commands on their way. More wait here, so that neither this process nor the server has to buffer
+/// Replies that the server owes. More wait here, so that neither this process nor the server has to buffer
 /// a burst of any size.
 const MAX_IN_FLIGHT: usize = 8192;
-
-/// A verb on its way to the server, and where its vote goes.
-pub struct Question {
-    pub verb: Verb,
-    pub request: Rc<Request>,
-    pub reply: Reply,
-    /// The cluster has sent it here for this once.
-    pub is_asking: bool,
-    /// How often it was sent elsewhere.
-    pub redirects: u8,
-    /// The server did not know its script once.
-    pub is_repeated: bool,
-}
-
-impl Question {
-    pub fn new(verb: Verb, request: &Rc<Request>, reply: Reply) -> Self {
-        Self {
-            verb,
-            request: request.clone(),
-            reply,
-            is_asking: false,
-            redirects: 0,
-            is_repeated: false,
-        }
-    }
-
-    /// Is there still a use for it? For a release there always is: it keeps the server clean.
-    pub fn is_wanted(&self) -> bool {
-        self.verb == Verb::Release || self.reply.is_wanted()
-    }
-
-    pub fn fail(self, error: &NodeError) {
-        self.reply.send(Err(error.clone()));
-    }
-}
 
 /// Takes the questions that a server of a cluster has no answer to.
 pub trait OnRedirect {
@@ -86,7 +50,7 @@ enum State {
     Unused,
     /// The connection is being made for the first time or has just been lost: questions wait.
     Connecting(Instant),
-    Up(Connection),
+    Up,
     /// It could not be made: questions are answered with the reason, until a later try succeeds.
     Down(NodeError),
     Closed,
@@ -99,9 +63,9 @@ pub struct Link {
     on_redirect: Option<Rc<dyn OnRedirect>>,
     state: RefCell<State>,
     queue: RefCell<VecDeque<Question>>,
-    /// When the batches that are not answered yet were sent, and how many commands each has.
-    unanswered: RefCell<VecDeque<(Instant, usize)>>,
-    in_flight: Cell<usize>,
+    introductions: RefCell<Vec<Introduction>>,
+    /// What was sent and is not answered yet.
+    unanswered: RefCell<VecDeque<Batch>>,
     /// The server wants another login, or is no master any more.
     must_reconnect: RefCell<Option<NodeError>>,
     /// Something to do for the task that serves the link: questions, room in flight, close.
@@ -119,8 +83,8 @@ impl Link {
             on_redirect,
             state: RefCell::new(State::Unused),
             queue: RefCell::default(),
+            introductions: RefCell::default(),
             unanswered: RefCell::default(),
-            in_flight: Cell::new(0),
             must_reconnect: RefCell::default(),
             work: Notify::new(),
             changed: Notify::new(),
@@ -132,7 +96,7 @@ impl Link {
     pub fn ask(self: &Rc<Self>, question: Question) {
         self.start();
         if let Some(error) = self.is_unusable(&question.request) {
-            return question.fail(&error.with(Fate::Unsent));
+            return question.fail_unsent(&error);
         }
         self.queue.borrow_mut().push_back(question);
         self.work.notify_one();
@@ -144,7 +108,7 @@ impl Link {
             State::Closed => return Some(NodeError::closed()),
             State::Unused => None,
             State::Connecting(since) => Some(*since),
-            State::Up(_) => self.unanswered.borrow().front().map(|(sent, _)| *sent),
+            State::Up => self.oldest(),
         };
         // A server that owes an answer for longer than this question would wait is not asked: its
         // answers would come in order. As soon as it has answered it is asked again.
@@ -156,32 +120,35 @@ impl Link {
     pub async fn health(self: Rc<Self>, limit: Duration) -> Health {
         self.start();
         let deadline = Instant::now() + limit;
-        let connection = match timeout_at(deadline, self.connection()).await {
-            Ok(Ok(connection)) => connection,
+        match timeout_at(deadline, self.decided()).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => return Health::down(error),
             Err(_) => {
                 let error = Some(NodeError::timed_out());
                 return Health { status: Status::Connecting, latency: None, server: None, error };
             }
-        };
+        }
         let asked = Instant::now();
-        match timeout_at(deadline, connection.introduce()).await {
+        let (answer, answered) = oneshot::channel();
+        self.introductions.borrow_mut().push(answer);
+        self.work.notify_one();
+        match timeout_at(deadline, answered).await {
             Err(_) => Health::down(NodeError::timed_out()),
-            Ok(Err(error)) => Health::down(error),
-            Ok(Ok(server)) => {
+            Ok(Err(_)) => Health::down(NodeError::closed()),
+            Ok(Ok(Err(error))) => Health::down(error),
+            Ok(Ok(Ok(server))) => {
                 Health { status: Status::Up, latency: Some(asked.elapsed()), server, error: None }
             }
         }
     }
 
-    /// The connection, as soon as it is decided whether there is one.
-    pub async fn connection(self: &Rc<Self>) -> Result<Connection, NodeError> {
-        self.start();
+    /// Resolves as soon as it is known whether the server can be reached.
+    async fn decided(&self) -> Result<(), NodeError> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match &*self.state.borrow() {
-                State::Up(connection) => return Ok(connection.clone()),
+                State::Up => return Ok(()),
                 State::Down(error) => return Err(error.clone()),
                 State::Closed => return Err(NodeError::closed()),
                 State::Unused | State::Connecting(_) => {}
@@ -194,6 +161,7 @@ impl Link {
     pub fn close(&self) {
         self.enter(State::Closed);
         self.queue.take();
+        self.introductions.take();
         self.work.notify_one();
     }
 
@@ -251,9 +219,12 @@ impl Link {
         while !self.is_closed() {
             let error = match self.connect().await {
                 Err(error) => error,
-                Ok((connection, driver)) => {
+                Ok(connection) => {
                     let since = Instant::now();
-                    let lost = self.serve(connection, driver).await;
+                    let lost = self.serve(connection).await;
+                    for batch in self.unanswered.take() {
+                        batch.fail(&lost);
+                    }
                     let was_stable = since.elapsed() >= STABLE_AFTER;
                     if was_stable {
                         longest_pause = FIRST_PAUSE;
@@ -266,9 +237,9 @@ impl Link {
                 }
             };
             self.enter_unless_closed(State::Down(error.clone()));
-            let unsent = error.with(Fate::Unsent);
-            for question in self.queue.take() {
-                question.fail(&unsent);
+            self.queue.take().into_iter().for_each(|question| question.fail_unsent(&error));
+            for answer in self.introductions.take() {
+                let _ = answer.send(Err(error.clone()));
             }
             if self.is_closed() {
                 return;
@@ -284,27 +255,39 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, Driver), NodeError> {
+    async fn connect(&self) -> Result<Connection, NodeError> {
         let endpoint = self.route.resolve().await?;
         Connection::open(&endpoint, &self.access, self.route.leads_to_master()).await
     }
 
-    /// Writes one pipeline per tick until the connection is lost, which dropping its driver makes it,
-    /// or the link is closed. Gives the reason.
-    async fn serve(self: &Rc<Self>, connection: Connection, mut driver: Driver) -> NodeError {
-        self.unanswered.take();
+    /// Writes one pipeline per tick until the connection is lost or the link is closed. Gives the
+    /// reason.
+    async fn serve(&self, mut connection: Connection) -> NodeError {
         self.must_reconnect.take();
-        self.enter_unless_closed(State::Up(connection.clone()));
-        let scripts = Rc::new(KnownScripts::default());
+        self.enter_unless_closed(State::Up);
+        let scripts = KnownScripts::default();
+        // A cluster would have to be asked for the keys of one slot.
+        let may_run = Cell::new(self.on_redirect.is_none());
+        // TCP only notices a peer that does not acknowledge; a stopped process does.
+        let mut dead = pin!(sleep(DEAD_AFTER));
         loop {
-            let oldest = self.unanswered.borrow().front().map(|(sent, _)| *sent);
+            self.write(&mut connection, &scripts, may_run.get());
             tokio::select! {
                 biased;
-                () = &mut driver => return connection.lost(),
+                moved = poll_fn(|cx| connection.poll_replies(cx, |reply| self.take(reply))) => {
+                    if let Err(error) = moved {
+                        return error;
+                    }
+                    self.deliver(&scripts, &may_run);
+                }
                 () = self.work.notified() => {}
-                // TCP only notices a peer that does not acknowledge; a stopped process does.
-                () = sleep_until(oldest.unwrap_or_else(Instant::now) + DEAD_AFTER),
-                    if oldest.is_some() => {}
+                () = &mut dead, if self.oldest().is_some() => {
+                    let dies = self.oldest().unwrap_or_else(Instant::now) + DEAD_AFTER;
+                    if dies <= Instant::now() {
+                        return NodeError::new("ETIMEDOUT", "the server does not answer");
+                    }
+                    dead.as_mut().reset(dies);
+                }
             }
             if self.is_closed() {
                 return NodeError::closed();
@@ -312,124 +295,179 @@ impl Link {
             if let Some(error) = self.must_reconnect.take() {
                 return error;
             }
-            if oldest.is_some_and(|sent| self.is_dead(sent)) {
-                return NodeError::new("ETIMEDOUT", "the server does not answer");
-            }
-            while self.in_flight.get() < MAX_IN_FLIGHT && !self.queue.borrow().is_empty() {
-                let batch = self.next_batch();
-                if !batch.is_empty() {
-                    self.send(batch, connection.clone(), &scripts).await;
+        }
+    }
+
+    /// When the oldest batch was sent that is not answered yet.
+    fn oldest(&self) -> Option<Instant> {
+        self.unanswered.borrow().front().map(|batch| batch.sent)
+    }
+
+    /// Writes what there is still a use for.
+    fn write(&self, connection: &mut Connection, scripts: &KnownScripts, may_run: bool) {
+        let mut queue = self.queue.borrow_mut();
+        let mut introductions = self.introductions.borrow_mut();
+        if queue.is_empty() && introductions.is_empty() {
+            return;
+        }
+        let mut unanswered = self.unanswered.borrow_mut();
+        let in_flight: usize = unanswered.iter().map(Batch::expected).sum();
+        connection.send(|output| {
+            let mut writer = Writer::new(output, scripts, may_run);
+            introductions.drain(..).for_each(|answer| writer.introduce(answer));
+            while in_flight + writer.expected() < MAX_IN_FLIGHT
+                && let Some(question) = queue.pop_front()
+            {
+                if question.is_wanted() {
+                    writer.add(question);
                 }
             }
-        }
-    }
-
-    /// Is the batch that was sent then still unanswered, after all that time?
-    fn is_dead(&self, sent: Instant) -> bool {
-        let oldest = self.unanswered.borrow().front().map(|(sent, _)| *sent);
-        oldest == Some(sent) && sent.elapsed() >= DEAD_AFTER
-    }
-
-    /// The questions of this tick that there is still a use for.
-    fn next_batch(&self) -> Vec<Question> {
-        let mut queue = self.queue.borrow_mut();
-        let size = queue.len().min(MAX_BATCH);
-        queue.drain(..size).filter(Question::is_wanted).collect()
-    }
-
-    /// Hands the pipeline to redis-rs now, and reads the replies in a task of its own.
-    async fn send(
-        self: &Rc<Self>,
-        batch: Vec<Question>,
-        connection: Connection,
-        scripts: &Rc<KnownScripts>,
-    ) {
-        let mut commands = Pipeline::with_capacity(batch.len());
-        for question in &batch {
-            if question.is_asking {
-                commands.cmd("ASKING");
-            }
-            commands.add_command(command(question.verb, &question.request, scripts));
-        }
-        let count = commands.len();
-        self.in_flight.set(self.in_flight.get() + count);
-        self.unanswered.borrow_mut().push_back((Instant::now(), count));
-
-        let mut replies = Box::pin(connection.send(commands));
-        // The first poll puts the pipeline into the writer's queue: that is its place in the order.
-        let first = poll_fn(|cx| Poll::Ready(replies.as_mut().poll(cx))).await;
-        let (link, scripts) = (self.clone(), scripts.clone());
-        spawn_local(async move {
-            let replies = match first {
-                Poll::Ready(replies) => replies,
-                Poll::Pending => replies.await,
-            };
-            link.in_flight.set(link.in_flight.get() - count);
-            link.unanswered.borrow_mut().pop_front();
-            match replies {
-                Ok(replies) => link.deliver(batch, replies, &scripts),
-                Err(error) => batch.into_iter().for_each(|question| question.fail(&error)),
-            }
-            link.work.notify_one();
+            let Some(batch) = writer.finish() else { return 0 };
+            let expected = batch.expected();
+            unanswered.push_back(batch);
+            expected
         });
     }
 
-    /// Casts the votes. What the server did not run is asked again: with the full script, if its
-    /// cache was flushed; elsewhere, if it is one of a cluster.
-    fn deliver(&self, batch: Vec<Question>, replies: Vec<Value>, scripts: &KnownScripts) {
-        if !fit(&batch, &replies) {
-            // A reply too few or too many puts every other in the wrong place: none is believed.
-            let error = NodeError::protocol();
-            batch.into_iter().for_each(|question| question.fail(&error));
-            *self.must_reconnect.borrow_mut() = Some(error);
-            return;
+    /// Notes a reply to the oldest batch that lacks one.
+    fn take(&self, reply: Value) {
+        let mut unanswered = self.unanswered.borrow_mut();
+        // Those that are complete are delivered when all that was read is noted.
+        if let Some(batch) = unanswered.iter_mut().find(|batch| !batch.is_complete()) {
+            batch.take(reply);
         }
-        let mut replies = replies.into_iter();
-        for mut question in batch {
-            if question.is_asking {
-                replies.next();
+    }
+
+    /// Casts the votes of the batches that are complete. What the server did not run is asked again:
+    /// with the full script, if its cache was flushed; alone, if it refused many at once; elsewhere,
+    /// if it is one of a cluster.
+    fn deliver(&self, scripts: &KnownScripts, may_run: &Cell<bool>) {
+        loop {
+            let mut unanswered = self.unanswered.borrow_mut();
+            if !unanswered.front().is_some_and(Batch::is_complete) {
+                return;
             }
-            let reply = replies.next().unwrap_or(Value::Nil);
-            let code = match &reply {
-                Value::ServerError(error) => error.code(),
-                _ => "",
+            let Some(batch) = unanswered.pop_front() else { return };
+            drop(unanswered);
+            let (entries, mut replies) = match batch.answered() {
+                Ok(answered) => answered,
+                Err(batch) => {
+                    let error = NodeError::protocol();
+                    batch.fail(&error);
+                    *self.must_reconnect.borrow_mut() = Some(error);
+                    return;
+                }
             };
-            match (code, &self.on_redirect) {
-                // What comes behind it may have been run before it. That does no harm: whatever could
-                // store a key is sent with its full script, so that it never comes to this.
-                ("NOSCRIPT", _) if !question.is_repeated => {
-                    scripts.forget();
-                    question.is_repeated = true;
-                    self.queue.borrow_mut().push_back(question);
-                }
-                ("MOVED" | "ASK", Some(on_redirect)) => {
-                    question.is_asking = false;
-                    match Redirect::read(&reply) {
-                        Some(redirect) => on_redirect.redirect(question, redirect),
-                        None => question.fail(&NodeError::protocol()),
+            let mut next = || replies.next().unwrap_or(Value::Nil);
+            for entry in entries {
+                match entry {
+                    Entry::One(question) => {
+                        if question.is_asking {
+                            next();
+                        }
+                        self.settle(question, next(), scripts);
+                    }
+                    Entry::Run(questions) => self.settle_run(questions, next(), scripts, may_run),
+                    Entry::Introduction(answer) => {
+                        // Whoever asked may have gone.
+                        let _ = answer.send(introduced(&next(), next()));
                     }
                 }
-                _ => {
-                    let vote = vote(question.verb, &question.request, reply);
-                    if let Err(error) = &vote
-                        && matches!(&*error.code, "READONLY" | "NOAUTH")
-                    {
-                        *self.must_reconnect.borrow_mut() = Some(error.clone());
-                    }
-                    question.reply.send(vote);
+            }
+        }
+    }
+
+    fn settle(&self, mut question: Question, reply: Value, scripts: &KnownScripts) {
+        match (code(&reply), &self.on_redirect) {
+            // What comes behind it may have been run before it. That does no harm: whatever could
+            // store a key is sent with its full script, so that it never comes to this.
+            ("NOSCRIPT", _) if !question.is_repeated => {
+                scripts.forget();
+                question.is_repeated = true;
+                self.queue.borrow_mut().push_back(question);
+            }
+            ("MOVED" | "ASK", Some(on_redirect)) => {
+                question.is_asking = false;
+                match Redirect::read(&reply) {
+                    Some(redirect) => on_redirect.redirect(question, redirect),
+                    None => question.fail(&NodeError::protocol()),
+                }
+            }
+            _ => {
+                let vote = vote(question.verb, &question.request, reply);
+                if let Err(error) = &vote
+                    && matches!(&*error.code, "READONLY" | "NOAUTH")
+                {
+                    *self.must_reconnect.borrow_mut() = Some(error.clone());
+                }
+                question.reply.send(vote);
+            }
+        }
+    }
+
+    fn settle_run(
+        &self,
+        questions: Vec<Question>,
+        reply: Value,
+        scripts: &KnownScripts,
+        may_run: &Cell<bool>,
+    ) {
+        let letters = match &reply {
+            Value::BulkString(letters) => &letters[..],
+            _ => &[],
+        };
+        let is_unknown = code(&reply) == "NOSCRIPT";
+        if is_unknown {
+            scripts.forget();
+        }
+        // A rule for a key or a command, or a proxy before a cluster.
+        if matches!(code(&reply), "NOPERM" | "CROSSSLOT") {
+            may_run.set(false);
+        }
+        let mut queue = self.queue.borrow_mut();
+        for (index, mut question) in questions.into_iter().enumerate() {
+            match letters.get(index).and_then(|letter| vote_of(*letter)) {
+                Some(answer) => question.reply.send(Ok(answer)),
+                None => {
+                    question.is_alone = !is_unknown || question.is_repeated;
+                    question.is_repeated |= is_unknown;
+                    queue.push_back(question);
                 }
             }
         }
     }
 }
 
-/// Can these be the replies to these questions?
-fn fit(batch: &[Question], replies: &[Value]) -> bool {
-    let mut replies = replies.iter();
-    batch.iter().all(|question| {
-        let reply = if question.is_asking { replies.nth(1) } else { replies.next() };
-        reply.is_some_and(|reply| fits(question.verb, &question.request, reply))
+/// The code of an error, else nothing.
+fn code(reply: &Value) -> &str {
+    match reply {
+        Value::ServerError(error) => error.code(),
+        _ => "",
+    }
+}
+
+/// What the replies to PING and INFO say.
+fn introduced(pong: &Value, info: Value) -> Result<Option<String>, NodeError> {
+    if let Value::ServerError(error) = pong {
+        return Err(refused("PING", error));
+    }
+    Ok(match info {
+        Value::BulkString(info) => server(&String::from_utf8_lossy(&info)),
+        _ => None,
     })
+}
+
+/// `redis 7.0.15` or `valkey 9.1.2`, from the reply to INFO.
+fn server(info: &str) -> Option<String> {
+    let field = |name: &str| {
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let is_version = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
+        Some(value.trim().chars().filter(is_version).take(32).collect::<String>())
+    };
+    match field("valkey_version") {
+        Some(version) => Some(format!("valkey {version}")),
+        None => Some(format!("redis {}", field("redis_version")?)),
+    }
 }
 
 /// Full jitter: clients that lost the same server do not come back together.

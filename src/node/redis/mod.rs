@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `link` | the link to one server: made in the background, made again when lost, one pipeline per tick |
 //! | `command` | verbs to commands, replies to votes |
-//! | `connection` | redis-rs on a guarded socket, and the login |
-//! | `guard` | what a server may say, and how much |
+//! | `question` | a verb on its way, and where its vote goes |
+//! | `batch` | the questions of one tick: which go together, and whose reply is whose |
+//! | `connection` | a socket with commands and replies on their way, and the login |
+//! | `replies` | what a server may say, and how much |
 //! | `stream`, `tls` | the socket |
 //! | `failure` | what goes wrong, told without secrets |
 //! | `address`, `route` | where a server is, how to get in, and who is the master |
@@ -14,15 +16,17 @@
 //! | `scripts/*.lua` | what runs on the server |
 
 mod address;
+mod batch;
 mod cluster;
 mod command;
 mod connection;
 mod failure;
 #[cfg(test)]
 mod fuzz;
-mod guard;
 mod link;
 mod news;
+mod question;
+mod replies;
 mod route;
 mod sentinel;
 mod stream;
@@ -37,7 +41,8 @@ use redsync_engine::{Health, Node, Reply, Request, Verb};
 
 pub use address::{Access, Endpoint};
 use cluster::Cluster;
-use link::{Link, Question};
+use link::Link;
+use question::Question;
 use route::Route;
 pub use sentinel::Sentinels;
 pub use tls::{Tls, TlsOptions};

@@ -79,14 +79,10 @@ async fn ask(
     access: &Access,
     master_name: &str,
 ) -> Result<Endpoint, NodeError> {
-    let (connection, driver) = Connection::open(sentinel, access, false).await?;
+    let mut connection = Connection::open(sentinel, access, false).await?;
     let mut commands = Pipeline::new();
     commands.cmd("SENTINEL").arg("get-master-addr-by-name").arg(master_name);
-    let replies = tokio::select! {
-        biased;
-        replies = connection.clone().send(commands) => replies?,
-        () = driver => return Err(connection.lost()),
-    };
+    let replies = connection.ask(&commands).await?;
     match replies.into_iter().next() {
         Some(Value::Array(address)) => endpoint(&address).ok_or_else(NodeError::protocol),
         Some(Value::Nil) => Err(NodeError::new(UNKNOWN, "it does not know a master of this name")),

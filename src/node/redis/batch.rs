@@ -1,0 +1,245 @@
+//! What a link sends in one tick, and the replies to it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem;
+use std::vec::IntoIter;
+
+use redis::Value;
+use redsync_engine::{NodeError, Verb};
+use tokio::time::Instant;
+
+use super::command::{KnownScripts, fits, fits_many, write, write_many};
+use super::question::{Introduction, Question};
+
+/// Requests in one command. A server does nothing else meanwhile: so many take it about as long as
+/// fifty plain commands.
+const MAX_RUN: usize = 128;
+
+/// What gets one reply, or, for an introduction and for a question with ASKING, two.
+pub enum Entry {
+    One(Question),
+    /// Questions of one verb in one command.
+    Run(Vec<Question>),
+    Introduction(Introduction),
+}
+
+impl Entry {
+    fn replies(&self) -> usize {
+        match self {
+            Self::One(question) if question.is_asking => 2,
+            Self::One(_) | Self::Run(_) => 1,
+            Self::Introduction(_) => 2,
+        }
+    }
+
+    /// Can these be the replies to it?
+    fn fits(&self, replies: &[Value]) -> bool {
+        match (self, replies) {
+            (Self::One(question), [.., reply]) => fits(question.verb, &question.request, reply),
+            (Self::Run(questions), [reply]) => fits_many(questions.len(), reply),
+            (Self::Introduction(_), [pong, info]) => {
+                matches!(pong, Value::SimpleString(_) | Value::ServerError(_))
+                    && matches!(info, Value::BulkString(_) | Value::ServerError(_))
+            }
+            _ => false,
+        }
+    }
+
+    pub fn fail(self, error: &NodeError) {
+        match self {
+            Self::One(question) => question.fail(error),
+            Self::Run(questions) => questions.into_iter().for_each(|it| it.fail(error)),
+            Self::Introduction(answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// One pipeline.
+pub struct Batch {
+    pub sent: Instant,
+    entries: Vec<Entry>,
+    /// Replies that it will get.
+    expected: usize,
+    replies: Vec<Value>,
+}
+
+impl Batch {
+    /// Replies that it will get.
+    pub fn expected(&self) -> usize {
+        self.expected
+    }
+
+    /// The next reply.
+    pub fn take(&mut self, reply: Value) {
+        self.replies.push(reply);
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.replies.len() == self.expected
+    }
+
+    /// The entries and their replies. Not if one cannot be the reply to its entry: one too few or too
+    /// many puts every other in the wrong place, and none is believed.
+    pub fn answered(self) -> Result<(Vec<Entry>, IntoIter<Value>), Self> {
+        let mut rest = &self.replies[..];
+        let all_fit = self.entries.iter().all(|entry| {
+            let Some((replies, others)) = rest.split_at_checked(entry.replies()) else {
+                return false;
+            };
+            rest = others;
+            entry.fits(replies)
+        });
+        if all_fit { Ok((self.entries, self.replies.into_iter())) } else { Err(self) }
+    }
+
+    /// Nobody will answer it any more.
+    pub fn fail(self, error: &NodeError) {
+        self.entries.into_iter().for_each(|entry| entry.fail(error));
+    }
+}
+
+/// Writes a batch.
+///
+/// Releases and extensions are put off for as long as nothing else is asked about their keys, and
+/// asked many at once: a script of a hundred locks costs the server a third of a hundred scripts.
+pub struct Writer<'a> {
+    pub output: &'a mut Vec<u8>,
+    pub scripts: &'a KnownScripts,
+    /// Whether the server takes several keys in one command.
+    pub may_run: bool,
+    entries: Vec<Entry>,
+    expected: usize,
+    run: Vec<Question>,
+    keys_of_run: KeyFilter,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(output: &'a mut Vec<u8>, scripts: &'a KnownScripts, may_run: bool) -> Self {
+        let keys_of_run = KeyFilter::default();
+        Self {
+            output,
+            scripts,
+            may_run,
+            entries: Vec::new(),
+            expected: 0,
+            run: Vec::new(),
+            keys_of_run,
+        }
+    }
+
+    /// How many replies it takes so far.
+    pub fn expected(&self) -> usize {
+        self.expected + usize::from(!self.run.is_empty())
+    }
+
+    pub fn add(&mut self, question: Question) {
+        if self.keys_of_run.may_hold(&question) || self.run.len() == MAX_RUN {
+            self.end_run();
+        }
+        if !self.may_run || !can_run(&question) {
+            return self.add_alone(question);
+        }
+        if self.run.first().is_some_and(|first| !go_together(first, &question)) {
+            self.end_run();
+        }
+        self.keys_of_run.add(&question);
+        self.run.push(question);
+    }
+
+    pub fn introduce(&mut self, answer: Introduction) {
+        self.output.extend(b"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n");
+        self.push(Entry::Introduction(answer));
+    }
+
+    fn add_alone(&mut self, question: Question) {
+        if question.is_asking {
+            self.output.extend(b"*1\r\n$6\r\nASKING\r\n");
+        }
+        write(question.verb, &question.request, self.scripts, self.output);
+        self.push(Entry::One(question));
+    }
+
+    fn end_run(&mut self) {
+        let mut run = mem::take(&mut self.run);
+        self.keys_of_run.clear();
+        match run.len() {
+            0 => {}
+            1 => run.drain(..).for_each(|question| self.add_alone(question)),
+            _ => {
+                let requests = run.iter().map(|question| &*question.request);
+                write_many(run[0].verb, requests, self.scripts, self.output);
+                self.push(Entry::Run(run));
+            }
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.expected += entry.replies();
+        self.entries.push(entry);
+    }
+
+    /// What was written, if anything was.
+    pub fn finish(mut self) -> Option<Batch> {
+        self.end_run();
+        if self.entries.is_empty() {
+            return None;
+        }
+        let replies = Vec::with_capacity(self.expected);
+        Some(Batch {
+            sent: Instant::now(),
+            entries: self.entries,
+            expected: self.expected,
+            replies,
+        })
+    }
+}
+
+fn can_run(question: &Question) -> bool {
+    let can_run = matches!(question.verb, Verb::Release | Verb::Extend { recreate: false });
+    can_run && question.request.keys.len() == 1 && !question.is_alone && !question.is_asking
+}
+
+fn go_together(one: &Question, other: &Question) -> bool {
+    let is_same_expiry = one.request.expiry == other.request.expiry;
+    one.verb == other.verb && (one.verb == Verb::Release || is_same_expiry)
+}
+
+/// Which keys may be among those that were added. (A Bloom filter of one hash.)
+#[derive(Default)]
+struct KeyFilter {
+    bits: [u64; KeyFilter::WORDS],
+    holds_any: bool,
+}
+
+impl KeyFilter {
+    const WORDS: usize = 32;
+
+    fn places(question: &Question) -> impl Iterator<Item = (usize, u64)> {
+        question.request.keys.iter().map(|key| {
+            let mut hasher = DefaultHasher::new();
+            key.hash(&mut hasher);
+            let hash = hasher.finish() as usize;
+            (hash / 64 % Self::WORDS, 1 << (hash % 64))
+        })
+    }
+
+    fn add(&mut self, question: &Question) {
+        self.holds_any = true;
+        for (word, bit) in Self::places(question) {
+            self.bits[word] |= bit;
+        }
+    }
+
+    fn may_hold(&self, question: &Question) -> bool {
+        self.holds_any && Self::places(question).any(|(word, bit)| self.bits[word] & bit != 0)
+    }
+
+    fn clear(&mut self) {
+        if self.holds_any {
+            *self = Self::default();
+        }
+    }
+}
