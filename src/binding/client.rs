@@ -253,8 +253,8 @@ impl Lease {
 }
 
 impl Holder for Lease {
-    fn last_alive(&self) -> Duration {
-        self.outbox.last_turn()
+    fn last_alive(&self, now: Duration) -> Duration {
+        self.outbox.last_turn(now)
     }
 
     fn extended(&self, until: Duration) {

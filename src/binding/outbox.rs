@@ -1,6 +1,5 @@
 //! Completions on their way to one JavaScript environment (the main thread's, or a worker's).
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,8 +70,9 @@ struct Queue {
 /// The completions for one environment.
 pub struct Outbox {
     queue: Mutex<Queue>,
-    /// When the locks that are kept alive are over, on the boot clock.
-    untils: Mutex<HashMap<u32, f64>>,
+    /// When the locks that are kept alive are over, on the boot clock, by the number of the lease;
+    /// 0 where there is none. The numbers are used again, and so are few.
+    untils: Mutex<Vec<f64>>,
     /// When the event loop last turned, in milliseconds on the boot clock.
     last_turn: AtomicU64,
     wake: Wake,
@@ -97,9 +97,9 @@ impl Outbox {
     }
 
     /// When the event loop last turned. If that is a while ago it is asked to turn, to be sure.
-    pub fn last_turn(&self) -> Duration {
+    pub fn last_turn(&self, now: Duration) -> Duration {
         let last = Duration::from_millis(self.last_turn.load(Ordering::Relaxed));
-        if clock::now().saturating_sub(last) > ASK_AFTER {
+        if now.saturating_sub(last) > ASK_AFTER {
             let was_woken = mem::replace(&mut self.lock().is_woken, true);
             self.wake_unless(was_woken);
         }
@@ -210,16 +210,17 @@ impl Outbox {
     /// Notes when the lock of a lease is over; JavaScript reads it when it is asked.
     pub fn set_until(&self, lease: u32, until: Option<Duration>) {
         let mut untils = self.untils.lock().unwrap_or_else(PoisonError::into_inner);
-        match until {
-            Some(until) => untils.insert(lease, to_milliseconds(until)),
-            None => untils.remove(&lease),
-        };
+        let lease = lease as usize;
+        if lease >= untils.len() {
+            untils.resize(lease + 1, 0.0);
+        }
+        untils[lease] = until.map_or(0.0, to_milliseconds);
     }
 
     /// When the lock of a lease is over, on the boot clock; 0 when the lease has ended.
     pub fn until(&self, lease: u32) -> f64 {
         let untils = self.untils.lock().unwrap_or_else(PoisonError::into_inner);
-        untils.get(&lease).copied().unwrap_or_default()
+        untils.get(lease as usize).copied().unwrap_or_default()
     }
 
     pub fn health(&self, call: u32, health: &[Health]) {

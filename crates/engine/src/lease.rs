@@ -17,11 +17,10 @@ use crate::round::{Round, Votes};
 use crate::validity;
 use crate::value::Value;
 
-/// Extensions that are due within this time are made together, so that each node gets them in one
-/// pipeline.
+/// Extensions that are due within this time are made together: one question to each node.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// So many extensions are asked for in one tick,
+/// So many locks are extended in one round,
 const AT_ONCE: usize = 512;
 
 /// and no more while so many rounds are under way: a node has its time to answer from when it is
@@ -69,8 +68,8 @@ pub enum Loss {
 
 /// Who holds a lock.
 pub trait Holder {
-    /// When it last showed a sign of life, on the engine's clock.
-    fn last_alive(&self) -> Duration;
+    /// When it last showed a sign of life, on the engine's clock, which shows `now`.
+    fn last_alive(&self, now: Duration) -> Duration;
     /// The lock lives longer.
     fn extended(&self, until: Duration);
     /// The lock is lost. Called once, and not after the lease was ended.
@@ -84,29 +83,39 @@ type Id = (Keys, Value);
 struct Lease {
     request: Rc<Request>,
     drift_factor: f64,
-    /// `None`: only watched.
-    extension: Option<Extension>,
     /// Store the value again where the key has vanished from a minority.
     recreate: bool,
-    holder: Rc<dyn Holder>,
     acquired: Duration,
-    until: Duration,
-    pause: Duration,
-    /// Why it is not extended any more.
-    stopped: Option<Loss>,
-    /// Its place in `Leases::due`, with its number.
-    next: Duration,
+    /// In the order in which they began.
     number: u64,
+    /// `None`: only watched.
+    extension: Cell<Option<Extension>>,
+    /// `None`: it has ended.
+    holder: RefCell<Option<Rc<dyn Holder>>>,
+    until: Cell<Duration>,
+    /// After the next extension that fails.
+    pause: Cell<Duration>,
+    /// Why it is not extended any more.
+    stopped: Cell<Option<Loss>>,
+    /// Its place in `Leases::extensions`; `None` while it is being extended, or if it never will be.
+    extends: Cell<Option<Duration>>,
+    /// Its place in `Leases::ends`: when to see whether it is over. It may have been extended since.
+    ends: Cell<Duration>,
 }
 
 impl Lease {
-    fn id(&self) -> Id {
-        id(&self.request)
+    /// Has it been neither released nor lost, and is it to be extended?
+    fn is_kept(&self) -> bool {
+        self.holder.borrow().is_some() && self.extension.get().is_some()
     }
-}
 
-fn id(request: &Request) -> Id {
-    (request.keys.clone(), request.value.clone())
+    /// The lock lives longer.
+    fn prolong(&self, until: Duration) {
+        self.until.set(self.until.get().max(until));
+        if let Some(holder) = &*self.holder.borrow() {
+            holder.extended(self.until.get());
+        }
+    }
 }
 
 /// A lock that is to be kept or watched.
@@ -117,13 +126,18 @@ pub struct Hold {
     pub(crate) until: Duration,
 }
 
-/// The leases of one set of nodes. Looked up by their locks only, and served in the order of their
-/// times.
+/// Leases in the order of a time, and of their numbers.
+type Schedule = RefCell<BTreeMap<(Duration, u64), Rc<Lease>>>;
+
+/// The leases of one set of nodes.
 #[derive(Default)]
 pub(crate) struct Leases {
-    by_id: RefCell<HashMap<Id, Lease>>,
-    /// When to look at which lease: one entry each.
-    due: RefCell<BTreeMap<(Duration, u64), Id>>,
+    /// Looked up only, so that its order does not matter.
+    by_id: RefCell<HashMap<Id, Rc<Lease>>>,
+    /// When to extend which.
+    extensions: Schedule,
+    /// When to see which are over.
+    ends: Schedule,
     next_number: Cell<u64>,
     changed: Notify,
     is_served: Cell<bool>,
@@ -139,26 +153,30 @@ impl Nodes {
         holder: Rc<dyn Holder>,
     ) {
         let leases = self.leases();
-        leases.remove(&id(&hold.request));
+        let id = (hold.request.keys.clone(), hold.request.value.clone());
+        leases.remove(&id);
         let number = leases.next_number.get();
         leases.next_number.set(number + 1);
         let now = self.now();
-        let mut lease = Lease {
+        let lease = Rc::new(Lease {
             request: hold.request,
             drift_factor: hold.drift_factor,
-            extension,
             recreate: hold.recreate,
-            holder,
             acquired: now,
-            until: hold.until,
-            pause: FIRST_PAUSE,
-            stopped: None,
-            next: Duration::ZERO,
             number,
-        };
-        let first = extension.map_or(lease.until, |extension| now + extension.interval);
-        leases.plan(&mut lease, first);
-        leases.by_id.borrow_mut().insert(lease.id(), lease);
+            extension: Cell::new(extension),
+            holder: RefCell::new(Some(holder)),
+            until: Cell::new(hold.until),
+            pause: Cell::new(FIRST_PAUSE),
+            stopped: Cell::default(),
+            extends: Cell::default(),
+            ends: Cell::default(),
+        });
+        leases.plan_end(&lease);
+        if let Some(extension) = extension {
+            leases.plan_extension(&lease, now + extension.interval);
+        }
+        leases.by_id.borrow_mut().insert(id, lease);
         if !leases.is_served.replace(true) {
             spawn_local(serve(self.clone()));
         }
@@ -171,171 +189,191 @@ impl Nodes {
 
     /// Extends a lock no more: it is lost when its time is over.
     pub fn let_expire(&self, keys: &Keys, value: &Value) {
-        let id = (keys.clone(), value.clone());
-        if let Some(lease) = self.leases().by_id.borrow_mut().get_mut(&id) {
-            lease.extension = None;
+        if let Some(lease) = self.leases().find(keys, value) {
+            lease.extension.set(None);
         }
     }
 
     /// The holder has extended the lock by itself.
     pub(crate) fn prolong_lease(&self, request: &Request, until: Duration) {
-        if let Some(lease) = self.leases().by_id.borrow_mut().get_mut(&id(request)) {
-            lease.until = lease.until.max(until);
-            lease.holder.extended(lease.until);
+        if let Some(lease) = self.leases().find(&request.keys, &request.value) {
+            lease.prolong(until);
         }
     }
 
     pub(crate) fn end_all_leases(&self, why: Loss) {
-        self.leases().due.take();
-        let mut all: Vec<Lease> = self.leases().by_id.take().into_values().collect();
+        self.leases().extensions.take();
+        self.leases().by_id.take();
+        let ends = self.leases().ends.take();
+        let mut all: Vec<_> = ends.into_values().collect();
         all.sort_by_key(|lease| lease.number);
         for lease in all {
-            lease.holder.lost(why);
+            if let Some(holder) = lease.holder.take() {
+                holder.lost(why);
+            }
         }
         self.leases().changed.notify_one();
     }
 }
 
 impl Leases {
-    /// Looks at the lease then, and not when it was planned before; in any case before it is over.
-    fn plan(&self, lease: &mut Lease, when: Duration) {
-        let mut due = self.due.borrow_mut();
-        due.remove(&(lease.next, lease.number));
-        lease.next = when.min(lease.until.saturating_sub(MARGIN));
-        let is_first = due.first_key_value().is_none_or(|((first, _), _)| lease.next < *first);
-        due.insert((lease.next, lease.number), lease.id());
+    fn find(&self, keys: &Keys, value: &Value) -> Option<Rc<Lease>> {
+        if self.by_id.borrow().is_empty() {
+            return None;
+        }
+        self.by_id.borrow().get(&(keys.clone(), value.clone())).cloned()
+    }
+
+    fn plan_extension(&self, lease: &Rc<Lease>, when: Duration) {
+        lease.extends.set(Some(when));
+        self.plan(&self.extensions, lease, when);
+    }
+
+    fn plan_end(&self, lease: &Rc<Lease>) {
+        let when = lease.until.get().saturating_sub(MARGIN);
+        lease.ends.set(when);
+        self.plan(&self.ends, lease, when);
+    }
+
+    fn plan(&self, schedule: &Schedule, lease: &Rc<Lease>, when: Duration) {
+        let mut schedule = schedule.borrow_mut();
+        let is_first = schedule.first_key_value().is_none_or(|((first, _), _)| when < *first);
+        schedule.insert((when, lease.number), lease.clone());
         if is_first {
             self.changed.notify_one();
         }
     }
 
-    fn remove(&self, id: &Id) -> Option<Lease> {
-        let lease = self.by_id.borrow_mut().remove(id)?;
-        self.due.borrow_mut().remove(&(lease.next, lease.number));
-        Some(lease)
+    /// Ends a lease, and gives its holder.
+    fn end(&self, lease: &Lease) -> Option<Rc<dyn Holder>> {
+        let id = (lease.request.keys.clone(), lease.request.value.clone());
+        let holder = lease.holder.take()?;
+        self.by_id.borrow_mut().remove(&id);
+        self.ends.borrow_mut().remove(&(lease.ends.get(), lease.number));
+        if let Some(when) = lease.extends.get() {
+            self.extensions.borrow_mut().remove(&(when, lease.number));
+        }
+        Some(holder)
     }
 
-    /// Has it been neither released nor lost, and is it to be extended?
-    fn is_kept(&self, request: &Request) -> bool {
-        self.by_id.borrow().get(&id(request)).is_some_and(|lease| lease.extension.is_some())
+    fn remove(&self, (keys, value): &Id) {
+        if let Some(lease) = self.find(keys, value) {
+            self.end(&lease);
+        }
     }
 
-    /// The leases to look at up to this time.
-    fn take_due(&self, until: Duration) -> Vec<Id> {
-        let mut due = self.due.borrow_mut();
-        let later = due.split_off(&(until, u64::MAX));
-        mem::replace(&mut *due, later).into_values().collect()
+    /// When there is something to do.
+    fn next(&self) -> Option<Duration> {
+        let first = |schedule: &Schedule| schedule.borrow().keys().next().map(|(when, _)| *when);
+        [first(&self.extensions), first(&self.ends)].into_iter().flatten().min()
     }
+}
+
+/// Takes the leases that are due up to this time.
+fn take_due(schedule: &Schedule, until: Duration) -> impl Iterator<Item = Rc<Lease>> {
+    let mut schedule = schedule.borrow_mut();
+    let later = schedule.split_off(&(until, u64::MAX));
+    mem::replace(&mut *schedule, later).into_values()
 }
 
 /// Looks after the leases for as long as there are any.
 async fn serve(nodes: Rc<Nodes>) {
     while !nodes.leases().by_id.borrow().is_empty() {
-        let first = nodes.leases().due.borrow().keys().next().map(|(when, _)| *when);
         let now = nodes.now();
-        let pause = first.map_or(LONGEST_SLEEP, |when| when.saturating_sub(now));
+        let next = nodes.leases().next();
+        let pause = next.map_or(LONGEST_SLEEP, |when| when.saturating_sub(now));
         if pause > Duration::ZERO {
             // Whichever comes first; a change may have brought something earlier.
             let changed = nodes.leases().changed.notified();
             let _ = timeout(pause.min(LONGEST_SLEEP), changed).await;
         }
-        look_at_due(&nodes);
+        let now = nodes.now();
+        look_at_ends(nodes.leases(), now);
+        look_at_extensions(&nodes, now);
     }
     nodes.leases().is_served.set(false);
 }
 
-fn look_at_due(nodes: &Rc<Nodes>) {
-    let now = nodes.now();
-    let mut extending = Vec::new();
-    for id in nodes.leases().take_due(now) {
-        look_at(nodes, now, id, &mut extending);
+fn look_at_ends(leases: &Leases, now: Duration) {
+    for lease in take_due(&leases.ends, now) {
+        if now + MARGIN < lease.until.get() {
+            leases.plan_end(&lease);
+        } else if let Some(holder) = leases.end(&lease) {
+            holder.lost(lease.stopped.get().unwrap_or(Loss::Expired));
+        }
     }
-    if extending.is_empty() {
+}
+
+fn look_at_extensions(nodes: &Rc<Nodes>, now: Duration) {
+    let leases = nodes.leases();
+    let is_first_due =
+        leases.extensions.borrow().keys().next().is_some_and(|(when, _)| *when <= now);
+    if !is_first_due {
         return;
     }
-    for id in nodes.leases().take_due(now + TOGETHER) {
-        look_at(nodes, now, id, &mut extending);
-    }
-    // They are settled one after the other: none has to wait for one that may wait longer.
-    extending.sort_by_key(|request| request.timeout);
+    let mut extending: Vec<_> = take_due(&leases.extensions, now + TOGETHER)
+        .filter(|lease| needs(leases, lease, now))
+        .collect();
+    // Those of one round have the same time to answer, and none waits for one that may wait longer.
+    extending.sort_by_key(|lease| lease.request.timeout);
     spawn_local(extend_all(nodes.clone(), extending));
 }
 
-async fn extend_all(nodes: Rc<Nodes>, mut requests: Vec<Rc<Request>>) {
-    while !requests.is_empty() {
+/// Does it need an extension now? If not, and ever again, that is planned.
+fn needs(leases: &Leases, lease: &Rc<Lease>, now: Duration) -> bool {
+    lease.extends.set(None);
+    let Some(extension) = lease.extension.get() else { return false };
+    let last_alive = lease.holder.borrow().as_ref().map_or(now, |holder| holder.last_alive(now));
+    lease.stopped.set(if now.saturating_sub(lease.acquired) >= extension.max_hold {
+        Some(Loss::MaxHold)
+    } else if now.saturating_sub(last_alive) >= extension.max_stall {
+        // It may come back to life before the lock is over.
+        leases.plan_extension(lease, now + FIRST_PAUSE);
+        Some(Loss::MaxStall)
+    } else {
+        None
+    });
+    lease.stopped.get().is_none()
+}
+
+async fn extend_all(nodes: Rc<Nodes>, mut leases: Vec<Rc<Lease>>) {
+    while let Some(first) = leases.first() {
+        let timeout = first.request.timeout;
+        let alike = leases.iter().take_while(|lease| lease.request.timeout == timeout).count();
         nodes.room(MAX_ROUNDS).await;
-        let mut some: Vec<_> = requests.drain(..AT_ONCE.min(requests.len())).collect();
-        some.retain(|request| nodes.leases().is_kept(request));
+        let mut some: Vec<_> = leases.drain(..alike.min(AT_ONCE)).collect();
+        some.retain(|lease| lease.is_kept());
         extend(&nodes, some);
     }
 }
 
-/// Decides what a lease needs now: it is lost, looked at later, or extended.
-fn look_at(nodes: &Rc<Nodes>, now: Duration, id: Id, extending: &mut Vec<Rc<Request>>) {
-    let mut by_id = nodes.leases().by_id.borrow_mut();
-    let Some(lease) = by_id.get_mut(&id) else { return };
-    if now + MARGIN >= lease.until {
-        let why = lease.stopped.unwrap_or(Loss::Expired);
-        drop(by_id);
-        return lose(nodes, &id, why);
-    }
-    let until = lease.until;
-    let Some(extension) = lease.extension else { return nodes.leases().plan(lease, until) };
-    let held = now.saturating_sub(lease.acquired);
-    let stalled = now.saturating_sub(lease.holder.last_alive());
-    lease.stopped = if held >= extension.max_hold {
-        Some(Loss::MaxHold)
-    } else if stalled >= extension.max_stall {
-        Some(Loss::MaxStall)
-    } else {
-        None
-    };
-    match lease.stopped {
-        None => {
-            extending.push(lease.request.clone());
-            // The loss is told in time, also while nodes take their time.
-            nodes.leases().plan(lease, until);
-        }
-        Some(Loss::MaxHold) => nodes.leases().plan(lease, until),
-        // It may come back to life before the lock is over.
-        Some(_) => nodes.leases().plan(lease, now + FIRST_PAUSE),
-    }
-}
-
-fn lose(nodes: &Nodes, id: &Id, why: Loss) {
-    if let Some(lease) = nodes.leases().remove(id) {
-        lease.holder.lost(why);
-    }
-}
-
-/// Asks for all of these in one tick, so that each node gets one pipeline.
-fn extend(nodes: &Rc<Nodes>, requests: Vec<Rc<Request>>) {
+fn extend(nodes: &Rc<Nodes>, leases: Vec<Rc<Lease>>) {
     let start = nodes.now();
-    let verb = Verb::Extend { recreate: false };
-    let ask = |request: &Rc<Request>| Round::ask(nodes, verb, request, nodes.order(false), false);
-    let rounds: Vec<_> = requests.iter().map(ask).collect();
+    let requests: Vec<_> = leases.iter().map(|lease| lease.request.clone()).collect();
+    let round = Round::ask_each(nodes, Verb::Extend { recreate: false }, &requests);
     let nodes = nodes.clone();
     spawn_local(async move {
-        for (request, round) in requests.iter().zip(rounds) {
-            let votes = round.votes().await;
-            settle(&nodes, request, start, &votes);
+        for (lease, votes) in leases.iter().zip(round.votes_on_each().await) {
+            settle(&nodes, lease, start, &votes);
         }
     });
 }
 
-fn settle(nodes: &Rc<Nodes>, request: &Rc<Request>, start: Duration, votes: &Votes) {
-    let now = nodes.now();
-    let id = id(request);
-    let mut by_id = nodes.leases().by_id.borrow_mut();
+fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes) {
     // Released or lost meanwhile: what was extended is followed by its release.
-    let Some(lease) = by_id.get_mut(&id) else { return };
+    if lease.holder.borrow().is_none() {
+        return;
+    }
+    let leases = nodes.leases();
+    let request = &lease.request;
+    let now = nodes.now();
     let until = validity::until(start, request.expiry, lease.drift_factor);
     if votes.granted() && now < until {
-        lease.until = lease.until.max(until);
-        lease.holder.extended(lease.until);
-        lease.pause = FIRST_PAUSE;
-        let next = lease.extension.map_or(lease.until, |extension| now + extension.interval);
-        nodes.leases().plan(lease, next);
+        lease.prolong(until);
+        lease.pause.set(FIRST_PAUSE);
+        if let Some(extension) = lease.extension.get() {
+            leases.plan_extension(lease, now + extension.interval);
+        }
         if lease.recreate {
             // Only now that a quorum has confirmed the lock: storing it again must not revive one
             // that was lost.
@@ -350,15 +388,17 @@ fn settle(nodes: &Rc<Nodes>, request: &Rc<Request>, start: Duration, votes: &Vot
     }
     if votes.taken() || votes.lost() {
         let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
-        drop(by_id);
         // What a minority still stores is nobody's lock.
         cleanup::release(nodes, request, votes.holding(false));
-        return lose(nodes, &id, why);
+        if let Some(holder) = leases.end(lease) {
+            holder.lost(why);
+        }
+        return;
     }
     // Too few have answered. The lock is what it was; try again until it is over.
-    let Some(extension) = lease.extension else { return };
-    let left = lease.until.saturating_sub(now);
-    let pause = lease.pause.min(left / 2).max(FIRST_PAUSE);
-    lease.pause = extension.interval.min(lease.pause * 2);
-    nodes.leases().plan(lease, now + pause);
+    let Some(extension) = lease.extension.get() else { return };
+    let left = lease.until.get().saturating_sub(now);
+    let pause = lease.pause.get().min(left / 2).max(FIRST_PAUSE);
+    lease.pause.set(extension.interval.min(lease.pause.get() * 2));
+    leases.plan_extension(lease, now + pause);
 }

@@ -106,18 +106,18 @@ impl Nodes {
         }
     }
 
-    pub(crate) fn begin_round(&self) {
-        self.rounds.set(self.rounds.get() + 1);
+    pub(crate) fn begin_rounds(&self, count: usize) {
+        self.rounds.set(self.rounds.get() + count);
         if self.load.rounds.get() == 0 {
             self.load.first.notify_one();
         }
-        self.load.rounds.set(self.load.rounds.get() + 1);
+        self.load.rounds.set(self.load.rounds.get() + count);
         self.load.turns.set(self.load.turns.get() + 1);
     }
 
-    pub(crate) fn end_round(&self) {
-        self.rounds.set(self.rounds.get() - 1);
-        self.load.rounds.set(self.load.rounds.get() - 1);
+    pub(crate) fn end_rounds(&self, count: usize) {
+        self.rounds.set(self.rounds.get() - count);
+        self.load.rounds.set(self.load.rounds.get() - count);
         self.load.turns.set(self.load.turns.get() + 1);
         self.room.notify_one();
     }

@@ -1,7 +1,8 @@
-//! One question to several nodes at once.
+//! One question to several nodes at once, about one lock or many.
 
-use std::mem;
 use std::rc::Rc;
+use std::time::Duration;
+use std::{mem, slice};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +15,7 @@ use crate::vote::{Answer, Fate, NodeError, Vote};
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.
 pub(crate) struct Round {
     tally: Rc<Tally>,
+    requests: usize,
     asked: Vec<usize>,
     deadline: Instant,
     nodes: Rc<Nodes>,
@@ -28,25 +30,62 @@ impl Round {
         asked: Vec<usize>,
         fail_fast: bool,
     ) -> Self {
-        let deadline = Instant::now() + request.timeout;
-        let tally = Tally::new(nodes.quorum(), asked.len(), fail_fast);
-        nodes.begin_round();
+        Self::ask_all(nodes, verb, slice::from_ref(request), asked, fail_fast)
+    }
+
+    /// Asks for each of several requests, which have the timeout of the first.
+    pub(crate) fn ask_each(nodes: &Rc<Nodes>, verb: Verb, requests: &[Rc<Request>]) -> Self {
+        Self::ask_all(nodes, verb, requests, nodes.order(false), false)
+    }
+
+    fn ask_all(
+        nodes: &Rc<Nodes>,
+        verb: Verb,
+        requests: &[Rc<Request>],
+        asked: Vec<usize>,
+        fail_fast: bool,
+    ) -> Self {
+        let timeout = requests.first().map_or(Duration::ZERO, |request| request.timeout);
+        let deadline = Instant::now() + timeout;
+        let tally = Tally::new(nodes.quorum(), requests.len(), asked.len(), fail_fast);
+        nodes.begin_rounds(requests.len());
         for &node in &asked {
-            nodes.members()[node].ask(verb, request, Reply::new(tally.clone(), node));
+            let member = &nodes.members()[node];
+            for (index, request) in requests.iter().enumerate() {
+                member.ask(verb, request, Reply::new(tally.clone(), index, node));
+            }
         }
-        Self { tally, asked, deadline, nodes: nodes.clone() }
+        Self { tally, requests: requests.len(), asked, deadline, nodes: nodes.clone() }
     }
 
     /// The votes, when all are in, or time is up, or (fail-fast) the quorum has decided.
     pub(crate) async fn votes(mut self) -> Votes {
+        let votes = self.close().await;
+        Votes { votes, asked: mem::take(&mut self.asked), quorum: self.nodes.quorum() }
+    }
+
+    /// The votes on each request, when all are in, or time is up.
+    pub(crate) async fn votes_on_each(mut self) -> impl Iterator<Item = Votes> {
+        let mut votes = self.close().await.into_iter();
+        let (asked, quorum) = (mem::take(&mut self.asked), self.nodes.quorum());
+        (0..self.requests).map(move |_| Votes {
+            votes: votes.by_ref().take(quorum.size()).collect(),
+            asked: asked.clone(),
+            quorum,
+        })
+    }
+
+    async fn close(&self) -> Vec<Option<Vote>> {
         let time_is_up = timeout_at(self.deadline, self.tally.over()).await.is_err();
         let mut votes = self.tally.close();
         if time_is_up {
-            for &node in &self.asked {
-                votes[node].get_or_insert_with(|| Err(NodeError::timed_out()));
+            for of_request in votes.chunks_mut(self.nodes.quorum().size()) {
+                for &node in &self.asked {
+                    of_request[node].get_or_insert_with(|| Err(NodeError::timed_out()));
+                }
             }
         }
-        Votes { votes, asked: mem::take(&mut self.asked), quorum: self.nodes.quorum() }
+        votes
     }
 }
 
@@ -54,7 +93,7 @@ impl Round {
 impl Drop for Round {
     fn drop(&mut self) {
         self.tally.close();
-        self.nodes.end_round();
+        self.nodes.end_rounds(self.requests);
     }
 }
 

@@ -8,14 +8,15 @@ use std::task::{Poll, Waker};
 use crate::quorum::Quorum;
 use crate::vote::{Answer, NodeError, Vote};
 
-/// Collects one vote a node, and wakes the round when it is complete or decided.
+/// Collects one vote a node for each request, and wakes the round when it is complete or decided.
 ///
 /// Only what arrives while it is open counts: a late "granted" belongs to an attempt that was
 /// given up, and its key is on the way to being released.
 pub(crate) struct Tally {
     quorum: Quorum,
-    /// Whether to stop at the first votes that decide.
+    /// Whether to stop at the first votes that decide. For a single request.
     fail_fast: bool,
+    /// The votes of all nodes on the first request, on the second, and so on.
     votes: RefCell<Vec<Option<Vote>>>,
     open: Cell<bool>,
     pending: Cell<usize>,
@@ -25,21 +26,21 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A tally of `expected` votes.
-    pub(crate) fn new(quorum: Quorum, expected: usize, fail_fast: bool) -> Rc<Self> {
+    /// A tally of one vote of each of `asked` nodes on each request.
+    pub(crate) fn new(quorum: Quorum, requests: usize, asked: usize, fail_fast: bool) -> Rc<Self> {
         Rc::new(Self {
             quorum,
             fail_fast,
-            votes: RefCell::new(vec![None; quorum.size()]),
+            votes: RefCell::new(vec![None; quorum.size() * requests]),
             open: Cell::new(true),
-            pending: Cell::new(expected),
+            pending: Cell::new(asked * requests),
             granted: Cell::new(0),
             taken: Cell::new(0),
             round: Cell::new(None),
         })
     }
 
-    fn cast(&self, node: usize, vote: Vote) {
+    fn cast(&self, place: usize, vote: Vote) {
         if !self.open.get() {
             return;
         }
@@ -48,7 +49,7 @@ impl Tally {
             Ok(Answer::Taken) => self.taken.set(self.taken.get() + 1),
             Ok(Answer::Absent) | Err(_) => {}
         }
-        self.votes.borrow_mut()[node] = Some(vote);
+        self.votes.borrow_mut()[place] = Some(vote);
         self.pending.set(self.pending.get() - 1);
         if self.is_over()
             && let Some(round) = self.round.take()
@@ -90,22 +91,24 @@ impl Tally {
     }
 }
 
-/// The right to cast one node's vote in one round. Dropped without a vote, it votes "closed".
+/// The right to cast one node's vote on one request. Dropped without a vote, it votes "closed".
 pub struct Reply {
     tally: Rc<Tally>,
-    node: usize,
+    /// Where the vote stands in the tally.
+    place: usize,
     cast: bool,
 }
 
 impl Reply {
-    pub(crate) fn new(tally: Rc<Tally>, node: usize) -> Self {
-        Self { tally, node, cast: false }
+    pub(crate) fn new(tally: Rc<Tally>, request: usize, node: usize) -> Self {
+        let place = request * tally.quorum.size() + node;
+        Self { tally, place, cast: false }
     }
 
     /// Casts the vote.
     pub fn send(mut self, vote: Vote) {
         self.cast = true;
-        self.tally.cast(self.node, vote);
+        self.tally.cast(self.place, vote);
     }
 
     /// Is there still a use for it? What was asked by a round that has failed meanwhile need not be
@@ -118,7 +121,7 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if !self.cast {
-            self.tally.cast(self.node, Err(NodeError::closed()));
+            self.tally.cast(self.place, Err(NodeError::closed()));
         }
     }
 }

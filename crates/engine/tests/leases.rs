@@ -59,8 +59,8 @@ impl Listener {
 }
 
 impl Holder for Listener {
-    fn last_alive(&self) -> Duration {
-        self.stalled.get().unwrap_or_else(|| self.nodes.now())
+    fn last_alive(&self, now: Duration) -> Duration {
+        self.stalled.get().unwrap_or(now)
     }
 
     fn extended(&self, until: Duration) {
