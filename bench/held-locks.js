@@ -11,7 +11,7 @@ const { startServers } = require('../scripts/redis-servers.js');
 const { processCpu } = require('./cpu.js');
 
 const ROWS = [
-  { locks: 10_000, expiry: 5000, seconds: 20 },
+  { locks: 10_000, expiry: 5000, seconds: 60 },
   { locks: 100_000, expiry: 10_000, seconds: 60 },
 ];
 const AT_ONCE = 1000;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
 
 use crate::cleanup;
@@ -17,8 +17,9 @@ use crate::round::{Round, Votes};
 use crate::validity;
 use crate::value::Value;
 
-/// Extensions that are due within this time are made together: one question to each node.
-const TOGETHER: Duration = Duration::from_millis(20);
+/// When an extension is due, those are made with it that are due within its interval divided by this:
+/// the fewer questions, the less each lock costs.
+const TOGETHER: u32 = 16;
 
 /// So many locks are extended in one round,
 const AT_ONCE: usize = 512;
@@ -306,12 +307,10 @@ fn look_at_ends(leases: &Leases, now: Duration) {
 
 fn look_at_extensions(nodes: &Rc<Nodes>, now: Duration) {
     let leases = nodes.leases();
-    let is_first_due =
-        leases.extensions.borrow().keys().next().is_some_and(|(when, _)| *when <= now);
-    if !is_first_due {
-        return;
-    }
-    let mut extending: Vec<_> = take_due(&leases.extensions, now + TOGETHER)
+    let first = leases.extensions.borrow().first_key_value().map(|(_, lease)| lease.clone());
+    let Some(first) = first.filter(|lease| lease.extends.get() <= Some(now)) else { return };
+    let interval = first.extension.get().map_or(Duration::ZERO, |extension| extension.interval);
+    let mut extending: Vec<_> = take_due(&leases.extensions, now + interval / TOGETHER)
         .filter(|lease| needs(leases, lease, now))
         .collect();
     // Those of one round have the same time to answer, and none waits for one that may wait longer.
@@ -344,22 +343,23 @@ async fn extend_all(nodes: Rc<Nodes>, mut leases: Vec<Rc<Lease>>) {
         let mut some: Vec<_> = leases.drain(..alike.min(AT_ONCE)).collect();
         some.retain(|lease| lease.is_kept());
         extend(&nodes, some);
+        yield_now().await; // calls come first
     }
 }
 
 fn extend(nodes: &Rc<Nodes>, leases: Vec<Rc<Lease>>) {
     let start = nodes.now();
-    let requests: Vec<_> = leases.iter().map(|lease| lease.request.clone()).collect();
+    let requests: Rc<[_]> = leases.iter().map(|lease| lease.request.clone()).collect();
     let round = Round::ask_each(nodes, Verb::Extend { recreate: false }, &requests);
     let nodes = nodes.clone();
     spawn_local(async move {
-        for (lease, votes) in leases.iter().zip(round.votes_on_each().await) {
+        for (lease, votes) in leases.iter().zip(round.votes_on_each().await.iter()) {
             settle(&nodes, lease, start, &votes);
         }
     });
 }
 
-fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes) {
+fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'_>) {
     // Released or lost meanwhile: what was extended is followed by its release.
     if lease.holder.borrow().is_none() {
         return;

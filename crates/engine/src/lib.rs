@@ -55,7 +55,7 @@ pub use node::{Health, Keys, Node, Request, Status, Verb};
 pub use nodes::{Busy, Load, Nodes};
 pub use options::{Asked, Delay, Options, ValueSource};
 pub use quorum::Quorum;
-pub use tally::Reply;
+pub use tally::{Replies, Reply};
 pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
 pub use value::Value;

@@ -125,7 +125,7 @@ impl Mutex {
     /// The last attempt waits, so that a failed call leaves nothing behind when it returns; but not
     /// for nodes that did not answer: they are cleaned up behind the caller's back, for they have had
     /// their time already.
-    async fn give_up(&self, request: &Rc<Request>, votes: &Votes, is_last: bool) {
+    async fn give_up(&self, request: &Rc<Request>, votes: &Votes<'_>, is_last: bool) {
         let granting = votes.granting();
         let mut silent = votes.holding(request.keys.len() == 1);
         silent.retain(|node| !granting.contains(node));

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::tally::Reply;
+use crate::tally::{Replies, Reply};
 use crate::value::Value;
 use crate::vote::NodeError;
 
@@ -84,6 +84,13 @@ pub trait Node {
     /// Answers through `reply`, at once or later, exactly once. Must not block. An acquisition that
     /// has not left for the node yet when [`Reply::is_wanted`] turns false should not leave at all.
     fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply);
+
+    /// Asks the same about many locks, which a backend may do with one command.
+    fn ask_each(&self, verb: Verb, requests: &Rc<[Rc<Request>]>, replies: Replies) {
+        for (request, reply) in requests.iter().zip(replies) {
+            self.ask(verb, request, reply);
+        }
+    }
 
     /// Is the node there, how far away, and what is it? Answers within `limit`.
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>>;

@@ -1,15 +1,16 @@
 //! One question to several nodes at once, about one lock or many.
 
+use std::borrow::Cow;
+use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
-use std::{mem, slice};
 
 use tokio::time::{Instant, timeout_at};
 
 use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::quorum::Quorum;
-use crate::tally::{Reply, Tally};
+use crate::tally::{Replies, Reply, Tally};
 use crate::vote::{Answer, Fate, NodeError, Vote};
 
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.
@@ -30,49 +31,48 @@ impl Round {
         asked: Vec<usize>,
         fail_fast: bool,
     ) -> Self {
-        Self::ask_all(nodes, verb, slice::from_ref(request), asked, fail_fast)
+        let round = Self::begin(nodes, 1, request.timeout, asked, fail_fast);
+        for &node in &round.asked {
+            nodes.members()[node].ask(verb, request, Reply::new(round.tally.clone(), node));
+        }
+        round
     }
 
-    /// Asks for each of several requests, which have the timeout of the first.
-    pub(crate) fn ask_each(nodes: &Rc<Nodes>, verb: Verb, requests: &[Rc<Request>]) -> Self {
-        Self::ask_all(nodes, verb, requests, nodes.order(false), false)
+    /// Asks all nodes about each of several locks, which have the timeout of the first.
+    pub(crate) fn ask_each(nodes: &Rc<Nodes>, verb: Verb, requests: &Rc<[Rc<Request>]>) -> Self {
+        let timeout = requests.first().map_or(Duration::ZERO, |request| request.timeout);
+        let round = Self::begin(nodes, requests.len(), timeout, nodes.order(false), false);
+        for &node in &round.asked {
+            let replies = Replies::new(round.tally.clone(), requests.len(), node);
+            nodes.members()[node].ask_each(verb, requests, replies);
+        }
+        round
     }
 
-    fn ask_all(
+    fn begin(
         nodes: &Rc<Nodes>,
-        verb: Verb,
-        requests: &[Rc<Request>],
+        requests: usize,
+        timeout: Duration,
         asked: Vec<usize>,
         fail_fast: bool,
     ) -> Self {
-        let timeout = requests.first().map_or(Duration::ZERO, |request| request.timeout);
         let deadline = Instant::now() + timeout;
-        let tally = Tally::new(nodes.quorum(), requests.len(), asked.len(), fail_fast);
-        nodes.begin_rounds(requests.len());
-        for &node in &asked {
-            let member = &nodes.members()[node];
-            for (index, request) in requests.iter().enumerate() {
-                member.ask(verb, request, Reply::new(tally.clone(), index, node));
-            }
-        }
-        Self { tally, requests: requests.len(), asked, deadline, nodes: nodes.clone() }
+        let tally = Tally::new(nodes.quorum(), requests, asked.len(), fail_fast);
+        nodes.begin_rounds(requests);
+        Self { tally, requests, asked, deadline, nodes: nodes.clone() }
     }
 
     /// The votes, when all are in, or time is up, or (fail-fast) the quorum has decided.
-    pub(crate) async fn votes(mut self) -> Votes {
-        let votes = self.close().await;
-        Votes { votes, asked: mem::take(&mut self.asked), quorum: self.nodes.quorum() }
+    pub(crate) async fn votes(mut self) -> Votes<'static> {
+        let votes = Cow::Owned(self.close().await);
+        let asked = Cow::Owned(mem::take(&mut self.asked));
+        Votes { votes, asked, quorum: self.nodes.quorum() }
     }
 
-    /// The votes on each request, when all are in, or time is up.
-    pub(crate) async fn votes_on_each(mut self) -> impl Iterator<Item = Votes> {
-        let mut votes = self.close().await.into_iter();
-        let (asked, quorum) = (mem::take(&mut self.asked), self.nodes.quorum());
-        (0..self.requests).map(move |_| Votes {
-            votes: votes.by_ref().take(quorum.size()).collect(),
-            asked: asked.clone(),
-            quorum,
-        })
+    /// The votes on each lock, when all are in, or time is up.
+    pub(crate) async fn votes_on_each(mut self) -> VotesOnEach {
+        let votes = self.close().await;
+        VotesOnEach { votes, asked: mem::take(&mut self.asked), quorum: self.nodes.quorum() }
     }
 
     async fn close(&self) -> Vec<Option<Vote>> {
@@ -97,14 +97,33 @@ impl Drop for Round {
     }
 }
 
-/// The outcome of a round: one entry a node, `None` where none was awaited.
-pub(crate) struct Votes {
+/// The outcome of a round about several locks.
+pub(crate) struct VotesOnEach {
     votes: Vec<Option<Vote>>,
     asked: Vec<usize>,
     quorum: Quorum,
 }
 
-impl Votes {
+impl VotesOnEach {
+    /// In the order of the requests.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Votes<'_>> {
+        let (asked, quorum) = (Cow::Borrowed(&self.asked[..]), self.quorum);
+        self.votes.chunks(quorum.size()).map(move |votes| Votes {
+            votes: Cow::Borrowed(votes),
+            asked: asked.clone(),
+            quorum,
+        })
+    }
+}
+
+/// The outcome of a round: one entry a node, `None` where none was awaited.
+pub(crate) struct Votes<'a> {
+    votes: Cow<'a, [Option<Vote>]>,
+    asked: Cow<'a, [usize]>,
+    quorum: Quorum,
+}
+
+impl Votes<'_> {
     fn count(&self, answer: Answer) -> usize {
         self.votes.iter().filter(|vote| matches!(vote, Some(Ok(given)) if *given == answer)).count()
     }
@@ -163,6 +182,6 @@ impl Votes {
 
     /// One entry a node, for the error that reports them.
     pub(crate) fn into_inner(self) -> Vec<Option<Vote>> {
-        self.votes
+        self.votes.into_owned()
     }
 }

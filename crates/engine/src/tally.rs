@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -100,9 +101,9 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub(crate) fn new(tally: Rc<Tally>, request: usize, node: usize) -> Self {
-        let place = request * tally.quorum.size() + node;
-        Self { tally, place, cast: false }
+    /// To the only request.
+    pub(crate) fn new(tally: Rc<Tally>, node: usize) -> Self {
+        Self { tally, place: node, cast: false }
     }
 
     /// Casts the vote.
@@ -123,5 +124,43 @@ impl Drop for Reply {
         if !self.cast {
             self.tally.cast(self.place, Err(NodeError::closed()));
         }
+    }
+}
+
+/// The right to cast one node's votes on several requests: a [`Reply`] for each, in their order.
+pub struct Replies {
+    tally: Rc<Tally>,
+    node: usize,
+    requests: Range<usize>,
+}
+
+impl Replies {
+    /// To so many requests.
+    pub(crate) fn new(tally: Rc<Tally>, requests: usize, node: usize) -> Self {
+        Self { tally, node, requests: 0..requests }
+    }
+
+    /// Those to the first requests, as an object of its own.
+    pub fn split_off_first(&mut self, count: usize) -> Self {
+        let Range { start, end } = self.requests;
+        let middle = end.min(start + count);
+        self.requests = middle..end;
+        Self { tally: self.tally.clone(), node: self.node, requests: start..middle }
+    }
+}
+
+impl Iterator for Replies {
+    type Item = Reply;
+
+    fn next(&mut self) -> Option<Reply> {
+        let request = self.requests.next()?;
+        let place = request * self.tally.quorum.size() + self.node;
+        Some(Reply { tally: self.tally.clone(), place, cast: false })
+    }
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        self.for_each(drop);
     }
 }

@@ -9,7 +9,7 @@ use redsync_engine::{NodeError, Verb};
 use tokio::time::Instant;
 
 use super::command::{KnownScripts, fits, fits_many, write, write_many};
-use super::question::{Introduction, Question};
+use super::question::{Group, Introduction, Question};
 
 /// Requests in one command. A server does nothing else meanwhile: so many take it about as long as
 /// fifty plain commands.
@@ -20,6 +20,7 @@ pub enum Entry {
     One(Question),
     /// Questions of one verb in one command.
     Run(Vec<Question>),
+    Group(Group),
     Introduction(Introduction),
 }
 
@@ -27,7 +28,7 @@ impl Entry {
     fn replies(&self) -> usize {
         match self {
             Self::One(question) if question.is_asking => 2,
-            Self::One(_) | Self::Run(_) => 1,
+            Self::One(_) | Self::Run(_) | Self::Group(_) => 1,
             Self::Introduction(_) => 2,
         }
     }
@@ -37,6 +38,7 @@ impl Entry {
         match (self, replies) {
             (Self::One(question), [.., reply]) => fits(question.verb, &question.request, reply),
             (Self::Run(questions), [reply]) => fits_many(questions.len(), reply),
+            (Self::Group(group), [reply]) => fits_many(group.requests().len(), reply),
             (Self::Introduction(_), [pong, info]) => {
                 matches!(pong, Value::SimpleString(_) | Value::ServerError(_))
                     && matches!(info, Value::BulkString(_) | Value::ServerError(_))
@@ -49,6 +51,7 @@ impl Entry {
         match self {
             Self::One(question) => question.fail(error),
             Self::Run(questions) => questions.into_iter().for_each(|it| it.fail(error)),
+            Self::Group(group) => group.into_questions().for_each(|it| it.fail(error)),
             Self::Introduction(answer) => {
                 // Whoever asked may have gone.
                 let _ = answer.send(Err(error.clone()));
@@ -136,17 +139,28 @@ impl<'a> Writer<'a> {
     }
 
     pub fn add(&mut self, question: Question) {
-        if self.keys_of_run.may_hold(&question) || self.run.len() == MAX_RUN {
+        if !self.run.is_empty() && self.keys_of_run.may_hold(&question) {
             self.end_run();
         }
         if !self.may_run || !can_run(&question) {
             return self.add_alone(question);
         }
-        if self.run.first().is_some_and(|first| !go_together(first, &question)) {
+        if self.run.first().is_some_and(|first| !go_together(first, &question))
+            || self.run.len() == MAX_RUN
+        {
             self.end_run();
         }
         self.keys_of_run.add(&question);
         self.run.push(question);
+    }
+
+    pub fn add_group(&mut self, mut group: Group) {
+        while !group.requests().is_empty() {
+            let some = group.split_off_first(MAX_RUN);
+            let requests = some.requests().iter().map(|request| &**request);
+            write_many(some.verb, requests, self.scripts, self.output);
+            self.push(Entry::Group(some));
+        }
     }
 
     pub fn introduce(&mut self, answer: Introduction) {
@@ -163,10 +177,12 @@ impl<'a> Writer<'a> {
     }
 
     fn end_run(&mut self) {
+        if self.run.is_empty() {
+            return;
+        }
         let mut run = mem::take(&mut self.run);
         self.keys_of_run.clear();
         match run.len() {
-            0 => {}
             1 => run.drain(..).for_each(|question| self.add_alone(question)),
             _ => {
                 let requests = run.iter().map(|question| &*question.request);
@@ -209,37 +225,33 @@ fn go_together(one: &Question, other: &Question) -> bool {
 
 /// Which keys may be among those that were added. (A Bloom filter of one hash.)
 #[derive(Default)]
-struct KeyFilter {
-    bits: [u64; KeyFilter::WORDS],
-    holds_any: bool,
-}
+struct KeyFilter([u64; KeyFilter::WORDS]);
 
 impl KeyFilter {
     const WORDS: usize = 32;
 
-    fn places(question: &Question) -> impl Iterator<Item = (usize, u64)> {
-        question.request.keys.iter().map(|key| {
-            let mut hasher = DefaultHasher::new();
-            key.hash(&mut hasher);
-            let hash = hasher.finish() as usize;
-            (hash / 64 % Self::WORDS, 1 << (hash % 64))
-        })
+    fn place(key: &str) -> (usize, u64) {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let hash = hasher.finish() as usize;
+        (hash / 64 % Self::WORDS, 1 << (hash % 64))
     }
 
     fn add(&mut self, question: &Question) {
-        self.holds_any = true;
-        for (word, bit) in Self::places(question) {
-            self.bits[word] |= bit;
+        for key in question.request.keys.iter() {
+            let (word, bit) = Self::place(key);
+            self.0[word] |= bit;
         }
     }
 
     fn may_hold(&self, question: &Question) -> bool {
-        self.holds_any && Self::places(question).any(|(word, bit)| self.bits[word] & bit != 0)
+        question.request.keys.iter().any(|key| {
+            let (word, bit) = Self::place(key);
+            self.0[word] & bit != 0
+        })
     }
 
     fn clear(&mut self) {
-        if self.holds_any {
-            *self = Self::default();
-        }
+        self.0 = Default::default();
     }
 }

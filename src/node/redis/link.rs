@@ -21,7 +21,7 @@ use super::command::{KnownScripts, Redirect, vote, vote_of};
 use super::connection::Connection;
 use super::failure::refused;
 use super::news::listen;
-use super::question::{Introduction, Question};
+use super::question::{Group, Introduction, Question};
 use super::route::Route;
 use super::sentinel::Sentinels;
 use super::stream::DEAD_AFTER;
@@ -63,6 +63,7 @@ pub struct Link {
     on_redirect: Option<Rc<dyn OnRedirect>>,
     state: RefCell<State>,
     queue: RefCell<VecDeque<Question>>,
+    groups: RefCell<Vec<Group>>,
     introductions: RefCell<Vec<Introduction>>,
     /// What was sent and is not answered yet.
     unanswered: RefCell<VecDeque<Batch>>,
@@ -83,6 +84,7 @@ impl Link {
             on_redirect,
             state: RefCell::new(State::Unused),
             queue: RefCell::default(),
+            groups: RefCell::default(),
             introductions: RefCell::default(),
             unanswered: RefCell::default(),
             must_reconnect: RefCell::default(),
@@ -98,7 +100,21 @@ impl Link {
         if let Some(error) = self.is_unusable(&question.request) {
             return question.fail_unsent(&error);
         }
-        self.queue.borrow_mut().push_back(question);
+        let mut queue = self.queue.borrow_mut();
+        queue.push_back(question);
+        if queue.len() == 1 {
+            self.work.notify_one();
+        }
+    }
+
+    /// The same for many at once.
+    pub fn ask_group(self: &Rc<Self>, group: Group) {
+        self.start();
+        let first = group.requests().first();
+        if let Some(error) = first.and_then(|request| self.is_unusable(request)) {
+            return group.into_questions().for_each(|question| question.fail_unsent(&error));
+        }
+        self.groups.borrow_mut().push(group);
         self.work.notify_one();
     }
 
@@ -161,6 +177,7 @@ impl Link {
     pub fn close(&self) {
         self.enter(State::Closed);
         self.queue.take();
+        self.groups.take();
         self.introductions.take();
         self.work.notify_one();
     }
@@ -237,7 +254,9 @@ impl Link {
                 }
             };
             self.enter_unless_closed(State::Down(error.clone()));
-            self.queue.take().into_iter().for_each(|question| question.fail_unsent(&error));
+            let groups = self.groups.take().into_iter().flat_map(Group::into_questions);
+            let queue = self.queue.take().into_iter();
+            groups.chain(queue).for_each(|question| question.fail_unsent(&error));
             for answer in self.introductions.take() {
                 let _ = answer.send(Err(error.clone()));
             }
@@ -307,7 +326,11 @@ impl Link {
     fn write(&self, connection: &mut Connection, scripts: &KnownScripts, may_run: bool) {
         let mut queue = self.queue.borrow_mut();
         let mut introductions = self.introductions.borrow_mut();
-        if queue.is_empty() && introductions.is_empty() {
+        let mut groups = self.groups.borrow_mut();
+        if !may_run {
+            queue.extend(groups.drain(..).flat_map(Group::into_questions));
+        }
+        if queue.is_empty() && groups.is_empty() && introductions.is_empty() {
             return;
         }
         let mut unanswered = self.unanswered.borrow_mut();
@@ -315,6 +338,7 @@ impl Link {
         connection.send(|output| {
             let mut writer = Writer::new(output, scripts, may_run);
             introductions.drain(..).for_each(|answer| writer.introduce(answer));
+            groups.drain(..).for_each(|group| writer.add_group(group));
             while in_flight + writer.expected() < MAX_IN_FLIGHT
                 && let Some(question) = queue.pop_front()
             {
@@ -367,7 +391,12 @@ impl Link {
                         }
                         self.settle(question, next(), scripts);
                     }
-                    Entry::Run(questions) => self.settle_run(questions, next(), scripts, may_run),
+                    Entry::Run(questions) => {
+                        self.settle_many(questions.into_iter(), next(), scripts, may_run);
+                    }
+                    Entry::Group(group) => {
+                        self.settle_many(group.into_questions(), next(), scripts, may_run);
+                    }
                     Entry::Introduction(answer) => {
                         // Whoever asked may have gone.
                         let _ = answer.send(introduced(&next(), next()));
@@ -405,9 +434,9 @@ impl Link {
         }
     }
 
-    fn settle_run(
+    fn settle_many(
         &self,
-        questions: Vec<Question>,
+        questions: impl Iterator<Item = Question>,
         reply: Value,
         scripts: &KnownScripts,
         may_run: &Cell<bool>,
@@ -425,7 +454,7 @@ impl Link {
             may_run.set(false);
         }
         let mut queue = self.queue.borrow_mut();
-        for (index, mut question) in questions.into_iter().enumerate() {
+        for (index, mut question) in questions.enumerate() {
             match letters.get(index).and_then(|letter| vote_of(*letter)) {
                 Some(answer) => question.reply.send(Ok(answer)),
                 None => {

@@ -37,12 +37,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Health, Node, Reply, Request, Verb};
+use redsync_engine::{Health, Node, Replies, Reply, Request, Verb};
 
 pub use address::{Access, Endpoint};
 use cluster::Cluster;
 use link::Link;
-use question::Question;
+use question::{Group, Question};
 use route::Route;
 pub use sentinel::Sentinels;
 pub use tls::{Tls, TlsOptions};
@@ -76,6 +76,19 @@ impl Node for RedisNode {
         match self {
             Self::Server(link) => link.ask(question),
             Self::Cluster(cluster) => cluster.ask(question),
+        }
+    }
+
+    fn ask_each(&self, verb: Verb, requests: &Rc<[Rc<Request>]>, replies: Replies) {
+        match self {
+            Self::Server(link) if Group::is_possible(verb, requests) => {
+                link.ask_group(Group::new(verb, requests, replies));
+            }
+            _ => {
+                for (request, reply) in requests.iter().zip(replies) {
+                    self.ask(verb, request, reply);
+                }
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! A verb on its way to a server, and where its vote goes.
 
+use std::ops::Range;
 use std::rc::Rc;
 
-use redsync_engine::{Fate, NodeError, Reply, Request, Verb};
+use redsync_engine::{Fate, NodeError, Replies, Reply, Request, Verb};
 use tokio::sync::oneshot;
 
 /// A verb on its way to the server, and where its vote goes.
@@ -45,6 +46,48 @@ impl Question {
     /// It never left.
     pub fn fail_unsent(self, error: &NodeError) {
         self.reply.send(Err(error.clone().with(Fate::Unsent)));
+    }
+}
+
+/// The same question about many locks, of one name and the same expiry each.
+pub struct Group {
+    pub verb: Verb,
+    requests: Rc<[Rc<Request>]>,
+    /// Those of the requests that belong to it.
+    range: Range<usize>,
+    replies: Replies,
+}
+
+impl Group {
+    /// Can these be asked with one command?
+    pub fn is_possible(verb: Verb, requests: &[Rc<Request>]) -> bool {
+        let [first, ..] = requests else { return false };
+        let is_one = |it: &Rc<Request>| it.keys.len() == 1 && it.expiry == first.expiry;
+        verb == Verb::Extend { recreate: false } && requests.iter().all(is_one)
+    }
+
+    pub fn new(verb: Verb, requests: &Rc<[Rc<Request>]>, replies: Replies) -> Self {
+        Self { verb, requests: requests.clone(), range: 0..requests.len(), replies }
+    }
+
+    pub fn requests(&self) -> &[Rc<Request>] {
+        &self.requests[self.range.clone()]
+    }
+
+    /// The first of them as a group of its own.
+    pub fn split_off_first(&mut self, count: usize) -> Self {
+        let Range { start, end } = self.range;
+        let middle = end.min(start + count);
+        self.range = middle..end;
+        let replies = self.replies.split_off_first(count);
+        Self { verb: self.verb, requests: self.requests.clone(), range: start..middle, replies }
+    }
+
+    /// One by one.
+    pub fn into_questions(self) -> impl Iterator<Item = Question> {
+        let requests = self.range.map(move |index| self.requests[index].clone());
+        let questions = requests.zip(self.replies);
+        questions.map(move |(request, reply)| Question::new(self.verb, &request, reply))
     }
 }
 
