@@ -1,7 +1,7 @@
 //! Held locks: kept alive until they are released, and told of the moment they are lost.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
@@ -105,11 +105,6 @@ struct Lease {
 }
 
 impl Lease {
-    /// Has it been neither released nor lost, and is it to be extended?
-    fn is_kept(&self) -> bool {
-        self.holder.borrow().is_some() && self.extension.get().is_some()
-    }
-
     /// The lock lives longer.
     fn prolong(&self, until: Duration) {
         self.until.set(self.until.get().max(until));
@@ -310,18 +305,16 @@ fn look_at_extensions(nodes: &Rc<Nodes>, now: Duration) {
     let first = leases.extensions.borrow().first_key_value().map(|(_, lease)| lease.clone());
     let Some(first) = first.filter(|lease| lease.extends.get() <= Some(now)) else { return };
     let interval = first.extension.get().map_or(Duration::ZERO, |extension| extension.interval);
-    let mut extending: Vec<_> = take_due(&leases.extensions, now + interval / TOGETHER)
-        .filter(|lease| needs(leases, lease, now))
-        .collect();
-    // Those of one round have the same time to answer, and none waits for one that may wait longer.
-    extending.sort_by_key(|lease| lease.request.timeout);
-    spawn_local(extend_all(nodes.clone(), extending));
+    let due = take_due(&leases.extensions, now + interval / TOGETHER).collect();
+    spawn_local(extend_all(nodes.clone(), due));
 }
 
 /// Does it need an extension now? If not, and ever again, that is planned.
 fn needs(leases: &Leases, lease: &Rc<Lease>, now: Duration) -> bool {
+    let Some(extension) = lease.extension.get().filter(|_| lease.holder.borrow().is_some()) else {
+        return false;
+    };
     lease.extends.set(None);
-    let Some(extension) = lease.extension.get() else { return false };
     let last_alive = lease.holder.borrow().as_ref().map_or(now, |holder| holder.last_alive(now));
     lease.stopped.set(if now.saturating_sub(lease.acquired) >= extension.max_hold {
         Some(Loss::MaxHold)
@@ -335,14 +328,17 @@ fn needs(leases: &Leases, lease: &Rc<Lease>, now: Duration) -> bool {
     lease.stopped.get().is_none()
 }
 
-async fn extend_all(nodes: Rc<Nodes>, mut leases: Vec<Rc<Lease>>) {
-    while let Some(first) = leases.first() {
-        let timeout = first.request.timeout;
-        let alike = leases.iter().take_while(|lease| lease.request.timeout == timeout).count();
+async fn extend_all(nodes: Rc<Nodes>, mut leases: VecDeque<Rc<Lease>>) {
+    while !leases.is_empty() {
         nodes.room(MAX_ROUNDS).await;
-        let mut some: Vec<_> = leases.drain(..alike.min(AT_ONCE)).collect();
-        some.retain(|lease| lease.is_kept());
-        extend(&nodes, some);
+        let now = nodes.now();
+        let some = leases.drain(..AT_ONCE.min(leases.len()));
+        let mut some: Vec<_> = some.filter(|lease| needs(nodes.leases(), lease, now)).collect();
+        // Those of one round have the same time to answer: none waits for one that may wait longer.
+        some.sort_by_key(|lease| lease.request.timeout);
+        for alike in some.chunk_by(|one, other| one.request.timeout == other.request.timeout) {
+            extend(&nodes, alike.to_vec());
+        }
         yield_now().await; // calls come first
     }
 }
