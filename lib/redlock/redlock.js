@@ -21,7 +21,7 @@ const {
   refuseScripts,
   releaseOptions,
 } = require('./settings.js');
-const { countVotes, isNotOurs } = require('./votes.js');
+const { countVotes, isAbsent, isNotOurs } = require('./votes.js');
 
 /** node-redlock 5, on the engine. */
 class Redlock extends EventEmitter {
@@ -119,9 +119,18 @@ class Redlock extends EventEmitter {
     return { held, attempts };
   }
 
-  /** A node that has released once has released, whatever it says to the next attempt. */
+  /** Counts over all attempts: a node that has released has, whatever it says to the next one. */
   #release(owner, settings) {
+    const waiting = new Set(); // nodes that did not answer: the engine goes on asking them, too
     const released = new Set();
+    const hear = (errors) => {
+      const against = new Map(errors.map((error) => [error.node, error]));
+      for (let node = 0; node < this.clients.size; node++) {
+        const error = against.get(node);
+        if (error === undefined || (waiting.has(node) && isAbsent(error))) released.add(node);
+        else if (!isNotOurs(error)) waiting.add(node);
+      }
+    };
     const isHopeless = (error) => (
       error instanceof LockExpiredError || error instanceof TakenError
     );
@@ -130,10 +139,8 @@ class Redlock extends EventEmitter {
         await owner.unlock();
       } catch (error) {
         if (error.errors === undefined) throw error;
-        const against = new Set(error.errors.map(({ node }) => node));
-        for (let i = 0; i < this.clients.size; i++) if (!against.has(i)) released.add(i);
+        hear(error.errors);
         if (released.size < this.#redsync.quorum) throw error;
-        this.#tell(error.errors);
       }
     });
   }

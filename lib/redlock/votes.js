@@ -3,14 +3,18 @@
 const { NodeTakenError } = require('../errors.js');
 const { ResourceLockedError } = require('./errors.js');
 
+/** @param {Error} error why a node voted against */
+function isAbsent(error) {
+  return error.cause?.code === 'ERR_LOCK_EXPIRED';
+}
+
 /**
- * Why a node voted against, as node-redlock tells it: that somebody else has the resource, or that
- * we do not have it any more, is one and the same error there.
+ * node-redlock has one error for what somebody else has and for what we do not have any more.
  *
- * @param {Error} error
+ * @param {Error} error why a node voted against
  */
 function isNotOurs(error) {
-  return error instanceof NodeTakenError || error.cause?.code === 'ERR_LOCK_EXPIRED';
+  return error instanceof NodeTakenError || isAbsent(error);
 }
 
 /**
@@ -35,4 +39,4 @@ function countVotes(clients, errors) {
   };
 }
 
-module.exports = { countVotes, isNotOurs };
+module.exports = { countVotes, isAbsent, isNotOurs };
