@@ -1,0 +1,8 @@
+'use strict';
+
+const test = require('ava');
+
+const { testPairing } = require('./pairing.js');
+
+testPairing(test, 'redsync', 'redlock');
+testPairing(test, 'drop-in', 'redlock');
