@@ -200,11 +200,11 @@ test('a lock by hand releases and extends by its value', async (t) => {
 test('using holds the lock, kept alive, and gives what the routine gives', async (t) => {
   const servers = shared.slice(0, 3);
   const keys = [name(), name()];
-  const redlock = connect(t, servers, { automaticExtensionThreshold: 200 });
+  const redlock = connect(t, servers, { automaticExtensionThreshold: 1000 });
   const result = {};
-  const given = await redlock.using(keys, 700, async (signal) => {
+  const given = await redlock.using(keys, 2000, async (signal) => {
     const values = await ask(servers, 'GET', keys[0]);
-    await delay(1500); // twice its life
+    await delay(3000); // longer than it lives
     t.deepEqual(await ask(servers, 'GET', keys[1]), values);
     t.false(signal.aborted);
     t.is(signal.error, undefined);
@@ -281,7 +281,7 @@ test('after quit nothing is acquired', async (t) => {
   const servers = shared.slice(0, 1);
   const key = name();
   await plant(servers, key);
-  const redlock = new Redlock([servers[0].url], { retryCount: -1, retryDelay: LONG });
+  const redlock = new Redlock([servers[0].url], { retryCount: -1, retryDelay: 36_000_000 });
   const waiting = rejection(redlock.acquire([key], 5000));
   await once(redlock, 'error');
   await redlock.quit();
@@ -407,16 +407,16 @@ test('difference: an extension keeps the settings of its acquisition', async (t)
 test('difference: nothing runs after using has settled', async (t) => {
   const servers = await useServers(t, 3);
   const key = name();
-  const redlock = connect(t, servers, { automaticExtensionThreshold: 150 });
+  const redlock = connect(t, servers, { automaticExtensionThreshold: 700 });
   const { commands, settle } = await monitor(t, servers[0]);
   let signal;
-  await redlock.using([key], 300, async (given) => {
+  await redlock.using([key], 1000, async (given) => {
     signal = given;
-    await delay(400); // it is extended meanwhile, and due again
+    await delay(500); // it is extended meanwhile, and due again
   });
   await settle();
   const count = commands.length;
-  await delay(600);
+  await delay(1000);
   await settle();
   t.is(commands.length, count);
   t.true(commands.some(([verb]) => verb.startsWith('EVAL')));
