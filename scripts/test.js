@@ -30,6 +30,11 @@ const STEPS = [
   },
   { title: 'types', command: [bin('tsd')], count: one },
   { title: 'behaviour on real servers', command: [bin('ava')], count: avaTests },
+  {
+    title: 'beside other libraries',
+    command: ['node', 'interop/run.js', '--if-found', '--seconds', '2'],
+    count: avaTests,
+  },
 ];
 
 function isGitCheckout() {
