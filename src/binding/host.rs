@@ -136,9 +136,11 @@ impl Host {
     }
 
     fn nodes(&mut self, addresses: Vec<NodeAddress>) -> Result<Rc<Nodes>, SysError> {
+        let queues = Rc::default();
         let members = addresses.into_iter().map(|address| self.node(address)).collect();
         Ok(Nodes::sharing(
             self.load.clone(),
+            queues,
             members,
             Rc::new(BootClock),
             Box::new(OsRandom::new()?),

@@ -217,6 +217,7 @@ impl Node for ScriptedNode {
                     latency: Some(delay),
                     server: Some("scripted 1.0".into()),
                     error: None,
+                    watches: None,
                 },
             }
         })
