@@ -29,12 +29,12 @@ use crate::random::OsRandom;
 
 /// The longest first pause before connecting again; the pause is random below it (full jitter), and
 /// its limit doubles up to [`LAST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
+pub const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A link that lived shorter than this is not trusted to be back: connecting again starts with a
 /// pause.
-const STABLE_AFTER: Duration = Duration::from_secs(1);
+pub const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Replies that the server owes. More wait here, so that neither this process nor the server has to buffer
 /// a burst of any size.
