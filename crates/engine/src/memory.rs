@@ -89,6 +89,12 @@ impl MemoryNode {
         store.entries.is_empty()
     }
 
+    /// Stops watching, as a node does that loses its connection.
+    pub fn forget_watchers(&self) {
+        let forgotten = std::mem::take(&mut self.store.borrow_mut().notices);
+        drop(forgotten);
+    }
+
     /// Applies a verb at once.
     pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
         let now = self.clock.now();

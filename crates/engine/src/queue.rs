@@ -97,7 +97,7 @@ pub(crate) struct Queue {
     /// When something was last heard of the lock.
     last_news: Cell<Option<Instant>>,
     last_used: Cell<Option<Instant>>,
-    /// The round trip of the last look.
+    /// The round trip of a look.
     trip: Cell<Duration>,
 }
 
@@ -195,7 +195,8 @@ impl Queue {
         let now = Instant::now();
         let mut views = self.views.borrow_mut();
         if let Some(asked) = views[node].asked {
-            self.trip.set(LONGEST_TRIP.min(now - asked));
+            // Smoothed: one that was slow says little.
+            self.trip.set((7 * self.trip.get() + LONGEST_TRIP.min(now - asked)) / 8);
         }
         views[node].see(sight);
         drop(views);

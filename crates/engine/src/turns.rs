@@ -2,7 +2,7 @@
 //!
 //! The nodes tell nobody who else waits, so a process goes by what it sees: **after its turn it stands
 //! back until as many others have had the lock as between its last two turns, or until the lock was
-//! left free for a moment. Ten times a second it stands back for one more, to find out whether there
+//! left free for a moment. Four times a second it stands back for one more, to find out whether there
 //! is somebody who never gets it.**
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// From one turn that leaves room for a stranger to the next.
-const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// More processes than this are not waited for.
 const MAX_OTHERS: u32 = 64;
@@ -38,12 +38,14 @@ impl Turns {
 
     /// The lock came to this process.
     pub(crate) fn own(&mut self, now: Instant) {
-        if self.seen > self.others {
+        let are_more = self.seen > self.others;
+        if are_more {
             // One at a time: who had to wait for long need not let as many go first.
             self.others = MAX_OTHERS.min(self.others + 1);
         }
         let next_probe = *self.next_probe.get_or_insert(now + PROBE_INTERVAL);
-        self.is_probing = now >= next_probe;
+        // Where there was one stranger there may be another.
+        self.is_probing = are_more || now >= next_probe;
         if self.is_probing {
             self.next_probe = Some(now + PROBE_INTERVAL);
         }
