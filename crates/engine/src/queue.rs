@@ -199,8 +199,11 @@ impl Queue {
             self.trip.set((7 * self.trip.get() + LONGEST_TRIP.min(now - asked)) / 8);
         }
         views[node].see(sight);
-        drop(views);
         let is_taken = sight != Sight::Free;
+        if is_taken && node == self.gate.get() {
+            forget_unwatched(&mut views, node);
+        }
+        drop(views);
         if is_taken && node == self.gate.get() && !self.is_held_here(now) {
             self.turns.borrow_mut().another();
             self.has_met_others.set(true);
@@ -209,10 +212,16 @@ impl Queue {
     }
 
     pub(crate) fn changed(&self, node: usize, number: u64) {
-        if self.current(node, number) {
-            self.views.borrow_mut()[node].change();
-            self.news(Instant::now());
+        if !self.current(node, number) {
+            return;
         }
+        let mut views = self.views.borrow_mut();
+        views[node].change();
+        if node == self.gate.get() {
+            forget_unwatched(&mut views, node);
+        }
+        drop(views);
+        self.news(Instant::now());
     }
 
     pub(crate) fn cannot_watch(&self, node: usize, number: u64) {
@@ -272,7 +281,7 @@ impl Queue {
             if is_long || !self.is_held_here(now) {
                 watching.extend(gate);
             }
-            if is_long || gate_is_free {
+            if is_long || gate.is_some_and(|gate| views[gate].known != Known::Taken) {
                 let is_watched =
                     |view: &View| view.watch == Watch::On && view.known == Known::Taken;
                 let mut watched = views.iter().filter(|view| is_watched(view)).count();
@@ -311,6 +320,15 @@ impl Queue {
             nodes.members()[node].watch(keys, notice);
         }
         Next::Wait(wake)
+    }
+}
+
+/// What was known of nodes that are not watched is not true any more when another has changed.
+fn forget_unwatched(views: &mut [View], changed: usize) {
+    for (node, view) in views.iter_mut().enumerate() {
+        if node != changed && view.watch == Watch::Off {
+            view.known = Known::Nothing;
+        }
     }
 }
 
@@ -387,6 +405,7 @@ impl Place {
         let now = Instant::now();
         let mut views = queue.views.borrow_mut();
         views.resize(votes.len(), View::default());
+        forget_unwatched(&mut views, usize::MAX);
         for (view, vote) in views.iter_mut().zip(votes) {
             if let Some(vote) = vote {
                 view.hear(vote);
