@@ -406,13 +406,13 @@ impl Processes {
                         turns.borrow_mut()[process] += 1;
                         sleep(ms(1)).await;
                         held_by.take();
-                        mutex.unlock(lock.value).await.unwrap();
+                        mutex.unlock(lock.value).await.expect("released");
                     }
                 }));
             }
         }
         for each in all {
-            each.await.unwrap();
+            each.await.expect("no panic");
         }
         turns.take()
     }
