@@ -88,7 +88,7 @@ impl Node for RedisNode {
 
     fn ask_each(&self, verb: Verb, requests: &Rc<[Rc<Request>]>, replies: Replies) {
         match self {
-            Self::Server(link) if Group::is_possible(verb, requests) => {
+            Self::Server(link, _) if Group::is_possible(verb, requests) => {
                 link.ask_group(Group::new(verb, requests, replies));
             }
             _ => {
