@@ -181,6 +181,12 @@ export interface NodeHealth {
   latency?: number;
   /** Kind and version of the server, such as `redis 7.0.15` or `valkey 9.1.2`, when known. */
   server?: string;
+  /**
+   * Whether the node tells waiting calls when a lock is released, so that they need not poll. False
+   * where the server is too old (it takes Redis 6 or Valkey) or an ACL refuses HELLO, CLIENT TRACKING
+   * or PTTL: calls then try again on their schedule alone. Absent where it could not be found out.
+   */
+  watching?: boolean;
   /** Why the node is not up. */
   error?: Error;
 }

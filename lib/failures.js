@@ -113,14 +113,14 @@ function withoutFrames(error) {
 }
 
 /**
- * @param {string} text one line a node: status, latency, server, code, message
+ * @param {string} text one line a node: status, latency, server, watching (1 or 0), code, message
  * @param {readonly { endpoint: string }[]} nodes
  * @returns {object[]} one NodeHealth a node
  */
 function nodeHealth(text, nodes) {
   const lines = text.split('\n').slice(0, -1);
   return lines.map((line, node) => {
-    const [status, latency, server, code, message] = line.split('\t');
+    const [status, latency, server, watching, code, message] = line.split('\t');
     const { endpoint } = nodes[node];
     return {
       node,
@@ -128,6 +128,7 @@ function nodeHealth(text, nodes) {
       status: status.toLowerCase(),
       ...(latency !== '' && { latency: Number(latency) }),
       ...(server !== '' && { server }),
+      ...(watching !== '' && { watching: watching === '1' }),
       ...(code !== '' && { error: new RedisError(node, endpoint, coded(message, code)) }),
     };
   });

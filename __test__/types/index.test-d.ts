@@ -103,6 +103,7 @@ expectType<string>(health.endpoint);
 expectType<'connecting' | 'up' | 'down'>(health.status);
 expectType<number | undefined>(health.latency);
 expectType<string | undefined>(health.server);
+expectType<boolean | undefined>(health.watching);
 expectType<Error | undefined>(health.error);
 
 // Options

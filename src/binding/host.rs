@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rand::rngs::SysError;
-use redsync_engine::{Load, MemoryNode, Node, Nodes};
+use redsync_engine::{Load, MemoryNode, Node, Nodes, Queues};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
@@ -28,6 +28,23 @@ pub enum NodeAddress {
     Cluster(Vec<Endpoint>, Access),
     /// A node in this process; those of the same name are the same.
     Memory(Option<String>),
+}
+
+impl NodeAddress {
+    /// The same for the same node; `None` for one that nobody else can have.
+    fn place(&self) -> Option<String> {
+        let list = |endpoints: &[Endpoint]| -> String {
+            endpoints.iter().map(|endpoint| format!("{endpoint},")).collect()
+        };
+        match self {
+            Self::Server(endpoint, access) => Some(format!("{endpoint}/{}", access.db)),
+            Self::Master(Sentinels { sentinels, master_name, .. }, access) => {
+                Some(format!("{}/{master_name}/{}", list(sentinels), access.db))
+            }
+            Self::Cluster(seeds, _) => Some(list(seeds)),
+            Self::Memory(name) => name.as_ref().map(|name| format!("memory:{name}")),
+        }
+    }
 }
 
 /// What the JavaScript threads tell the engine thread.
@@ -77,6 +94,8 @@ fn start() -> io::Result<UnboundedSender<Message>> {
 struct Host {
     clients: HashMap<u32, Rc<Client>>,
     memory: HashMap<String, Rc<MemoryNode>>,
+    /// By the places of their nodes.
+    queues: HashMap<Vec<String>, Weak<Queues>>,
     load: Rc<Load>,
 }
 
@@ -136,13 +155,31 @@ impl Host {
     }
 
     fn nodes(&mut self, addresses: Vec<NodeAddress>) -> Result<Rc<Nodes>, SysError> {
+        let queues = self.queues(&addresses);
         let members = addresses.into_iter().map(|address| self.node(address)).collect();
         Ok(Nodes::sharing(
             self.load.clone(),
+            queues,
             members,
             Rc::new(BootClock),
             Box::new(OsRandom::new()?),
         ))
+    }
+
+    /// The queues of all who have opened these nodes: one who waits for a name on them waits behind the
+    /// others, through whichever `Redsync`.
+    fn queues(&mut self, addresses: &[NodeAddress]) -> Rc<Queues> {
+        let Some(places) = addresses.iter().map(NodeAddress::place).collect::<Option<Vec<_>>>()
+        else {
+            return Rc::default();
+        };
+        self.queues.retain(|_, queues| queues.strong_count() > 0);
+        if let Some(queues) = self.queues.get(&places).and_then(Weak::upgrade) {
+            return queues;
+        }
+        let queues = Rc::default();
+        self.queues.insert(places, Rc::downgrade(&queues));
+        queues
     }
 
     fn node(&mut self, address: NodeAddress) -> Rc<dyn Node> {

@@ -234,10 +234,11 @@ impl Outbox {
                 // Writing to a String cannot fail.
                 let _ = writeln!(
                     text,
-                    "{:?}\t{}\t{}\t{code}\t{message}",
+                    "{:?}\t{}\t{}\t{}\t{code}\t{message}",
                     node.status,
                     latency.unwrap_or_default(),
                     node.server.as_deref().unwrap_or_default(),
+                    node.watches.map_or("", |watches| if watches { "1" } else { "0" }),
                 );
             }
         });

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Error;
-use crate::node::{Health, Status};
+use crate::node::{Health, Node, Status};
 use crate::nodes::Nodes;
 use crate::vote::{Answer, NodeError};
 
@@ -18,13 +18,24 @@ const READY_INTERVAL: Duration = Duration::from_millis(50);
 /// How long one look may take: a node that hangs may have been replaced by one that does not.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
+/// How a node is, and whether it could be watched, found out one after the other.
+async fn examine(node: Rc<dyn Node>, limit: Duration) -> Health {
+    let deadline = Instant::now() + limit;
+    let mut health = node.health(limit).await;
+    if health.status == Status::Up {
+        let left = deadline.saturating_duration_since(Instant::now());
+        health.watches = node.watches(left).await;
+    }
+    health
+}
+
 impl Nodes {
     /// Asks every node how it is, each for at most `limit`.
     pub async fn health(self: &Rc<Self>, limit: Duration) -> Vec<Health> {
         let asked: Vec<_> = self
             .members()
             .iter()
-            .map(|node| tokio::task::spawn_local(node.health(limit)))
+            .map(|node| tokio::task::spawn_local(examine(node.clone(), limit)))
             .collect();
         let mut all = Vec::with_capacity(asked.len());
         for node in asked {

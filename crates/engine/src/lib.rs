@@ -14,13 +14,17 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `mutex` | lock, try_lock, unlock, extend, valid: start here, it reads like the paper |
+//! | `mutex` | lock, try_lock, unlock, extend, valid: start here |
+//! | `acquire` | attempts and the wait between them: it reads like the paper |
 //! | `round` | one question to all nodes, answered by each or timed out |
 //! | `tally` | the votes of a round while they come in, and the handle that casts one |
 //! | `cleanup` | releases that outlive the call they belong to |
 //! | `vote` | what one node says: an answer or an error |
 //! | `quorum`, `validity` | the arithmetic: votes that decide, drift, `until` |
 //! | `waiting` | the pause between two attempts |
+//! | `queue` | the line of those who want the same keys, and what its head does |
+//! | `watch` | what is known of the keys node by node, and who tells |
+//! | `turns` | fairness between processes |
 //! | `lease` | held locks: kept alive, and their loss told |
 //! | `nodes` | the set of nodes and what their mutexes share |
 //! | `node` | the trait that a backend implements |
@@ -28,6 +32,7 @@
 //! | `health` | is a quorum there? |
 //! | `options`, `value`, `clock`, `error` | what goes in and what comes out |
 
+mod acquire;
 mod cleanup;
 mod clock;
 mod error;
@@ -38,13 +43,16 @@ mod mutex;
 mod node;
 mod nodes;
 mod options;
+mod queue;
 mod quorum;
 mod round;
 mod tally;
+mod turns;
 mod validity;
 mod value;
 mod vote;
 mod waiting;
+mod watch;
 
 pub use clock::Clock;
 pub use error::{Error, Refused};
@@ -54,9 +62,11 @@ pub use mutex::{Held, Mutex};
 pub use node::{Health, Keys, Node, Request, Status, Verb};
 pub use nodes::{Busy, Load, Nodes};
 pub use options::{Asked, Delay, Options, ValueSource};
+pub use queue::Queues;
 pub use quorum::Quorum;
 pub use tally::{Replies, Reply};
 pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
 pub use value::Value;
 pub use vote::{Answer, Fate, NodeError, Vote};
+pub use watch::{Notice, Sight};

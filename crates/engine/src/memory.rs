@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::node::{Health, Node, Request, Status, Verb};
+use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::tally::Reply;
 use crate::vote::Answer;
+use crate::watch::{Notice, Sight};
 
 struct Entry {
     value: Box<str>,
@@ -23,12 +24,31 @@ struct Store {
     entries: HashMap<Box<str>, Entry>,
     /// When to look at which key again. An extension leaves its old entry here.
     expiries: BinaryHeap<Reverse<(Duration, Box<str>)>>,
+    /// Who waits for which key.
+    notices: HashMap<Box<str>, Vec<Rc<Notice>>>,
 }
 
 impl Store {
     fn put(&mut self, key: &str, value: &str, expires: Duration) {
         self.entries.insert(key.into(), Entry { value: value.into(), expires });
         self.expiries.push(Reverse((expires, key.into())));
+        self.changed(key);
+    }
+
+    fn remove(&mut self, key: &str) {
+        self.entries.remove(key);
+        self.changed(key);
+    }
+
+    fn changed(&mut self, key: &str) {
+        for notice in self.notices.remove(key).into_iter().flatten() {
+            notice.changed();
+        }
+    }
+
+    /// When the last of the keys expires; `None` if there is none.
+    fn end(&self, keys: &Keys) -> Option<Duration> {
+        keys.iter().filter_map(|key| self.entries.get(key)).map(|entry| entry.expires).max()
     }
 
     fn forget_expired(&mut self, now: Duration) {
@@ -37,7 +57,7 @@ impl Store {
         {
             let Some(Reverse((_, key))) = self.expiries.pop() else { return };
             if self.entries.get(&key).is_some_and(|entry| entry.expires <= now) {
-                self.entries.remove(&key);
+                self.remove(&key);
             }
         }
     }
@@ -69,6 +89,12 @@ impl MemoryNode {
         store.entries.is_empty()
     }
 
+    /// Stops watching, as a node does that loses its connection.
+    pub fn forget_watchers(&self) {
+        let forgotten = std::mem::take(&mut self.store.borrow_mut().notices);
+        drop(forgotten);
+    }
+
     /// Applies a verb at once.
     pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
         let now = self.clock.now();
@@ -93,7 +119,7 @@ impl MemoryNode {
             Verb::Release => {
                 for key in request.keys.iter() {
                     if store.entries.get(key).is_some_and(|entry| *entry.value == *request.value) {
-                        store.entries.remove(key);
+                        store.remove(key);
                     }
                 }
             }
@@ -128,7 +154,29 @@ impl Node for MemoryNode {
             latency: Some(Duration::ZERO),
             server: None,
             error: None,
+            watches: None,
         }))
+    }
+
+    fn watch(&self, keys: &Keys, notice: Notice) {
+        let now = self.clock.now();
+        let mut store = self.store.borrow_mut();
+        store.forget_expired(now);
+        let end = store.end(keys);
+        notice.seen(match end {
+            Some(end) => Sight::Taken { life: Some(end - now) },
+            None => Sight::Free,
+        });
+        let notice = Rc::new(notice);
+        for key in keys.iter() {
+            let notices = store.notices.entry(key.clone()).or_default();
+            notices.retain(|notice| notice.is_wanted());
+            notices.push(notice.clone());
+        }
+    }
+
+    fn watches(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
+        Box::pin(ready(Some(true)))
     }
 
     fn close(&self) {}

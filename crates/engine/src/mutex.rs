@@ -1,22 +1,19 @@
-//! The algorithm: <https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/>.
+//! What a mutex does.
 
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::cleanup;
-use crate::error::{Error, Refused};
+use crate::error::Error;
 use crate::lease::Hold;
 use crate::node::{Keys, Request, Verb};
 use crate::nodes::Nodes;
-use crate::options::{Options, ValueSource};
-use crate::round::{Round, Votes};
+use crate::options::Options;
+use crate::round::Round;
 use crate::validity;
 use crate::value::Value;
-use crate::waiting;
 
 /// A lock that is held: by whom, and until when on the [clock](crate::Clock).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +26,9 @@ pub struct Held {
 
 /// One or several names, locked together on a quorum of nodes.
 pub struct Mutex {
-    nodes: Rc<Nodes>,
-    keys: Keys,
-    options: Options,
+    pub(crate) nodes: Rc<Nodes>,
+    pub(crate) keys: Keys,
+    pub(crate) options: Options,
 }
 
 impl Mutex {
@@ -59,91 +56,6 @@ impl Mutex {
         self.acquire(1, cancel).await
     }
 
-    async fn acquire(&self, tries: u64, cancel: &CancellationToken) -> Result<Held, Error> {
-        let mut attempt = 1;
-        loop {
-            let error = match self.attempt(attempt, tries, cancel).await {
-                Err(error @ (Error::Failed { .. } | Error::Taken { .. })) => error,
-                settled => return settled,
-            };
-            if attempt >= tries {
-                return Err(error);
-            }
-            let paused = {
-                let mut pause = pin!(self.pause(attempt));
-                cancel.run_until_cancelled(pause.as_mut()).await
-            };
-            match paused {
-                None => return Err(Error::Cancelled),
-                Some(paused) => paused.map_err(|Refused| Error::Refused)?,
-            }
-            attempt += 1;
-        }
-    }
-
-    async fn pause(&self, attempts: u64) -> Result<(), Refused> {
-        let pause = waiting::pause(&self.nodes, &self.options.delay, attempts).await?;
-        sleep(pause).await;
-        Ok(())
-    }
-
-    /// Stores a fresh value on every node, and holds the lock if a quorum granted in time.
-    ///
-    /// The value is new for every attempt. go-redsync uses one value for all attempts of a call: a
-    /// late release of attempt 1 could then delete the key that attempt 2 has just stored.
-    async fn attempt(
-        &self,
-        attempt: u64,
-        tries: u64,
-        cancel: &CancellationToken,
-    ) -> Result<Held, Error> {
-        let value = match cancel.run_until_cancelled(self.fresh_value(attempt)).await {
-            None => return Err(Error::Cancelled),
-            Some(value) => value?,
-        };
-        let request = self.request(value);
-        let start = self.nodes.now();
-        let voted = {
-            let mut votes = pin!(self.ask(Verb::Acquire, &request).votes());
-            cancel.run_until_cancelled(votes.as_mut()).await
-        };
-        let Some(votes) = voted else {
-            // Nobody waits for this any more, so it may wait for every node.
-            self.release_and_wait(&request, self.nodes.order(false)).await;
-            return Err(Error::Cancelled);
-        };
-        let until = validity::until(start, self.options.expiry, self.options.drift_factor);
-        if votes.granted() && self.nodes.now() < until {
-            return Ok(Held { value: request.value.clone(), until });
-        }
-        self.give_up(&request, &votes, attempt >= tries).await;
-        Err(Error::not_acquired(votes.taken(), votes.into_inner(), attempt))
-    }
-
-    /// Releases an attempt wherever it may have stored its value: not where the node said "taken".
-    ///
-    /// The last attempt waits, so that a failed call leaves nothing behind when it returns; but not
-    /// for nodes that did not answer: they are cleaned up behind the caller's back, for they have had
-    /// their time already.
-    async fn give_up(&self, request: &Rc<Request>, votes: &Votes<'_>, is_last: bool) {
-        let granting = votes.granting();
-        let mut silent = votes.holding(request.keys.len() == 1);
-        silent.retain(|node| !granting.contains(node));
-        cleanup::release(&self.nodes, request, silent);
-        if is_last {
-            self.release_and_wait(request, granting).await;
-        } else {
-            cleanup::release(&self.nodes, request, granting);
-        }
-    }
-
-    async fn release_and_wait(&self, request: &Rc<Request>, holders: Vec<usize>) {
-        if let Some(released) = cleanup::release(&self.nodes, request, holders) {
-            // Whatever is not released by then goes on in the background.
-            let _ = timeout(request.timeout, released).await;
-        }
-    }
-
     /// Releases the lock of this value.
     ///
     /// An empty value (nothing was ever locked) touches nothing, and tells what is there.
@@ -155,7 +67,16 @@ impl Mutex {
         self.nodes.end_lease(&self.keys, &value);
         let verb = if value.is_empty() { Verb::Owner } else { Verb::Release };
         let request = self.request(value);
-        let votes = self.ask(verb, &request).votes().await;
+        let queue = self.nodes.queues().find(&self.keys);
+        let round = self.ask(verb, &request);
+        if let Some(queue) = &queue {
+            queue.releasing(&request.value);
+        }
+        let votes = round.votes().await;
+        if let Some(queue) = &queue {
+            queue.released(&request.value);
+            self.nodes.queues().tidy(&self.keys, queue);
+        }
         if verb == Verb::Release {
             cleanup::make_up_for(&self.nodes, &request, votes.unsettled());
         }
@@ -220,17 +141,7 @@ impl Mutex {
         }
     }
 
-    async fn fresh_value(&self, attempt: u64) -> Result<Value, Error> {
-        match &self.options.values {
-            ValueSource::Random => Ok(self.nodes.random_value()),
-            ValueSource::Ask(ask) => match ask(attempt).await {
-                Ok(value) => Ok(Value::from(value.as_str())),
-                Err(Refused) => Err(Error::Refused),
-            },
-        }
-    }
-
-    fn request(&self, value: Value) -> Rc<Request> {
+    pub(crate) fn request(&self, value: Value) -> Rc<Request> {
         Rc::new(Request {
             keys: self.keys.clone(),
             value,
@@ -239,7 +150,7 @@ impl Mutex {
         })
     }
 
-    fn ask(&self, verb: Verb, request: &Rc<Request>) -> Round {
+    pub(crate) fn ask(&self, verb: Verb, request: &Rc<Request>) -> Round {
         let order = self.nodes.order(self.options.shuffle);
         Round::ask(&self.nodes, verb, request, order, self.options.fail_fast)
     }

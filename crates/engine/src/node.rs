@@ -1,6 +1,6 @@
 //! What a node is asked. Whoever adds a backend implements [`Node`].
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::tally::{Replies, Reply};
 use crate::value::Value;
 use crate::vote::NodeError;
+use crate::watch::Notice;
 
 /// The keys of one lock: taken, extended and released together, all or nothing.
 pub type Keys = Rc<[Box<str>]>;
@@ -66,12 +67,20 @@ pub struct Health {
     pub server: Option<String>,
     /// Why it is not up.
     pub error: Option<NodeError>,
+    /// Whether it tells of keys that are released; `None` if that was not found out.
+    pub watches: Option<bool>,
 }
 
 impl Health {
     /// Not up, and why.
     pub fn down(error: NodeError) -> Self {
-        Self { status: Status::Down, latency: None, server: None, error: Some(error) }
+        Self {
+            status: Status::Down,
+            latency: None,
+            server: None,
+            error: Some(error),
+            watches: None,
+        }
     }
 }
 
@@ -94,6 +103,20 @@ pub trait Node {
 
     /// Is the node there, how far away, and what is it? Answers within `limit`.
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>>;
+
+    /// Looks at the keys, says through `notice` how they are, and once more when any of them may have
+    /// changed since: whoever changed it, and however. Without delay, and without blocking. A node that
+    /// cannot do it drops the notice, and is asked again at the next scheduled attempt; one that loses
+    /// its connection drops all of them.
+    fn watch(&self, keys: &Keys, notice: Notice) {
+        let _ = (keys, notice);
+    }
+
+    /// Can it [`watch`](Node::watch)? Found out within `limit`.
+    fn watches(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
+        let _ = limit;
+        Box::pin(ready(Some(false)))
+    }
 
     /// Drops connections and answers all that is asked from now on with an error.
     fn close(&self);

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use crate::cleanup::Missed;
 use crate::clock::Clock;
 use crate::lease::{Leases, Loss};
-use crate::node::Node;
+use crate::node::{Keys, Node};
+use crate::queue::Queues;
 use crate::quorum::Quorum;
 use crate::value::Value;
 
@@ -47,6 +48,7 @@ pub struct Nodes {
     clock: Rc<dyn Clock>,
     rng: RefCell<Box<dyn Rng>>,
     load: Rc<Load>,
+    queues: Rc<Queues>,
     leases: Leases,
     missed: Vec<Missed>,
     rounds: Cell<usize>,
@@ -60,12 +62,14 @@ pub struct Nodes {
 impl Nodes {
     /// At least one node; `rng` makes ownership values, so it has to be a secure one.
     pub fn new(members: Vec<Rc<dyn Node>>, clock: Rc<dyn Clock>, rng: Box<dyn Rng>) -> Rc<Self> {
-        Self::sharing(Rc::default(), members, clock, rng)
+        Self::sharing(Rc::default(), Rc::default(), members, clock, rng)
     }
 
-    /// The same, counting its rounds into a load that it shares with others.
+    /// The same, counting its rounds into a load that it shares with others, and standing in line with
+    /// those that have opened the same nodes.
     pub fn sharing(
         load: Rc<Load>,
+        queues: Rc<Queues>,
         members: Vec<Rc<dyn Node>>,
         clock: Rc<dyn Clock>,
         rng: Box<dyn Rng>,
@@ -76,6 +80,7 @@ impl Nodes {
             clock,
             rng: RefCell::new(rng),
             load,
+            queues,
             leases: Leases::default(),
             rounds: Cell::new(0),
             room: Notify::new(),
@@ -150,6 +155,22 @@ impl Nodes {
             }
         }
         order
+    }
+
+    /// The order in which contenders ask the nodes, the same in every process: whoever has the first
+    /// node goes on to the others, so that no votes are split.
+    pub(crate) fn order_of(&self, keys: &Keys) -> Vec<usize> {
+        // FNV-1a; https://datatracker.ietf.org/doc/html/draft-eastlake-fnv
+        let hash = keys[0].bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let size = self.members.len();
+        let first = (hash % size as u64) as usize;
+        (first..size).chain(0..first).collect()
+    }
+
+    pub(crate) fn queues(&self) -> &Rc<Queues> {
+        &self.queues
     }
 
     /// Marks something as under way, until the guard is dropped. [`Nodes::close`] waits for it.

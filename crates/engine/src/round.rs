@@ -62,6 +62,45 @@ impl Round {
         Self { tally, requests, asked, deadline, nodes: nodes.clone() }
     }
 
+    /// Asks the nodes one after the other until one answers, and if that one grants all others at once.
+    ///
+    /// Contenders that ask in the same order meet at the first node: one of them goes on, and the
+    /// others have stored nothing that would have to be released. All at once, each could get a
+    /// minority, again and again.
+    pub(crate) async fn one_first(
+        nodes: &Rc<Nodes>,
+        request: &Rc<Request>,
+        order: &[usize],
+        fail_fast: bool,
+    ) -> Votes<'static> {
+        let mut round = Self::begin(nodes, 1, request.timeout, order.to_vec(), fail_fast);
+        round.asked.clear();
+        let deadline = round.deadline;
+        for (index, &node) in order.iter().enumerate() {
+            round.also_ask(Verb::Acquire, request, node);
+            // A first node that hangs must leave time for the others.
+            let limit = (Instant::now() + request.timeout / 2).min(deadline);
+            match timeout_at(limit, round.tally.vote_of(node)).await {
+                Ok(Ok(Answer::Granted)) | Err(_) => {
+                    for &other in &order[index + 1..] {
+                        round.also_ask(Verb::Acquire, request, other);
+                    }
+                    return round.votes().await;
+                }
+                Ok(Ok(_)) => break,
+                Ok(Err(_)) => {}
+            }
+        }
+        let votes = Cow::Owned(round.tally.close());
+        let asked = Cow::Owned(mem::take(&mut round.asked));
+        Votes { votes, asked, quorum: nodes.quorum() }
+    }
+
+    fn also_ask(&mut self, verb: Verb, request: &Rc<Request>, node: usize) {
+        self.asked.push(node);
+        self.nodes.members()[node].ask(verb, request, Reply::new(self.tally.clone(), node));
+    }
+
     /// The votes, when all are in, or time is up, or (fail-fast) the quorum has decided.
     pub(crate) async fn votes(mut self) -> Votes<'static> {
         let votes = Cow::Owned(self.close().await);
@@ -178,6 +217,34 @@ impl Votes<'_> {
 
     fn asked_where(&self, is_meant: impl Fn(&Option<Vote>) -> bool) -> Vec<usize> {
         self.asked.iter().copied().filter(|&node| is_meant(&self.votes[node])).collect()
+    }
+
+    /// One entry a node.
+    pub(crate) fn as_slice(&self) -> &[Option<Vote>] {
+        &self.votes
+    }
+
+    /// Is there a quorum of nodes that store nothing?
+    pub(crate) fn is_free(&self) -> bool {
+        self.quorum.is_reached(self.absent().len())
+    }
+
+    /// Those of these nodes that were not asked.
+    pub(crate) fn not_asked(&self, mut nodes: Vec<usize>) -> Vec<usize> {
+        nodes.retain(|node| !self.asked.contains(node));
+        nodes
+    }
+
+    /// With the votes of a question to the other nodes.
+    pub(crate) fn and(self, others: Self) -> Votes<'static> {
+        let (mut votes, mut asked) = (self.votes.into_owned(), self.asked.into_owned());
+        for &node in others.asked.iter() {
+            votes[node].clone_from(&others.votes[node]);
+            if !asked.contains(&node) {
+                asked.push(node);
+            }
+        }
+        Votes { votes: Cow::Owned(votes), asked: Cow::Owned(asked), quorum: self.quorum }
     }
 
     /// One entry a node, for the error that reports them.

@@ -24,6 +24,8 @@ pub(crate) struct Tally {
     granted: Cell<usize>,
     taken: Cell<usize>,
     round: Cell<Option<Waker>>,
+    /// The node whose vote the round waits for before it asks the others.
+    awaited: Cell<Option<usize>>,
 }
 
 impl Tally {
@@ -38,6 +40,7 @@ impl Tally {
             granted: Cell::new(0),
             taken: Cell::new(0),
             round: Cell::new(None),
+            awaited: Cell::new(None),
         })
     }
 
@@ -52,7 +55,7 @@ impl Tally {
         }
         self.votes.borrow_mut()[place] = Some(vote);
         self.pending.set(self.pending.get() - 1);
-        if self.is_over()
+        if (self.is_over() || self.awaited.get() == Some(place))
             && let Some(round) = self.round.take()
         {
             round.wake();
@@ -83,6 +86,19 @@ impl Tally {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Resolves with the vote of one node.
+    pub(crate) async fn vote_of(&self, node: usize) -> Vote {
+        self.awaited.set(Some(node));
+        poll_fn(|cx| match &self.votes.borrow()[node] {
+            Some(vote) => Poll::Ready(vote.clone()),
+            None => {
+                self.round.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     /// Ends the count. What comes later is ignored.

@@ -87,7 +87,7 @@ async fn run(seed: u64) -> Trace {
 
     // Every node answers again: what was stored last has to go sooner than by its expiry.
     world.all_become(Behaviour::Ok);
-    sleep(ms(600)).await;
+    sleep(ms(800)).await;
     world.assert_clean(&seed);
     Trace { log: world.log(), held: held.take() }
 }

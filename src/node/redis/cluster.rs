@@ -12,6 +12,7 @@ use super::command::Redirect;
 use super::link::{Link, OnRedirect};
 use super::question::Question;
 use super::route::Route;
+use super::watch::Watch;
 
 /// Servers that are remembered: a cluster has at most 1000 masters.
 const MAX_SERVERS: usize = 2000;
@@ -30,6 +31,8 @@ pub struct Cluster {
     links: RefCell<Vec<(Endpoint, Rc<Link>)>>,
     /// The master of a slot, as far as it is known. Looked up only, so that no order matters.
     masters: RefCell<HashMap<u16, Rc<Link>>>,
+    /// One for each server that was watched.
+    watches: RefCell<Vec<Rc<Watch>>>,
     itself: Weak<Self>,
 }
 
@@ -40,6 +43,7 @@ impl Cluster {
             access,
             links: RefCell::default(),
             masters: RefCell::default(),
+            watches: RefCell::default(),
             itself: itself.clone(),
         });
         for seed in seeds {
@@ -50,10 +54,32 @@ impl Cluster {
 
     /// Asks the master of the slot; as long as it is not known, or down, any server that is up.
     pub fn ask(&self, question: Question) {
-        let slot = slot(&question.request.keys[0]);
-        let master = self.masters.borrow().get(&slot).filter(|link| !link.is_down()).cloned();
-        let link = master.unwrap_or_else(|| self.any());
-        link.ask(question);
+        self.link_of(&question.request.keys[0]).ask(question);
+    }
+
+    /// The watch over the master of the slot of this key.
+    pub fn watch(&self, key: &str) -> Rc<Watch> {
+        self.watch_over(self.link_of(key))
+    }
+
+    /// The watch over a server that is up.
+    pub fn any_watch(&self) -> Rc<Watch> {
+        self.watch_over(self.any())
+    }
+
+    fn link_of(&self, key: &str) -> Rc<Link> {
+        let master = self.masters.borrow().get(&slot(key)).filter(|link| !link.is_down()).cloned();
+        master.unwrap_or_else(|| self.any())
+    }
+
+    fn watch_over(&self, link: Rc<Link>) -> Rc<Watch> {
+        let mut watches = self.watches.borrow_mut();
+        if let Some(watch) = watches.iter().find(|watch| Rc::ptr_eq(watch.link(), &link)) {
+            return watch.clone();
+        }
+        let watch = Watch::new(link);
+        watches.push(watch.clone());
+        watch
     }
 
     /// A server that is up, or may come up; the first seed if none is.

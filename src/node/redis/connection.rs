@@ -48,6 +48,11 @@ impl Connection {
         Self { stream, output: Vec::new(), written: 0, unwritten: 0, replies: Replies::default() }
     }
 
+    /// From here on the server may speak unasked, in push messages.
+    pub fn hear_pushes(&mut self) {
+        self.replies.hear_pushes();
+    }
+
     /// Appends commands to what is to be sent; `write` tells how many it has written.
     pub fn send(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) {
         self.unwritten += write(&mut self.output);
@@ -97,7 +102,7 @@ impl Connection {
     /// Before a command is written to a silent link, whatever is there to be read is a reply to
     /// nothing. Read later, it would pass for the reply to this command.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NodeError>> {
-        if !self.replies.is_silent() {
+        if !self.replies.is_silent() || self.replies.hears_pushes() {
             return Poll::Ready(Ok(()));
         }
         match self.poll_read(cx) {

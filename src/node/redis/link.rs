@@ -29,12 +29,12 @@ use crate::random::OsRandom;
 
 /// The longest first pause before connecting again; the pause is random below it (full jitter), and
 /// its limit doubles up to [`LAST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
+pub const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A link that lived shorter than this is not trusted to be back: connecting again starts with a
 /// pause.
-const STABLE_AFTER: Duration = Duration::from_secs(1);
+pub const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Replies that the server owes. More wait here, so that neither this process nor the server has to buffer
 /// a burst of any size.
@@ -141,7 +141,8 @@ impl Link {
             Ok(Err(error)) => return Health::down(error),
             Err(_) => {
                 let error = Some(NodeError::timed_out());
-                return Health { status: Status::Connecting, latency: None, server: None, error };
+                let status = Status::Connecting;
+                return Health { status, latency: None, server: None, error, watches: None };
             }
         }
         let asked = Instant::now();
@@ -153,7 +154,8 @@ impl Link {
             Ok(Err(_)) => Health::down(NodeError::closed()),
             Ok(Ok(Err(error))) => Health::down(error),
             Ok(Ok(Ok(server))) => {
-                Health { status: Status::Up, latency: Some(asked.elapsed()), server, error: None }
+                let latency = Some(asked.elapsed());
+                Health { status: Status::Up, latency, server, error: None, watches: None }
             }
         }
     }
@@ -274,7 +276,8 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, NodeError> {
+    /// One connection more to where the link leads.
+    pub async fn connect(&self) -> Result<Connection, NodeError> {
         let endpoint = self.route.resolve().await?;
         Connection::open(&endpoint, &self.access, self.route.leads_to_master()).await
     }

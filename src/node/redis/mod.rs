@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `link` | the link to one server: made in the background, made again when lost, one pipeline per tick |
 //! | `command` | verbs to commands, replies to votes |
+//! | `watch` | the second connection, on which a server tells of keys that change |
 //! | `question` | a verb on its way, and where its vote goes |
 //! | `batch` | the questions of one tick: which go together, and whose reply is whose |
 //! | `connection` | a socket with commands and replies on their way, and the login |
@@ -31,13 +32,14 @@ mod route;
 mod sentinel;
 mod stream;
 mod tls;
+mod watch;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Health, Node, Replies, Reply, Request, Verb};
+use redsync_engine::{Health, Keys, Node, Notice, Replies, Reply, Request, Verb};
 
 pub use address::{Access, Endpoint};
 use cluster::Cluster;
@@ -46,22 +48,27 @@ use question::{Group, Question};
 use route::Route;
 pub use sentinel::Sentinels;
 pub use tls::{Tls, TlsOptions};
+use watch::Watch;
 
 /// One independent Redis: it connects when it is first asked for something.
 pub enum RedisNode {
-    Server(Rc<Link>),
+    Server(Rc<Link>, Rc<Watch>),
     Cluster(Rc<Cluster>),
 }
 
 impl RedisNode {
     /// A server at a fixed place.
     pub fn server(endpoint: Endpoint, access: Access) -> Self {
-        Self::Server(Link::new(Route::Fixed(endpoint), access, None))
+        Self::of(Link::new(Route::Fixed(endpoint), access, None))
     }
 
     /// The server that the sentinels call the master.
     pub fn master(sentinels: Sentinels, access: Access) -> Self {
-        Self::Server(Link::new(Route::Master(sentinels), access, None))
+        Self::of(Link::new(Route::Master(sentinels), access, None))
+    }
+
+    fn of(link: Rc<Link>) -> Self {
+        Self::Server(link.clone(), Watch::new(link))
     }
 
     /// A cluster, known by some of its servers.
@@ -74,14 +81,14 @@ impl Node for RedisNode {
     fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
         let question = Question::new(verb, request, reply);
         match self {
-            Self::Server(link) => link.ask(question),
+            Self::Server(link, _) => link.ask(question),
             Self::Cluster(cluster) => cluster.ask(question),
         }
     }
 
     fn ask_each(&self, verb: Verb, requests: &Rc<[Rc<Request>]>, replies: Replies) {
         match self {
-            Self::Server(link) if Group::is_possible(verb, requests) => {
+            Self::Server(link, _) if Group::is_possible(verb, requests) => {
                 link.ask_group(Group::new(verb, requests, replies));
             }
             _ => {
@@ -94,14 +101,28 @@ impl Node for RedisNode {
 
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
         match self {
-            Self::Server(link) => Box::pin(link.clone().health(limit)),
+            Self::Server(link, _) => Box::pin(link.clone().health(limit)),
             Self::Cluster(cluster) => Box::pin(cluster.any().health(limit)),
+        }
+    }
+
+    fn watch(&self, keys: &Keys, notice: Notice) {
+        match self {
+            Self::Server(_, watch) => watch.look(keys, notice),
+            Self::Cluster(cluster) => cluster.watch(&keys[0]).look(keys, notice),
+        }
+    }
+
+    fn watches(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
+        match self {
+            Self::Server(_, watch) => Box::pin(watch.clone().works(limit)),
+            Self::Cluster(cluster) => Box::pin(cluster.any_watch().works(limit)),
         }
     }
 
     fn close(&self) {
         match self {
-            Self::Server(link) => link.close(),
+            Self::Server(link, _) => link.close(),
             Self::Cluster(cluster) => cluster.close(),
         }
     }

@@ -50,6 +50,8 @@ pub struct Replies {
     scanner: Scanner,
     /// Replies that are still to come.
     owed: usize,
+    /// What begins with this answers nothing, and may come at any time.
+    push: Option<u8>,
 }
 
 impl Replies {
@@ -61,6 +63,16 @@ impl Replies {
     /// Whether nothing is expected.
     pub fn is_silent(&self) -> bool {
         self.owed == 0
+    }
+
+    /// Lets push messages through. (RESP3)
+    pub fn hear_pushes(&mut self) {
+        self.push = Some(b'>');
+    }
+
+    /// Whether push messages may come.
+    pub fn hears_pushes(&self) -> bool {
+        self.push.is_some()
     }
 
     /// Where to read the next bytes to. Tell with [`Replies::filled`] how many there were.
@@ -91,9 +103,11 @@ impl Replies {
         if bytes.is_empty() {
             return Ok(None);
         }
-        if self.owed == 0 {
+        let is_push = self.push == Some(bytes[0]);
+        if self.owed == 0 && !is_push {
             return Err(unasked(bytes));
         }
+        self.scanner.may_push = is_push;
         if let Some((text, reply)) = COMMON.iter().find(|(text, _)| bytes.starts_with(text)) {
             self.take(self.start + text.len());
             return Ok(Some(reply.clone()));
@@ -104,6 +118,7 @@ impl Replies {
         };
         let end = self.scanned + length;
         let reply = parse_redis_value(&self.buffer[self.start..end]).map_err(|_| UNREADABLE)?;
+        self.owed += usize::from(is_push);
         self.take(end);
         Ok(Some(reply))
     }
@@ -131,6 +146,8 @@ struct Scanner {
     size: usize,
     /// Elements still to come, for each aggregate that is open.
     open: Vec<usize>,
+    /// This is a push message, and not a reply.
+    may_push: bool,
 }
 
 #[derive(Default, PartialEq)]
@@ -223,6 +240,7 @@ impl Scanner {
                 self.state = State::String(length(content)? + 2);
                 Ok(false)
             }
+            b'>' if self.may_push && self.open.is_empty() => self.aggregate(length(content)?),
             b'*' | b'~' => self.aggregate(length(content)?),
             b'%' => self.aggregate(length(content)? * 2),
             _ => Err(UNREADABLE),

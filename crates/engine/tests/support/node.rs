@@ -2,13 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{
-    Clock, Health, MemoryNode, Node, NodeError, Reply, Request, Status, Value, Verb,
+    Clock, Health, Keys, MemoryNode, Node, NodeError, Notice, Reply, Request, Status, Value, Verb,
 };
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -67,6 +67,10 @@ pub struct ScriptedNode {
     clock: Rc<dyn Clock>,
     behaviour: Cell<Behaviour>,
     releases: Cell<Option<Behaviour>>,
+    /// Whether it tells of changes.
+    pub is_watchable: Cell<bool>,
+    /// When it was asked to watch, on the engine's clock.
+    pub watched: RefCell<Vec<Duration>>,
     /// Commands on their way: they arrive in the order in which they were sent, as the contract of
     /// [`Node`] wants it, whatever their delays.
     on_the_way: RefCell<VecDeque<Command>>,
@@ -91,6 +95,8 @@ impl ScriptedNode {
             clock,
             behaviour: Cell::new(behaviour),
             releases: Cell::default(),
+            is_watchable: Cell::default(),
+            watched: RefCell::default(),
             on_the_way: RefCell::default(),
             last_arrival: Cell::default(),
             log,
@@ -217,9 +223,21 @@ impl Node for ScriptedNode {
                     latency: Some(delay),
                     server: Some("scripted 1.0".into()),
                     error: None,
+                    watches: None,
                 },
             }
         })
+    }
+
+    fn watch(&self, keys: &Keys, notice: Notice) {
+        self.watched.borrow_mut().push(self.clock.now());
+        if self.is_watchable.get() {
+            self.store.watch(keys, notice);
+        }
+    }
+
+    fn watches(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
+        Box::pin(ready(Some(self.is_watchable.get())))
     }
 
     fn close(&self) {

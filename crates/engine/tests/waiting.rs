@@ -1,0 +1,457 @@
+//! Who waits, asks when there is reason to, in the order of coming, and without splitting votes.
+
+mod support;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::{
+    Answer, CancellationToken, Clock, Delay, Error, Held, MemoryNode, Mutex, Node, Nodes, Options,
+    Queues, Request, Value, Verb,
+};
+use support::{A_WHILE, Behaviour, FOREIGN, KEY, TokioClock, World, held, keys, ms, timed, tries};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
+use tokio::time::sleep;
+
+/// Long after the rest of a test.
+const LATER: Duration = Duration::from_secs(60);
+
+/// Tries with a schedule that plays no part.
+fn patient() -> Options {
+    Options { delay: Delay::Fixed(LATER), expiry: LATER, ..tries(10) }
+}
+
+fn never() -> CancellationToken {
+    CancellationToken::new()
+}
+
+/// Nodes that tell, locked by somebody else.
+fn taken(size: usize) -> Rc<World> {
+    let world = World::of(&vec![Behaviour::Ok; size]);
+    for node in &world.scripted {
+        node.is_watchable.set(true);
+        node.plant(KEY, FOREIGN);
+    }
+    Rc::new(world)
+}
+
+fn release(world: &World) {
+    world.scripted.iter().for_each(|node| node.wipe(KEY));
+}
+
+type Outcome = Result<Held, Error>;
+
+fn lock(world: &World, options: Options) -> JoinHandle<Outcome> {
+    cancellable(world, options, never())
+}
+
+fn cancellable(world: &World, options: Options, cancel: CancellationToken) -> JoinHandle<Outcome> {
+    let mutex = world.mutex(options);
+    spawn_local(async move { mutex.lock(&cancel).await })
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_release_elsewhere_is_followed_at_once() {
+    for size in [1, 3, 5, 7] {
+        let world = taken(size);
+        let waiting = lock(&world, patient());
+        sleep(ms(500)).await;
+        let before = world.asked(Verb::Acquire).len();
+        assert_eq!(before, size, "asked once, and not again");
+        let ((), elapsed) = timed(async {
+            release(&world);
+            held(waiting.await.unwrap());
+        })
+        .await;
+        assert_eq!(elapsed, Duration::ZERO, "{size} nodes");
+        assert_eq!(world.asked(Verb::Acquire).len(), 2 * size);
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_waits_until_a_quorum_is_free() {
+    let world = taken(5);
+    let waiting = lock(&world, patient());
+    sleep(ms(500)).await;
+    for node in 0..2 {
+        world.scripted[node].wipe(KEY);
+        sleep(ms(50)).await;
+        assert_eq!(world.asked(Verb::Acquire).len(), 5, "{node}: no quorum could be had");
+    }
+    world.scripted[2].wipe(KEY);
+    held(waiting.await.unwrap());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_end_of_its_life_is_as_good_as_a_release() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    for node in &world.scripted {
+        node.is_watchable.set(true);
+        let request = Request {
+            keys: keys(&[KEY]),
+            value: Value::from(FOREIGN),
+            expiry: ms(700),
+            timeout: Duration::ZERO,
+        };
+        node.store.apply(Verb::Acquire, &request);
+    }
+    let (outcome, elapsed) = timed(world.mutex(patient()).lock(&never())).await;
+    held(outcome);
+    assert!((ms(700)..ms(710)).contains(&elapsed), "{elapsed:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_extension_is_no_release() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let request = |expiry| Request {
+        keys: keys(&[KEY]),
+        value: Value::from(FOREIGN),
+        expiry,
+        timeout: Duration::ZERO,
+    };
+    for node in &world.scripted {
+        node.is_watchable.set(true);
+        node.store.apply(Verb::Acquire, &request(ms(500)));
+    }
+    let start = world.nodes.now();
+    let waiting = lock(&world, patient());
+    for _ in 0..4 {
+        sleep(ms(400)).await;
+        for node in &world.scripted {
+            node.store.apply(Verb::Extend { recreate: false }, &request(ms(500)));
+        }
+    }
+    held(waiting.await.unwrap());
+    assert_eq!((world.nodes.now() - start).as_millis() / 10, 210, "the last life was the longest");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn without_notice_there_is_the_schedule() {
+    let world = taken(3);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(false));
+    let start = world.nodes.now();
+    let free = world.clone();
+    support::after(ms(105), move || release(&free));
+    let options = Options { delay: Delay::Fixed(ms(50)), ..tries(10) };
+    held(world.mutex(options).lock(&never()).await);
+    assert_eq!(world.nodes.now() - start, ms(150));
+    // And it is found out again with each attempt whether there is a notice.
+    let watched = world.scripted.iter().map(|node| node.watched.borrow().len()).min();
+    assert!(watched >= Some(2), "{watched:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_learns_to_tell_is_watched_from_the_next_attempt_on() {
+    let world = taken(3);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(false));
+    let options = Options { delay: Delay::Fixed(ms(100)), ..tries(1000) };
+    let waiting = lock(&world, options);
+    sleep(ms(10)).await;
+    world.scripted.iter().for_each(|node| node.is_watchable.set(true));
+    sleep(ms(140)).await;
+    let ((), elapsed) = timed(async {
+        release(&world);
+        held(waiting.await.unwrap());
+    })
+    .await;
+    assert_eq!(elapsed, Duration::ZERO);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lost_watch_wakes_and_is_made_again() {
+    // Whatever was told before does not count: the key was released while nobody looked.
+    let world = taken(1);
+    let waiting = lock(&world, patient());
+    sleep(ms(100)).await;
+    world.scripted[0].store.forget_watchers();
+    yield_now().await;
+    sleep(ms(1)).await;
+    assert_eq!(world.asked(Verb::Acquire).len(), 2, "woken, and asked");
+    release(&world);
+    let ((), elapsed) = timed(async { drop(held(waiting.await.unwrap())) }).await;
+    assert_eq!(elapsed, Duration::ZERO, "watched again");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_wake_up_uses_up_no_try() {
+    let world = taken(3);
+    let start = world.nodes.now();
+    let options = Options { delay: Delay::Fixed(ms(100)), ..tries(4) };
+    let waiting = lock(&world, options);
+    // Released and taken again between the attempts of the schedule.
+    for _ in 0..5 {
+        sleep(ms(45)).await;
+        world.all_become(Behaviour::Taken);
+        release(&world);
+    }
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Taken { attempts: 4, .. }), "{error:?}");
+    assert_eq!(world.nodes.now() - start, ms(300));
+    assert!(world.asked(Verb::Acquire).len() > 8, "extra attempts were made");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn only_the_head_asks() {
+    let alone = taken(3);
+    let crowd = taken(3);
+    let options = Options { delay: Delay::Random, ..tries(20) };
+    let one = lock(&alone, options.clone());
+    let many: Vec<_> = (0..1000).map(|_| lock(&crowd, options.clone())).collect();
+    sleep(Duration::from_secs(1)).await;
+    let asked = |world: &World| {
+        let watched = world.scripted.iter().map(|node| node.watched.borrow().len());
+        world.log().len() + watched.sum::<usize>()
+    };
+    assert!(asked(&crowd) <= asked(&alone) * 3 / 2, "{} {}", asked(&crowd), asked(&alone));
+    one.abort();
+    many.into_iter().for_each(|waiting| waiting.abort());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn first_come_first_served() {
+    let world = taken(3);
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let all: Vec<_> = (0..20)
+        .map(|number| {
+            let (mutex, order) = (world.mutex(patient()), order.clone());
+            spawn_local(async move {
+                let lock = held(mutex.lock(&never()).await);
+                order.borrow_mut().push(number);
+                sleep(ms(1)).await;
+                mutex.unlock(lock.value).await.unwrap();
+            })
+        })
+        .collect();
+    sleep(ms(50)).await;
+    release(&world);
+    for each in all {
+        each.await.unwrap();
+    }
+    assert_eq!(*order.borrow(), (0..20).collect::<Vec<_>>());
+    world.assert_clean(&"all released");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_leaves_disturbs_nobody() {
+    let world = taken(3);
+    let cancels: Vec<_> = (0..4).map(|_| CancellationToken::new()).collect();
+    let mut all: Vec<_> =
+        cancels.iter().map(|cancel| cancellable(&world, patient(), cancel.clone())).collect();
+    sleep(ms(50)).await;
+    // The head, and one in the middle.
+    for leaving in [2, 0] {
+        cancels[leaving].cancel();
+        let (outcome, elapsed) = timed(all.remove(leaving)).await;
+        assert_eq!(outcome.unwrap(), Err(Error::Cancelled));
+        assert_eq!(elapsed, Duration::ZERO);
+    }
+    release(&world);
+    let first = held(all.remove(0).await.unwrap());
+    sleep(A_WHILE).await;
+    assert!(!all[0].is_finished());
+    world.mutex(patient()).unlock(first.value).await.unwrap();
+    held(all.remove(0).await.unwrap());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn in_line_too_the_schedule_ends_a_call() {
+    let world = taken(3);
+    let head = lock(&world, patient());
+    sleep(ms(10)).await;
+    let options = Options { delay: Delay::Fixed(ms(20)), ..tries(3) };
+    let (outcome, elapsed) = timed(world.mutex(options).lock(&never())).await;
+    let taken = Some(Ok(Answer::Taken));
+    let votes = vec![taken.clone(), taken.clone(), taken];
+    assert_eq!(outcome, Err(Error::Taken { votes, attempts: 3 }));
+    assert_eq!(elapsed, ms(40));
+    // Not so who wants to know at once.
+    let (outcome, elapsed) = timed(world.mutex(patient()).try_lock(&never())).await;
+    assert!(matches!(outcome, Err(Error::Taken { attempts: 1, .. })), "{outcome:?}");
+    assert_eq!(elapsed, Duration::ZERO);
+    release(&world);
+    held(head.await.unwrap());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_is_held_here_needs_no_question() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mutex = world.mutex(patient());
+    let first = held(mutex.lock(&never()).await);
+    let waiting = lock(&world, patient());
+    yield_now().await;
+    assert_eq!(world.asked(Verb::Acquire).len(), 3, "nobody was asked for what is known");
+    let ((), elapsed) = timed(async {
+        mutex.unlock(first.value).await.unwrap();
+        held(waiting.await.unwrap());
+    })
+    .await;
+    assert_eq!(elapsed, Duration::ZERO, "followed the release");
+    assert_eq!(world.asked(Verb::Acquire).len(), 6);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_key_left_behind_on_the_first_node_blocks_nobody() {
+    // On any of the nodes, so on the first too. With notices and without.
+    for is_watchable in [true, false] {
+        for left in 0..3 {
+            let world = taken(3);
+            world.scripted.iter().for_each(|node| node.is_watchable.set(is_watchable));
+            let options = Options { delay: Delay::Fixed(ms(50)), ..tries(3) };
+            let waiting = lock(&world, options);
+            sleep(ms(10)).await;
+            for node in (0..3).filter(|&node| node != left) {
+                world.scripted[node].wipe(KEY);
+            }
+            held(waiting.await.unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_is_down_does_not_slow_a_contended_lock() {
+    for down in [Behaviour::Error { applied: false }, Behaviour::Never { applied: false }] {
+        for node in 0..3 {
+            let world = taken(3);
+            let waiting = lock(&world, Options { fail_fast: true, ..patient() });
+            sleep(ms(10)).await;
+            world.scripted[node].become_(down);
+            release(&world);
+            let (outcome, elapsed) = timed(waiting).await;
+            let lock = held(outcome.unwrap());
+            // One that hangs is waited for, but for less than its time.
+            let limit = patient().expiry.mul_f64(patient().timeout_factor) / 2 + ms(10);
+            assert!(elapsed <= limit, "{node} {down:?}: {elapsed:?}");
+            assert!(lock.until > world.nodes.now());
+        }
+    }
+}
+
+/// Several processes: each with its own queues over the same stores.
+struct Processes {
+    clock: Rc<TokioClock>,
+    nodes: Vec<Rc<Nodes>>,
+    stores: Vec<Rc<Far>>,
+}
+
+/// A node that is a round trip away, for all processes.
+struct Far {
+    store: MemoryNode,
+    distance: Duration,
+    asked: RefCell<usize>,
+}
+
+impl Node for Far {
+    fn ask(&self, verb: Verb, request: &Rc<Request>, reply: redsync_engine::Reply) {
+        *self.asked.borrow_mut() += 1;
+        let answer = self.store.apply(verb, request);
+        let distance = self.distance;
+        spawn_local(async move {
+            sleep(distance).await;
+            reply.send(Ok(answer));
+        });
+    }
+
+    fn watch(&self, keys: &redsync_engine::Keys, notice: redsync_engine::Notice) {
+        *self.asked.borrow_mut() += 1;
+        self.store.watch(keys, notice);
+    }
+
+    fn health(
+        &self,
+        limit: Duration,
+    ) -> std::pin::Pin<Box<dyn Future<Output = redsync_engine::Health>>> {
+        self.store.health(limit)
+    }
+
+    fn close(&self) {}
+}
+
+impl Processes {
+    fn start(count: u64, size: usize) -> Self {
+        let clock = TokioClock::start();
+        let stores: Vec<_> = (0..size)
+            .map(|node| {
+                let store = MemoryNode::new(clock.clone());
+                // Not all are equally far, so that votes can be split.
+                let distance = Duration::from_millis(1 + node as u64 % 2);
+                Rc::new(Far { store, distance, asked: RefCell::default() })
+            })
+            .collect();
+        let nodes = (0..count)
+            .map(|seed| {
+                let members = stores.iter().map(|store| store.clone() as Rc<dyn Node>).collect();
+                let rng = Box::new(<rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed));
+                let queues = Rc::<Queues>::default();
+                Nodes::sharing(Rc::default(), queues, members, clock.clone(), rng)
+            })
+            .collect();
+        Self { clock, nodes, stores }
+    }
+
+    /// Lets each process lock and unlock with so many waiters for a while; gives their turns.
+    async fn contend(&self, waiters: usize, options: Options, time: Duration) -> Vec<usize> {
+        let end = self.clock.now() + time;
+        let turns = Rc::new(RefCell::new(vec![0; self.nodes.len()]));
+        let held_by = Rc::new(RefCell::new(None));
+        let mut all = Vec::new();
+        for (process, nodes) in self.nodes.iter().enumerate() {
+            for _ in 0..waiters {
+                let mutex = Mutex::new(nodes.clone(), keys(&[KEY]), options.clone());
+                let (turns, held_by, clock) = (turns.clone(), held_by.clone(), self.clock.clone());
+                all.push(spawn_local(async move {
+                    while clock.now() < end {
+                        let lock = held(mutex.lock(&never()).await);
+                        assert_eq!(held_by.replace(Some(process)), None, "one holder");
+                        turns.borrow_mut()[process] += 1;
+                        sleep(ms(1)).await;
+                        held_by.take();
+                        mutex.unlock(lock.value).await.expect("released");
+                    }
+                }));
+            }
+        }
+        for each in all {
+            each.await.expect("no panic");
+        }
+        turns.take()
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn votes_are_not_split_for_ever_and_every_process_gets_its_share() {
+    for (count, size) in [(2, 1), (2, 3), (3, 3), (5, 5), (8, 5), (8, 7)] {
+        for shuffle in [false, true] {
+            let processes = Processes::start(count, size);
+            let options = Options { shuffle, ..Options::default() };
+            let time = Duration::from_secs(5);
+            let turns = processes.contend(3, options, time).await;
+            let total: usize = turns.iter().sum();
+            // Held 1 ms, and five round trips of up to 2 ms around it.
+            let case = format!("{count} processes, {size} nodes, shuffle {shuffle}: {turns:?}");
+            assert!(total > 300, "{case}");
+            let fair = total / count as usize;
+            assert!(turns.iter().all(|&own| own >= fair / 2), "{case}");
+            let asked: usize = processes.stores.iter().map(|store| *store.asked.borrow()).sum();
+            println!("{case}: {total}, {} questions a turn", asked / total);
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn one_process_does_not_stand_back_for_nobody() {
+    let processes = Processes::start(1, 3);
+    let turns = processes.contend(5, Options::default(), Duration::from_secs(2)).await;
+    // Held 1 ms, released and acquired in the 2 ms of the farthest node.
+    assert!(turns[0] > 2000 / 5, "{turns:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_stood_back_for_others_goes_on_when_they_are_gone() {
+    let processes = Processes::start(2, 3);
+    // They take turns for a while, then one of them is gone.
+    processes.contend(2, Options::default(), A_WHILE).await;
+    let alone = Processes { nodes: vec![processes.nodes[0].clone()], ..processes };
+    let turns = alone.contend(5, Options::default(), Duration::from_secs(2)).await;
+    assert!(turns[0] > 2000 / 5, "{turns:?}");
+}
