@@ -147,7 +147,7 @@ test('a watch that is cut is made again, and what was missed is made up for', as
 
 test('without permission to watch there is the schedule, and health() shows it', async (t) => {
   const servers = await useServers(t, 3);
-  const refusals = ['-client', '-pttl', '-hello'];
+  const refusals = ['-client', '-pttl', '-client|tracking'];
   for (const [i, server] of servers.entries()) {
     await server.command('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '+@all', refusals[i]);
   }

@@ -43,7 +43,7 @@ enum State {
     Off,
     Connecting,
     Up,
-    /// It could not be made, or was lost too soon.
+    /// It could not be made, or was lost too soon: not another one before that time.
     DownUntil(Instant),
     /// The server does not know how, or does not allow it.
     RefusedUntil(Instant),
@@ -131,16 +131,15 @@ impl Watch {
 
     /// Makes a connection if there is none; false if there is no use in trying.
     fn start(self: &Rc<Self>) -> bool {
-        match self.state.get() {
+        let begin = match self.state.get() {
             State::Up | State::Connecting => return true,
-            State::RefusedUntil(time) | State::DownUntil(time) if Instant::now() < time => {
-                return false;
-            }
+            State::RefusedUntil(time) if Instant::now() < time => return false,
             _ if self.link.is_closed() => return false,
-            _ => {}
-        }
+            State::DownUntil(time) => time,
+            State::RefusedUntil(_) | State::Off => Instant::now(),
+        };
         self.enter(State::Connecting);
-        spawn_local(self.clone().run());
+        spawn_local(self.clone().run(begin));
         true
     }
 
@@ -149,12 +148,15 @@ impl Watch {
         self.changed.notify_waiters();
     }
 
-    /// The life of one connection.
-    async fn run(self: Rc<Self>) {
-        let began = Instant::now();
+    /// The life of one connection, which begins not before that time.
+    async fn run(self: Rc<Self>, begin: Instant) {
+        let began = begin.max(Instant::now());
         let mut watched = Watched::default();
         let end = {
-            let mut served = pin!(self.serve(&mut watched));
+            let mut served = pin!(async {
+                sleep_until(begin).await;
+                self.serve(&mut watched).await
+            });
             tokio::select! {
                 biased;
                 () = self.link.closed() => End::Lost,
