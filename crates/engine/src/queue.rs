@@ -59,6 +59,9 @@ impl Queues {
 
     /// The queue of these keys, if there is one.
     pub(crate) fn find(&self, keys: &Keys) -> Option<Rc<Queue>> {
+        if self.by_keys.borrow().is_empty() {
+            return None;
+        }
         self.by_keys.borrow().get(keys).cloned()
     }
 
@@ -141,9 +144,9 @@ impl Queue {
 
     fn is_of_use(&self, now: Instant) -> bool {
         let is_recent = || self.last_used.get().is_some_and(|used| now < used + MEMORY);
-        !self.line.borrow().is_empty()
-            || self.is_held_here(now)
-            || self.has_met_others.get() && is_recent()
+        // A lock that nobody else has asked for leaves nothing here while it is held: most are like that.
+        let is_wanted = || self.is_held_here(now) || is_recent();
+        !self.line.borrow().is_empty() || self.has_met_others.get() && is_wanted()
     }
 
     fn is_held_here(&self, now: Instant) -> bool {
@@ -169,8 +172,9 @@ impl Queue {
 
     /// The lock of this value has been released.
     pub(crate) fn released(&self, value: &Value) {
-        let is_held = self.held.borrow().as_ref().is_some_and(|(held, _)| held == value);
-        if is_held {
+        // Nothing is known of one that was acquired when nobody else was here.
+        let may_be_held = self.held.borrow().as_ref().is_none_or(|(held, _)| held == value);
+        if may_be_held {
             self.held.take();
             self.see_all_as(Known::Free);
             self.last_used.set(Some(Instant::now()));

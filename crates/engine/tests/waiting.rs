@@ -274,20 +274,20 @@ async fn in_line_too_the_schedule_ends_a_call() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn what_is_held_here_needs_no_question() {
+async fn a_waiter_follows_a_release_of_its_own_process_at_once() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let mutex = world.mutex(patient());
     let first = held(mutex.lock(&never()).await);
     let waiting = lock(&world, patient());
     yield_now().await;
-    assert_eq!(world.asked(Verb::Acquire).len(), 3, "nobody was asked for what is known");
+    assert_eq!(world.asked(Verb::Acquire).len(), 6, "nothing is remembered of who met nobody");
     let ((), elapsed) = timed(async {
         mutex.unlock(first.value).await.unwrap();
         held(waiting.await.unwrap());
     })
     .await;
     assert_eq!(elapsed, Duration::ZERO, "followed the release");
-    assert_eq!(world.asked(Verb::Acquire).len(), 6);
+    assert_eq!(world.asked(Verb::Acquire).len(), 9);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
