@@ -42,6 +42,9 @@ export class Redsync {
    * - `memory:`, a node of its own inside the process, for development and tests
    * - `memory:NAME`, the same, shared by everyone in the process who uses this name
    *
+   * An object is {@link ConnectionOptions} or a {@link Pool} over a client that the application has
+   * already; they can be mixed.
+   *
    * @param nodes One node, or 1 to 64 of them. They must be independent of each other: a primary
    *   and its replica are not.
    * @param options Defaults for every mutex, and the key prefix.
@@ -504,8 +507,99 @@ export class LockLostError extends RedsyncError {}
 /** `ERR_CLOSED`: the Redsync is closed. */
 export class ClosedError extends RedsyncError {}
 
-/** One node: a URL (see the constructor of {@link Redsync}) or connection options. */
-export type NodeInput = string | ConnectionOptions;
+/**
+ * One node: a URL (see the constructor of {@link Redsync}), connection options, or a pool over a
+ * client.
+ */
+export type NodeInput = string | ConnectionOptions | Pool;
+
+/**
+ * A source of connections to one node. `newPool(client)` makes one for a client of ioredis
+ * (`redsync/ioredis`), iovalkey (`redsync/iovalkey`), node-redis (`redsync/node-redis`) or Valkey
+ * GLIDE (`redsync/valkey-glide`); implement it to bring any other.
+ *
+ * A pool that throws, rejects, answers nonsense or does not answer is a node that has failed, and
+ * nothing more. What it does too late is undone as soon as it has been done. `close()` of the Redsync
+ * gives back all connections; it does not close the client.
+ *
+ * @example
+ * const Redis = require('ioredis');
+ * const { newPool } = require('redsync/ioredis');
+ *
+ * const clients = hosts.map((host) => new Redis({ host, enableAutoPipelining: true }));
+ * const redsync = new Redsync(clients.map(newPool));
+ */
+export interface Pool {
+  /**
+   * Called for each question to the node, so it should have connections at hand.
+   *
+   * @param signal Aborts when nobody waits for the connection any more.
+   */
+  get(signal?: AbortSignal): Conn | Promise<Conn>;
+  /**
+   * What errors and `health()` call the node: `host:port`, for example. Letters, digits and
+   * ` _.-:,/[]` only, so that no password gets into it by accident. Default `pool`.
+   */
+  readonly endpoint?: string;
+  /** Several names have to be in one slot, as in a Redis Cluster. Default false. */
+  readonly isCluster?: boolean;
+}
+
+/**
+ * A connection to one node, for one question; commands reject when they fail. Reads have to come from
+ * the server that is written to, and not from a replica. A lock needs `setNX`, `eval`, `pttl` (for
+ * `health()` and `ready()`) and `close`.
+ *
+ * @example
+ * class MyConn {
+ *   async setNX(name, value, expiry) {
+ *     return (await this.client.send('SET', name, value, 'NX', 'PX', expiry)) === 'OK';
+ *   }
+ *   async eval({ source, sha1 }, keys, args) {
+ *     try {
+ *       return await this.client.send('EVALSHA', sha1, keys.length, ...keys, ...args);
+ *     } catch (error) {
+ *       if (!error.message.startsWith('NOSCRIPT')) throw error;
+ *       return this.client.send('EVAL', source, keys.length, ...keys, ...args);
+ *     }
+ *   }
+ *   close() {
+ *     this.pool.release(this.client);
+ *   }
+ *   // ...
+ * }
+ */
+export interface Conn {
+  /** `GET name`. */
+  get(name: string): Promise<string | null>;
+  /** `SET name value`: true for OK. */
+  set(name: string, value: string): Promise<boolean>;
+  /** `SET name value NX PX expiry`: true for OK, false for nil. `expiry` is in milliseconds. */
+  setNX(name: string, value: string, expiry: number): Promise<boolean>;
+  /**
+   * `EVALSHA script.sha1`, and `EVAL script.source` where the server answers NOSCRIPT. Integers may be
+   * numbers, bigints or strings.
+   */
+  eval(
+    script: Script,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<unknown>;
+  /** `SCRIPT LOAD script.source`: the SHA1 of the script. */
+  scriptLoad(script: Script): Promise<string>;
+  /** `PTTL name`, in milliseconds; -2 for no key, -1 for a key that does not expire. */
+  pttl(name: string): Promise<number>;
+  /** The question is answered: gives the connection back. */
+  close(): void | Promise<void>;
+}
+
+/** A Lua script. */
+export interface Script {
+  /** Its text. */
+  readonly source: string;
+  /** The SHA1 of its text, as 40 hexadecimal digits. */
+  readonly sha1: string;
+}
 
 /**
  * How to reach one node: one of `url`, `host`, `path`, `sentinels` and `cluster`. The other options

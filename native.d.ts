@@ -23,12 +23,18 @@ export declare class Engine {
   drain(records: Float64Array): string
 }
 
+/** The number of a new clock for tests. */
+export declare function newClock(): number
+
 /** Where a node is and how to get in; `lib/nodes.js` makes it. */
 export interface NodeSpec {
-  /** `redis`, `sentinel`, `cluster` or `memory`. */
+  /** `redis`, `sentinel`, `cluster`, `memory` or `pool`. */
   kind: string
   /** Of a memory node that is shared. */
   name?: string
+  /** Of a memory node for tests: its clock, and how far that is ahead in milliseconds. */
+  clock?: number
+  ahead?: number
   host?: string
   port?: number
   /** Of a Unix socket. */
@@ -57,6 +63,17 @@ export declare function now(): number
 export interface Place {
   host: string
   port: number
+}
+
+/** What the nodes of this addon run on a server. */
+export declare function scripts(): Scripts
+
+/** The scripts that the nodes run on a server, for the clients that run them on its behalf. */
+export interface Scripts {
+  acquire: string
+  release: string
+  extend: string
+  owner: string
 }
 
 /** Certificates in PEM, and the name to verify. */

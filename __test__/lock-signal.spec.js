@@ -253,7 +253,7 @@ eachBackend('await using, as TypeScript writes it for older engines', async (t, 
   });
   t.false(outputText.includes('await using'), 'written out');
   const body = `async (...args) => { ${outputText}\n await main(...args); }`;
-  const result = await startProcess({}, body, backend.urls()).ended;
+  const result = await startProcess({}, body, backend.inputs()).ended;
   endedWell(t, result, [
     'held true true',
     'released true',

@@ -9,7 +9,10 @@ const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
 const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
 const MAX_INT = 2 ** 31 - 1;
 
+const PLAIN = { isCluster: false, pool: undefined, clock: undefined };
+
 const REDIS = {
+  ...PLAIN,
   kind: 'redis',
   seeds: undefined,
   masterName: undefined,
@@ -54,7 +57,9 @@ function sentinel(servers, masterName, more = {}) {
 }
 
 function cluster(servers, more = {}) {
-  return { ...REDIS, kind: 'cluster', seeds: seedsOf(servers), endpoint: servers, ...more };
+  return {
+    ...REDIS, kind: 'cluster', isCluster: true, seeds: seedsOf(servers), endpoint: servers, ...more,
+  };
 }
 
 function repeat(count, value) {
@@ -62,7 +67,7 @@ function repeat(count, value) {
 }
 
 function memory(name) {
-  return { kind: 'memory', name, endpoint: name ? `memory:${name}` : 'memory' };
+  return { ...PLAIN, kind: 'memory', name, endpoint: name ? `memory:${name}` : 'memory' };
 }
 
 function label(value) {
@@ -348,7 +353,6 @@ const BAD = [
   ['redis+sentinel://a/m/1/2', RANGE, '', /database number/],
   ['redis+cluster://a/1', RANGE, '', /database 0/],
   ['redis+cluster://a/m', RANGE, '', /database number/],
-  [{ get() {} }, TYPE, '', /pools are not supported yet/],
   [new Map(), TYPE, '', /not a client/],
   [new Client(), TYPE, '', /not a client/],
   [{ sendCommand() {} }, TYPE, '', /not a client/],

@@ -18,7 +18,9 @@ function limit(id, title, waitsFor, ...args) {
 const CONTENDERS = [
   library('redsync', 'redsync', 'all nodes'),
   library('redsync-fail-fast', 'redsync, failFast', 'a quorum'),
+  library('redsync-over-ioredis', 'redsync over ioredis, auto-pipelined', 'all nodes'),
   library('redlock', 'node-redlock', 'a quorum'),
+  library('redlock-auto-pipelined', 'node-redlock, auto-pipelined', 'a quorum'),
   library('redis-semaphore', 'redis-semaphore', 'all nodes'),
   library('redlock-universal', 'redlock-universal', 'all nodes'),
   library('ioredis', 'ioredis alone, auto-pipelined', 'all nodes'),

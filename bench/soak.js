@@ -22,6 +22,7 @@ ${STEPS} times on the way: it must not grow.
 
   --cycles N   (default ${DEFAULTS.cycles})
   --nodes N    Redis nodes (default ${DEFAULTS.nodes})
+  --ioredis    over auto-pipelined clients of ioredis instead of URLs
   --help       prints this
 `;
 
@@ -80,18 +81,29 @@ async function expectNoKeys(servers) {
   }
 }
 
+function connect(urls) {
+  const { connectClients } = require('./clients.js');
+  return connectClients(urls, { enableAutoPipelining: true });
+}
+
 main(async () => {
-  const { help, cycles, nodes } = readNumbers(process.argv.slice(2), DEFAULTS);
+  const args = process.argv.slice(2);
+  const isOverIoredis = args.includes('--ioredis');
+  const { help, cycles, nodes } = readNumbers(args.filter((arg) => arg !== '--ioredis'), DEFAULTS);
   if (help) return console.log(HELP);
-  prepare({ withLibraries: false });
+  prepare({ withLibraries: isOverIoredis });
   const { Redsync } = require('../index.js');
+  const { newPool } = require('../lib/adapters/ioredis.js');
   const servers = await startServers(nodes);
-  const redsync = new Redsync(servers.map(({ url }) => url));
+  const urls = servers.map(({ url }) => url);
+  const clients = isOverIoredis ? await connect(urls) : [];
+  const redsync = new Redsync(isOverIoredis ? clients.map(newPool) : urls);
   try {
     await soak(redsync, cycles);
     await expectNoKeys(servers);
   } finally {
     await redsync.close();
+    for (const client of clients) client.disconnect();
     await Promise.all(servers.map((server) => server.stop()));
   }
 });

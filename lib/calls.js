@@ -4,8 +4,11 @@
 // strings into one text, and handed over once per turn; completions come back the same way. The
 // layout is read and documented in src/binding/wire.rs and src/binding/outbox.rs.
 
-const { setInterval } = require('node:timers');
+const { setImmediate, setInterval } = require('node:timers');
 const native = require('../native.js');
+
+// As it is now: test runners put another in its place.
+const { queueMicrotask } = globalThis;
 
 const OPERATION = Object.freeze({
   LOCK: 0,
@@ -20,6 +23,8 @@ const OPERATION = Object.freeze({
   CLOSE: 9,
   WATCH: 10,
   LET_EXPIRE: 11,
+  POOL_ANSWER: 12,
+  ADVANCE: 13,
 });
 
 const OUTCOME = Object.freeze({
@@ -37,6 +42,15 @@ const OUTCOME = Object.freeze({
   ASK_DELAY: 11,
   ASK_VALUE: 12,
   LOST: 13,
+  // A question to a pool, from the first of its records to the last.
+  TO_POOL: 14,
+  KEY: 15,
+  ASK_ACQUIRE: 16,
+  ASK_RELEASE: 17,
+  ASK_EXTEND: 18,
+  ASK_RECREATE: 19,
+  ASK_OWNER: 20,
+  ASK_HEALTH: 21,
 });
 
 /** No outcome of the engine: the lock was acquired, and over before it could be handed over. */
@@ -71,6 +85,9 @@ let underWay = 0;
 const leases = new Map();
 const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
 
+/** Takes the questions to pools. */
+let hearQuestion;
+
 let engine;
 const records = new Float64Array(RECORDS);
 let used = 0;
@@ -90,10 +107,10 @@ function open(nodes) {
   return engine.open(nodes);
 }
 
-function reserve(count) {
+function reserve(count, schedule = queueMicrotask) {
   // A burst crosses in parts, so that it takes no buffer of its size on either side.
   if (used + count > records.length) flush();
-  if (used === 0) queueMicrotask(flush);
+  if (used === 0) schedule(flush);
 }
 
 function flush() {
@@ -104,8 +121,8 @@ function flush() {
   engine.submit(records, count, strings);
 }
 
-function begin(operation, client, call, operands) {
-  reserve(4 + operands);
+function begin(operation, client, call, operands, schedule) {
+  reserve(4 + operands, schedule);
   records[used++] = 4 + operands;
   records[used++] = operation;
   records[used++] = call;
@@ -255,6 +272,38 @@ function abandon(client) {
   begin(OPERATION.CLOSE, client, NO_CALL, 0);
 }
 
+/** From now on questions to pools are given to this function, record by record. */
+function servePools(hear) {
+  hearQuestion = hear;
+}
+
+/**
+ * Answers a question to a pool.
+ *
+ * @param {number} client
+ * @param {number} node its index
+ * @param {number} question
+ * @param {number} vote see src/binding/wire.rs
+ * @param {string} [code] of an error
+ * @param {string} [message]
+ */
+function answerPool(client, node, question, vote, code = '', message = '') {
+  // Replies come socket by socket, and some clients tell of each in a tick of its own: they cross
+  // together when all sockets have been read.
+  begin(OPERATION.POOL_ANSWER, client, question, 4, setImmediate);
+  records[used++] = node;
+  records[used++] = vote;
+  records[used++] = Buffer.byteLength(code);
+  records[used++] = Buffer.byteLength(message);
+  text += code + message;
+}
+
+/** A clock for tests is so far ahead of the engine's, in milliseconds. */
+function advance(clock, ahead) {
+  begin(OPERATION.ADVANCE, clock, NO_CALL, 1);
+  records[used++] = ahead;
+}
+
 /** Called by the addon when completions are ready. */
 function drain() {
   let count;
@@ -278,6 +327,10 @@ function forEachListener(visit) {
 }
 
 function dispatch(number, outcome, value, string) {
+  if (outcome >= OUTCOME.TO_POOL) {
+    hearQuestion(number, outcome, value, string);
+    return;
+  }
   if (outcome === OUTCOME.LOST) {
     const lease = leases.get(number);
     endLease(number);
@@ -299,6 +352,9 @@ module.exports = {
   callAll,
   cancel,
   answer,
+  answerPool,
+  servePools,
+  advance,
   abandon,
   forEachListener,
   watch,

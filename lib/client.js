@@ -1,16 +1,18 @@
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
+const { randomUUID } = require('node:crypto');
 
 const calls = require('./calls.js');
-const { checkGeneratedValue, checkRetryDelay } = require('./options.js');
+const pools = require('./pools.js');
+const { checkGeneratedValue, checkRetryDelay, readRedsyncOptions } = require('./options.js');
 const { ClosedError } = require('./errors.js');
 const { Lease } = require('./lease.js');
 const { follow, unfollow } = require('./signals.js');
 
 const { OPERATION, OUTCOME, STALE } = calls;
 
-const abandoned = new FinalizationRegistry(calls.abandon);
+const abandoned = new FinalizationRegistry(abandon);
 
 /**
  * A set of nodes as its Redsync, mutexes and locks share it: opened in the engine by the first call,
@@ -20,11 +22,35 @@ class Client {
   #closed; // the promise of close()
   #pending = 0; // calls under way in the engine; their callers may have gone
   #onIdle;
+  #keyPrefix;
+  #clock; // of nodes for tests
 
-  /** @param {readonly object[]} nodes see lib/nodes.js */
-  constructor(nodes) {
+  /**
+   * @param {readonly object[]} nodes see lib/nodes.js
+   * @param {string} keyPrefix
+   */
+  constructor(nodes, keyPrefix) {
     this.nodes = nodes;
     this.number = undefined; // the engine's, from the first call on
+    this.#keyPrefix = keyPrefix;
+    this.#clock = clockOf(nodes);
+    this.#clock?.add(this);
+  }
+
+  /** Resolves when all have been told of the locks that are over by a clock that was moved on. */
+  async catchUp() {
+    if (this.number === undefined) return;
+    // One more lock that is over: the engine tells of those before it first.
+    const target = { keys: ['clock'], settings: readRedsyncOptions().settings };
+    const lease = calls.watch(this.number, target, randomUUID(), this.now());
+    await new Promise((resolve) => {
+      calls.beginLease(lease, { lost: resolve });
+    });
+  }
+
+  /** Milliseconds on the clock that `until` is measured on. */
+  now() {
+    return this.#clock === undefined ? calls.now() : calls.now() + this.#clock.ahead;
   }
 
   get isClosed() {
@@ -34,7 +60,8 @@ class Client {
   #open() {
     if (this.#closed !== undefined) throw new ClosedError();
     if (this.number === undefined) {
-      this.number = calls.open(this.nodes);
+      this.number = calls.open(this.nodes.map(toAddress));
+      pools.serve(this.number, this.nodes, this.#keyPrefix);
       abandoned.register(this, this.number, this);
     }
     return this.number;
@@ -116,10 +143,27 @@ class Client {
     await new Promise((resolve) => {
       calls.callAll(OPERATION.CLOSE, this.number, 0, { hear: resolve, stop: ignore });
     });
+    pools.forget(this.number);
   }
 }
 
 function ignore() {}
+
+/** Closes in the engine what nobody can reach any more. */
+function abandon(client) {
+  if (!pools.isServed(client)) return calls.abandon(client);
+  // What is still under way asks the pools until all is done.
+  calls.callAll(OPERATION.CLOSE, client, 0, { hear: () => pools.forget(client), stop: ignore });
+}
+
+/** What the engine has to know of a node. */
+function toAddress({ pool, clock, ...node }) {
+  return clock === undefined ? node : { ...node, clock: clock.number, ahead: clock.ahead };
+}
+
+function clockOf(nodes) {
+  return nodes.find(({ clock }) => clock !== undefined)?.clock;
+}
 
 /** What the engine says of a call in the end. */
 class Outcome {
@@ -214,7 +258,7 @@ class Call {
       outcome.kind === OUTCOME.HELD &&
       (this.#operation === OPERATION.LOCK || this.#operation === OPERATION.TRY_LOCK);
     if (!isAcquired) return outcome;
-    const isStale = outcome.number <= calls.now();
+    const isStale = outcome.number <= this.#client.now();
     if (isStale || this.#isSettled) {
       this.#client.release(this.#target, outcome.text);
     } else if (this.#target.settings.extension !== undefined) {

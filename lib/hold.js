@@ -1,6 +1,6 @@
 'use strict';
 
-const { OPERATION, OUTCOME, now } = require('./calls.js');
+const { OPERATION, OUTCOME } = require('./calls.js');
 const { ExtendError } = require('./errors.js');
 const { Lease, WHY } = require('./lease.js');
 const { readCallOptions } = require('./options.js');
@@ -48,12 +48,12 @@ class Hold {
 
   get remaining() {
     if (this.#isOver || this.#lease?.isLost) return 0;
-    return Math.max(0, (this.#latestUntil() ?? 0) - now());
+    return Math.max(0, (this.#latestUntil() ?? 0) - this.#target.client.now());
   }
 
   get until() {
     if (this.#latestUntil() === undefined) return undefined;
-    this.#date ??= Date.now() + this.#until - now();
+    this.#date ??= Date.now() + this.#until - this.#target.client.now();
     return new Date(this.#date);
   }
 
@@ -96,7 +96,7 @@ class Hold {
       this.#forgetRecreated();
       throw this.#target.failure(OPERATION.EXTEND, outcome);
     }
-    if (outcome.number <= now() || this.#lease?.isLost) {
+    if (outcome.number <= this.#target.client.now() || this.#lease?.isLost) {
       throw this.#notExtended('extended, but over before it could be told');
     }
     this.#extendTo(outcome.number);

@@ -1,8 +1,10 @@
 'use strict';
 
 const { matching, host, port, path, seeds, showServers } = require('./addresses.js');
+const { adapterFor } = require('./adapters/clients.js');
+const { clockOf } = require('./clocks.js');
 const { typeError, rangeError, invalidType, outOfRange } = require('./errors.js');
-const { readFields, integer, text } = require('./fields.js');
+const { readFields, boolean, integer, text } = require('./fields.js');
 const { tls } = require('./tls.js');
 const { readUrl } = require('./urls.js');
 
@@ -40,19 +42,46 @@ const SENTINEL_ONLY = ['masterName', 'sentinelUsername', 'sentinelPassword'];
 
 const NO_PARTS = Object.freeze({ __proto__: null });
 
-/** A client is told by its methods, a Pool by `get`; neither could be mistaken for options. */
+const POOL_RULES = {
+  __proto__: null,
+  endpoint: matching(/^[\w.:[\],/ -]{1,256}$/, 'host:port, or another short name without a password'),
+  isCluster: boolean,
+};
+
+/** A client has a `get` too, but it is another one. */
 function rejectClient(argument, input) {
+  const adapter = adapterFor(input);
+  if (adapter !== undefined) {
+    throw typeError(
+      `The "${argument}" argument must be a URL, connection options or a Pool, not a client: ` +
+        `give newPool(client) of ${adapter}`,
+    );
+  }
   const isFunction = (key) => typeof input[key] === 'function';
   if (['set', 'sendCommand', 'duplicate'].some(isFunction)) {
-    throw typeError(`The "${argument}" argument must be a URL or connection options, not a client`);
-  }
-  if (isFunction('get')) {
-    throw typeError(`The "${argument}" argument: pools are not supported yet`);
+    throw typeError(
+      `The "${argument}" argument must be a URL, connection options or a Pool, not a client: ` +
+        'give a Pool over it, see docs/clients.md',
+    );
   }
 }
 
+/** A Pool is told by its `get`: options have none. */
+function readPool(argument, pool) {
+  const read = (key) => {
+    const value = pool[key];
+    return value === undefined ? undefined : POOL_RULES[key](`${argument}.${key}`, value);
+  };
+  return Object.freeze({
+    ...PLAIN,
+    kind: 'pool',
+    endpoint: read('endpoint') ?? 'pool',
+    isCluster: read('isCluster') ?? false,
+    pool,
+  });
+}
+
 function readOptions(argument, input) {
-  rejectClient(argument, input);
   const fields = readFields(argument, input, RULES, undefined, SECRET);
   const { url: fromUrl = NO_PARTS, ...given } = fields;
   const keys = Object.keys(given).filter((key) => given[key] !== undefined);
@@ -65,13 +94,18 @@ function readOptions(argument, input) {
   return keys.reduce((parts, key) => ({ __proto__: null, ...parts, [key]: given[key] }), fromUrl);
 }
 
+// Own properties of every node, so that a polluted prototype cannot add them.
+const PLAIN = Object.freeze({ isCluster: false, pool: undefined, clock: undefined });
+
 function toSpec(argument, parts) {
-  return Object.freeze(parts.memory === undefined ? redisSpec(argument, parts) : memorySpec(parts));
+  const spec = parts.memory === undefined ? redisSpec(argument, parts) : memorySpec(parts);
+  return Object.freeze({ ...PLAIN, ...spec });
 }
 
 function memorySpec({ memory }) {
   const endpoint = memory === '' ? 'memory' : `memory:${memory}`;
-  return { kind: 'memory', name: memory || undefined, endpoint };
+  const clock = clockOf(memory);
+  return { kind: 'memory', name: memory || undefined, endpoint, clock };
 }
 
 const READ_PLACE = {
@@ -100,7 +134,7 @@ const READ_PLACE = {
     if (db !== 0) {
       throw rangeError(`The "${argument}" argument must have database 0: a cluster has no other`);
     }
-    return { kind: 'cluster', seeds: cluster, endpoint: showServers(cluster) };
+    return { kind: 'cluster', seeds: cluster, endpoint: showServers(cluster), isCluster: true };
   },
 };
 
@@ -150,16 +184,21 @@ function redisSpec(argument, parts) {
 function readNode(argument, input) {
   if (typeof input === 'string') return toSpec(argument, readUrl(argument, input));
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
-    throw invalidType(argument, input, 'a URL or connection options', true);
+    throw invalidType(argument, input, 'a URL, connection options or a Pool', true);
   }
+  rejectClient(argument, input);
+  if (typeof input.get === 'function') return readPool(argument, input);
   return toSpec(argument, readOptions(argument, input));
 }
 
 /**
  * @typedef {object} NodeSpec
- * @property {'redis' | 'sentinel' | 'cluster' | 'memory'} kind
+ * @property {'redis' | 'sentinel' | 'cluster' | 'memory' | 'pool'} kind
  * @property {string} endpoint fit for logs: host:port, the socket's path, the first seeds (with
- *   /masterName), memory or memory:NAME
+ *   /masterName), memory or memory:NAME; what a pool says
+ * @property {boolean} isCluster several keys have to be in one slot
+ * @property {object} [pool]
+ * @property {import('./clocks.js').Clock} [clock] of a memory node for tests
  * @property {string} [name] of a memory node that is shared within the process
  * @property {string} [host] @property {number} [port] @property {string} [path]
  * @property {readonly { host: string, port: number }[]} [seeds] sentinels, or servers of a cluster
@@ -182,16 +221,23 @@ function readNodes(nodes) {
   }
   const all = Array.from({ length }, (_, i) => readNode(`nodes[${i}]`, nodes[i]));
   all.forEach(requireOwnVote);
+  requireOneClock(all);
   return Object.freeze(all);
 }
 
 /** A server that is given twice would be asked twice, and say "taken" to its own other vote. */
 function requireOwnVote(node, i, all) {
   if (node.kind === 'memory' && node.name === undefined) return;
-  const isSame = ({ kind, endpoint, db }) =>
-    kind === node.kind && endpoint === node.endpoint && db === node.db;
+  const isSame = ({ kind, endpoint, db, pool }) =>
+    kind === node.kind && pool === node.pool &&
+    (pool !== undefined || (endpoint === node.endpoint && db === node.db));
   const first = all.findIndex(isSame);
   if (first < i) throw rangeError(`nodes[${i}] is the same node as nodes[${first}]`);
+}
+
+function requireOneClock(all) {
+  const clocks = new Set(all.map(({ clock }) => clock).filter(Boolean));
+  if (clocks.size > 1) throw rangeError('The "nodes" argument must not have nodes of two clocks');
 }
 
 module.exports = { readNodes };

@@ -28,8 +28,9 @@ class Redsync {
   #settings;
 
   constructor(nodes, options) {
-    this.#client = new Client(readNodes(nodes));
+    const all = readNodes(nodes);
     const { keyPrefix, settings } = readRedsyncOptions(options);
+    this.#client = new Client(all, keyPrefix);
     this.#keyPrefix = keyPrefix;
     this.#settings = settings;
   }

@@ -15,7 +15,7 @@ class Target {
     this.client = client;
     this.names = names;
     this.keys = keyPrefix === '' ? names : names.map((name) => keyPrefix + name);
-    if (client.nodes.some(({ kind }) => kind === 'cluster')) requireOneSlot(names, this.keys);
+    if (client.nodes.some(({ isCluster }) => isCluster)) requireOneSlot(names, this.keys);
     this.settings = settings;
   }
 

@@ -1,5 +1,6 @@
 //! The clock that decides how long a lock is valid: it counts the time in which the machine sleeps.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use redsync_engine::Clock;
@@ -10,6 +11,23 @@ pub struct BootClock;
 impl Clock for BootClock {
     fn now(&self) -> Duration {
         now()
+    }
+}
+
+/// A clock for tests: the boot clock, and whatever it was moved on by.
+#[derive(Default)]
+pub struct TestClock(Cell<Duration>);
+
+impl TestClock {
+    /// So far ahead of the boot clock, and never back.
+    pub fn set(&self, ahead: Duration) {
+        self.0.set(self.0.get().max(ahead));
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Duration {
+        now() + self.0.get()
     }
 }
 

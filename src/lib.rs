@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `binding` | N-API: calls in, completions out; decides nothing |
 //! | `node::redis` | a node over one link to a Redis server |
+//! | `node::callback` | a node over a pool of JavaScript |
 //! | `clock`, `random` | the engine's time and randomness, from the operating system |
 //!
 //! All of it but the N-API entries runs on one thread, which is started by the first call and serves

@@ -1,15 +1,21 @@
 'use strict';
 
-// The table that behaviours are tested over: {1, 3, 4, 5 nodes} x {memory, redis}. A test gets a
-// backend: the nodes themselves, to look at and to change one by one behind the mutex's back.
+// The table that behaviours are tested over: {1, 3, 4, 5 nodes} x {memory, redis}, and 3 nodes by way
+// of each client. A test gets a backend: the nodes themselves, to look at and to change one by one
+// behind the mutex's back.
 
 const { randomUUID } = require('node:crypto');
 
 const { Redsync } = require('../../index.js');
+const { CLIENTS } = require('./clients.js');
 const { startServers } = require('./servers.js');
 
 const SIZES = [1, 3, 4, 5];
+const CLIENT_SIZE = 3;
 const LONG = 60_000;
+
+const ALL_KINDS = ['memory', 'redis', ...Object.keys(CLIENTS), 'mixed'];
+const NATIVE = ['memory', 'redis'];
 
 // Spec files run side by side on few cores: a slow machine must not look like a slow node.
 const PATIENT = { timeoutFactor: 0.5 };
@@ -20,7 +26,7 @@ class RedisNodes {
     this.servers = servers;
   }
 
-  get urls() {
+  get inputs() {
     return this.servers.map((server) => server.url);
   }
 
@@ -41,13 +47,37 @@ class RedisNodes {
   }
 }
 
+/** The same servers, reached by way of clients: of one kind, or of all and a URL. */
+class ClientNodes extends RedisNodes {
+  #inputs;
+
+  static async connect(kind, servers) {
+    const nodes = new this(servers);
+    const makers = kind === 'mixed' ? Object.values(CLIENTS) : [CLIENTS[kind]];
+    nodes.clients = await Promise.all(servers.map((server, i) => (
+      makers[i % makers.length](server)
+    )));
+    nodes.#inputs = nodes.clients.map(({ pool }) => pool);
+    if (kind === 'mixed') nodes.#inputs[0] = servers[0].url;
+    return nodes;
+  }
+
+  get inputs() {
+    return this.#inputs;
+  }
+
+  close() {
+    for (const client of this.clients) client.close();
+  }
+}
+
 /** Looks at named memory nodes, which a process shares by name, by asking each one alone. */
 class MemoryNodes {
   #nodes;
 
   constructor(count) {
-    this.urls = Array.from({ length: count }, () => `memory:${randomUUID()}`);
-    this.#nodes = this.urls.map((url) => new Redsync(url, PATIENT));
+    this.inputs = Array.from({ length: count }, () => `memory:${randomUUID()}`);
+    this.#nodes = this.inputs.map((url) => new Redsync(url, PATIENT));
   }
 
   // There is no verb to read a node: a lock can be had exactly where there is none.
@@ -88,13 +118,14 @@ class Backend {
     this.#nodes = nodes;
   }
 
-  urls() {
-    return this.#nodes().urls.slice(0, this.size);
+  /** What a Redsync is given. */
+  inputs() {
+    return this.#nodes().inputs.slice(0, this.size);
   }
 
   /** A Redsync over all nodes that is closed with the test. */
   connect(t, options) {
-    const redsync = new Redsync(this.urls(), { ...PATIENT, ...options });
+    const redsync = new Redsync(this.inputs(), { ...PATIENT, ...options });
     t.teardown(() => redsync.close());
     return redsync;
   }
@@ -160,26 +191,37 @@ async function all(promises) {
  * nodes around a spec file's tests: `eachBackend('title', async (t, backend) => {})`. The tests
  * of a file run one by one: hundreds at once would make every node slow.
  */
-function overBackends(test, { kinds = ['memory', 'redis'], sizes = SIZES } = {}) {
+function overBackends(test, { kinds = ALL_KINDS, sizes = SIZES } = {}) {
   const nodes = {};
   test.before('start the nodes', async () => {
     const count = Math.max(...sizes);
     if (kinds.includes('memory')) nodes.memory = new MemoryNodes(count);
-    if (kinds.includes('redis')) nodes.redis = new RedisNodes(await startServers(count));
+    const servers = kinds.some((kind) => kind !== 'memory') ? await startServers(count) : [];
+    for (const kind of kinds) {
+      if (kind === 'redis') nodes.redis = new RedisNodes(servers);
+      else if (kind !== 'memory') nodes[kind] = await ClientNodes.connect(kind, servers);
+    }
   });
   test.after.always('stop the nodes', async () => {
-    await nodes.memory?.close();
-    await Promise.all((nodes.redis?.servers ?? []).map((server) => server.stop()));
+    await Promise.all(Object.values(nodes).map((each) => each.close?.()));
+    const servers = new Set(Object.values(nodes).flatMap((each) => each.servers ?? []));
+    await Promise.all([...servers].map((server) => server.stop()));
   });
 
   const table = kinds.flatMap((kind) => (
-    sizes.map((size) => new Backend(kind, size, () => nodes[kind]))
+    sizesOf(kind, sizes).map((size) => new Backend(kind, size, () => nodes[kind]))
   ));
   return (title, body, only = () => true) => {
     for (const backend of table.filter(only)) {
       test.serial(`${title} [${backend.title}]`, (t) => body(t, backend));
     }
   };
+}
+
+/** The sizes are the engine's business: one is enough to see that a client does its part. */
+function sizesOf(kind, sizes) {
+  if (NATIVE.includes(kind)) return sizes;
+  return [kind === 'mixed' ? Math.max(...sizes) : CLIENT_SIZE];
 }
 
 module.exports = { overBackends };

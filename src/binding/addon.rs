@@ -17,6 +17,9 @@ use crate::node::redis::{Access, Endpoint, Sentinels, Tls, TlsOptions};
 /// The number of the next `Redsync` of the process.
 static NEXT_CLIENT: AtomicU32 = AtomicU32::new(1);
 
+/// The number of the next clock for tests of the process.
+static NEXT_CLOCK: AtomicU32 = AtomicU32::new(1);
+
 /// A server's place.
 #[napi(object)]
 pub struct Place {
@@ -36,10 +39,13 @@ pub struct TlsSpec {
 /// Where a node is and how to get in; `lib/nodes.js` makes it.
 #[napi(object)]
 pub struct NodeSpec {
-    /// `redis`, `sentinel`, `cluster` or `memory`.
+    /// `redis`, `sentinel`, `cluster`, `memory` or `pool`.
     pub kind: String,
     /// Of a memory node that is shared.
     pub name: Option<String>,
+    /// Of a memory node for tests: its clock, and how far that is ahead in milliseconds.
+    pub clock: Option<u32>,
+    pub ahead: Option<f64>,
     pub host: Option<String>,
     pub port: Option<u16>,
     /// Of a Unix socket.
@@ -86,7 +92,11 @@ impl From<NodeSpec> for NodeAddress {
         };
         let seeds = spec.seeds.unwrap_or_default().into_iter().map(Endpoint::from).collect();
         match spec.kind.as_str() {
-            "memory" => Self::Memory(spec.name),
+            "memory" => {
+                let ahead = spec.ahead.map_or(Duration::ZERO, milliseconds);
+                Self::Memory(spec.name, spec.clock.map(|clock| (clock, ahead)))
+            }
+            "pool" => Self::Pool,
             "cluster" => Self::Cluster(seeds, access),
             "sentinel" => {
                 let of_sentinels = Access {
@@ -179,6 +189,34 @@ impl Engine {
 #[cfg_attr(test, allow(dead_code, reason = "the macro exports nothing in a test build"))]
 pub fn now() -> f64 {
     to_milliseconds(clock::now())
+}
+
+/// The number of a new clock for tests.
+#[napi(catch_unwind)]
+#[cfg_attr(test, allow(dead_code, reason = "the macro exports nothing in a test build"))]
+pub fn new_clock() -> u32 {
+    NEXT_CLOCK.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The scripts that the nodes run on a server, for the clients that run them on its behalf.
+#[napi(object)]
+pub struct Scripts {
+    pub acquire: String,
+    pub release: String,
+    pub extend: String,
+    pub owner: String,
+}
+
+/// What the nodes of this addon run on a server.
+#[napi(catch_unwind)]
+#[cfg_attr(test, allow(dead_code, reason = "the macro exports nothing in a test build"))]
+pub fn scripts() -> Scripts {
+    Scripts {
+        acquire: include_str!("../node/redis/scripts/acquire.lua").to_owned(),
+        release: include_str!("../node/redis/scripts/release.lua").to_owned(),
+        extend: include_str!("../node/redis/scripts/extend.lua").to_owned(),
+        owner: include_str!("../node/redis/scripts/owner.lua").to_owned(),
+    }
 }
 
 fn send(message: Message) -> Result<()> {

@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rand::rngs::SysError;
-use redsync_engine::{Load, MemoryNode, Node, Nodes, Queues};
+use redsync_engine::{Clock, Load, MemoryNode, Node, Nodes, Queues, Vote};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
@@ -17,7 +18,8 @@ use super::client::Client;
 use super::look::look_for_work;
 use super::outbox::{Outbox, Outcome};
 use super::wire::{NO_CALL, Operation, Reader, Record};
-use crate::clock::BootClock;
+use crate::clock::{BootClock, TestClock};
+use crate::node::callback::CallbackNode;
 use crate::node::redis::{Access, Endpoint, RedisNode, Sentinels};
 use crate::random::OsRandom;
 
@@ -26,8 +28,18 @@ pub enum NodeAddress {
     Server(Endpoint, Access),
     Master(Sentinels, Access),
     Cluster(Vec<Endpoint>, Access),
-    /// A node in this process; those of the same name are the same.
-    Memory(Option<String>),
+    /// A node in this process; those of the same name are the same. For tests with a clock of its own:
+    /// its number, and how far it is ahead.
+    Memory(Option<String>, Option<(u32, Duration)>),
+    /// A pool of JavaScript, which knows it by the client and the index of the node.
+    Pool,
+}
+
+/// Where JavaScript finds the pool of a node.
+struct Place<'a> {
+    client: u32,
+    index: usize,
+    outbox: &'a Arc<Outbox>,
 }
 
 impl NodeAddress {
@@ -42,7 +54,8 @@ impl NodeAddress {
                 Some(format!("{}/{master_name}/{}", list(sentinels), access.db))
             }
             Self::Cluster(seeds, _) => Some(list(seeds)),
-            Self::Memory(name) => name.as_ref().map(|name| format!("memory:{name}")),
+            Self::Memory(name, _) => name.as_ref().map(|name| format!("memory:{name}")),
+            Self::Pool => None,
         }
     }
 }
@@ -93,9 +106,12 @@ fn start() -> io::Result<UnboundedSender<Message>> {
 #[derive(Default)]
 struct Host {
     clients: HashMap<u32, Rc<Client>>,
+    /// The nodes of a client that are pools, until it is closed.
+    pools: HashMap<u32, HashMap<usize, Weak<CallbackNode>>>,
     memory: HashMap<String, Rc<MemoryNode>>,
     /// By the places of their nodes.
     queues: HashMap<Vec<String>, Weak<Queues>>,
+    clocks: HashMap<u32, Rc<TestClock>>,
     load: Rc<Load>,
 }
 
@@ -123,13 +139,19 @@ impl Host {
 
     fn open(&mut self, client: u32, outbox: Arc<Outbox>, nodes: Vec<NodeAddress>) {
         // Without randomness there is no client, and each of its calls is told "closed".
-        if let Ok(nodes) = self.nodes(nodes) {
+        if let Ok(nodes) = self.nodes(client, &outbox, nodes) {
             self.clients.insert(client, Client::new(outbox, nodes));
         }
     }
 
     fn start(&mut self, record: Record, outbox: &Outbox) {
         let client = match record.operation {
+            Operation::PoolAnswer(node, vote) => {
+                return self.answer(record.client, node, record.call, vote);
+            }
+            Operation::Advance(ahead) => {
+                return self.clock(record.client, ahead).set(ahead);
+            }
             Operation::Close => self.clients.remove(&record.client),
             _ => self.clients.get(&record.client).cloned(),
         };
@@ -154,16 +176,33 @@ impl Host {
         });
     }
 
-    fn nodes(&mut self, addresses: Vec<NodeAddress>) -> Result<Rc<Nodes>, SysError> {
+    /// Hands the answer of a pool to its node, which is there until the client is closed.
+    fn answer(&mut self, client: u32, node: usize, question: u32, vote: Vote) {
+        let pool = self.pools.get(&client).and_then(|pools| pools.get(&node)?.upgrade());
+        match pool {
+            Some(pool) => pool.answer(question, vote),
+            None => drop(self.pools.remove(&client)),
+        }
+    }
+
+    fn nodes(
+        &mut self,
+        client: u32,
+        outbox: &Arc<Outbox>,
+        addresses: Vec<NodeAddress>,
+    ) -> Result<Rc<Nodes>, SysError> {
         let queues = self.queues(&addresses);
-        let members = addresses.into_iter().map(|address| self.node(address)).collect();
-        Ok(Nodes::sharing(
-            self.load.clone(),
-            queues,
-            members,
-            Rc::new(BootClock),
-            Box::new(OsRandom::new()?),
-        ))
+        let clock = addresses.iter().find_map(|address| match address {
+            NodeAddress::Memory(_, clock) => *clock,
+            _ => None,
+        });
+        let clock = self.clock_or_boot(clock);
+        let mut members = Vec::with_capacity(addresses.len());
+        for (index, address) in addresses.into_iter().enumerate() {
+            members.push(self.node(address, Place { client, index, outbox }));
+        }
+        let random = Box::new(OsRandom::new()?);
+        Ok(Nodes::sharing(self.load.clone(), queues, members, clock, random))
     }
 
     /// The queues of all who have opened these nodes: one who waits for a name on them waits behind the
@@ -182,18 +221,45 @@ impl Host {
         queues
     }
 
-    fn node(&mut self, address: NodeAddress) -> Rc<dyn Node> {
+    fn pool(&mut self, Place { client, index, outbox }: Place<'_>) -> Rc<dyn Node> {
+        self.pools.retain(|_, pools| pools.values().any(|pool| pool.strong_count() > 0));
+        let outbox = outbox.clone();
+        let pool = CallbackNode::new(Box::new(move |question, asked, left| {
+            outbox.ask_pool((client, index), question, asked, left);
+        }));
+        self.pools.entry(client).or_default().insert(index, Rc::downgrade(&pool));
+        pool
+    }
+
+    /// A clock for tests, as it was or, if it is new, so far ahead.
+    fn clock(&mut self, number: u32, ahead: Duration) -> Rc<TestClock> {
+        self.clocks.retain(|_, clock| Rc::strong_count(clock) > 1);
+        let clock = self.clocks.entry(number).or_default();
+        clock.set(ahead);
+        clock.clone()
+    }
+
+    fn clock_or_boot(&mut self, clock: Option<(u32, Duration)>) -> Rc<dyn Clock> {
+        match clock {
+            Some((number, ahead)) => self.clock(number, ahead),
+            None => Rc::new(BootClock),
+        }
+    }
+
+    fn node(&mut self, address: NodeAddress, place: Place<'_>) -> Rc<dyn Node> {
         match address {
             NodeAddress::Server(endpoint, access) => Rc::new(RedisNode::server(endpoint, access)),
             NodeAddress::Master(sentinels, access) => Rc::new(RedisNode::master(sentinels, access)),
             NodeAddress::Cluster(seeds, access) => Rc::new(RedisNode::cluster(seeds, access)),
-            NodeAddress::Memory(None) => Rc::new(MemoryNode::new(Rc::new(BootClock))),
-            NodeAddress::Memory(Some(name)) => {
+            NodeAddress::Memory(None, clock) => Rc::new(MemoryNode::new(self.clock_or_boot(clock))),
+            NodeAddress::Memory(Some(name), clock) => {
                 // A node that nobody uses stays for as long as somebody holds a lock on it.
                 self.memory.retain(|_, node| Rc::strong_count(node) > 1 || !node.is_empty());
-                let new = || Rc::new(MemoryNode::new(Rc::new(BootClock)));
+                let clock = self.clock_or_boot(clock);
+                let new = || Rc::new(MemoryNode::new(clock));
                 self.memory.entry(name).or_insert_with(new).clone()
             }
+            NodeAddress::Pool => self.pool(place),
         }
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use redsync_engine::{Answer, Error, Health, Held, Loss, Vote};
+use redsync_engine::{Answer, Error, Health, Held, Loss, Verb, Vote};
 
 use super::wire::{NO_CALL, to_milliseconds};
 use crate::clock;
+use crate::node::callback::Asked;
 
 /// Wakes the environment's event loop, without keeping it alive.
 pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
@@ -46,6 +47,32 @@ pub enum Outcome {
     AskValue = 12,
     /// The lock of this lease is lost. `number`: until, on the boot clock; text: why, as a digit.
     Lost = 13,
+    /// What follows, up to the question, is for a pool. The call is the client, `number` the index of
+    /// the node; text: the ownership value.
+    ToPool = 14,
+    /// A key of the question. `number`: its expiry; text: the key.
+    Key = 15,
+    /// The question, which is the call. `number`: until when somebody waits for it, on the boot clock.
+    AskAcquire = 16,
+    AskRelease = 17,
+    AskExtend = 18,
+    /// Extend, and store the value again where the key has vanished.
+    AskRecreate = 19,
+    AskOwner = 20,
+    /// Is the pool there?
+    AskHealth = 21,
+}
+
+/// What a pool is asked.
+fn pool_question(asked: Asked<'_>) -> Outcome {
+    match asked.map(|(verb, _)| verb) {
+        Some(Verb::Acquire) => Outcome::AskAcquire,
+        Some(Verb::Release) => Outcome::AskRelease,
+        Some(Verb::Extend { recreate: false }) => Outcome::AskExtend,
+        Some(Verb::Extend { recreate: true }) => Outcome::AskRecreate,
+        Some(Verb::Owner) => Outcome::AskOwner,
+        None => Outcome::AskHealth,
+    }
 }
 
 /// An event loop that has not turned for so long is woken up when its locks are extended.
@@ -65,6 +92,15 @@ struct Queue {
     text: String,
     /// The event loop has been woken and has not drained yet.
     is_woken: bool,
+}
+
+impl Queue {
+    fn add(&mut self, call: u32, outcome: Outcome, number: f64, write: impl FnOnce(&mut String)) {
+        let before = self.text.len();
+        write(&mut self.text);
+        let bytes = self.text.len() - before;
+        self.completions.push(Completion { call, outcome, number, bytes });
+    }
 }
 
 /// The completions for one environment.
@@ -119,10 +155,31 @@ impl Outbox {
             return;
         }
         let mut queue = self.lock();
-        let before = queue.text.len();
-        write(&mut queue.text);
-        let bytes = queue.text.len() - before;
-        queue.completions.push(Completion { call, outcome, number, bytes });
+        queue.add(call, outcome, number, write);
+        let was_woken = mem::replace(&mut queue.is_woken, true);
+        drop(queue);
+        self.wake_unless(was_woken);
+    }
+
+    /// Queues a question to a pool of a client, and how long somebody waits for its answer.
+    pub fn ask_pool(
+        &self,
+        (client, node): (u32, usize),
+        number: u32,
+        asked: Asked<'_>,
+        left: Duration,
+    ) {
+        let mut queue = self.lock();
+        let value = asked.map_or("", |(_, request)| &request.value);
+        queue.add(client, Outcome::ToPool, node as f64, |text| text.push_str(value));
+        if let Some((_, request)) = asked {
+            let expiry = to_milliseconds(request.expiry);
+            for key in request.keys.iter() {
+                queue.add(client, Outcome::Key, expiry, |text| text.push_str(key));
+            }
+        }
+        let deadline = to_milliseconds(clock::now() + left);
+        queue.add(number, pool_question(asked), deadline, |_| {});
         let was_woken = mem::replace(&mut queue.is_woken, true);
         drop(queue);
         self.wake_unless(was_woken);

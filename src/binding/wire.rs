@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Extension, Keys};
+use redsync_engine::{Answer, Extension, Fate, Keys, NodeError, Vote};
 
 /// The call that nobody waits for: it gets no completion.
 pub const NO_CALL: u32 = 0;
@@ -30,12 +30,24 @@ pub enum Operation {
     Watch(MutexCall),
     /// Do not extend the lock of this value any more.
     LetExpire(MutexCall),
+    /// A pool has answered: its index among the nodes, and its vote. The call is the question.
+    PoolAnswer(usize, Vote),
+    /// Sets a clock for tests so far ahead of the boot clock. The client is the clock.
+    Advance(Duration),
 }
 
 impl Operation {
     /// Whether the call is a new one, to be told how it ended.
     pub fn has_completion(&self) -> bool {
-        !matches!(self, Self::Cancel | Self::Answer(_) | Self::Watch(_) | Self::LetExpire(_))
+        !matches!(
+            self,
+            Self::Cancel
+                | Self::Answer(_)
+                | Self::Watch(_)
+                | Self::LetExpire(_)
+                | Self::PoolAnswer(..)
+                | Self::Advance(_)
+        )
     }
 }
 
@@ -106,6 +118,12 @@ impl<'a> Reader<'a> {
             9 => Operation::Close,
             10 => Operation::Watch(self.mutex_call(operands)?),
             11 => Operation::LetExpire(self.mutex_call(operands)?),
+            12 => {
+                let [node, vote, code, message] = operands else { return None };
+                let (code, message) = (self.string(*code)?, self.string(*message)?);
+                Operation::PoolAnswer(*node as usize, pool_vote(*vote, code, message))
+            }
+            13 => Operation::Advance(milliseconds(*operands.first()?)),
             _ => return None,
         };
         Some(Record { call: *call as u32, client: *client as u32, operation })
@@ -168,6 +186,25 @@ impl<'a> Reader<'a> {
         let (string, rest) = self.text.split_at_checked(length as usize)?;
         self.text = rest;
         Some(string)
+    }
+}
+
+/// The vote of a pool: one of three answers, or an error of which the number tells whether anything
+/// was sent.
+fn pool_vote(vote: f64, code: &str, message: &str) -> Vote {
+    match vote {
+        1.0 => Ok(Answer::Granted),
+        0.0 => Ok(Answer::Taken),
+        -1.0 => Ok(Answer::Absent),
+        vote => {
+            let fate = match code {
+                _ if vote == -3.0 => Fate::Unsent,
+                // A key of another type is not ours.
+                "WRONGTYPE" => Fate::Denied,
+                _ => Fate::Unknown,
+            };
+            Err(NodeError::new(code.to_owned(), message.to_owned()).with(fate))
+        }
     }
 }
 

@@ -1,0 +1,322 @@
+'use strict';
+
+// Pools of one's own: what they may do wrong, and what comes of it.
+
+const test = require('ava');
+
+const { FailedError, RedisError, Redsync, TakenError } = require('../index.js');
+const { rejection, until, untilSteady } = require('./helpers/async.js');
+const { HandWrittenPool } = require('./helpers/hand-written-pool.js');
+const { monitor, useServers } = require('./helpers/servers.js');
+
+const HOST = '127.0.0.1';
+const SECRET = 'xyzzy';
+const OPTIONS = { expiry: 20_000, timeoutFactor: 0.25, tries: 1 };
+const HASTY = { expiry: 20_000, timeoutFactor: 0.01, tries: 1 };
+
+function open(t, nodes, options = OPTIONS) {
+  const redsync = new Redsync(nodes, options);
+  t.teardown(() => redsync.close());
+  return redsync;
+}
+
+function usePool(t, server) {
+  const pool = new HandWrittenPool({ host: HOST, port: server.port });
+  t.teardown(() => pool.end());
+  return pool;
+}
+
+/** The pool, but for what `change(conn)` puts in the place of a connection's methods. */
+function changed(pool, change) {
+  return {
+    async get(signal) {
+      const conn = await pool.get(signal);
+      const own = change(conn);
+      return {
+        setNX: (...args) => conn.setNX(...args),
+        eval: (...args) => conn.eval(...args),
+        pttl: (...args) => conn.pttl(...args),
+        close: () => conn.close(),
+        ...own,
+      };
+    },
+  };
+}
+
+const never = () => new Promise(() => {});
+const secretError = () => Object.assign(new Error(`redis://user:${SECRET}@host`), {
+  command: { args: [SECRET] },
+});
+const coded = (code) => Object.assign(new Error(SECRET), { code });
+const getter = { get message() { throw new Error(SECRET); } };
+
+const conn = (methods) => ({ get: () => ({ close() {}, pttl: never, eval: never, ...methods }) });
+
+// The pool, the code and the message of the node's error, and whether it takes its whole time.
+const BAD_POOLS = {
+  'get throws': [{ get() { throw secretError(); } }, 'EPOOL', 'get() of the pool failed: Error'],
+  'get rejects': [
+    { get: async () => { throw coded('ECONNREFUSED'); } },
+    'ECONNREFUSED', 'get() of the pool failed: ECONNREFUSED',
+  ],
+  'get gives nothing': [{ get: () => undefined }, 'EPOOL', 'setNX() of the pool failed: TypeError'],
+  'get never answers': [{ get: never }, 'ETIMEDOUT', 'no answer within the node timeout', true],
+  'no such method': [conn({}), 'EPOOL', 'setNX() of the pool failed: TypeError'],
+  'setNX throws': [
+    conn({ setNX() { throw secretError(); } }), 'EPOOL', 'setNX() of the pool failed: Error',
+  ],
+  'setNX rejects': [
+    conn({ setNX: async () => { throw secretError(); } }),
+    'EPOOL', 'setNX() of the pool failed: Error',
+  ],
+  'setNX rejects with a code of the server': [
+    conn({ setNX: async () => { throw new Error(`NOPERM ${SECRET}`); } }),
+    'NOPERM', 'setNX() of the pool failed: NOPERM',
+  ],
+  'setNX rejects with a word in capitals': [
+    conn({ setNX: async () => { throw new Error('XYZZY is no code'); } }),
+    'EPOOL', 'setNX() of the pool failed: Error',
+  ],
+  'setNX rejects with a bad code': [
+    conn({ setNX: async () => { throw coded(`E ${SECRET}`); } }),
+    'EPOOL', 'setNX() of the pool failed: Error',
+  ],
+  'setNX rejects with nothing': [
+    conn({ setNX: () => Promise.reject() }), 'EPOOL', 'setNX() of the pool failed: an error',
+  ],
+  'setNX rejects with a trap': [
+    conn({ setNX: async () => { throw getter; } }),
+    'EPOOL', 'setNX() of the pool failed: an error',
+  ],
+  'setNX never answers': [
+    conn({ setNX: never }), 'ETIMEDOUT', 'no answer within the node timeout', true,
+  ],
+  ...Object.fromEntries([undefined, null, 1, 'OK', SECRET, {}, Infinity].map((answer) => [
+    `setNX answers ${typeof answer} ${String(answer)}`,
+    [conn({ setNX: async () => answer }), 'EPROTO', 'the answer of setNX() makes no sense'],
+  ])),
+};
+
+for (const [title, [pool, code, message, isSlow]] of Object.entries(BAD_POOLS)) {
+  test(`a pool is a node that fails: ${title}`, async (t) => {
+    const alone = open(t, pool, isSlow ? HASTY : OPTIONS);
+    const error = await rejection(alone.newMutex('name').lock());
+    t.true(error instanceof FailedError);
+    t.false(error instanceof TakenError);
+    const [nodeError] = error.errors;
+    t.true(nodeError instanceof RedisError);
+    t.is(nodeError.cause.code, code);
+    t.is(nodeError.cause.message, message);
+    t.false(require('node:util').inspect(error, { depth: 9 }).toLowerCase().includes(SECRET));
+
+    const among = open(t, ['memory:', 'memory:', pool], isSlow ? HASTY : OPTIONS);
+    const lock = await among.newMutex('name').lock();
+    t.true(await lock.unlock());
+  });
+}
+
+test('answers that are no votes do not count as such', async (t) => {
+  for (const answer of [2, -2, NaN, 1.5, '1.0', 'OK', null, true, [1]]) {
+    const redsync = open(t, conn({ setNX: async () => true, eval: async () => answer }));
+    const lock = await redsync.newMutex('name').lock();
+    for (const call of [() => lock.extend(), () => lock.unlock()]) {
+      const error = await rejection(call());
+      t.is(error.errors[0].cause.message, 'the answer of eval() makes no sense', String(answer));
+    }
+  }
+  // Of several names, there is nothing that an acquisition could find absent.
+  const redsync = open(t, conn({ eval: async () => -1 }));
+  t.is((await rejection(redsync.newMutex(['a', 'b']).lock())).errors[0].cause.code, 'EPROTO');
+});
+
+test('integers may be strings or bigints', async (t) => {
+  for (const answer of [1, '1', 1n]) {
+    const redsync = open(t, conn({ eval: async () => answer, pttl: async () => answer }));
+    const lock = await redsync.newMutex(['a', 'b']).lock();
+    t.true(await lock.extend());
+    t.true(await lock.mutex.valid());
+    t.true(await lock.unlock());
+    t.is((await redsync.health())[0].status, 'up');
+  }
+});
+
+test('a late success is released', async (t) => {
+  const [server] = await useServers(t, 1);
+  let letGo;
+  const gate = new Promise((resolve) => { letGo = resolve; });
+  const pool = changed(usePool(t, server), (conn) => ({
+    setNX: (...args) => gate.then(() => conn.setNX(...args)),
+  }));
+  const redsync = open(t, pool, HASTY);
+  const { settle, commands } = await monitor(t, server);
+  const error = await rejection(redsync.newMutex('late').lock());
+  t.is(error.errors[0].cause.code, 'ETIMEDOUT');
+  t.is((await settle()).length, 0);
+
+  letGo();
+  await until(() => commands.some(([command]) => /^eval/i.test(command)));
+  await untilSteady(async () => await server.command('EXISTS', 'late') === 0);
+  const verbs = commands.map(([command]) => command.toLowerCase());
+  t.is(verbs[0], 'set', 'it was set');
+  t.regex(verbs[1], /^eval/, 'and released behind that');
+});
+
+test('a connection that comes too late is given back unused', async (t) => {
+  const [server] = await useServers(t, 1);
+  const pool = usePool(t, server);
+  let letGo;
+  let aborted = 0;
+  let closed = 0;
+  const gate = new Promise((resolve) => { letGo = resolve; });
+  const redsync = open(t, {
+    async get(signal) {
+      signal.addEventListener('abort', () => aborted++);
+      await gate;
+      const conn = await pool.get();
+      return { ...conn, eval: (...args) => conn.eval(...args), setNX: () => t.fail(), close() {
+        closed++;
+        conn.close();
+      } };
+    },
+  }, HASTY);
+  await rejection(redsync.newMutex('late').lock());
+  await until(() => aborted > 0);
+  letGo();
+  await until(() => closed > 0);
+  await untilSteady(() => pool.out === 0);
+  t.is(await server.command('EXISTS', 'late'), 0);
+});
+
+test('every connection is given back, whatever becomes of the question', async (t) => {
+  const [server] = await useServers(t, 1);
+  const pool = usePool(t, server);
+  const redsync = open(t, pool);
+  await Promise.all(Array.from({ length: 100 }, async (_, i) => {
+    const lock = await redsync.newMutex(`name ${i % 10}`).tryLock();
+    await lock?.extend();
+    await lock?.unlock();
+  }));
+  await server.command('CONFIG', 'SET', 'maxmemory', 1);
+  await rejection(redsync.newMutex('oom').lock());
+  await until(() => pool.out === 0);
+
+  for (const close of [() => { throw new Error(SECRET); }, async () => { throw new Error(SECRET); }]) {
+    const bad = open(t, conn({ setNX: async () => true, eval: async () => 1, close }));
+    t.true(await (await bad.newMutex('name').lock()).unlock());
+  }
+});
+
+test('questions about a key are asked one after the other, others side by side', async (t) => {
+  const [server] = await useServers(t, 1);
+  const busy = new Map();
+  let most = 0;
+  const track = async (keys, ask) => {
+    for (const key of keys) {
+      t.false(busy.has(key), `${key} twice`);
+      busy.set(key, true);
+    }
+    most = Math.max(most, busy.size);
+    try {
+      await new Promise(setImmediate);
+      return await ask();
+    } finally {
+      for (const key of keys) busy.delete(key);
+    }
+  };
+  const pool = changed(usePool(t, server), (conn) => ({
+    setNX: (...args) => track([args[0]], () => conn.setNX(...args)),
+    eval: (...args) => track(args[1], () => conn.eval(...args)),
+  }));
+  const redsync = open(t, pool);
+  const names = ['a', 'b', 'c', ['a', 'b'], ['b', 'c'], ['c', 'a'], ['c', 'b', 'a']];
+  await Promise.all(Array.from({ length: 140 }, async (_, i) => {
+    const mutex = redsync.newMutex(names[i % names.length]);
+    const lock = await mutex.tryLock();
+    await Promise.all([lock?.unlock(), mutex.valid()]);
+  }));
+  t.true(most > 1, 'side by side');
+  t.is(await server.command('DBSIZE'), 0);
+});
+
+test('a pool that owes an answer is asked no more than now and then, until it answers', async (t) => {
+  const answers = [];
+  let asked = 0;
+  const pool = conn({
+    setNX: () => new Promise((resolve) => { asked++; answers.push(() => resolve(true)); }),
+    eval: async () => 1,
+  });
+  const redsync = open(t, ['memory:', 'memory:', pool], HASTY);
+  await (await redsync.newMutex('first').lock()).unlock(); // waits for its whole time
+  const before = asked;
+  for (let i = 0; i < 200; i++) await (await redsync.newMutex(`name ${i}`).lock()).unlock();
+  t.true(asked - before < 20, `${asked - before} of 200`);
+  for (const answer of answers.splice(0)) answer();
+  await until(async () => {
+    const after = asked;
+    const locking = redsync.newMutex('again').lock();
+    await until(() => answers.length > 0 || asked === after);
+    for (const answer of answers.splice(0)) answer();
+    await (await locking).unlock();
+    return asked > after;
+  });
+  for (const answer of answers.splice(0)) answer();
+});
+
+test('close() does not wait for a pool that never answers, and asks it no more', async (t) => {
+  let asked = 0;
+  const pool = { get() { asked++; return new Promise(() => {}); } };
+  const redsync = open(t, pool, HASTY);
+  await rejection(redsync.newMutex('name').lock());
+  await redsync.close();
+  const before = asked;
+  t.is((await rejection(redsync.newMutex('name').lock())).code, 'ERR_CLOSED');
+  t.is(asked, before);
+});
+
+test('health() tells of a pool what is known', async (t) => {
+  const [server] = await useServers(t, 1);
+  const good = usePool(t, server);
+  const bad = { get: () => { throw coded('ECONNREFUSED'); } };
+  const redsync = open(t, [good, bad, { get: never }]);
+  const [up, down, silent] = await redsync.health({ timeout: 200 });
+  t.is(up.status, 'up');
+  t.is(up.endpoint, `${HOST}:${server.port}`);
+  t.true(up.latency > 0);
+  t.is(down.status, 'down');
+  t.is(down.endpoint, 'pool');
+  t.is(down.error.cause.code, 'ECONNREFUSED');
+  t.is(silent.error.cause.code, 'ETIMEDOUT');
+  await open(t, good).ready();
+  const error = await rejection(redsync.ready({ timeout: 300 }));
+  t.is(error.errors.length, 2);
+});
+
+test('a held lock is kept alive over pools', async (t) => {
+  const [server] = await useServers(t, 1);
+  const redsync = open(t, usePool(t, server), { expiry: 1000, timeoutFactor: 0.4, autoExtend: true });
+  const lock = await redsync.newMutex('kept').lock();
+  const { until: first } = lock;
+  await until(() => lock.until - first > 1000);
+  t.is(await server.command('GET', 'kept'), lock.value);
+  t.true(await lock.unlock());
+});
+
+test('what a pool says of itself is checked', (t) => {
+  const get = never;
+  for (const endpoint of ['redis://user:xyzzy@host', '', 'a\nb', 'x'.repeat(300)]) {
+    const error = t.throws(() => new Redsync({ get, endpoint }), { instanceOf: RangeError });
+    t.regex(error.message, /"nodes\.endpoint" argument must be /);
+    t.notRegex(error.message, /xyzzy/);
+  }
+  t.throws(() => new Redsync({ get, endpoint: 7 }), { instanceOf: TypeError });
+  t.throws(() => new Redsync([{ get, isCluster: 1 }]), {
+    instanceOf: TypeError, message: /"nodes\[0\]\.isCluster" argument must be a boolean/,
+  });
+  const pool = { get };
+  t.throws(() => new Redsync([pool, 'memory:', pool]), {
+    instanceOf: RangeError, message: 'nodes[2] is the same node as nodes[0]',
+  });
+  t.notThrows(() => new Redsync([{ get }, { get }]));
+  const redsync = new Redsync({ get, isCluster: true });
+  t.throws(() => redsync.newMutex(['a', 'b']), { message: /one slot/ });
+});

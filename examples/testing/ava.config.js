@@ -1,0 +1,3 @@
+'use strict';
+
+module.exports = { files: ['examples/testing/*.ava.js'] };

@@ -1,0 +1,74 @@
+'use strict';
+
+const { invalidType } = require('../errors.js');
+const { newScript } = require('../scripts.js');
+const { adapterFor } = require('./clients.js');
+
+// As scripts they go to the master, wherever the client sends its reads.
+const GET = newScript("return redis.call('GET', KEYS[1])");
+const PTTL = newScript("return redis.call('PTTL', KEYS[1])");
+
+/** What all clients have in common. They are shared, so a connection is never closed. */
+class ClientConn {
+  get(name) {
+    return this.eval(GET, [name], []);
+  }
+
+  pttl(name) {
+    return this.eval(PTTL, [name], []).then(Number);
+  }
+
+  /** By its name, which a server may not know, and a server of a cluster never has to. */
+  eval(script, keys, args) {
+    return this.evalSha(script.sha1, keys, args).catch((error) => {
+      if (!isNoScript(error)) throw error;
+      return this.evalSource(script.source, keys, args);
+    });
+  }
+
+  close() {}
+}
+
+function isNoScript(error) {
+  return /\bNO_?SCRIPT/i.test(error?.message);
+}
+
+/** Did SET NX set it? Anything but OK and nothing is left for the engine to refuse. */
+function isSet(reply) {
+  if (reply === null) return false;
+  return String(reply) === 'OK' ? true : reply;
+}
+
+/** One pool a client, so that a client that is given twice is found out. */
+const pools = new WeakMap();
+
+/**
+ * @param {object} client
+ * @param {string} adapter the module that this is for
+ * @param {(client: object) => { conn: ClientConn, endpoint: string, isCluster: boolean }} describe
+ * @returns {import('../../index.js').Pool}
+ */
+function poolOver(client, adapter, describe) {
+  const isObject = typeof client === 'object' && client !== null;
+  const found = isObject ? adapterFor(client) : undefined;
+  if (found === undefined || !isFor(adapter, found)) {
+    const hint = found === undefined ? '' : `. It is one for newPool() of ${found}`;
+    const name = adapter.slice('redsync/'.length);
+    const error = invalidType('client', client, `a client of ${name}`, true);
+    error.message += hint;
+    throw error;
+  }
+  if (!pools.has(client)) {
+    const { conn, endpoint, isCluster } = describe(client);
+    pools.set(client, Object.freeze({ get: () => conn, endpoint, isCluster }));
+  }
+  return pools.get(client);
+}
+
+/** ioredis and iovalkey have the same methods. */
+function isFor(adapter, found) {
+  const family = ['redsync/ioredis', 'redsync/iovalkey'];
+  return adapter === found || (family.includes(adapter) && family.includes(found));
+}
+
+module.exports = { ClientConn, isSet, poolOver };

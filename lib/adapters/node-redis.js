@@ -1,0 +1,52 @@
+'use strict';
+
+const { showServers } = require('../addresses.js');
+const { ClientConn, isSet, poolOver } = require('./conn.js');
+
+class RedisConn extends ClientConn {
+  #client;
+
+  constructor(client) {
+    super();
+    this.#client = client;
+  }
+
+  async set(name, value) {
+    return isSet(await this.#client.set(name, value));
+  }
+
+  setNX(name, value, expiry) {
+    const options = { condition: 'NX', expiration: { type: 'PX', value: expiry } };
+    return this.#client.set(name, value, options).then(isSet);
+  }
+
+  evalSha(sha1, keys, args) {
+    return this.#client.evalSha(sha1, { keys, arguments: args.map(String) });
+  }
+
+  evalSource(source, keys, args) {
+    return this.#client.eval(source, { keys, arguments: args.map(String) });
+  }
+
+  scriptLoad({ source }) {
+    return this.#client.scriptLoad(source);
+  }
+}
+
+function describe(client) {
+  const isCluster = typeof client.getSlotRandomNode === 'function';
+  const place = isCluster ? 'cluster' : placeOf(client);
+  return { conn: new RedisConn(client), endpoint: `node-redis ${place}`, isCluster };
+}
+
+function placeOf({ options }) {
+  const { host, port = 6379, path } = options?.socket ?? {};
+  const place = path ?? (host === undefined ? 'client' : showServers([{ host, port }]));
+  return /^[\w.:[\]/ -]{1,200}$/.test(place) ? place : 'client';
+}
+
+function newPool(client) {
+  return poolOver(client, 'redsync/node-redis', describe);
+}
+
+module.exports = { newPool };

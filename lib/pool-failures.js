@@ -1,0 +1,72 @@
+'use strict';
+
+// What went wrong in a pool, told without its own words: the message of a client's error can quote
+// what was sent, or a URL with a password.
+
+/** The codes with which Redis and Valkey begin their errors. */
+const SERVER_CODES = new Set([
+  'ASK', 'BUSY', 'CLUSTERDOWN', 'CROSSSLOT', 'DENIED', 'ERR', 'EXECABORT', 'IOERR', 'LOADING',
+  'MASTERDOWN', 'MISCONF', 'MOVED', 'NOAUTH', 'NOGOODSLAVE', 'NOPERM', 'NOREPLICAS', 'NOSCRIPT',
+  'OOM', 'READONLY', 'TRYAGAIN', 'UNKILLABLE', 'WRONGPASS', 'WRONGTYPE',
+]);
+
+/** Errors that clients give no code, and that could not be told from others by their class. */
+const KNOWN = new Map([
+  ['Connection is closed.', ['ECLOSED', 'the client is closed']],
+  [
+    "Stream isn't writeable and enableOfflineQueue options is false",
+    ['ENOTCONN', 'the client is not connected'],
+  ],
+  ['Command timed out', ['ETIMEDOUT', "the client's own timeout"]],
+  ['Operation timed out', ['ETIMEDOUT', "the client's own timeout"]],
+]);
+
+const CODE = /^[A-Z][A-Z0-9_]{1,31}$/;
+const NAME = /^[A-Za-z]\w{0,39}$/;
+const UNKNOWN = Object.freeze(['EPOOL', 'an error']);
+
+/**
+ * @param {string} method of the pool or its connection
+ * @param {unknown} error
+ * @returns {{ code: string, message: string }}
+ */
+function failureOf(method, error) {
+  const [code, what] = describe(error);
+  return { code, message: `${method}() of the pool failed: ${what}` };
+}
+
+function describe(error) {
+  try {
+    return read(error);
+  } catch {
+    return UNKNOWN; // a getter that throws
+  }
+}
+
+function read(error) {
+  if (typeof error !== 'object' || error === null) return UNKNOWN;
+  const { code, message, name } = error;
+  const server = serverCode(typeof message === 'string' ? message : '');
+  if (server !== undefined) return [server, server];
+  if (KNOWN.has(message)) return KNOWN.get(message);
+  if (typeof code === 'string' && CODE.test(code)) return [code, code];
+  const className = name === 'Error' ? error.constructor?.name : name;
+  const isName = typeof className === 'string' && NAME.test(className);
+  return ['EPOOL', isName ? className : UNKNOWN[1]];
+}
+
+function serverCode(message) {
+  const shown = message.slice(0, 1024);
+  if (shown.includes("The user executing the script can't ")) return 'NOPERM';
+  // Redis before 7.2 hides the code of a command within a script behind ": -".
+  const hidden = /^ERR Error running script .*?: -([A-Z]+) /s.exec(shown)?.[1];
+  const code = hidden ?? /^([A-Z]+)(?: |$)/.exec(shown)?.[1] ?? glideCode(shown);
+  return SERVER_CODES.has(code) ? code : undefined;
+}
+
+/** Valkey GLIDE has names of its own for some codes, and a text in front of all of them. */
+function glideCode(message) {
+  return /^An error was signalled by the server(?:: | - )-? ?([A-Za-z]+)\b/.exec(message)?.[1];
+}
+
+module.exports = { failureOf };

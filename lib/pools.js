@@ -1,0 +1,265 @@
+'use strict';
+
+// Asks the pools of JavaScript what the engine asks their nodes. The order of the questions about a
+// key is the engine's business (src/node/callback.rs): it never asks two of them at once.
+
+const { clearTimeout, setTimeout } = require('node:timers');
+
+const calls = require('./calls.js');
+const { failureOf } = require('./pool-failures.js');
+const { SCRIPTS } = require('./scripts.js');
+
+const { OUTCOME } = calls;
+
+const GRANTED = 1;
+const TAKEN = 0;
+const ABSENT = -1;
+const FAILED = -2; // whether anything was done is not known
+const UNSENT = -3; // nothing was and nothing will be
+
+/** What the health of a node is told by: the life of a key that nobody has. */
+const HEALTH_KEY = 'redsync:health';
+
+/** Waits that end so close to each other, in milliseconds, share a signal. */
+const SAME_END = 5;
+
+/**
+ * The pools of each client in the engine, by the index of the node.
+ * @type {Map<number, { pools: readonly (object | undefined)[], keyPrefix: string }>}
+ */
+const clients = new Map();
+
+/** What `get(signal)` is given: it aborts when nobody waits for the connection any more. */
+class Patience {
+  #controller = new AbortController();
+  #waiting = 0;
+  #timer;
+
+  constructor(end) {
+    this.end = end;
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  /** A timer is needed only while somebody waits. */
+  wait(now) {
+    if (this.#waiting++ > 0) return;
+    this.#timer = setTimeout(() => this.#controller.abort(), Math.max(1, this.end - now));
+    this.#timer.unref();
+  }
+
+  done() {
+    if (--this.#waiting === 0) clearTimeout(this.#timer);
+  }
+}
+
+let patience = new Patience(0);
+
+function patienceUntil(end) {
+  if (patience.signal.aborted || Math.abs(patience.end - end) > SAME_END) {
+    patience = new Patience(end);
+  }
+  return patience;
+}
+
+// A question comes as several records, the last of which says what is asked.
+let client;
+let node;
+let value;
+let expiry;
+let keys = [];
+
+function hear(number, outcome, figure, string) {
+  if (outcome === OUTCOME.TO_POOL) {
+    client = number;
+    node = figure;
+    value = string;
+    keys = [];
+  } else if (outcome === OUTCOME.KEY) {
+    expiry = figure;
+    keys.push(string);
+  } else {
+    new Question(number, outcome, figure).ask();
+  }
+}
+
+class Question {
+  #number;
+  #kind;
+  #end; // of the time that somebody waits for the answer
+  #client = client;
+  #node = node;
+  #keys = keys;
+  #value = value;
+  #expiry = expiry;
+  #keyPrefix;
+
+  constructor(number, kind, end) {
+    this.#number = number;
+    this.#kind = kind;
+    this.#end = end;
+  }
+
+  ask() {
+    const served = clients.get(this.#client);
+    const now = calls.now();
+    if (served === undefined || this.#isTooLate(now)) return this.#tooLate();
+    this.#keyPrefix = served.keyPrefix;
+    let conn;
+    let then;
+    const waiting = patienceUntil(this.#end);
+    try {
+      conn = served.pools[this.#node].get(waiting.signal);
+      then = conn?.then;
+    } catch (error) {
+      return this.#fail(UNSENT, 'get', error);
+    }
+    if (typeof then !== 'function') return this.#use(conn);
+    waiting.wait(now);
+    Promise.resolve(conn).then(
+      (conn) => {
+        waiting.done();
+        this.#use(conn, calls.now());
+      },
+      (error) => {
+        waiting.done();
+        this.#fail(UNSENT, 'get', error);
+      },
+    );
+  }
+
+  /** A release is of use at any time: what is released may have been acquired late. */
+  #isTooLate(now) {
+    return now > this.#end && this.#kind !== OUTCOME.ASK_RELEASE;
+  }
+
+  #tooLate() {
+    this.#answer(UNSENT, 'ETIMEDOUT', 'no answer within the node timeout');
+  }
+
+  /** @param {number} [now] if there was a wait for the connection */
+  #use(conn, now) {
+    if (now !== undefined && this.#isTooLate(now)) {
+      release(conn);
+      return this.#tooLate();
+    }
+    const method = this.#method();
+    let reply;
+    try {
+      reply = this.#perform(conn);
+    } catch (error) {
+      release(conn);
+      return this.#fail(FAILED, method, error);
+    }
+    Promise.resolve(reply).then(
+      (reply) => {
+        release(conn);
+        this.#read(method, reply);
+      },
+      (error) => {
+        release(conn);
+        this.#fail(FAILED, method, error);
+      },
+    );
+  }
+
+  #method() {
+    if (this.#kind === OUTCOME.ASK_HEALTH) return 'pttl';
+    return this.#isSet() ? 'setNX' : 'eval';
+  }
+
+  /** One name is taken by a plain SET. */
+  #isSet() {
+    return this.#kind === OUTCOME.ASK_ACQUIRE && this.#keys.length === 1;
+  }
+
+  #perform(conn) {
+    const [keys, value, expiry] = [this.#keys, this.#value, this.#expiry];
+    switch (this.#kind) {
+      case OUTCOME.ASK_ACQUIRE:
+        if (keys.length === 1) return conn.setNX(keys[0], value, expiry);
+        return conn.eval(SCRIPTS.acquire, keys, [value, expiry]);
+      case OUTCOME.ASK_RELEASE:
+        return conn.eval(SCRIPTS.release, keys, [value]);
+      case OUTCOME.ASK_EXTEND:
+        return conn.eval(SCRIPTS.extend, keys, [value, expiry, 0]);
+      case OUTCOME.ASK_RECREATE:
+        return conn.eval(SCRIPTS.extend, keys, [value, expiry, 1]);
+      case OUTCOME.ASK_OWNER:
+        return conn.eval(SCRIPTS.owner, keys, [value]);
+      default:
+        return conn.pttl(this.#keyPrefix + HEALTH_KEY);
+    }
+  }
+
+  #read(method, reply) {
+    const vote = this.#voteOf(reply);
+    if (vote !== undefined) return this.#answer(vote);
+    this.#answer(FAILED, 'EPROTO', `the answer of ${method}() makes no sense`);
+  }
+
+  #voteOf(reply) {
+    if (this.#isSet()) return typeof reply === 'boolean' ? Number(reply) : undefined;
+    const number = integer(reply);
+    if (this.#kind === OUTCOME.ASK_HEALTH) return number >= -2 ? GRANTED : undefined;
+    const isVote =
+      number === GRANTED ||
+      number === TAKEN ||
+      (number === ABSENT && this.#kind !== OUTCOME.ASK_ACQUIRE);
+    return isVote ? number : undefined;
+  }
+
+  #fail(vote, method, error) {
+    const { code, message } = failureOf(method, error);
+    this.#answer(vote, code, message);
+  }
+
+  #answer(vote, code, message) {
+    calls.answerPool(this.#client, this.#node, this.#number, vote, code, message);
+  }
+}
+
+/** Clients can be told to give the integers of Redis as strings, or as bigints. */
+function integer(reply) {
+  if (typeof reply === 'number') return reply;
+  if (typeof reply === 'bigint') return Number(reply);
+  return typeof reply === 'string' && /^-?\d{1,15}$/.test(reply) ? Number(reply) : undefined;
+}
+
+/** Gives a connection back. Whether that works says nothing about the lock. */
+function release(conn) {
+  try {
+    conn.close()?.then?.(undefined, ignore);
+  } catch {
+    // As above.
+  }
+}
+
+function ignore() {}
+
+calls.servePools(hear);
+
+/**
+ * The engine may ask these pools from now on.
+ *
+ * @param {number} client
+ * @param {readonly { pool?: object }[]} nodes
+ * @param {string} keyPrefix
+ */
+function serve(client, nodes, keyPrefix) {
+  const pools = nodes.map(({ pool }) => pool);
+  if (pools.some((pool) => pool !== undefined)) clients.set(client, { pools, keyPrefix });
+}
+
+/** The engine asks them no more. */
+function forget(client) {
+  clients.delete(client);
+}
+
+function isServed(client) {
+  return clients.has(client);
+}
+
+module.exports = { serve, forget, isServed };
