@@ -11,9 +11,6 @@ const { default: Redlock, ExecutionError, ResourceLockedError } = require('redsy
 const { delay, rejection, until } = require('../__test__/helpers/async.js');
 const { useCluster } = require('../__test__/helpers/cluster.js');
 const { deadUrl, useServers } = require('../__test__/helpers/servers.js');
-const { TAKES_IOREDIS_CLIENTS } = require('./to-come.js');
-
-const declare = TAKES_IOREDIS_CLIENTS ? test.serial : test.serial.failing;
 
 /** Clients of throw-away servers, which end with the test. */
 async function useClients(t, count) {
@@ -27,7 +24,7 @@ function newName() {
   return `{clients}:${randomUUID()}`;
 }
 
-declare('ioredis clients vote, each under its own name', async (t) => {
+test.serial('ioredis clients vote, each under its own name', async (t) => {
   const { servers, clients } = await useClients(t, 3);
   const redlock = new Redlock(clients, { retryCount: 1, retryDelay: 10, retryJitter: 0 });
   const [a, b] = [newName(), newName()];
@@ -49,14 +46,14 @@ declare('ioredis clients vote, each under its own name', async (t) => {
   for (const server of servers) t.is(await server.command('EXISTS', a, b), 0);
 });
 
-declare('a client given twice counts once', async (t) => {
+test.serial('a client given twice counts once', async (t) => {
   const { clients: [client] } = await useClients(t, 1);
   const redlock = new Redlock([client, client]);
   t.is(redlock.clients.size, 1);
   await (await redlock.acquire([newName()], 5000)).release();
 });
 
-declare('a tie on two clients ends', async (t) => {
+test.serial('a tie on two clients ends', async (t) => {
   const { servers, clients } = await useClients(t, 2);
   const name = newName();
   await servers[0].command('SET', name, 'foreign');
@@ -67,7 +64,7 @@ declare('a tie on two clients ends', async (t) => {
   await until(async () => await servers[1].command('EXISTS', name) === 0);
 });
 
-declare('using keeps a lock alive, and releases it', async (t) => {
+test.serial('using keeps a lock alive, and releases it', async (t) => {
   const { servers, clients } = await useClients(t, 3);
   const name = newName();
   const redlock = new Redlock(clients, { automaticExtensionThreshold: 300 });
@@ -79,7 +76,7 @@ declare('using keeps a lock alive, and releases it', async (t) => {
   t.is(await servers[0].command('EXISTS', name), 0);
 });
 
-declare('a minority of clients that is down does no harm', async (t) => {
+test.serial('a minority of clients that is down does no harm', async (t) => {
   const { clients } = await useClients(t, 2);
   const dead = new Redis(await deadUrl(), { retryStrategy: () => 100 });
   dead.on('error', () => {});
@@ -91,7 +88,7 @@ declare('a minority of clients that is down does no harm', async (t) => {
   }
 });
 
-declare('a cluster is one client', async (t) => {
+test.serial('a cluster is one client', async (t) => {
   const cluster = await useCluster(t);
   const client = new Cluster(cluster.servers.map(({ port }) => ({ host: '127.0.0.1', port })));
   t.teardown(() => client.disconnect());
@@ -105,7 +102,7 @@ declare('a cluster is one client', async (t) => {
   t.is(await redlock.using([a], 5000, async () => 1), 1);
 });
 
-declare('quit ends the clients', async (t) => {
+test.serial('quit ends the clients', async (t) => {
   const { clients } = await useClients(t, 3);
   const redlock = new Redlock(clients);
   await (await redlock.acquire([newName()], 5000)).release();

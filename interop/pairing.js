@@ -8,7 +8,6 @@ const { Redsync } = require('redsync');
 const { until } = require('../__test__/helpers/async.js');
 const { monitor, useServers } = require('../__test__/helpers/servers.js');
 const { useParty } = require('./party.js');
-const { WAITS_WITHOUT_POLLING } = require('./to-come.js');
 
 const SIZES = [1, 3, 5];
 const SECONDS = Number(process.env.CONTENTION_SECONDS ?? 20);
@@ -84,7 +83,7 @@ async function wake(t, other, servers) {
   const recorded = await monitor(t, servers[0]);
   const isAttempt = ([verb, key]) => verb === 'SET' && key === name;
   const mutex = redsync.newMutex(name, {
-    tries: 1000, retryDelay: WAITS_WITHOUT_POLLING ? LONG : 50,
+    tries: 1000, retryDelay: LONG,
   });
   let isReleased = false;
   const waiting = mutex.lock({ signal: AbortSignal.timeout(LONG / 2) }).then((lock) => {
@@ -97,7 +96,7 @@ async function wake(t, other, servers) {
   const lock = await waiting;
   const attempts = (await recorded.settle()).filter(isAttempt).length;
   t.log(`${attempts} attempts`);
-  if (WAITS_WITHOUT_POLLING) t.true(attempts <= 4, `${attempts} attempts`);
+  t.true(attempts <= 4, `${attempts} attempts`);
   t.true(await lock.unlock());
 }
 

@@ -10,7 +10,6 @@ const { promisify } = require('node:util');
 const test = require('ava');
 
 const { useServers } = require('../__test__/helpers/servers.js');
-const { TAKES_IOREDIS_CLIENTS } = require('./to-come.js');
 
 const run = promisify(execFile);
 
@@ -59,10 +58,8 @@ async function transcript(t, program, size) {
   return stdout.trim().split('\n');
 }
 
-const declare = TAKES_IOREDIS_CLIENTS ? test.serial : test.serial.failing;
-
 for (const format of FORMATS) {
-  declare(`only the import changes: ${format.title}`, async (t) => {
+  test.serial(`only the import changes: ${format.title}`, async (t) => {
     const [before, after] = await Promise.all(['redlock', 'redsync/redlock'].map(
       async (library) => transcript(t, await compile(t, library, format), 3),
     ));
