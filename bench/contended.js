@@ -65,16 +65,6 @@ function evaluate(results, { processes, waiters }) {
     handOvers.push(acquired - released);
     longestGap = Math.max(longestGap, acquired - turns[i - 1][3]);
   }
-  if (process.env.SAME) {
-    const kinds = { same: [], other: [] };
-    for (let i = 1; i < turns.length; i++) kinds[turns[i][0] === turns[i - 1][0] ? 'same' : 'other'].push(turns[i][3] - turns[i - 1][4]);
-    for (const [kind, all] of Object.entries(kinds)) {
-      all.sort((a, b) => a - b);
-      console.log(kind, all.length, [0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99].map((p) => percentile(all, p)).join(' '));
-    }
-    const holds = turns.map((t) => t[4] - t[3]).sort((a, b) => a - b);
-    console.log('hold', [0.05, 0.5, 0.95].map((p) => percentile(holds, p)).join(' '));
-  }
   handOvers.sort((a, b) => a - b);
   const waits = turns.map(([, , asked, acquired]) => acquired - asked).sort((a, b) => a - b);
   const own = results.map(({ turns: all }) => all.length);

@@ -38,14 +38,16 @@ impl Turns {
 
     /// The lock came to this process.
     pub(crate) fn own(&mut self, now: Instant) {
-        let are_more = self.seen > self.others;
-        if are_more {
+        // One more may be the same one again, who came twice because this process was slow.
+        let are_more = self.seen > self.others + u32::from(!self.is_probing);
+        let found_one = are_more && self.is_probing;
+        if are_more || self.others == 0 && self.seen > 0 {
             // One at a time: who had to wait for long need not let as many go first.
             self.others = MAX_OTHERS.min(self.others + 1);
         }
         let next_probe = *self.next_probe.get_or_insert(now + PROBE_INTERVAL);
         // Where there was one stranger there may be another.
-        self.is_probing = are_more || now >= next_probe;
+        self.is_probing = found_one || now >= next_probe;
         if self.is_probing {
             self.next_probe = Some(now + PROBE_INTERVAL);
         }
