@@ -169,6 +169,12 @@ class Backend {
     return all(this.indices.map((i) => this.holds(i, name, value)));
   }
 
+  /** For a lock that was taken while another went: it need not be gone everywhere at that moment. */
+  async isHeldByQuorum(name, value) {
+    const votes = await Promise.all(this.indices.map((i) => this.holds(i, name, value)));
+    return votes.filter(Boolean).length >= this.quorum;
+  }
+
   /** Does every node in `taken` store `value` under `name`, and every other node nothing? */
   async isHeldExactlyOn(taken, name, value = 'foreign') {
     return all(this.indices.map((i) => (
