@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::faults::Injected;
+use crate::mutant::Mutant;
 use crate::run::{Outcome, run};
 use crate::schedule::Profile;
 use crate::violation::Violation;
@@ -31,13 +32,18 @@ pub struct Campaign {
     first: u64,
     count: u64,
     stops: bool,
-    prepare: fn(),
+    mutant: Option<Mutant>,
 }
 
 impl Campaign {
     /// `count` schedules from this seed on.
     pub fn of(profile: Profile, first: u64, count: u64) -> Self {
-        Self { profile, first, count, stops: false, prepare: || () }
+        Self { profile, first, count, stops: false, mutant: None }
+    }
+
+    /// The engine makes this mistake.
+    pub fn with(self, mutant: Mutant) -> Self {
+        Self { mutant: Some(mutant), ..self }
     }
 
     /// Runs no more when something was found.
@@ -52,7 +58,7 @@ impl Campaign {
         let is_over = AtomicBool::new(false);
         let report = Mutex::new(Report::new(self.profile));
         let work = || {
-            (self.prepare)();
+            Mutant::choose(self.mutant);
             let mut own = Report::new(self.profile);
             while !is_over.load(Ordering::Relaxed) {
                 let from = next.fetch_add(AT_ONCE, Ordering::Relaxed);

@@ -13,6 +13,7 @@ use crate::clock::SimulatedClock;
 use crate::faults::Fault;
 use crate::link::SimulatedLink;
 use crate::message::What;
+use crate::mutant;
 use crate::violation::Violation;
 use crate::world::World;
 
@@ -47,7 +48,12 @@ pub struct Way {
 }
 
 impl Client {
-    pub fn new(world: Rc<World>, index: usize, handed_over: Counter, chance: &mut Chance) -> Rc<Self> {
+    pub fn new(
+        world: Rc<World>,
+        index: usize,
+        handed_over: Counter,
+        chance: &mut Chance,
+    ) -> Rc<Self> {
         let rate = world.schedule.clients[index];
         let zero = Duration::from_secs(1000 * (index as u64 + 1));
         let clock = SimulatedClock::of_client(world.time.clone(), zero, rate);
@@ -94,6 +100,7 @@ impl Client {
             fail_fast: chance.percent(50),
             shuffle: chance.percent(30),
             recreate_on_extend: chance.percent(30),
+            values: mutant::values(chance),
             ..Options::default()
         };
         let mutex = Mutex::new(self.nodes.clone(), keys.clone(), options);

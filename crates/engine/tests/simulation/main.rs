@@ -11,6 +11,7 @@
 //! | `faults`, `trace` | what went wrong, counted; all that happened, hashed |
 //! | `clock`, `chance` | time and luck |
 //! | `campaign` | very many schedules |
+//! | `teeth`, `mutant` | assumptions broken and mistakes made, which must be found |
 //! | `seeds` | schedules that have found something |
 
 #![allow(missing_docs)]
@@ -22,11 +23,13 @@ mod clock;
 mod faults;
 mod link;
 mod message;
+mod mutant;
 mod node;
 mod run;
 mod schedule;
 mod script;
 mod seeds;
+mod teeth;
 mod trace;
 mod violation;
 mod witness;

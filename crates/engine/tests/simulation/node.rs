@@ -14,7 +14,9 @@ pub enum State {
     /// Holds its connections and answers nothing.
     Paused,
     /// Gone; `forgot` tells whether its data is too.
-    Down { forgot: bool },
+    Down {
+        forgot: bool,
+    },
 }
 
 pub struct SimulatedNode {

@@ -125,19 +125,21 @@ impl Run {
     async fn to_its_end(&mut self) {
         let mut pause = pin!(sleep(Duration::ZERO));
         let start = self.start;
-        poll_fn(|cx| loop {
-            self.turn(cx);
-            if self.phase == Phase::Over {
-                return Poll::Ready(());
-            }
-            // What the tasks have done may have planned something for this very millisecond.
-            let next = self.world.next().unwrap_or(u64::MAX >> 20);
-            if next <= self.world.now() {
-                continue;
-            }
-            pause.as_mut().reset(start + Duration::from_millis(next));
-            if pause.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
+        poll_fn(|cx| {
+            loop {
+                self.turn(cx);
+                if self.phase == Phase::Over {
+                    return Poll::Ready(());
+                }
+                // What the tasks have done may have planned something for this very millisecond.
+                let next = self.world.next().unwrap_or(u64::MAX >> 20);
+                if next <= self.world.now() {
+                    continue;
+                }
+                pause.as_mut().reset(start + Duration::from_millis(next));
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
             }
         })
         .await;
@@ -269,6 +271,9 @@ impl Run {
         let world = &self.world;
         world.is_healed.set(true);
         world.tell(format_args!("all is healed"));
+        for client in 0..self.clients.len() {
+            world.plan(world.now(), What::ClientResumes(client));
+        }
         for (index, node) in world.nodes.iter().enumerate() {
             match node.state.get() {
                 State::Up | State::Down { forgot: true } => {}

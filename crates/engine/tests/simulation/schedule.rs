@@ -135,8 +135,11 @@ impl Schedule {
 fn rates(chance: &mut Chance, drift_factor: f64, profile: Profile) -> (Vec<f64>, Vec<f64>) {
     let nodes = chance.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 6, 7]);
     let clients = chance.pick(&[2, 2, 3, 4]);
-    let (of_node, of_client) =
-        if chance.percent(50) { (drift_factor, 0.0) } else { (drift_factor / 2.0, drift_factor / 2.0) };
+    let (of_node, of_client) = if chance.percent(50) {
+        (drift_factor, 0.0)
+    } else {
+        (drift_factor / 2.0, drift_factor / 2.0)
+    };
     let of_node = if profile == Profile::WildClocks { of_node * 8.0 } else { of_node };
     let mut around = |off: f64| chance.between(1.0 - off, 1.0 + off);
     let nodes = (0..nodes).map(|_| around(of_node)).collect();

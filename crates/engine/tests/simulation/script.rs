@@ -61,7 +61,9 @@ async fn lock(client: &Rc<Client>, chance: &mut Chance) {
     match client.settled(way.lock_deadline(tries), call).await {
         Ok(held) if client.is_closed.get() => unlock(client, &way, &held.value).await,
         Ok(held) => hold(client, chance, &way, held).await,
-        Err(Error::Cancelled) if !cancel.is_cancelled() => client.world.witness.report(Violation::Stuck),
+        Err(Error::Cancelled) if !cancel.is_cancelled() => {
+            client.world.witness.report(Violation::Stuck)
+        }
         Err(_) => {}
     }
 }
@@ -141,13 +143,20 @@ fn lease(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: &Held, belie
 }
 
 /// By the caller, with an expiry that may be another one.
-async fn extend(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Belief, value: &Value) {
+async fn extend(
+    client: &Rc<Client>,
+    chance: &mut Chance,
+    way: &Way,
+    belief: &Belief,
+    value: &Value,
+) {
     let expiry = match chance.within(0..=3) {
         0 => way.expiry / 2,
         1 => way.expiry * 2,
         _ => way.expiry,
     };
-    let way = client.way(chance, way.keys.clone(), expiry.min(client.world.schedule.longest_expiry()));
+    let way =
+        client.way(chance, way.keys.clone(), expiry.min(client.world.schedule.longest_expiry()));
     let extended = client.settled(way.deadline(), way.mutex.extend(value.clone())).await;
     if let Ok(held) = extended
         && belief.is_held()

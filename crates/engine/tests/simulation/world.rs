@@ -135,7 +135,10 @@ impl World {
         self.trace.add(&[self.now(), index as u64, verb_number(verb)]);
         self.trace.add_text(&request.value);
         let (node, value) = (index % self.nodes.len(), short(&request.value));
-        self.tell(format_args!("client {client} -> node {node}: {verb:?} {value} {:?}", request.keys));
+        self.tell(format_args!(
+            "client {client} -> node {node}: {verb:?} {value} {:?}",
+            request.keys
+        ));
         if verb == Verb::Acquire {
             let gone = self.now() + request.expiry.as_millis() as u64 * 95 / 100;
             self.witness.value_used(index % self.nodes.len(), client, &request.value, gone);
@@ -158,15 +161,18 @@ impl World {
         }
         let at = link.last_arrival.get().max(self.now() + self.distance(index));
         link.last_arrival.set(at);
-        self.plan(at, What::Arrival(Command {
-            link: index,
-            connection: link.connection.get(),
-            life: node.life.get(),
-            number,
-            verb,
-            request: request.clone(),
-            is_buffered: self.percent(10),
-        }));
+        self.plan(
+            at,
+            What::Arrival(Command {
+                link: index,
+                connection: link.connection.get(),
+                life: node.life.get(),
+                number,
+                verb,
+                request: request.clone(),
+                is_buffered: self.percent(10),
+            }),
+        );
     }
 
     fn burn_fuse(&self, client: usize) {
@@ -203,7 +209,9 @@ impl World {
         let (client, index) = (command.link / self.nodes.len(), command.link % self.nodes.len());
         let (verb, value) = (command.verb, short(&command.request.value));
         let late = if is_late { " (straggler)" } else { "" };
-        self.tell(format_args!("node {index}: {answer:?} to client {client}: {verb:?} {value}{late}"));
+        self.tell(format_args!(
+            "node {index}: {answer:?} to client {client}: {verb:?} {value}{late}"
+        ));
         if is_late {
             self.faults.count(Fault::Straggler);
             if answer == Answer::Granted && command.verb != Verb::Release {
