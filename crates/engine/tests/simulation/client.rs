@@ -90,7 +90,7 @@ impl Client {
                 (Delay::Ask(ask), 100)
             }
         };
-        let tries = if schedule.eager { chance.within(1..=20) } else { chance.within(1..=5) };
+        let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
         let options = Options {
             expiry: Duration::from_millis(expiry),
             tries,
