@@ -24,8 +24,8 @@ use crate::script::{self, Running};
 use crate::violation::Violation;
 use crate::world::World;
 
-/// A node that is back is asked again after this time at the latest: the longest pause of the
-/// clean-up, and a little.
+/// A node that is back is asked again after the longest pause of the clean-up, and a little; the
+/// round before that pause may still have to time out.
 const CLEANED_UP: u64 = 2_500;
 
 /// Contenders for a free lock need a few attempts, 250 ms apart at most.
@@ -295,7 +295,9 @@ impl Run {
                 if world.nodes.iter().any(|node| node.is_down()) {
                     back = back.max(world.now() + world.schedule.longest_life());
                 }
-                world.plan(back.max(world.now()) + CLEANED_UP, What::Continue);
+                let schedule = &world.schedule;
+                let timeout = schedule.timeout(schedule.longest_expiry()).as_millis() as u64;
+                world.plan(back.max(world.now()) + timeout + CLEANED_UP, What::Continue);
             }
             Phase::Trying if self.working.get() == 0 => {
                 self.phase = Phase::Expiring;

@@ -93,7 +93,9 @@ async fn hold(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: Held) {
         held.until,
     );
     let (index, now) = (client.index, client.now());
-    client.world.tell(format_args!("client {index} holds for {:?}", held.until.saturating_sub(now)));
+    client
+        .world
+        .tell(format_args!("client {index} holds for {:?}", held.until.saturating_sub(now)));
     client.belief_may_end(held.until);
     if chance.percent(40) {
         lease(client, chance, way, &held, &belief);
