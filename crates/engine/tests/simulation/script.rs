@@ -204,8 +204,8 @@ struct SimulatedHolder {
 }
 
 impl Holder for SimulatedHolder {
-    fn last_alive(&self) -> Duration {
-        self.last_alive.unwrap_or_else(|| self.client.now())
+    fn last_alive(&self, now: Duration) -> Duration {
+        self.last_alive.unwrap_or(now)
     }
 
     fn extended(&self, until: Duration) {
