@@ -21,18 +21,21 @@ thread_local!(static ONE_VALUE: Cell<bool> = const { Cell::new(false) });
 impl Mutant {
     /// What runs on this thread makes this mistake from now on.
     pub fn choose(mutant: Option<Self>) {
-        let mut one_value = mutant == Some(Self::OneValue);
+        let one_value = mutant == Some(Self::OneValue);
         #[cfg(feature = "mutants")]
-        {
-            let in_engine = match mutant {
-                Some(Self::Engine(mutant)) => Some(mutant),
-                _ => None,
-            };
-            redsync_engine::Mutant::choose(in_engine);
-            // Only who uses a value again can find it on a node.
-            one_value |= in_engine == Some(redsync_engine::Mutant::StaleVote);
-        }
+        let one_value = one_value || Self::choose_in_engine(mutant);
         ONE_VALUE.set(one_value);
+    }
+
+    /// Tells whether it needs values that are used again: who makes new ones finds none on a node.
+    #[cfg(feature = "mutants")]
+    fn choose_in_engine(mutant: Option<Self>) -> bool {
+        let in_engine = match mutant {
+            Some(Self::Engine(mutant)) => Some(mutant),
+            _ => None,
+        };
+        redsync_engine::Mutant::choose(in_engine);
+        in_engine == Some(redsync_engine::Mutant::StaleVote)
     }
 }
 
