@@ -101,7 +101,6 @@ impl Client {
             shuffle: chance.percent(30),
             recreate_on_extend: chance.percent(30),
             values: mutant::values(chance),
-            ..Options::default()
         };
         let mutex = Mutex::new(self.nodes.clone(), keys.clone(), options);
         let timeout = schedule.timeout(expiry).as_millis() as u64 + 1;

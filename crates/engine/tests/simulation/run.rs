@@ -53,7 +53,7 @@ pub fn play(seed: u64, profile: Profile, is_told: bool) -> Outcome {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
             let mut run = Run::of(seed, profile, is_told);
-            run.to_its_end().await;
+            run.until_over().await;
             run.outcome()
         })
     }));
@@ -122,7 +122,7 @@ impl Run {
         Self { start, world, chance, clients, processes, working, phase: Phase::Working }
     }
 
-    async fn to_its_end(&mut self) {
+    async fn until_over(&mut self) {
         let mut pause = pin!(sleep(Duration::ZERO));
         let start = self.start;
         poll_fn(|cx| {
