@@ -75,14 +75,14 @@ impl Mutex {
                 cancel.run_until_cancelled(pause.as_mut()).await
             };
             let pause = match paused {
-                None => return Err(Error::Cancelled),
+                None => return cancelled(place),
                 Some(pause) => pause.map_err(|Refused| Error::Refused)?,
             };
             let next = Instant::now() + pause.min(FOR_EVER);
             loop {
                 let chance = timeout_at(next, place.chance(&self.nodes));
                 match cancel.run_until_cancelled(chance).await {
-                    None => return Err(Error::Cancelled),
+                    None => return cancelled(place),
                     Some(Err(_)) => break,
                     Some(Ok(first)) => {
                         let manner = match manner(&place) {
@@ -254,6 +254,14 @@ impl Mutex {
             },
         }
     }
+}
+
+/// Leaves the line.
+fn cancelled(place: Place) -> Result<Held, Error> {
+    if Mutant::KeptHead.is_on() {
+        std::mem::forget(place);
+    }
+    Err(Error::Cancelled)
 }
 
 fn manner(place: &Place) -> Manner {

@@ -20,6 +20,8 @@ pub enum Mutant {
     ShorteningExtension,
     /// A call that is cancelled releases nothing.
     CallersRelease,
+    /// A call that is cancelled stays in line.
+    KeptHead,
 }
 
 impl Mutant {

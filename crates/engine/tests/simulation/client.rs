@@ -152,7 +152,9 @@ impl Client {
 impl Way {
     /// The longest that lock() may take.
     pub fn lock_deadline(&self, tries: u64) -> u64 {
-        (self.timeout + self.longest_pause + 2) * tries + self.timeout
+        // Between two scheduled attempts there may be a chance, which may take two rounds beyond the
+        // time of the next; that one may be three. At the end come the release and a last look.
+        (5 * self.timeout + self.longest_pause + 10) * tries + 2 * self.timeout
     }
 
     /// The longest that any other call may take.

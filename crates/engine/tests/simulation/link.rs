@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Fate, Health, Node, NodeError, Reply, Request, Verb};
+use redsync_engine::{Fate, Health, Keys, Node, NodeError, Notice, Reply, Request, Verb};
 
 use crate::world::World;
 
@@ -78,6 +78,16 @@ impl Node for SimulatedLink {
 
     fn health(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
         Box::pin(ready(Health::down(NodeError::closed())))
+    }
+
+    fn watch(&self, keys: &Keys, notice: Notice) {
+        if !self.world.links[self.index].is_closed.get() {
+            self.world.watch(self.index, keys, notice);
+        }
+    }
+
+    fn watches(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
+        Box::pin(ready(Some(self.world.schedule.watches)))
     }
 
     fn close(&self) {

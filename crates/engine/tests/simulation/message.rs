@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use redsync_engine::{CancellationToken, Request, Verb, Vote};
+use redsync_engine::{CancellationToken, Keys, Notice, Request, Verb, Vote};
 
 /// A command on its way to a node.
 pub struct Command {
@@ -27,9 +27,20 @@ pub struct Answered {
     pub vote: Vote,
 }
 
+/// The wish to watch keys, on its way to a node. Dropped, it cannot.
+pub struct Watching {
+    pub link: usize,
+    pub connection: u32,
+    pub life: u32,
+    pub keys: Keys,
+    pub notice: Notice,
+}
+
 pub enum What {
     Arrival(Command),
     Answer(Answered),
+    /// Somebody begins to watch keys.
+    Watch(Watching),
     /// A fault, and the next one after a pause.
     Fault,
     NodeResumes(usize),

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use redsync_engine::{Answer, MemoryNode, Request, Value, Verb};
+use redsync_engine::{Answer, Keys, MemoryNode, Node, Notice, Request, Value, Verb};
 
 use crate::clock::SimulatedClock;
 use crate::message::Command;
@@ -57,6 +57,17 @@ impl SimulatedNode {
 
     pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
         self.store.borrow().apply(verb, request)
+    }
+
+    /// A node that is paused neither looks nor tells.
+    pub fn watch(&self, keys: &Keys, notice: Notice) {
+        if self.state.get() == State::Up {
+            self.store.borrow().watch(keys, notice);
+        }
+    }
+
+    pub fn forget_watchers(&self) {
+        self.store.borrow().forget_watchers();
     }
 
     /// Ends a pause; gives what has arrived meanwhile.

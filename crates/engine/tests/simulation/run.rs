@@ -169,6 +169,7 @@ impl Run {
         match what {
             What::Arrival(command) => world.arrive(command),
             What::Answer(answered) => world.answer(answered),
+            What::Watch(watching) => world.begin_to_watch(watching),
             What::Fault => self.fault(),
             What::NodeResumes(node) => {
                 world.nodes[node].resume().into_iter().for_each(|command| world.arrive(command));

@@ -57,6 +57,8 @@ pub struct Schedule {
     pub closes: bool,
     /// Percent of the acquisitions that are aborted.
     pub aborts: u32,
+    /// Nodes tell of keys that change.
+    pub watches: bool,
     /// Pauses between attempts of a few milliseconds.
     pub eager: bool,
     /// When everything is healed.
@@ -76,7 +78,7 @@ impl Schedule {
         let (resets, node_pauses, crashes) = (maybe(40), maybe(30), maybe(30));
         let (forgetting, client_pauses) = (maybe(25), maybe(40));
         let (kills, closes, stragglers) = (maybe(15), maybe(15), maybe(50));
-        let (eager, single) = (maybe(30), maybe(60));
+        let (eager, single, watches) = (maybe(30), maybe(60), maybe(60));
         let has_faults =
             resets || node_pauses || crashes || forgetting || client_pauses || kills || closes;
         Self {
@@ -106,6 +108,7 @@ impl Schedule {
             kills,
             closes,
             eager,
+            watches,
         }
     }
 

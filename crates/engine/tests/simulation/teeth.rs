@@ -59,7 +59,7 @@ fn one_value_for_all_attempts_is_found() {
 mod in_the_engine {
     use redsync_engine::Mutant;
 
-    use super::Violation::{self, Exclusion, Leftover, Stale, Unprotected};
+    use super::Violation::{self, Exclusion, Forgotten, Leftover, Stale, Unprotected};
 
     fn mutant(mutant: Mutant, violations: &[Violation]) {
         super::mutant(super::Mutant::Engine(mutant), violations);
@@ -98,5 +98,10 @@ mod in_the_engine {
     #[test]
     fn a_release_that_depends_on_the_caller_is_found() {
         mutant(Mutant::CallersRelease, &[Leftover]);
+    }
+
+    #[test]
+    fn a_cancelled_waiter_that_keeps_the_head_is_found() {
+        mutant(Mutant::KeptHead, &[Forgotten]);
     }
 }

@@ -6,13 +6,13 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Answer, Fate, NodeError, Quorum, Reply, Request, Verb};
+use redsync_engine::{Answer, Fate, Keys, NodeError, Notice, Quorum, Reply, Request, Verb};
 
 use crate::chance::Chance;
 use crate::clock::{SimulatedClock, Time};
 use crate::faults::{Counter, Fault};
 use crate::link::Link;
-use crate::message::{Answered, Command, Event, What};
+use crate::message::{Answered, Command, Event, Watching, What};
 use crate::node::SimulatedNode;
 use crate::schedule::Schedule;
 use crate::trace::Trace;
@@ -175,6 +175,31 @@ impl World {
         );
     }
 
+    /// Puts the wish to watch keys on its way.
+    pub fn watch(&self, index: usize, keys: &Keys, notice: Notice) {
+        let node = &self.nodes[index % self.nodes.len()];
+        if !self.schedule.watches || node.is_down() || self.percent(self.schedule.loss) {
+            return;
+        }
+        let watching = Watching {
+            link: index,
+            connection: self.links[index].connection.get(),
+            life: node.life.get(),
+            keys: keys.clone(),
+            notice,
+        };
+        self.plan(self.now() + self.distance(index), What::Watch(watching));
+    }
+
+    /// It is at the node.
+    pub fn begin_to_watch(&self, watching: Watching) {
+        let node = &self.nodes[watching.link % self.nodes.len()];
+        let is_current = watching.connection == self.links[watching.link].connection.get();
+        if is_current && watching.life == node.life.get() {
+            node.watch(&watching.keys, watching.notice);
+        }
+    }
+
     fn burn_fuse(&self, client: usize) {
         let mut fuse = self.fuses[client].borrow_mut();
         if let Some((left, cancel)) = fuse.as_mut() {
@@ -252,6 +277,8 @@ impl World {
             return;
         }
         link.reset(self.now(), &NodeError::lost());
+        // The watches of the others go too: they are as likely to lose theirs.
+        self.nodes[index % self.nodes.len()].forget_watchers();
         if !stragglers {
             link.swept.set(link.connection.get());
         }
