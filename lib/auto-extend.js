@@ -45,7 +45,7 @@ function validity({ expiry, driftFactor, timeoutFactor }) {
 function extensionOf(settings) {
   const { autoExtend, expiry } = settings;
   if (autoExtend === false) return undefined;
-  const given = autoExtend === true ? {} : autoExtend;
+  const given = autoExtend === true ? { __proto__: null } : autoExtend;
   const { interval = expiry / 3, maxHold = Infinity, maxStall = MAX_STALL } = given;
   if (interval >= validity(settings)) {
     const expected = `shorter than the validity of ${Math.floor(validity(settings))} ms`;

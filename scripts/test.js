@@ -23,6 +23,12 @@ const STEPS = [
     count: cargoTests,
   },
   {
+    title: 'mistakes in the engine are found',
+    command: ['cargo', 'test', '--locked', '--package', 'redsync-engine', '--features', 'mutants',
+      '--test', 'simulation', 'teeth'],
+    count: cargoTests,
+  },
+  {
     title: 'generated loader is up to date',
     command: ['git', 'diff', '--exit-code', '--', 'native.js', 'native.d.ts'],
     count: one,

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cleanup;
 use crate::error::{Error, Refused};
+use crate::mutant::Mutant;
 use crate::mutex::{Held, Mutex};
 use crate::node::{Request, Verb};
 use crate::options::ValueSource;
@@ -74,14 +75,14 @@ impl Mutex {
                 cancel.run_until_cancelled(pause.as_mut()).await
             };
             let pause = match paused {
-                None => return Err(Error::Cancelled),
+                None => return cancelled(place),
                 Some(pause) => pause.map_err(|Refused| Error::Refused)?,
             };
             let next = Instant::now() + pause.min(FOR_EVER);
             loop {
                 let chance = timeout_at(next, place.chance(&self.nodes));
                 match cancel.run_until_cancelled(chance).await {
-                    None => return Err(Error::Cancelled),
+                    None => return cancelled(place),
                     Some(Err(_)) => break,
                     Some(Ok(first)) => {
                         let manner = match manner(&place) {
@@ -168,15 +169,19 @@ impl Mutex {
             }
         };
         let Some(votes) = voted else {
+            if Mutant::CallersRelease.is_on() {
+                return Err(Error::Cancelled);
+            }
             // Nobody waits for this any more, so it may wait for every node.
             self.release_and_wait(&request, self.nodes.order(false)).await;
             return Err(Error::Cancelled);
         };
-        let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         let now = self.nodes.now();
-        if votes.granted() && now < until {
+        let start = if Mutant::LateClock.is_on() { now } else { start };
+        let until = validity::until(start, self.options.expiry, self.options.drift_factor);
+        if votes.granted() && (now < until || Mutant::UntilUnchecked.is_on()) {
             if let Some(place) = place {
-                place.won(&request.value, until - now);
+                place.won(&request.value, until.saturating_sub(now));
             }
             return Ok(Held { value: request.value.clone(), until });
         }
@@ -219,6 +224,9 @@ impl Mutex {
     /// for nodes that did not answer: they are cleaned up behind the caller's back, for they have had
     /// their time already.
     async fn give_up(&self, request: &Rc<Request>, votes: &Votes<'_>, is_last: bool) {
+        if Mutant::StaleVote.is_on() && !is_last {
+            return;
+        }
         let granting = votes.granting();
         let mut silent = votes.holding(request.keys.len() == 1);
         silent.retain(|node| !granting.contains(node));
@@ -246,6 +254,14 @@ impl Mutex {
             },
         }
     }
+}
+
+/// Leaves the line.
+fn cancelled(place: Place) -> Result<Held, Error> {
+    if Mutant::KeptHead.is_on() {
+        std::mem::forget(place);
+    }
+    Err(Error::Cancelled)
 }
 
 fn manner(place: &Place) -> Manner {

@@ -31,6 +31,7 @@
 //! | `memory` | a node in this process |
 //! | `health` | is a quorum there? |
 //! | `options`, `value`, `clock`, `error` | what goes in and what comes out |
+//! | `mutant` | mistakes for the simulation to find; not in any build but its own |
 
 mod acquire;
 mod cleanup;
@@ -39,6 +40,7 @@ mod error;
 mod health;
 mod lease;
 mod memory;
+mod mutant;
 mod mutex;
 mod node;
 mod nodes;
@@ -58,6 +60,8 @@ pub use clock::Clock;
 pub use error::{Error, Refused};
 pub use lease::{Extension, Hold, Holder, Loss};
 pub use memory::MemoryNode;
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
 pub use mutex::{Held, Mutex};
 pub use node::{Health, Keys, Node, Request, Status, Verb};
 pub use nodes::{Busy, Load, Nodes};

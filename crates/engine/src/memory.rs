@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::mutant::Mutant;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::tally::Reply;
 use crate::vote::Answer;
@@ -109,6 +110,7 @@ impl MemoryNode {
         let all_ours = !any_taken && !any_absent;
 
         match verb {
+            Verb::Acquire if all_ours && Mutant::StaleVote.is_on() => return Answer::Granted,
             Verb::Acquire if any_taken || any_ours => return Answer::Taken,
             Verb::Acquire => {
                 for key in request.keys.iter() {
@@ -127,6 +129,7 @@ impl MemoryNode {
                 for key in request.keys.iter() {
                     let so_far =
                         store.entries.get(key).map_or(Duration::ZERO, |entry| entry.expires);
+                    let so_far = if Mutant::ShorteningExtension.is_on() { expires } else { so_far };
                     store.put(key, &request.value, expires.max(so_far));
                 }
                 return Answer::Granted;

@@ -82,6 +82,9 @@ impl Round {
             let limit = (Instant::now() + request.timeout / 2).min(deadline);
             match timeout_at(limit, round.tally.vote_of(node)).await {
                 Ok(Ok(Answer::Granted)) | Err(_) => {
+                    // Each node has the whole timeout from when it is asked: who needs more than half of
+                    // it could otherwise never be second.
+                    round.deadline = Instant::now() + request.timeout;
                     for &other in &order[index + 1..] {
                         round.also_ask(Verb::Acquire, request, other);
                     }

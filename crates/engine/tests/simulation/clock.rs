@@ -1,0 +1,49 @@
+//! Clocks that do not run alike.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::Clock;
+
+/// Milliseconds since the start of the simulation.
+pub type Time = Rc<Cell<u64>>;
+
+/// A clock that runs `rate` times as fast as the simulation, from a zero of its own.
+pub struct SimulatedClock {
+    time: Time,
+    zero: Duration,
+    rate: f64,
+    /// Counts whole milliseconds, as a Redis server does.
+    is_whole: bool,
+}
+
+impl SimulatedClock {
+    /// A client's clock.
+    pub fn of_client(time: Time, zero: Duration, rate: f64) -> Rc<Self> {
+        Rc::new(Self { time, zero, rate, is_whole: false })
+    }
+
+    /// A node's clock.
+    pub fn of_node(time: Time, zero: Duration, rate: f64) -> Rc<Self> {
+        Rc::new(Self { time, zero, rate, is_whole: true })
+    }
+
+    /// The last millisecond of the simulation in which this clock shows less than `time`.
+    pub fn last_before(&self, time: Duration) -> u64 {
+        let left = time.saturating_sub(self.zero).as_secs_f64() / self.rate;
+        let near = (left * 1000.0).ceil() as u64;
+        if self.shows(near) < time { near } else { near.saturating_sub(1) }
+    }
+
+    fn shows(&self, millis: u64) -> Duration {
+        self.zero + Duration::from_millis(millis).mul_f64(self.rate)
+    }
+}
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Duration {
+        let now = self.shows(self.time.get());
+        if self.is_whole { Duration::from_millis(now.as_millis() as u64) } else { now }
+    }
+}

@@ -1,0 +1,84 @@
+//! What goes wrong in a schedule.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::AddAssign;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+        /// One kind of fault, or of event that a lock has to survive.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault { $($(#[$doc])* $name,)* }
+
+        impl Fault {
+            pub const ALL: &[(Fault, &str)] = &[$((Fault::$name, $text),)*];
+        }
+    };
+}
+
+faults! {
+    Delayed => "messages delayed beyond the node timeout",
+    Lost => "commands lost",
+    Unanswered => "answers lost",
+    Refused => "commands refused",
+    Unsent => "commands that never left",
+    Reset => "links reset",
+    /// A command of a link that was reset, applied behind those of the link that came after it.
+    Straggler => "commands of a reset link applied behind newer ones",
+    NodePaused => "nodes paused",
+    NodeCrashed => "nodes crashed, data kept",
+    NodeForgot => "nodes crashed, data lost",
+    ClientPaused => "clients paused",
+    ClientKilled => "clients killed",
+    Aborted => "calls aborted",
+    Closed => "clients closed",
+    Dropped => "locks dropped without unlock",
+    HandedOver => "locks handed over by value",
+    Stalled => "holders that show no sign of life",
+}
+
+const COUNT: usize = Fault::ALL.len();
+
+/// How often each fault was injected.
+#[derive(Clone, Debug, Default)]
+pub struct Injected([u64; COUNT]);
+
+impl AddAssign<&Self> for Injected {
+    fn add_assign(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+impl Injected {
+    pub fn of(&self, fault: Fault) -> u64 {
+        self.0[fault as usize]
+    }
+
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl fmt::Display for Injected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &(fault, text) in Fault::ALL {
+            writeln!(f, "  {:>12} {text}", self.of(fault))?;
+        }
+        write!(f, "  {:>12} faults in all", self.total())
+    }
+}
+
+/// The faults of the schedule that is running.
+#[derive(Default)]
+pub struct Counter([Cell<u64>; COUNT]);
+
+impl Counter {
+    pub fn count(&self, fault: Fault) {
+        let cell = &self.0[fault as usize];
+        cell.set(cell.get() + 1);
+    }
+
+    pub fn injected(&self) -> Injected {
+        Injected(std::array::from_fn(|index| self.0[index].get()))
+    }
+}

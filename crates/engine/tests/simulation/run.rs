@@ -1,0 +1,387 @@
+//! One schedule, from its seed to its end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use redsync_engine::{Delay, Mutex, Options};
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep};
+
+use crate::chance::Chance;
+use crate::client::{Client, NAMES};
+use crate::faults::{Fault, Injected};
+use crate::message::What;
+use crate::node::State;
+use crate::schedule::{Profile, Schedule};
+use crate::script::{self, Running};
+use crate::violation::Violation;
+use crate::world::World;
+
+/// A node that is back is asked again after the longest pause of the clean-up, and a little; the
+/// round before that pause may still have to time out.
+const CLEANED_UP: u64 = 2_500;
+
+/// Contenders for a free lock need a few attempts, 250 ms apart at most.
+const NOT_FORGOTTEN: u64 = 60_000;
+
+/// What became of a schedule.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub trace: u64,
+    pub found: BTreeSet<Violation>,
+    pub injected: Injected,
+    pub acquired: u64,
+    /// Milliseconds that passed in it.
+    pub simulated: u64,
+}
+
+/// Runs the schedule of a seed.
+pub fn run(seed: u64, profile: Profile) -> Outcome {
+    play(seed, profile, false)
+}
+
+/// Runs it, and prints what happens if `is_told`.
+pub fn play(seed: u64, profile: Profile, is_told: bool) -> Outcome {
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let mut run = Run::of(seed, profile, is_told);
+            run.until_over().await;
+            run.outcome()
+        })
+    }));
+    ran.unwrap_or_else(|_| Outcome {
+        trace: 0,
+        found: BTreeSet::from([Violation::Panicked]),
+        injected: Injected::default(),
+        acquired: 0,
+        simulated: 0,
+    })
+}
+
+/// What is left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The tasks are at work.
+    Working,
+    /// All is healed, and clean-up has its time.
+    CleaningUp,
+    /// Every client goes for every lock.
+    Trying,
+    /// The longest expiry passes.
+    Expiring,
+    Over,
+}
+
+struct Run {
+    start: Instant,
+    world: Rc<World>,
+    chance: Chance,
+    clients: Vec<Rc<Client>>,
+    /// The tasks of each client; `None` once it is killed.
+    processes: Vec<Option<LocalSet>>,
+    working: Rc<Cell<usize>>,
+    phase: Phase,
+}
+
+impl Run {
+    fn of(seed: u64, profile: Profile, is_told: bool) -> Self {
+        let schedule = Schedule::of(seed, profile, is_told);
+        let mut chance = Chance::of(!seed);
+        let world = World::new(schedule, chance.split());
+        let handed_over = Rc::new(RefCell::default());
+        let working = Rc::new(Cell::new(0));
+        let mut clients = Vec::new();
+        let mut processes = Vec::new();
+        for index in 0..world.schedule.clients.len() {
+            let client = Client::new(world.clone(), index, Rc::clone(&handed_over), &mut chance);
+            let process = LocalSet::new();
+            for _ in 0..world.schedule.tasks {
+                let (client, chance) = (client.clone(), chance.split());
+                let running = Running::new(&working);
+                process.spawn_local(async move {
+                    script::run(client, chance).await;
+                    drop(running);
+                });
+            }
+            clients.push(client);
+            processes.push(Some(process));
+        }
+        world.plan(world.schedule.healing, What::Healing);
+        if let Some(pause) = world.schedule.fault_pause {
+            world.plan(chance.within(0..=pause), What::Fault);
+        }
+        let start = Instant::now();
+        Self { start, world, chance, clients, processes, working, phase: Phase::Working }
+    }
+
+    async fn until_over(&mut self) {
+        let mut pause = pin!(sleep(Duration::ZERO));
+        let start = self.start;
+        poll_fn(|cx| {
+            loop {
+                self.turn(cx);
+                if self.phase == Phase::Over {
+                    return Poll::Ready(());
+                }
+                // What the tasks have done may have planned something for this very millisecond.
+                let next = self.world.next().unwrap_or(u64::MAX >> 20);
+                if next <= self.world.now() {
+                    continue;
+                }
+                pause.as_mut().reset(start + Duration::from_millis(next));
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// What is due happens, every process runs as far as it can, and the invariants are looked at.
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        self.world.time.set(self.start.elapsed().as_millis() as u64);
+        while let Some(event) = self.world.take_due() {
+            self.happen(event.what);
+        }
+        for (index, process) in self.processes.iter_mut().enumerate() {
+            if let Some(process) = process
+                && !self.world.paused[index].get()
+            {
+                let _ = pin!(process).poll(cx);
+            }
+        }
+        let world = &self.world;
+        let exact = world.schedule.clients_are_exact();
+        world.witness.look(&world.nodes, |client| world.paused[client].get(), exact);
+        self.proceed(cx);
+    }
+
+    fn happen(&mut self, what: What) {
+        let world = &self.world;
+        match what {
+            What::Arrival(command) => world.arrive(command),
+            What::Answer(answered) => world.answer(answered),
+            What::Watch(watching) => world.begin_to_watch(watching),
+            What::Fault => self.fault(),
+            What::NodeResumes(node) => {
+                world.nodes[node].resume().into_iter().for_each(|command| world.arrive(command));
+            }
+            What::NodeRestarts(node) => {
+                world.nodes[node].restart();
+                world.disconnect(node);
+            }
+            What::ClientResumes(client) => self.resume(client),
+            What::Abort(cancel) => cancel.cancel(),
+            What::Healing => self.heal(),
+            What::Look => {}
+            What::Continue => self.next_phase(),
+            What::GiveUp => self.give_up(),
+        }
+    }
+
+    fn fault(&mut self) {
+        let (world, schedule) = (&self.world, &self.world.schedule);
+        let (Some(pause), false) = (schedule.fault_pause, world.is_healed.get()) else { return };
+        world.plan(world.now() + self.chance.within(1..=pause), What::Fault);
+        let faults = [
+            (schedule.resets, Fault::Reset),
+            (schedule.node_pauses, Fault::NodePaused),
+            (schedule.crashes, Fault::NodeCrashed),
+            (schedule.forgetting, Fault::NodeForgot),
+            (schedule.client_pauses, Fault::ClientPaused),
+            (schedule.kills, Fault::ClientKilled),
+            (schedule.closes, Fault::Closed),
+        ];
+        let mut possible = faults.iter().filter(|(is_on, _)| *is_on);
+        let which = self.chance.index(possible.clone().count());
+        let Some((_, fault)) = possible.nth(which) else { return };
+        self.inject(*fault);
+    }
+
+    fn inject(&mut self, fault: Fault) {
+        let world = self.world.clone();
+        let schedule = &world.schedule;
+        let node = self.chance.index(world.nodes.len());
+        let client = self.chance.index(self.clients.len());
+        let some_time = world.now() + self.chance.within(1..=schedule.expiry * 3 / 2);
+        match fault {
+            Fault::Reset => {
+                let link = self.chance.index(world.links.len());
+                world.reset(link, schedule.stragglers && self.chance.percent(70));
+            }
+            Fault::NodePaused if world.nodes[node].state.get() == State::Up => {
+                world.nodes[node].state.set(State::Paused);
+                world.plan(some_time, What::NodeResumes(node));
+            }
+            Fault::NodeCrashed | Fault::NodeForgot if !world.nodes[node].is_down() => {
+                let forgets = fault == Fault::NodeForgot;
+                world.nodes[node].crash(forgets);
+                world.disconnect(node);
+                let is_long = forgets && schedule.profile != Profile::ForgetfulNodes;
+                let back = if is_long { world.now() + schedule.longest_life() } else { some_time };
+                world.plan(back, What::NodeRestarts(node));
+            }
+            Fault::ClientPaused if !world.paused[client].replace(true) => {
+                let since = world.now();
+                world.lost_time[client].set(world.lost_time[client].get() + some_time - since);
+                world.plan(some_time, What::ClientResumes(client));
+            }
+            // One stays, to see in what state the others leave the locks.
+            Fault::ClientKilled if client > 0 && self.processes[client].is_some() => {
+                world.witness.leaves(client);
+                self.processes[client] = None;
+                let links = client * world.nodes.len()..(client + 1) * world.nodes.len();
+                world.links[links].iter().for_each(|link| link.abandon());
+            }
+            Fault::Closed if client > 0 && !self.clients[client].is_closed.get() => {
+                if let Some(process) = &self.processes[client] {
+                    process.spawn_local(self.clients[client].close());
+                }
+                return; // counted there
+            }
+            _ => return,
+        }
+        world.tell(format_args!("{fault:?} (node {node}, client {client}) until {some_time}"));
+        world.faults.count(fault);
+    }
+
+    fn resume(&mut self, client: usize) {
+        let world = &self.world;
+        world.paused[client].set(false);
+        let is_first = self.chance.percent(50);
+        for answered in world.inboxes[client].take() {
+            if is_first {
+                world.answer(answered);
+            } else {
+                // Its timers get ahead of what waits in its sockets.
+                world.plan(world.now() + 1, What::Answer(answered));
+            }
+        }
+    }
+
+    /// From now on everything works. Nodes that have lost their data come back when it is time.
+    fn heal(&mut self) {
+        let world = &self.world;
+        world.is_healed.set(true);
+        world.tell(format_args!("all is healed"));
+        for client in 0..self.clients.len() {
+            world.plan(world.now(), What::ClientResumes(client));
+        }
+        for (index, node) in world.nodes.iter().enumerate() {
+            match node.state.get() {
+                State::Up | State::Down { forgot: true } => {}
+                State::Paused => world.plan(world.now(), What::NodeResumes(index)),
+                State::Down { forgot: false } => {
+                    world.plan(world.now(), What::NodeRestarts(index));
+                }
+            }
+        }
+    }
+
+    fn proceed(&mut self, cx: &mut Context<'_>) {
+        let world = self.world.clone();
+        match self.phase {
+            Phase::Working if self.working.get() == 0 && world.is_healed.get() => {
+                self.phase = Phase::CleaningUp;
+                // Until every node is back, what is on its way has come, and each was asked again.
+                let mut back = world.links.iter().map(|link| link.quiet_from()).max().unwrap_or(0);
+                if world.nodes.iter().any(|node| node.is_down()) {
+                    back = back.max(world.now() + world.schedule.longest_life());
+                }
+                let schedule = &world.schedule;
+                let timeout = schedule.timeout(schedule.longest_expiry()).as_millis() as u64;
+                world.plan(back.max(world.now()) + timeout + CLEANED_UP, What::Continue);
+            }
+            Phase::Trying if self.working.get() == 0 => {
+                self.phase = Phase::Expiring;
+                world.plan(world.now() + world.schedule.longest_life(), What::Continue);
+            }
+            Phase::Expiring | Phase::Working | Phase::CleaningUp | Phase::Trying => {}
+            Phase::Over => {
+                world.witness.look_at_the_end(&world.nodes, &NAMES);
+                for (index, process) in self.processes.iter_mut().enumerate() {
+                    let Some(process) = process else { continue };
+                    if pin!(process).poll(cx).is_pending() {
+                        world.witness.report(Violation::TaskLeft);
+                    } else if Rc::strong_count(&self.clients[index].nodes) > 1 {
+                        world.witness.report(Violation::NodesLeaked);
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_phase(&mut self) {
+        self.world.tell(format_args!("the end of {:?}", self.phase));
+        match self.phase {
+            Phase::CleaningUp => {
+                self.world.witness.look_for_leftovers(&self.world.nodes, &NAMES, self.world.now());
+                self.phase = Phase::Trying;
+                self.try_all();
+            }
+            Phase::Expiring => self.phase = Phase::Over,
+            Phase::Working | Phase::Trying | Phase::Over => {}
+        }
+    }
+
+    /// Every client that is left takes every lock in turn, however long the others hold it.
+    fn try_all(&mut self) {
+        let schedule = &self.world.schedule;
+        for (client, process) in self.clients.iter().zip(&self.processes) {
+            let Some(process) = process else { continue };
+            if client.is_closed.get() {
+                continue;
+            }
+            let (client, running) = (client.clone(), Running::new(&self.working));
+            let options = Options {
+                expiry: Duration::from_millis(schedule.expiry),
+                tries: u64::MAX,
+                delay: Delay::Random,
+                drift_factor: schedule.drift_factor,
+                timeout_factor: schedule.timeout_factor,
+                shuffle: true,
+                ..Options::default()
+            };
+            let names = schedule.names;
+            process.spawn_local(async move {
+                for name in &NAMES[..names] {
+                    let keys = Rc::new([(*name).into()]);
+                    let mutex = Mutex::new(client.nodes.clone(), keys, options.clone());
+                    if let Ok(held) = mutex.lock(&client.stop).await {
+                        let _ = mutex.unlock(held.value).await;
+                    }
+                }
+                drop(running);
+            });
+        }
+        // What was dropped without unlock is in the way until it expires.
+        let limit = self.world.now() + schedule.longest_life() + NOT_FORGOTTEN;
+        self.world.plan(limit, What::GiveUp);
+    }
+
+    fn give_up(&mut self) {
+        if self.phase == Phase::Trying {
+            self.world.witness.report(Violation::Forgotten);
+            self.phase = Phase::Over;
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let world = &self.world;
+        Outcome {
+            trace: world.trace.hash(),
+            found: world.witness.found(),
+            injected: world.faults.injected(),
+            acquired: world.witness.acquired.get(),
+            simulated: world.now(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What is decided before a schedule begins.
+
+use std::time::Duration;
+
+use crate::chance::Chance;
+
+/// Which assumptions a schedule keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// All of them: no violation may be found.
+    Sound,
+    /// A node that loses its data is back before the locks that it had granted are over.
+    ForgetfulNodes,
+    /// Clocks differ by more than the drift factor.
+    WildClocks,
+}
+
+/// The world of one seed.
+///
+/// Each schedule has only some kinds of faults, and these more often: a fault that needs quiet
+/// around it is found as well as one that needs others.
+#[derive(Debug)]
+pub struct Schedule {
+    /// Print what happens.
+    pub is_told: bool,
+    pub profile: Profile,
+    pub names: usize,
+    /// The rate of each node's clock.
+    pub nodes: Vec<f64>,
+    /// The rate of each client's clock.
+    pub clients: Vec<f64>,
+    /// Calls at once in one client.
+    pub tasks: usize,
+    /// Locks that each task goes for.
+    pub rounds: u64,
+    pub drift_factor: f64,
+    pub timeout_factor: f64,
+    pub expiry: u64,
+    /// The longest way of a message to and from each node.
+    pub distances: Vec<u64>,
+    /// Percent of the messages that are lost.
+    pub loss: u32,
+    /// Percent of the messages that take up to an expiry.
+    pub spikes: u32,
+    /// Percent of the commands that a node refuses.
+    pub refusals: u32,
+    /// The pause between two faults, at most; none without it.
+    pub fault_pause: Option<u64>,
+    pub resets: bool,
+    /// Commands of a link that was reset may still arrive.
+    pub stragglers: bool,
+    pub node_pauses: bool,
+    pub crashes: bool,
+    pub forgetting: bool,
+    pub client_pauses: bool,
+    pub kills: bool,
+    pub closes: bool,
+    /// Percent of the acquisitions that are aborted.
+    pub aborts: u32,
+    /// Nodes tell of keys that change.
+    pub watches: bool,
+    /// Pauses between attempts of a few milliseconds.
+    pub eager: bool,
+    /// When everything is healed.
+    pub healing: u64,
+}
+
+impl Schedule {
+    pub fn of(seed: u64, profile: Profile, is_told: bool) -> Self {
+        let mut chance = Chance::of(seed);
+        let drift_factor = chance.pick(&[0.01, 0.02]);
+        let timeout_factor = chance.pick(&[0.05, 0.1, 0.25]);
+        let expiry = chance.pick(&[60, 100, 300, 1000, 1000, 3000, 10_000, 10_000]);
+        let timeout = (expiry as f64 * timeout_factor) as u64;
+        let (nodes, clients) = rates(&mut chance, drift_factor, profile);
+        let far = [0, 1, 1, 3, timeout / 4, timeout / 2, timeout, timeout * 2];
+        let mut maybe = |percent| chance.percent(percent);
+        let (resets, node_pauses, crashes) = (maybe(40), maybe(30), maybe(30));
+        let (forgetting, client_pauses) = (maybe(25), maybe(40));
+        let (kills, closes, stragglers) = (maybe(15), maybe(15), maybe(50));
+        let (eager, single, watches) = (maybe(30), maybe(60), maybe(60));
+        let has_faults =
+            resets || node_pauses || crashes || forgetting || client_pauses || kills || closes;
+        Self {
+            is_told,
+            profile,
+            names: if single { 1 } else { 2 },
+            distances: nodes.iter().map(|_| chance.pick(&far)).collect(),
+            tasks: chance.pick(&[1, 1, 1, 2]),
+            rounds: chance.pick(&[1, 1, 2, 3]),
+            loss: chance.pick(&[0, 0, 3, 15]),
+            spikes: chance.pick(&[0, 0, 2, 10]),
+            refusals: chance.pick(&[0, 0, 0, 5]),
+            fault_pause: has_faults.then(|| 1 + chance.pick(&[timeout, expiry / 2, expiry])),
+            aborts: chance.pick(&[0, 0, 20, 60]),
+            healing: chance.within(expiry..=expiry * 4),
+            nodes,
+            clients,
+            drift_factor,
+            timeout_factor,
+            expiry,
+            resets,
+            stragglers,
+            node_pauses,
+            crashes,
+            forgetting,
+            client_pauses,
+            kills,
+            closes,
+            eager,
+            watches,
+        }
+    }
+
+    /// Milliseconds after which no key lives that was stored or extended before.
+    pub fn longest_life(&self) -> u64 {
+        self.longest_expiry() * 5 / 4 + 5
+    }
+
+    /// Of the expiries in use.
+    pub fn longest_expiry(&self) -> u64 {
+        self.expiry * 2
+    }
+
+    pub fn timeout(&self, expiry: u64) -> Duration {
+        redsync_engine::node_timeout(Duration::from_millis(expiry), self.timeout_factor)
+    }
+
+    /// Whether every client's clock runs as its timers do: then a loss must be told on time.
+    pub fn clients_are_exact(&self) -> bool {
+        self.clients.iter().all(|&rate| rate == 1.0)
+    }
+}
+
+/// How fast the clocks run. What counts is how far a node's clock is from the client's: the drift
+/// factor is the share of an expiry by which the node may be early. So either the clients' clocks
+/// run true and the nodes' are off by all of it, or each by half.
+fn rates(chance: &mut Chance, drift_factor: f64, profile: Profile) -> (Vec<f64>, Vec<f64>) {
+    let nodes = chance.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 6, 7]);
+    let clients = chance.pick(&[2, 2, 3, 4]);
+    let (of_node, of_client) = if chance.percent(50) {
+        (drift_factor, 0.0)
+    } else {
+        (drift_factor / 2.0, drift_factor / 2.0)
+    };
+    let of_node = if profile == Profile::WildClocks { of_node * 8.0 } else { of_node };
+    let mut around = |off: f64| chance.between(1.0 - off, 1.0 + off);
+    let nodes = (0..nodes).map(|_| around(of_node)).collect();
+    let clients = (0..clients).map(|_| around(of_client)).collect();
+    (nodes, clients)
+}

@@ -1,0 +1,107 @@
+//! A proof that cannot fail proves nothing: who breaks an assumption or the engine has to be found.
+
+use crate::campaign::Campaign;
+use crate::mutant::Mutant;
+use crate::schedule::Profile;
+use crate::violation::Violation;
+
+/// Within so many schedules.
+const LIMIT: u64 = 20_000;
+
+/// Makes schedules until each of these was violated.
+fn must_find(name: &str, campaign: impl Fn(u64, u64) -> Campaign, violations: &[Violation]) {
+    let mut searched = 0;
+    let mut firsts = vec![None; violations.len()];
+    while firsts.contains(&None) && searched < LIMIT {
+        // Few first, for most are found soon.
+        let count = (searched.max(250)).min(LIMIT - searched);
+        let report = campaign(searched, count).run();
+        for (first, &violation) in firsts.iter_mut().zip(violations) {
+            *first = first.or(report.first(violation));
+        }
+        searched += count;
+    }
+    for (first, violation) in firsts.iter().zip(violations) {
+        match first {
+            Some(seed) => println!("{name}: \"{violation}\" after {} schedules", seed + 1),
+            None => panic!("{name}: no \"{violation}\" in {searched} schedules"),
+        }
+    }
+}
+
+fn profile(profile: Profile, violations: &[Violation]) {
+    let campaign = |first, count| Campaign::of(profile, first, count);
+    must_find(&format!("{profile:?}"), campaign, violations);
+}
+
+fn mutant(mutant: Mutant, violations: &[Violation]) {
+    let campaign = |first, count| Campaign::of(Profile::Sound, first, count).with(mutant);
+    must_find(&format!("{mutant:?}"), campaign, violations);
+}
+
+#[test]
+fn nodes_that_forget_and_are_back_too_soon_are_found() {
+    profile(Profile::ForgetfulNodes, &[Violation::Unprotected, Violation::Exclusion]);
+}
+
+#[test]
+fn clocks_that_drift_too_far_are_found() {
+    profile(Profile::WildClocks, &[Violation::Unprotected, Violation::Exclusion]);
+}
+
+#[test]
+fn one_value_for_all_attempts_is_found() {
+    let violations = [Violation::ValueRepeated, Violation::Unprotected, Violation::Exclusion];
+    mutant(Mutant::OneValue, &violations);
+}
+
+#[cfg(feature = "mutants")]
+mod in_the_engine {
+    use redsync_engine::Mutant;
+
+    use super::Violation::{self, Exclusion, Forgotten, Leftover, Stale, Unprotected};
+
+    fn mutant(mutant: Mutant, violations: &[Violation]) {
+        super::mutant(super::Mutant::Engine(mutant), violations);
+    }
+
+    #[test]
+    fn drift_that_is_ignored_is_found() {
+        mutant(Mutant::DriftIgnored, &[Unprotected]);
+    }
+
+    #[test]
+    fn a_clock_that_is_started_after_sending_is_found() {
+        mutant(Mutant::LateClock, &[Unprotected, Exclusion]);
+    }
+
+    #[test]
+    fn half_a_quorum_is_found() {
+        mutant(Mutant::HalfQuorum, &[Unprotected, Exclusion]);
+    }
+
+    #[test]
+    fn a_stale_value_that_counts_as_a_vote_is_found() {
+        mutant(Mutant::StaleVote, &[Unprotected, Exclusion]);
+    }
+
+    #[test]
+    fn a_validity_that_is_not_checked_is_found() {
+        mutant(Mutant::UntilUnchecked, &[Stale]);
+    }
+
+    #[test]
+    fn an_extension_that_shortens_is_found() {
+        mutant(Mutant::ShorteningExtension, &[Unprotected, Exclusion]);
+    }
+
+    #[test]
+    fn a_release_that_depends_on_the_caller_is_found() {
+        mutant(Mutant::CallersRelease, &[Leftover]);
+    }
+
+    #[test]
+    fn a_cancelled_waiter_that_keeps_the_head_is_found() {
+        mutant(Mutant::KeptHead, &[Forgotten]);
+    }
+}

@@ -1,0 +1,33 @@
+//! What must never happen.
+
+use std::fmt;
+
+macro_rules! violations {
+    ($($name:ident => $text:literal,)*) => {
+        /// An invariant that does not hold.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Violation { $($name,)* }
+
+        impl fmt::Display for Violation {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$name => $text,)* })
+            }
+        }
+    };
+}
+
+violations! {
+    Exclusion => "two hold one lock",
+    Unprotected => "a lock is held that no quorum of nodes stores",
+    Stale => "a lock was given that was over already",
+    Stuck => "a call did not settle by its deadline",
+    LossNotTold => "a lock was over before its holder was told",
+    LossToldWrongly => "a loss was told twice, or after the release",
+    ValueRepeated => "an ownership value was used again",
+    Leftover => "a key of nobody was left behind on a node that can be reached",
+    KeyLeft => "a key outlived its expiry",
+    TaskLeft => "a task was left behind when all was over",
+    NodesLeaked => "the nodes are still referred to when all was over",
+    Forgotten => "a waiter did not get a lock that was free",
+    Panicked => "a panic",
+}

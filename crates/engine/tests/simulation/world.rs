@@ -1,0 +1,315 @@
+//! The simulated nodes and the network between them and the clients.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::{Answer, Fate, Keys, NodeError, Notice, Quorum, Reply, Request, Verb};
+
+use crate::chance::Chance;
+use crate::clock::{SimulatedClock, Time};
+use crate::faults::{Counter, Fault};
+use crate::link::Link;
+use crate::message::{Answered, Command, Event, Watching, What};
+use crate::node::SimulatedNode;
+use crate::schedule::Schedule;
+use crate::trace::Trace;
+use crate::witness::Witness;
+
+pub struct World {
+    pub schedule: Schedule,
+    pub time: Time,
+    /// What the network, the nodes and the faults are left to.
+    pub chance: RefCell<Chance>,
+    pub faults: Counter,
+    pub trace: Trace,
+    pub witness: Witness,
+    pub nodes: Vec<SimulatedNode>,
+    /// One for each client and node, by client.
+    pub links: Vec<Link>,
+    pub is_healed: Cell<bool>,
+    events: RefCell<BinaryHeap<Event>>,
+    next_number: Cell<u64>,
+    /// Answers that came while their client was paused.
+    pub inboxes: Vec<RefCell<Vec<Answered>>>,
+    /// When the pause of each client is over.
+    pub paused: Vec<Cell<bool>>,
+    /// Milliseconds that each client was paused.
+    pub lost_time: Vec<Cell<u64>>,
+    /// How many commands each client sends until it aborts what it does.
+    pub fuses: Vec<RefCell<Option<(u64, redsync_engine::CancellationToken)>>>,
+}
+
+impl World {
+    pub fn new(schedule: Schedule, chance: Chance) -> Rc<Self> {
+        let time = Time::default();
+        let clock = |(index, &rate): (usize, &f64)| {
+            let zero = Duration::from_secs(1_000_000 * (index as u64 + 1));
+            SimulatedNode::new(SimulatedClock::of_node(time.clone(), zero, rate))
+        };
+        let nodes: Vec<_> = schedule.nodes.iter().enumerate().map(clock).collect();
+        let clients = schedule.clients.len();
+        let world = Self {
+            links: (0..clients * nodes.len()).map(|_| Link::default()).collect(),
+            inboxes: (0..clients).map(|_| RefCell::default()).collect(),
+            paused: (0..clients).map(|_| Cell::default()).collect(),
+            lost_time: (0..clients).map(|_| Cell::default()).collect(),
+            fuses: (0..clients).map(|_| RefCell::default()).collect(),
+            witness: Witness::new(Quorum::of(nodes.len()), clients),
+            nodes,
+            time,
+            chance: RefCell::new(chance),
+            faults: Counter::default(),
+            trace: Trace::new(schedule.is_told),
+            is_healed: Cell::new(false),
+            events: RefCell::default(),
+            next_number: Cell::default(),
+            schedule,
+        };
+        Rc::new(world)
+    }
+
+    /// Milliseconds since the start.
+    pub fn now(&self) -> u64 {
+        self.time.get()
+    }
+
+    fn number(&self) -> u64 {
+        let number = self.next_number.get();
+        self.next_number.set(number + 1);
+        number
+    }
+
+    pub fn plan(&self, at: u64, what: What) {
+        self.events.borrow_mut().push(Event { at, number: self.number(), what });
+    }
+
+    /// When the next event is due.
+    pub fn next(&self) -> Option<u64> {
+        self.events.borrow().peek().map(|event| event.at)
+    }
+
+    /// The next event, if it is due.
+    pub fn take_due(&self) -> Option<Event> {
+        let now = self.now();
+        let mut events = self.events.borrow_mut();
+        if events.peek()?.at > now { None } else { events.pop() }
+    }
+
+    /// A line of the story of this schedule.
+    pub fn tell(&self, line: fmt::Arguments<'_>) {
+        self.trace.tell(self.now(), line);
+    }
+
+    pub fn percent(&self, percent: u32) -> bool {
+        percent > 0 && !self.is_healed.get() && self.chance.borrow_mut().percent(percent)
+    }
+
+    /// How long a message takes.
+    fn distance(&self, link: usize) -> u64 {
+        let node = link % self.nodes.len();
+        if self.is_healed.get() {
+            return 1;
+        }
+        let mut chance = self.chance.borrow_mut();
+        let longest = self.schedule.distances[node];
+        let spikes = self.schedule.spikes;
+        let distance = if spikes > 0 && chance.percent(spikes) {
+            chance.within(0..=self.schedule.expiry)
+        } else if longest == 0 {
+            0
+        } else {
+            chance.within(0..=longest)
+        };
+        if Duration::from_millis(distance) > self.schedule.timeout(self.schedule.expiry) {
+            self.faults.count(Fault::Delayed);
+        }
+        distance
+    }
+
+    /// Takes a command from the engine and puts it on its way.
+    pub fn send(&self, index: usize, verb: Verb, request: &Rc<Request>, reply: Reply) {
+        let (link, client) = (&self.links[index], index / self.nodes.len());
+        self.trace.add(&[self.now(), index as u64, verb_number(verb)]);
+        self.trace.add_text(&request.value);
+        let (node, value) = (index % self.nodes.len(), short(&request.value));
+        self.tell(format_args!(
+            "client {client} -> node {node}: {verb:?} {value} {:?}",
+            request.keys
+        ));
+        if verb == Verb::Acquire {
+            let gone = self.now() + request.expiry.as_millis() as u64 * 95 / 100;
+            self.witness.value_used(index % self.nodes.len(), client, &request.value, gone);
+        }
+        self.burn_fuse(client);
+        let node = &self.nodes[index % self.nodes.len()];
+        if self.percent(self.schedule.refusals) {
+            self.faults.count(Fault::Refused);
+            return reply.send(Err(NodeError::new("OOM", "refused").with(Fate::Refused)));
+        }
+        if node.is_down() && self.chance.borrow_mut().percent(50) {
+            self.faults.count(Fault::Unsent);
+            return reply.send(Err(NodeError::lost().with(Fate::Unsent)));
+        }
+        let number = self.number();
+        link.expect(number, reply);
+        if self.percent(self.schedule.loss) {
+            self.faults.count(Fault::Lost);
+            return;
+        }
+        let at = link.last_arrival.get().max(self.now() + self.distance(index));
+        link.last_arrival.set(at);
+        self.plan(
+            at,
+            What::Arrival(Command {
+                link: index,
+                connection: link.connection.get(),
+                life: node.life.get(),
+                number,
+                verb,
+                request: request.clone(),
+                is_buffered: self.percent(10),
+            }),
+        );
+    }
+
+    /// Puts the wish to watch keys on its way.
+    pub fn watch(&self, index: usize, keys: &Keys, notice: Notice) {
+        let node = &self.nodes[index % self.nodes.len()];
+        if !self.schedule.watches || node.is_down() || self.percent(self.schedule.loss) {
+            return;
+        }
+        let watching = Watching {
+            link: index,
+            connection: self.links[index].connection.get(),
+            life: node.life.get(),
+            keys: keys.clone(),
+            notice,
+        };
+        self.plan(self.now() + self.distance(index), What::Watch(watching));
+    }
+
+    /// It is at the node.
+    pub fn begin_to_watch(&self, watching: Watching) {
+        let node = &self.nodes[watching.link % self.nodes.len()];
+        let is_current = watching.connection == self.links[watching.link].connection.get();
+        if is_current && watching.life == node.life.get() {
+            node.watch(&watching.keys, watching.notice);
+        }
+    }
+
+    fn burn_fuse(&self, client: usize) {
+        let mut fuse = self.fuses[client].borrow_mut();
+        if let Some((left, cancel)) = fuse.as_mut() {
+            if *left == 0 {
+                self.faults.count(Fault::Aborted);
+                cancel.cancel();
+                *fuse = None;
+            } else {
+                *left -= 1;
+            }
+        }
+    }
+
+    /// A command is at its node.
+    pub fn arrive(&self, command: Command) {
+        let node = &self.nodes[command.link % self.nodes.len()];
+        let Some(command) = node.receive(command) else { return };
+        let link = &self.links[command.link];
+        let is_late = command.connection != link.connection.get();
+        if is_late && command.connection < link.swept.get() {
+            return;
+        }
+        if command.is_buffered && command.verb == Verb::Acquire && !link.is_wanted(command.number) {
+            self.faults.count(Fault::Unsent);
+            if let Some(reply) = link.reply_to(command.number) {
+                reply.send(Err(NodeError::closed().with(Fate::Unsent)));
+            }
+            return;
+        }
+        let answer = node.apply(command.verb, &command.request);
+        self.trace.add(&[self.now(), command.number, answer_number(answer)]);
+        let (client, index) = (command.link / self.nodes.len(), command.link % self.nodes.len());
+        let (verb, value) = (command.verb, short(&command.request.value));
+        let late = if is_late { " (straggler)" } else { "" };
+        self.tell(format_args!(
+            "node {index}: {answer:?} to client {client}: {verb:?} {value}{late}"
+        ));
+        if is_late {
+            self.faults.count(Fault::Straggler);
+            if answer == Answer::Granted && command.verb != Verb::Release {
+                // Whatever released it may have been there before.
+                self.witness.excuse(&command.request.value);
+            }
+            return;
+        }
+        if self.percent(self.schedule.loss) {
+            self.faults.count(Fault::Unanswered);
+            return;
+        }
+        let at = link.last_answer.get().max(self.now() + self.distance(command.link));
+        link.last_answer.set(at);
+        let (link, connection, number) = (command.link, command.connection, command.number);
+        self.plan(at, What::Answer(Answered { link, connection, number, vote: Ok(answer) }));
+    }
+
+    /// An answer is at its client.
+    pub fn answer(&self, answered: Answered) {
+        let client = answered.link / self.nodes.len();
+        if self.paused[client].get() {
+            return self.inboxes[client].borrow_mut().push(answered);
+        }
+        let link = &self.links[answered.link];
+        if answered.connection != link.connection.get() {
+            return;
+        }
+        if let Some(reply) = link.reply_to(answered.number) {
+            reply.send(answered.vote);
+        }
+    }
+
+    /// Ends the connection of a link; a new one is there at once.
+    pub fn reset(&self, index: usize, stragglers: bool) {
+        let link = &self.links[index];
+        if link.is_closed.get() {
+            return;
+        }
+        link.reset(self.now(), &NodeError::lost());
+        // The watches of the others go too: they are as likely to lose theirs.
+        self.nodes[index % self.nodes.len()].forget_watchers();
+        if !stragglers {
+            link.swept.set(link.connection.get());
+        }
+    }
+
+    /// Ends all connections of a node.
+    pub fn disconnect(&self, node: usize) {
+        for index in (node..self.links.len()).step_by(self.nodes.len()) {
+            self.reset(index, false);
+        }
+    }
+}
+
+/// Enough of a value to tell it from others.
+fn short(value: &str) -> &str {
+    value.get(..4).unwrap_or(value)
+}
+
+fn verb_number(verb: Verb) -> u64 {
+    match verb {
+        Verb::Acquire => 1,
+        Verb::Release => 2,
+        Verb::Extend { recreate } => 3 + u64::from(recreate),
+        Verb::Owner => 5,
+    }
+}
+
+fn answer_number(answer: Answer) -> u64 {
+    match answer {
+        Answer::Granted => 11,
+        Answer::Taken => 12,
+        Answer::Absent => 13,
+    }
+}

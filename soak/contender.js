@@ -1,0 +1,115 @@
+'use strict';
+
+// A process, or a thread of one, that takes locks and writes down when it held them.
+
+const { isMainThread, threadId, Worker, workerData } = require('node:worker_threads');
+const { setTimeout: delay } = require('node:timers/promises');
+
+const { Redsync, RedsyncError } = require('../index.js');
+const { Journal } = require('./journal.js');
+
+const plan = isMainThread ? JSON.parse(process.argv[2]) : workerData;
+const { urls, names, expiry, journal: path, tasks, workers } = plan;
+
+// Locks that must be gone without any help from their expiry.
+const LONG = 600_000;
+const LONG_CALLS = 100;
+
+const journal = new Journal(isMainThread ? path : `${path}.${threadId}`);
+const redsync = new Redsync(urls, { expiry, retryDelay: () => 5 + Math.random() * 50 });
+
+let calls = 0;
+let isFinishing = false;
+
+const chance = (share) => Math.random() < share;
+const upTo = (ms) => Math.ceil(Math.random() * ms);
+const pick = (list) => list[Math.floor(Math.random() * list.length)];
+
+/** Makes a call, and writes down that it has settled. */
+async function settled(name, call) {
+  const number = ++calls;
+  journal.write('began', number, name);
+  try {
+    return await call();
+  } catch (error) {
+    const isExpected = error instanceof RedsyncError || error.name === 'TimeoutError';
+    if (!isExpected) throw error;
+    return undefined;
+  } finally {
+    journal.write('ended', number, name);
+  }
+}
+
+function block(ms) {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
+async function hold(lock, name) {
+  const number = lock.value;
+  const show = (event) => {
+    const at = Number(process.hrtime.bigint()) / 1e6; // before the rest of its life is read
+    const { remaining } = lock;
+    if (remaining > 0) journal.write(event, number, name, remaining, at);
+    return remaining > 0;
+  };
+  show('held');
+  const end = performance.now() + pick([1, 5, 20, 100, expiry, expiry * 2]);
+  while (performance.now() < end && show('still')) {
+    if (chance(0.01)) block(Math.random() * expiry * 1.5);
+    if (chance(0.05)) await settled(name, () => lock.extend());
+    await delay(1 + Math.random() * 10);
+  }
+  show('still');
+  journal.write('over', number, name);
+  // Now and then it just leaves, and the lock expires.
+  if (!chance(0.03)) await settled(name, () => lock.unlock());
+}
+
+async function compete() {
+  while (!isFinishing) {
+    const name = pick(names);
+    const signal = chance(0.2) ? AbortSignal.timeout(upTo(300)) : undefined;
+    const mutex = redsync.newMutex(name, {
+      tries: pick([1, 5, 40]),
+      autoExtend: chance(0.4),
+      failFast: chance(0.5),
+      shufflePools: chance(0.3),
+    });
+    const lock = await settled(name, () => mutex.lock({ signal }));
+    if (lock) await hold(lock, name);
+    await delay(Math.random() * 20);
+  }
+}
+
+/** A thread that is ended in the middle of whatever it does, and another one after it. */
+async function employ() {
+  while (!isFinishing) {
+    const worker = new Worker(__filename, { workerData: { ...plan, workers: 0, tasks: 3 } });
+    await delay(300 + Math.random() * 4000);
+    await worker.terminate();
+    process.send?.({ event: 'terminated' });
+  }
+}
+
+/** Calls that are aborted at any time, of locks that would not expire before the soak ends. */
+async function leaveNothing() {
+  await Promise.all(Array.from({ length: LONG_CALLS }, async (_, i) => {
+    const signal = chance(0.7) ? AbortSignal.timeout(upTo(20)) : undefined;
+    const mutex = redsync.newMutex(`long:${i % 20}`, { expiry: LONG, tries: 3 });
+    const lock = await settled(mutex.name, () => mutex.lock({ signal }));
+    if (lock) await settled(mutex.name, () => lock.unlock());
+  }));
+}
+
+async function main() {
+  const running = Array.from({ length: tasks }, compete);
+  for (let i = 0; i < workers; i++) running.push(employ());
+  await Promise.all(running);
+  if (isMainThread) await leaveNothing();
+  await redsync.close();
+  process.disconnect?.();
+}
+
+process.on('message', () => { isFinishing = true; });
+main();

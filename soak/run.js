@@ -1,0 +1,164 @@
+'use strict';
+
+// `npm run soak`: see HELP.
+
+const { fork } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { setTimeout: delay } = require('node:timers/promises');
+
+const { readNumbers } = require('../bench/options.js');
+const { startServers } = require('../scripts/redis-servers.js');
+const { build, install, main, requireRedisServer } = require('../scripts/setup.js');
+const { startProxy } = require('../__test__/helpers/proxy.js');
+const { calls, holds, overlaps } = require('./checker.js');
+const { injectFaults } = require('./faults.js');
+const { read } = require('./journal.js');
+
+const SERVERS = 5;
+const CONTENDERS = 4;
+const NAMES = ['a', 'b', 'c', 'd'];
+const EXPIRY = 1000;
+/** Far beyond the deadline of any call, stops and blocks of the process included. */
+const STUCK = 60_000;
+
+const DEFAULTS = { minutes: 10 };
+const HELP = `Usage: npm run soak -- [options]
+
+${CONTENDERS} processes take locks on ${SERVERS} redis-servers while both are killed and stopped, and the network
+between them fails. Ends with an error if two ever held one lock, a call got stuck or a key is left.
+
+  --minutes N  (default ${DEFAULTS.minutes})
+  --help       prints this
+`;
+
+/** A process that takes locks; another one after it was killed. */
+class Contender {
+  #plan;
+  #directory;
+  #number;
+  #lives = 0;
+  #child;
+  #exited;
+
+  constructor(directory, number, urls) {
+    this.#directory = directory;
+    this.#number = number;
+    this.#plan = { urls, names: NAMES, expiry: EXPIRY, tasks: 6, workers: 1 };
+    this.terminated = 0;
+    this.complaints = [];
+    this.start();
+  }
+
+  start() {
+    this.journal = path.join(this.#directory, `${this.#number}-${this.#lives++}`);
+    const plan = JSON.stringify({ ...this.#plan, journal: this.journal });
+    const stdio = ['ignore', 'inherit', 'pipe', 'ipc'];
+    this.#child = fork(path.join(__dirname, 'contender.js'), [plan], { stdio });
+    this.#child.stderr.setEncoding('utf8').on('data', (text) => {
+      if (!text.includes('REDSYNC_LOCK_DROPPED')) this.complaints.push(text);
+    });
+    this.#exited = once(this.#child, 'exit');
+    this.#child.on('message', () => { this.terminated++; });
+  }
+
+  async replace() {
+    this.#child.kill('SIGKILL');
+    await this.#exited;
+    this.start();
+  }
+
+  pause() {
+    this.#child.kill('SIGSTOP');
+  }
+
+  resume() {
+    this.#child.kill('SIGCONT');
+  }
+
+  /** Lets it end by itself. */
+  async finish() {
+    if (this.#child.connected) this.#child.send('finish');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STUCK);
+    const [code, signal] = await this.#exited;
+    clearTimeout(timer);
+    if (code !== 0) this.complaints.push(`ended with ${signal ?? code}`);
+  }
+}
+
+/** How many keys are left on all servers, as soon as it is none, or after a while. */
+async function keysLeft(servers) {
+  const deadline = Date.now() + 5 * EXPIRY;
+  for (;;) {
+    const counts = await Promise.all(servers.map((server) => server.command('DBSIZE')));
+    const left = counts.reduce((sum, count) => sum + count, 0);
+    if (left === 0 || Date.now() > deadline) return left;
+    await delay(100);
+  }
+}
+
+function check(directory, contenders) {
+  const journals = fs.readdirSync(directory).map((name) => path.join(directory, name));
+  const entries = journals.map((journal) => ({ journal, entries: read(journal) }));
+  const all = entries.flatMap((each) => holds(each.entries));
+  // Who was killed, or terminated with its thread, has left calls behind.
+  const alive = new Set(contenders.map(({ journal }) => journal));
+  const stuck = entries.filter(({ journal }) => alive.has(journal))
+    .flatMap((each) => calls(each.entries).stuck);
+  const made = entries.map((each) => calls(each.entries));
+  return {
+    processes: journals.length,
+    holds: all.length,
+    overlaps: overlaps(all),
+    calls: made.reduce((sum, each) => sum + each.made, 0),
+    longest: Math.max(...made.map((each) => each.longest)),
+    stuck,
+  };
+}
+
+main(async () => {
+  const { help, minutes } = readNumbers(process.argv.slice(2), DEFAULTS);
+  if (help) return console.log(HELP);
+  install();
+  build();
+  requireRedisServer();
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-soak-'));
+  const servers = await startServers(SERVERS);
+  const proxies = await Promise.all(servers.map(startProxy));
+  const urls = proxies.map(({ url }) => url);
+  const contenders = Array.from({ length: CONTENDERS }, (_, i) => new Contender(directory, i, urls));
+
+  const end = Date.now() + minutes * 60_000;
+  const parts = { servers, proxies, contenders };
+  const counts = await injectFaults(parts, EXPIRY, () => Date.now() > end);
+  await delay(2 * EXPIRY); // for connections to come back
+  await Promise.all(contenders.map((contender) => contender.finish()));
+  const left = await keysLeft(servers);
+  await Promise.all(proxies.map((proxy) => proxy.stop()));
+  await Promise.all(servers.map((server) => server.stop()));
+
+  const { processes, longest, stuck, ...found } = check(directory, contenders);
+  const terminated = contenders.reduce((sum, contender) => sum + contender.terminated, 0);
+  console.log(`${minutes} minutes: ${found.holds} holds, ${found.calls} calls, the longest ` +
+    `${longest.toFixed(0)} ms, in ${processes} processes and threads`);
+  for (const [name, count] of Object.entries(counts)) console.log(`${String(count).padStart(6)} ${name}`);
+  console.log(`${String(terminated).padStart(6)} threads terminated`);
+
+  const complaints = contenders.flatMap((contender) => contender.complaints);
+  const failures = [
+    ...found.overlaps.map(([a, b]) => `two held "${a.name}": ${JSON.stringify([a, b])}`),
+    ...stuck.map(({ name }) => `a call about "${name}" is stuck`),
+    ...(longest > STUCK ? [`a call took ${longest} ms`] : []),
+    ...(left > 0 ? [`${left} keys are left`] : []),
+    ...complaints,
+  ];
+  if (failures.length > 0) {
+    console.error(failures.join('\n'), `\nThe journals are in ${directory}`);
+    process.exitCode = 1;
+    return;
+  }
+  fs.rmSync(directory, { recursive: true });
+  console.log('Never two at once, no call stuck, no key left.');
+});
