@@ -149,6 +149,30 @@ export class Redsync {
   health(options?: { timeout?: number }): Promise<NodeHealth[]>;
 
   /**
+   * Asks every node what it stores under the name, for people who want to know who holds a lock. It
+   * decides nothing: an answer is old when it arrives, and a lock is to be had by `lock()` only.
+   *
+   * @param name As for {@link Redsync.newMutex}, one name.
+   * @param options `timeout`: how long to wait for a node; an integer from 1 on. Default 2000.
+   * @returns One entry for each node, in their order.
+   * @throws {ClosedError} When the Redsync is closed.
+   *
+   * @example
+   * for (const { endpoint, status, remaining } of await redsync.inspect('report')) {
+   *   console.log(endpoint, status, remaining);
+   * }
+   */
+  inspect(name: string, options?: CallOptions & { timeout?: number }): Promise<NodeInspection[]>;
+
+  /**
+   * What has been done through this Redsync so far, and what is known of its nodes. Costs nothing.
+   *
+   * @example
+   * const { held, waiting, nodes } = redsync.stats();
+   */
+  stats(): Stats;
+
+  /**
    * Closes the connections. Calls still under way reject with {@link ClosedError}, later ones too.
    * Locks that are held stay on the nodes until they expire. May be called more than once.
    *
@@ -192,6 +216,109 @@ export interface NodeHealth {
   watching?: boolean;
   /** Why the node is not up. */
   error?: Error;
+}
+
+/** What {@link Redsync.inspect} tells about one node. */
+export interface NodeInspection {
+  /** Index of the node in the list that was given to the Redsync. */
+  node: number;
+  /** As in {@link NodeHealth}. */
+  endpoint: string;
+  /** `unknown`: the node did not answer. */
+  status: 'held' | 'free' | 'unknown';
+  /** The ownership value, when held: whoever knows it can release the lock. At most 16 KiB of it. */
+  value?: string;
+  /** Milliseconds until it expires on this node, when held; `Infinity` if it does not. */
+  remaining?: number;
+  /** Why the node did not answer. */
+  error?: RedisError;
+}
+
+/** What {@link Redsync.stats} tells: numbers since the Redsync was made, unless it says "now". */
+export interface Stats {
+  /** Locks acquired. */
+  locks: number;
+  /** Calls that found the lock taken: `tryLock()` with `null`, and `TakenError`. */
+  taken: number;
+  /** Calls to lock that the caller ended: by a signal, or by an error in its own function. */
+  aborted: number;
+  /** Calls to lock that failed for another reason. */
+  failures: number;
+  /** Attempts that calls to lock have made. */
+  attempts: number;
+  /** How often they waited between attempts. */
+  waits: number;
+  /** Locks released by `unlock()`, also by `using` and `using()`. */
+  unlocks: number;
+  unlockFailures: number;
+  /** Successful calls of `extend()`; the extensions of `autoExtend` are not among them. */
+  extensions: number;
+  extensionFailures: number;
+  /** Locks whose loss was told. */
+  lost: number;
+  /** Locks that are looked after now: those with `autoExtend`, and those whose `signal` is in use. */
+  held: number;
+  /** Calls to lock under way now. */
+  waiting: number;
+  /** One entry for each node, in their order. */
+  nodes: NodeStats[];
+}
+
+/** What is known of one node from its answers to calls. */
+export interface NodeStats {
+  node: number;
+  /** As in {@link NodeHealth}. */
+  endpoint: string;
+  /** Errors with which it has answered, or by which its answer failed to come. */
+  errors: number;
+  /** Whether the last call got an answer. `up` as well as long as nothing was asked. */
+  status: 'up' | 'down';
+}
+
+/** What a node said in a round; `pending`: it was not waited for. */
+export type Vote = 'granted' | 'taken' | 'absent' | 'error' | 'pending';
+
+/** What is published on `redsync:unlock` and `redsync:extend` when a call has ended. */
+export interface CallEvent {
+  /** The name of the mutex; of several, the first. */
+  name: string;
+  names: readonly string[];
+  /** How long the call took, in milliseconds. */
+  duration: number;
+  /** One vote a node in the last round; `undefined` when the call ended without one. */
+  votes: Vote[] | undefined;
+  /** What the call rejected with. */
+  error: unknown;
+}
+
+/** What is published on `redsync:lock` when a call of `lock()` or `tryLock()` has ended. */
+export interface LockEvent extends CallEvent {
+  /** Whether the caller has the lock now. False without an error: `tryLock()` gave `null`. */
+  acquired: boolean;
+  /** How many attempts were made; `undefined` when the call was ended early. */
+  attempts: number | undefined;
+  /** How often it waited before another attempt. */
+  waits: number | undefined;
+}
+
+/** What is published on `redsync:lost` when a lock is lost. */
+export interface LostEvent {
+  name: string;
+  names: readonly string[];
+  /** For how long it had been held, in milliseconds. NaN if another process had acquired it. */
+  duration: number;
+  error: LockLostError;
+}
+
+/** What is published on `redsync:node` when a node is found to be down, and when it is up again. */
+export interface NodeEvent {
+  /** Index of the node in the list that was given to the Redsync. */
+  node: number;
+  /** As in {@link NodeHealth}. */
+  endpoint: string;
+  status: 'up' | 'down';
+  /** Why it is down. */
+  error: RedisError | undefined;
 }
 
 /**

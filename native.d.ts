@@ -74,6 +74,7 @@ export interface Scripts {
   release: string
   extend: string
   owner: string
+  inspect: string
 }
 
 /** Certificates in PEM, and the name to verify. */

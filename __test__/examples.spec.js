@@ -40,6 +40,24 @@ const CHECKS = {
     t.is(lines.length, 6);
     for (const line of lines) t.regex(line, /^player \d+ plays player \d+$/);
   },
+  'opentelemetry.js': (t, lines) => {
+    t.deepEqual(lines, [
+      'metric redsync.locks.held : 1',
+      'metric redsync.node.up node=0: 1',
+      'metric redsync.node.up node=1: 1',
+      'metric redsync.node.up node=2: 1',
+      'span redsync.lock: ok, in a span',
+      'span redsync.lock: taken, in a span',
+      'span redsync.lock: ERR_LOCK_TAKEN, in a span',
+      'span redsync.unlock: ok, in a span',
+      'span order: -, root',
+      'metric redsync.call.duration call=lock outcome=ok: 1',
+      'metric redsync.call.duration call=lock outcome=taken: 1',
+      'metric redsync.call.duration call=lock outcome=ERR_LOCK_TAKEN: 1',
+      'metric redsync.call.duration call=unlock outcome=ok: 1',
+      'metric redsync.locks.held : 0',
+    ]);
+  },
   'demo.js': (t, lines) => {
     const story = lines.map((line) => line.replace(/^ *[\d.]+ ms {2}/, '')).join('\n');
     t.regex(story, /^(throw-away redis-servers|nodes of REDIS_URLS): 2 of 3 decide\n/);

@@ -25,6 +25,7 @@ const OPERATION = Object.freeze({
   LET_EXPIRE: 11,
   POOL_ANSWER: 12,
   ADVANCE: 13,
+  INSPECT: 14,
 });
 
 const OUTCOME = Object.freeze({
@@ -51,7 +52,13 @@ const OUTCOME = Object.freeze({
   ASK_RECREATE: 19,
   ASK_OWNER: 20,
   ASK_HEALTH: 21,
+  ASK_INSPECT: 22,
+  REPORT: 30,
+  INSPECTED: 31,
 });
+
+/** What a call may be told ahead of its completion. */
+const AHEAD = new Set([OUTCOME.ASK_DELAY, OUTCOME.ASK_VALUE, OUTCOME.REPORT]);
 
 /** No outcome of the engine: the lock was acquired, and over before it could be handed over. */
 const STALE = -1;
@@ -64,7 +71,7 @@ const COMPLETIONS_PER_DRAIN = 128; // few: a value keeps the text of its drain a
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
- * Receives what the engine says to one call: exactly one completion, before it any questions.
+ * Receives what the engine says to one call: exactly one completion, before it any questions and a report.
  * @typedef {{ hear(outcome: number, number: number, text: string): void }} Listener
  */
 
@@ -246,6 +253,24 @@ function callAll(operation, client, timeout, listener) {
   return number;
 }
 
+/**
+ * Asks every node what it stores under a key.
+ *
+ * @param {number} client
+ * @param {string} key
+ * @param {number} timeout
+ * @param {Listener} listener
+ * @returns {number} the call
+ */
+function inspect(client, key, timeout, listener) {
+  const number = listen(listener);
+  begin(OPERATION.INSPECT, client, number, 2);
+  records[used++] = timeout;
+  records[used++] = Buffer.byteLength(key);
+  text += key;
+  return number;
+}
+
 /** Ends a call early: its completion comes when what it had acquired is released. */
 function cancel(client, number) {
   begin(OPERATION.CANCEL, client, number, 0);
@@ -327,7 +352,7 @@ function forEachListener(visit) {
 }
 
 function dispatch(number, outcome, value, string) {
-  if (outcome >= OUTCOME.TO_POOL) {
+  if (outcome >= OUTCOME.TO_POOL && outcome <= OUTCOME.ASK_INSPECT) {
     hearQuestion(number, outcome, value, string);
     return;
   }
@@ -339,8 +364,7 @@ function dispatch(number, outcome, value, string) {
     return;
   }
   listeners[number].hear(outcome, value, string);
-  const isQuestion = outcome === OUTCOME.ASK_DELAY || outcome === OUTCOME.ASK_VALUE;
-  if (!isQuestion) unlisten(number);
+  if (!AHEAD.has(outcome)) unlisten(number);
 }
 
 module.exports = {
@@ -350,6 +374,7 @@ module.exports = {
   open,
   call,
   callAll,
+  inspect,
   cancel,
   answer,
   answerPool,

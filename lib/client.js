@@ -9,6 +9,7 @@ const { checkGeneratedValue, checkRetryDelay, readRedsyncOptions } = require('./
 const { ClosedError } = require('./errors.js');
 const { Lease } = require('./lease.js');
 const { follow, unfollow } = require('./signals.js');
+const { Stats } = require('./stats.js');
 
 const { OPERATION, OUTCOME, STALE } = calls;
 
@@ -31,6 +32,7 @@ class Client {
    */
   constructor(nodes, keyPrefix) {
     this.nodes = nodes;
+    this.stats = new Stats(nodes);
     this.number = undefined; // the engine's, from the first call on
     this.#keyPrefix = keyPrefix;
     this.#clock = clockOf(nodes);
@@ -98,6 +100,22 @@ class Client {
     return new Promise((resolve, reject) => {
       const call = new Call(this, operation, undefined, resolve, reject);
       this.#begin(call, calls.callAll(operation, client, timeout, call), signal);
+    });
+  }
+
+  /**
+   * Asks every node what it stores under a key. The promise settles as that of `perform`.
+   *
+   * @param {string} key
+   * @param {number} timeout
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Outcome>}
+   */
+  inspect(key, timeout, signal) {
+    const client = this.#open();
+    return new Promise((resolve, reject) => {
+      const call = new Call(this, OPERATION.INSPECT, undefined, resolve, reject);
+      this.#begin(call, calls.inspect(client, key, timeout, call), signal);
     });
   }
 
@@ -172,6 +190,11 @@ class Outcome {
     this.number = number;
     this.text = text;
     this.lease = lease; // of a lock that the engine keeps alive
+    this.report = undefined; // of a call that was not granted by all nodes at the first attempt
+  }
+
+  get isHeld() {
+    return this.kind === OUTCOME.HELD;
   }
 }
 
@@ -181,6 +204,7 @@ const STOPPABLE = new Set([
   OPERATION.TRY_LOCK,
   OPERATION.HEALTH,
   OPERATION.READY,
+  OPERATION.INSPECT,
 ]);
 
 function asksCaller({ genValue, retryDelay }) {
@@ -199,6 +223,7 @@ class Call {
   #onAbort;
   #isSettled = false; // the caller was told
   #isComplete = false; // the engine is done
+  #report;
   #context; // the caller's, if its functions are to be called
 
   constructor(client, operation, target, resolve, reject) {
@@ -243,8 +268,15 @@ class Call {
       this.#answer(kind, number);
       return;
     }
+    if (kind === OUTCOME.REPORT) {
+      this.#report = readReport(number, text);
+      return;
+    }
     this.#isComplete = true;
-    const outcome = this.#inTime(new Outcome(kind, number, text));
+    const said = new Outcome(kind, number, text);
+    said.report = this.#report;
+    this.#client.stats.learn(said);
+    const outcome = this.#inTime(said);
     if (!this.#isSettled) {
       this.#settle();
       this.#resolve(outcome);
@@ -263,7 +295,7 @@ class Call {
       this.#client.release(this.#target, outcome.text);
     } else if (this.#target.settings.extension !== undefined) {
       // Here and now: the next completion may tell of its loss.
-      outcome.lease = new Lease(this.#number, this.#target.names[0]);
+      outcome.lease = new Lease(this.#number, this.#target, outcome.number);
     }
     return isStale ? new Outcome(STALE, 1, '') : outcome;
   }
@@ -283,6 +315,12 @@ class Call {
     // A call that was aborted meanwhile asks no more, and its number may be another's.
     if (!this.#isComplete) calls.answer(this.#client.number, this.#number, answer);
   }
+}
+
+/** What a call saw on its way: how often it waited, then one line for each node that did not grant. */
+function readReport(attempts, text) {
+  const end = text.indexOf('\n');
+  return { attempts, waits: Number(text.slice(0, end)), lines: text.slice(end + 1) };
 }
 
 module.exports = { Client };

@@ -11,6 +11,7 @@ const {
   RedsyncError,
   TakenError,
 } = require('./errors.js');
+const { readLines } = require('./votes.js');
 
 const LONGEST_NAME = 64;
 
@@ -77,16 +78,13 @@ function reasons(errors) {
   return errors.length === 0 ? '' : ` (${errors.map((error) => error.message).join('; ')})`;
 }
 
-/** One line a node that did not grant: index, kind, code, message; see src/binding/outbox.rs. */
 function nodeErrors(text, nodes) {
-  const lines = text.split('\n').slice(0, -1);
-  return lines.map((line) => {
-    const [index, kind, code, message] = line.split('\t');
-    const node = Number(index);
+  const refusals = readLines(text).filter(({ kind }) => kind !== 'pending');
+  return refusals.map(({ node, kind, code, message }) => {
     const { endpoint } = nodes[node];
     if (kind === 'taken') return withoutFrames(new NodeTakenError(node, endpoint));
-    const cause = kind === 'absent' ? absent() : coded(message, code);
-    return withoutFrames(new RedisError(node, endpoint, cause));
+    if (kind === 'absent') return withoutFrames(new RedisError(node, endpoint, absent()));
+    return nodeError(node, endpoint, code, message);
   });
 }
 
@@ -104,6 +102,11 @@ function coded(message, code) {
   const error = new Error(message);
   error.code = code;
   return withoutFrames(error);
+}
+
+/** Why a node has failed. */
+function nodeError(node, endpoint, code, message) {
+  return withoutFrames(new RedisError(node, endpoint, coded(message, code)));
 }
 
 /** Where the error of a node was put together says nothing about what has failed. */
@@ -129,9 +132,33 @@ function nodeHealth(text, nodes) {
       ...(latency !== '' && { latency: Number(latency) }),
       ...(server !== '' && { server }),
       ...(watching !== '' && { watching: watching === '1' }),
-      ...(code !== '' && { error: new RedisError(node, endpoint, coded(message, code)) }),
+      ...(code !== '' && { error: nodeError(node, endpoint, code, message) }),
     };
   });
 }
 
-module.exports = { failure, nodeHealth };
+/**
+ * @param {string} text one line a node: state, milliseconds left, length of the value, code, message;
+ *   then the values
+ * @param {readonly { endpoint: string }[]} nodes
+ * @returns {object[]} one NodeInspection a node
+ */
+function nodeInspections(text, nodes) {
+  const lines = text.split('\n', nodes.length);
+  let start = lines.reduce((length, line) => length + line.length + 1, 0);
+  return lines.map((line, node) => {
+    const [status, left, length, code, message] = line.split('\t');
+    const { endpoint } = nodes[node];
+    const value = text.slice(start, start + Number(length));
+    start += value.length;
+    return {
+      node,
+      endpoint,
+      status,
+      ...(status === 'held' && { value, remaining: left === '' ? Infinity : Number(left) }),
+      ...(code !== '' && { error: nodeError(node, endpoint, code, message) }),
+    };
+  });
+}
+
+module.exports = { failure, nodeError, nodeHealth, nodeInspections };

@@ -2,6 +2,7 @@
 
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { ExtendError } = require('./errors.js');
+const { EXTEND, UNLOCK } = require('./events.js');
 const { Lease, WHY } = require('./lease.js');
 const { readCallOptions } = require('./options.js');
 const { throwIfAborted } = require('./signals.js');
@@ -23,6 +24,7 @@ const dropped = new FinalizationRegistry(({ target, value, lease }) => {
 /** One acquisition: what a Lock acts on for ever, and its Mutex until the next one. */
 class Hold {
   #target;
+  #firstUntil; // as it was when it was acquired
   #until; // on the engine's clock, as far as it was told
   #date; // the same by the wall clock, once somebody has asked
   #lease; // if the engine keeps the lock alive, or watches it
@@ -36,6 +38,7 @@ class Hold {
    */
   constructor(target, value, until, lease) {
     this.#target = target;
+    this.#firstUntil = until;
     this.#until = until;
     this.#lease = lease;
     this.value = value;
@@ -63,11 +66,12 @@ class Hold {
   }
 
   #watch() {
-    const { client, names } = this.#target;
+    const { client } = this.#target;
     if (!this.#isOver && !client.isClosed && this.remaining > 0) {
-      return new Lease(this.#target.watch(this.value, this.#until), names[0]);
+      const number = this.#target.watch(this.value, this.#until);
+      return new Lease(number, this.#target, this.#firstUntil);
     }
-    const lease = new Lease(undefined, names[0]);
+    const lease = new Lease(undefined, this.#target, this.#firstUntil);
     if (!this.#isOver) lease.lost(client.isClosed ? WHY.CLOSED : WHY.EXPIRED, 0);
     return lease;
   }
@@ -75,23 +79,48 @@ class Hold {
   async unlock(options) {
     const { signal } = readCallOptions(options);
     throwIfAborted(signal);
-    const unlocking = this.#target.perform(OPERATION.UNLOCK, this.value, signal);
-    if (!this.#isOver) this.#endLease();
-    this.#isOver = true;
-    const outcome = await unlocking;
-    if (outcome.kind === OUTCOME.DONE) return true;
-    throw this.#target.failure(OPERATION.UNLOCK, outcome);
+    const began = this.#target.begin(UNLOCK);
+    let outcome;
+    try {
+      const unlocking = this.#target.perform(OPERATION.UNLOCK, this.value, signal);
+      if (!this.#isOver) this.#endLease();
+      this.#isOver = true;
+      outcome = await unlocking;
+      if (outcome.kind !== OUTCOME.DONE) throw this.#target.failure(OPERATION.UNLOCK, outcome);
+    } catch (error) {
+      this.#target.end(UNLOCK, began, outcome, error);
+      throw error;
+    }
+    this.#target.end(UNLOCK, began, outcome);
+    return true;
   }
 
   async extend(options) {
     const { signal } = readCallOptions(options);
     throwIfAborted(signal);
+    const began = this.#target.begin(EXTEND);
+    let outcome;
+    try {
+      this.#requireHeld();
+      outcome = await this.#target.perform(OPERATION.EXTEND, this.value, signal);
+      this.#readExtension(outcome);
+    } catch (error) {
+      this.#target.end(EXTEND, began, outcome, error);
+      throw error;
+    }
+    this.#target.end(EXTEND, began, outcome);
+    return true;
+  }
+
+  #requireHeld() {
     // To set the key again (setNXOnExtend) behind an unlock would leave it there for nobody.
     if (this.#isOver) throw this.#notExtended('unlock() was called');
     if (this.value === '') throw this.#notExtended('was never locked');
     // Whoever listens to its signal has been told, and may have left.
     if (this.#lease?.isLost && !this.#target.client.isClosed) throw this.#notExtended('was lost');
-    const outcome = await this.#target.perform(OPERATION.EXTEND, this.value, signal);
+  }
+
+  #readExtension(outcome) {
     if (outcome.kind !== OUTCOME.HELD) {
       this.#forgetRecreated();
       throw this.#target.failure(OPERATION.EXTEND, outcome);
@@ -100,7 +129,6 @@ class Hold {
       throw this.#notExtended('extended, but over before it could be told');
     }
     this.#extendTo(outcome.number);
-    return true;
   }
 
   #notExtended(why) {

@@ -2,6 +2,7 @@
 
 const calls = require('./calls.js');
 const { ClosedError, LockLostError } = require('./errors.js');
+const { LOST } = require('./events.js');
 
 /** By the numbers of src/binding/outbox.rs. */
 const REASONS = [
@@ -18,7 +19,9 @@ const WHY = Object.freeze({ EXPIRED: 0, CLOSED: 5 });
 /** A hold that the engine keeps alive, or watches, so that its loss is told. */
 class Lease {
   #number;
-  #name;
+  #target;
+  #since;
+  #isOver = false;
   #controller;
   #error;
   #until; // as it was when the lock was lost
@@ -26,13 +29,20 @@ class Lease {
   /**
    * @param {number | undefined} number of the call that began it; none if the engine knows nothing
    *   of it
-   * @param {string} name
+   * @param {import('./target.js').Target} target
+   * @param {number} [until] as it was when the lock was acquired, on the engine's clock
    */
-  constructor(number, name) {
+  constructor(number, target, until) {
     this.#number = number;
-    this.#name = name;
-    if (number === undefined) this.#until = 0;
-    else calls.beginLease(number, this);
+    this.#target = target;
+    this.#since = until - target.validity;
+    if (number === undefined) {
+      this.#until = 0;
+      this.#isOver = true;
+      return;
+    }
+    calls.beginLease(number, this);
+    target.client.stats.hold();
   }
 
   /** Aborts when the lock is lost. */
@@ -56,15 +66,29 @@ class Lease {
   /** Called with the engine's reason; never after `end`. */
   lost(why, until) {
     this.#until = until;
-    const message = `lock ${JSON.stringify(this.#name)} is lost: ${REASONS[why]}`;
+    const { names, client } = this.#target;
+    const message = `lock ${JSON.stringify(names[0])} is lost: ${REASONS[why]}`;
     const options = why === WHY.CLOSED ? { cause: new ClosedError() } : undefined;
     this.#error = new LockLostError(message, options);
+    client.stats.lose();
+    this.#letGo();
+    if (LOST.hasSubscribers) {
+      const duration = calls.now() - this.#since;
+      LOST.publish({ name: names[0], names, duration, error: this.#error });
+    }
     this.#controller?.abort(this.#error);
   }
 
   /** The lock is being released: nothing more is told. */
   end() {
     calls.endLease(this.#number);
+    this.#letGo();
+  }
+
+  #letGo() {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#target.client.stats.letGo();
   }
 }
 

@@ -2,6 +2,7 @@
 
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { typeError } = require('./errors.js');
+const { LOCK } = require('./events.js');
 const { Hold } = require('./hold.js');
 const { Lock } = require('./lock.js');
 const { readCallOptions } = require('./options.js');
@@ -38,21 +39,12 @@ class Mutex {
     return this.#hold.until;
   }
 
-  async lock(options) {
-    const { signal } = readCallOptions(options);
-    throwIfAborted(signal);
-    const outcome = await this.#target.perform(OPERATION.LOCK, '', signal);
-    if (outcome.kind === OUTCOME.HELD) return this.#held(outcome);
-    throw this.#target.failure(OPERATION.LOCK, outcome);
+  lock(options) {
+    return this.#acquire(OPERATION.LOCK, options);
   }
 
-  async tryLock(options) {
-    const { signal } = readCallOptions(options);
-    throwIfAborted(signal);
-    const outcome = await this.#target.perform(OPERATION.TRY_LOCK, '', signal);
-    if (outcome.kind === OUTCOME.HELD) return this.#held(outcome);
-    if (outcome.kind === OUTCOME.TAKEN) return null;
-    throw this.#target.failure(OPERATION.TRY_LOCK, outcome);
+  tryLock(options) {
+    return this.#acquire(OPERATION.TRY_LOCK, options);
   }
 
   unlock(options) {
@@ -69,6 +61,23 @@ class Mutex {
     const outcome = await this.#target.perform(OPERATION.VALID, this.#hold.value, signal);
     if (outcome.kind === OUTCOME.DONE) return outcome.number === 1;
     throw this.#target.failure(OPERATION.VALID, outcome);
+  }
+
+  async #acquire(operation, options) {
+    const { signal } = readCallOptions(options);
+    throwIfAborted(signal);
+    const began = this.#target.begin(LOCK);
+    let outcome;
+    try {
+      outcome = await this.#target.perform(operation, '', signal);
+      const isAnswer = operation === OPERATION.TRY_LOCK && outcome.kind === OUTCOME.TAKEN;
+      if (!outcome.isHeld && !isAnswer) throw this.#target.failure(operation, outcome);
+    } catch (error) {
+      this.#target.end(LOCK, began, outcome, error);
+      throw error;
+    }
+    this.#target.end(LOCK, began, outcome);
+    return outcome.isHeld ? this.#held(outcome) : null;
   }
 
   #held({ text: value, number: until, lease }) {

@@ -14,6 +14,7 @@ const { OUTCOME } = calls;
 const GRANTED = 1;
 const TAKEN = 0;
 const ABSENT = -1;
+const FOUND = 2; // with what was found in place of the message of an error
 const FAILED = -2; // whether anything was done is not known
 const UNSENT = -3; // nothing was and nothing will be
 
@@ -189,12 +190,16 @@ class Question {
         return conn.eval(SCRIPTS.extend, keys, [value, expiry, 1]);
       case OUTCOME.ASK_OWNER:
         return conn.eval(SCRIPTS.owner, keys, [value]);
+      case OUTCOME.ASK_INSPECT:
+        return conn.eval(SCRIPTS.inspect, keys, []);
       default:
         return conn.pttl(this.#keyPrefix + HEALTH_KEY);
     }
   }
 
   #read(method, reply) {
+    const isFound = this.#kind === OUTCOME.ASK_INSPECT && typeof reply === 'string';
+    if (isFound) return this.#answer(FOUND, '', reply);
     const vote = this.#voteOf(reply);
     if (vote !== undefined) return this.#answer(vote);
     this.#answer(FAILED, 'EPROTO', `the answer of ${method}() makes no sense`);
@@ -202,6 +207,7 @@ class Question {
 
   #voteOf(reply) {
     if (this.#isSet()) return typeof reply === 'boolean' ? Number(reply) : undefined;
+    if (this.#kind === OUTCOME.ASK_INSPECT) return reply === null ? ABSENT : undefined;
     const number = integer(reply);
     if (this.#kind === OUTCOME.ASK_HEALTH) return number >= -2 ? GRANTED : undefined;
     const isVote =

@@ -3,7 +3,7 @@
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { Client } = require('./client.js');
 const { invalidType } = require('./errors.js');
-const { failure, nodeHealth } = require('./failures.js');
+const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
@@ -20,6 +20,7 @@ const {
 
 const READY_TIMEOUT = 5000;
 const HEALTH_TIMEOUT = 2000;
+const INSPECT_TIMEOUT = 2000;
 
 /** A set of independent nodes that vote on locks. */
 class Redsync {
@@ -81,11 +82,33 @@ class Redsync {
     const { nodes } = this.#client;
     try {
       const outcome = await this.#client.performOnAll(OPERATION.HEALTH, timeout);
-      if (outcome.kind === OUTCOME.HEALTH) return nodeHealth(outcome.text, nodes);
+      if (outcome.kind === OUTCOME.HEALTH) return this.#learn(nodeHealth(outcome.text, nodes));
       throw failure(OPERATION.HEALTH, outcome, [], nodes);
     } catch (error) {
       return nodes.map(({ endpoint }, node) => ({ node, endpoint, status: 'down', error }));
     }
+  }
+
+  #learn(all) {
+    const { stats } = this.#client;
+    for (const { node, status, error } of all) {
+      if (status === 'up') stats.nodeAnswered(node);
+      if (status === 'down') stats.nodeFailed(node, error.cause.code, error.cause.message);
+    }
+    return all;
+  }
+
+  async inspect(name, options) {
+    const [key] = readNames([name]).map((each) => this.#keyPrefix + each);
+    const { signal, timeout = INSPECT_TIMEOUT } = readCallOptions(options, ['signal', 'timeout']);
+    throwIfAborted(signal);
+    const outcome = await this.#client.inspect(key, timeout, signal);
+    if (outcome.kind === OUTCOME.INSPECTED) return nodeInspections(outcome.text, this.#client.nodes);
+    throw failure(OPERATION.INSPECT, outcome, [], this.#client.nodes);
+  }
+
+  stats() {
+    return this.#client.stats.read();
   }
 
   async close() {

@@ -1,7 +1,12 @@
 'use strict';
 
+const { now } = require('./calls.js');
+const { publishCall } = require('./events.js');
 const { failure } = require('./failures.js');
 const { requireOneSlot } = require('./slots.js');
+
+/** In milliseconds; see validity.rs. */
+const CLOCK_GRANULARITY = 2;
 
 /** What a mutex locks, on which nodes, by which rules. */
 class Target {
@@ -47,6 +52,36 @@ class Target {
   /** Lets the engine extend the lock of this value no more. */
   letExpire(value) {
     this.client.letExpire(this, value);
+  }
+
+  /** How long a lock is valid that is acquired or extended now, in milliseconds. */
+  get validity() {
+    const { expiry, driftFactor } = this.settings;
+    return expiry - (expiry * driftFactor + CLOCK_GRANULARITY);
+  }
+
+  /**
+   * A call of lock(), unlock() or extend() begins.
+   *
+   * @param {import('node:diagnostics_channel').Channel} event
+   * @returns {number | undefined} when, if somebody wants to be told how it ends
+   */
+  begin(event) {
+    this.client.stats.begin(event);
+    return event.hasSubscribers ? now() : undefined;
+  }
+
+  /**
+   * It has ended.
+   *
+   * @param {import('node:diagnostics_channel').Channel} event
+   * @param {number | undefined} began what `begin` gave
+   * @param {import('./client.js').Outcome} [outcome]
+   * @param {unknown} [error] what the caller is told, unless it has succeeded
+   */
+  end(event, began, outcome, error) {
+    this.client.stats.end(event, outcome, error);
+    if (began !== undefined) publishCall(event, this, now() - began, outcome, error);
   }
 
   /** The typed error of an outcome that is no success. */

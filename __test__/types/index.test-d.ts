@@ -18,7 +18,14 @@ import type {
   ConnectionOptions,
   Lock,
   MutexOptions,
+  CallEvent,
+  LockEvent,
+  LostEvent,
+  NodeEvent,
   NodeHealth,
+  NodeInspection,
+  Stats,
+  Vote,
   NodeInput,
   RedsyncOptions,
   TlsOptions,
@@ -244,3 +251,20 @@ expectNotAssignable<PublicClass>(ClosedError);
 
 declare const unknown: unknown;
 if (unknown instanceof TakenError) expectType<readonly number[]>(unknown.nodes);
+
+// What can be watched
+expectType<Promise<NodeInspection[]>>(redsync.inspect('a'));
+expectType<Promise<NodeInspection[]>>(redsync.inspect('a', { timeout: 1, signal: AbortSignal.abort() }));
+expectError(redsync.inspect(['a', 'b']));
+expectType<Stats>(redsync.stats());
+expectType<number>(redsync.stats().held);
+expectType<'up' | 'down'>(redsync.stats().nodes[0].status);
+declare const lockEvent: LockEvent;
+expectAssignable<CallEvent>(lockEvent);
+expectType<boolean>(lockEvent.acquired);
+expectType<number | undefined>(lockEvent.attempts);
+expectType<Vote[] | undefined>(lockEvent.votes);
+declare const lostEvent: LostEvent;
+expectType<LockLostError>(lostEvent.error);
+declare const nodeEvent: NodeEvent;
+expectType<RedisError | undefined>(nodeEvent.error);

@@ -205,6 +205,7 @@ pub struct Scripts {
     pub release: String,
     pub extend: String,
     pub owner: String,
+    pub inspect: String,
 }
 
 /// What the nodes of this addon run on a server.
@@ -216,6 +217,7 @@ pub fn scripts() -> Scripts {
         release: include_str!("../node/redis/scripts/release.lua").to_owned(),
         extend: include_str!("../node/redis/scripts/extend.lua").to_owned(),
         owner: include_str!("../node/redis/scripts/owner.lua").to_owned(),
+        inspect: include_str!("../node/redis/scripts/inspect.lua").to_owned(),
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Asked, Busy, CancellationToken, Delay, Error, Health, Held, Holder, Loss, Mutex, Nodes,
-    Options, Refused, Value, ValueSource,
+    Asked, Busy, CancellationToken, Delay, Error, Found, Health, Held, Holder, Loss, Mutex,
+    NodeError, Nodes, Options, Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
@@ -64,13 +64,19 @@ impl Client {
                 let (value, mutex) = self.mutex(number, call);
                 let completion = self.completion(number);
                 spawn_local(async move {
-                    completion.settle(mutex.unlock(value).await.map(|()| true));
+                    let released = mutex.unlock(value).await;
+                    completion.report(&mutex);
+                    completion.settle(released.map(|()| true));
                 });
             }
             Operation::Extend(call) => {
                 let (value, mutex) = self.mutex(number, call);
                 let completion = self.completion(number);
-                spawn_local(async move { completion.settle_held(mutex.extend(value).await) });
+                spawn_local(async move {
+                    let extended = mutex.extend(value).await;
+                    completion.report(&mutex);
+                    completion.settle_held(extended);
+                });
             }
             Operation::Valid(call) => {
                 let (value, mutex) = self.mutex(number, call);
@@ -93,6 +99,16 @@ impl Client {
                 spawn_local(async move {
                     let ready = stop.run_until_cancelled(nodes.ready(limit)).await;
                     completion.settle(ready.unwrap_or(Err(Error::Cancelled)).map(|()| true));
+                });
+            }
+            Operation::Inspect(limit, key) => {
+                let (stop, completion) = (self.stop(number), self.completion(number));
+                let nodes = self.nodes.clone();
+                spawn_local(async move {
+                    match stop.run_until_cancelled(nodes.inspect(&key, limit)).await {
+                        Some(found) => completion.settle_inspected(&found),
+                        None => completion.settle(Err(Error::Cancelled)),
+                    }
                 });
             }
             Operation::Cancel => self.cancel(number),
@@ -187,6 +203,7 @@ impl Client {
                 let lease = Lease::new(client, number, held.until);
                 client.nodes.lease(mutex.hold(held), extension, lease);
             }
+            completion.report(&mutex);
             completion.settle_held(acquired);
         });
     }
@@ -296,6 +313,13 @@ impl Completion {
         Some(number)
     }
 
+    /// Tells what the call saw. To be called before it settles.
+    fn report(&self, mutex: &Mutex) {
+        if let Some(number) = self.number {
+            self.client.outbox.report(number, &mutex.take_report());
+        }
+    }
+
     fn settle(self, result: Result<bool, Error>) {
         let client = self.client.clone();
         match result {
@@ -307,6 +331,11 @@ impl Completion {
     fn settle_health(self, health: &[Health]) {
         let client = self.client.clone();
         client.outbox.health(self.take(), health);
+    }
+
+    fn settle_inspected(self, found: &[Result<Option<Found>, NodeError>]) {
+        let client = self.client.clone();
+        client.outbox.inspected(self.take(), found);
     }
 
     fn settle_held(self, result: Result<Held, Error>) {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rand::rngs::SysError;
-use redsync_engine::{Clock, Load, MemoryNode, Node, Nodes, Queues, Vote};
+use redsync_engine::{Clock, Load, MemoryNode, Node, Nodes, Queues};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
@@ -146,8 +146,11 @@ impl Host {
 
     fn start(&mut self, record: Record, outbox: &Outbox) {
         let client = match record.operation {
-            Operation::PoolAnswer(node, vote) => {
-                return self.answer(record.client, node, record.call, vote);
+            Operation::PoolAnswer(node, vote, found) => {
+                if let Some(pool) = self.asked_pool(record.client, node) {
+                    pool.answer(record.call, vote, found);
+                }
+                return;
             }
             Operation::Advance(ahead) => {
                 return self.clock(record.client, ahead).set(ahead);
@@ -176,13 +179,13 @@ impl Host {
         });
     }
 
-    /// Hands the answer of a pool to its node, which is there until the client is closed.
-    fn answer(&mut self, client: u32, node: usize, question: u32, vote: Vote) {
+    /// A node over a pool, which is there until the client is closed.
+    fn asked_pool(&mut self, client: u32, node: usize) -> Option<Rc<CallbackNode>> {
         let pool = self.pools.get(&client).and_then(|pools| pools.get(&node)?.upgrade());
-        match pool {
-            Some(pool) => pool.answer(question, vote),
-            None => drop(self.pools.remove(&client)),
+        if pool.is_none() {
+            self.pools.remove(&client);
         }
+        pool
     }
 
     fn nodes(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use redsync_engine::{Answer, Error, Health, Held, Loss, Verb, Vote};
+use redsync_engine::{Answer, Error, Found, Health, Held, Loss, NodeError, Report, Verb, Vote};
 
 use super::wire::{NO_CALL, to_milliseconds};
 use crate::clock;
@@ -61,6 +61,12 @@ pub enum Outcome {
     AskOwner = 20,
     /// Is the pool there?
     AskHealth = 21,
+    AskInspect = 22,
+    /// What the call saw, ahead of its completion. `number`: attempts; text: how often it waited, then
+    /// one line a node.
+    Report = 30,
+    /// Text: one line a node, then the values.
+    Inspected = 31,
 }
 
 /// What a pool is asked.
@@ -71,6 +77,7 @@ fn pool_question(asked: Asked<'_>) -> Outcome {
         Some(Verb::Extend { recreate: false }) => Outcome::AskExtend,
         Some(Verb::Extend { recreate: true }) => Outcome::AskRecreate,
         Some(Verb::Owner) => Outcome::AskOwner,
+        Some(Verb::Inspect) => Outcome::AskInspect,
         None => Outcome::AskHealth,
     }
 }
@@ -251,6 +258,44 @@ impl Outbox {
         });
     }
 
+    /// What a call saw, if there is anything to tell.
+    pub fn report(&self, call: u32, report: &Report) {
+        if report.is_plain() {
+            return;
+        }
+        self.push(call, Outcome::Report, report.attempts as f64, |text| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}", report.waits);
+            for (node, vote) in report.votes.iter().enumerate() {
+                write_vote(text, node, vote.as_ref());
+            }
+        });
+    }
+
+    /// What the nodes store: state, milliseconds left ("" for ever), length of the value, code and
+    /// message of an error.
+    pub fn inspected(&self, call: u32, found: &[Result<Option<Found>, NodeError>]) {
+        self.push(call, Outcome::Inspected, 0.0, |text| {
+            for node in found {
+                // Writing to a String cannot fail.
+                let _ = match node {
+                    Ok(Some(Found { value, remaining })) => {
+                        let left = remaining.map(|left| to_milliseconds(left).to_string());
+                        let left = left.unwrap_or_default();
+                        writeln!(text, "held\t{left}\t{}\t\t", utf16_length(value))
+                    }
+                    Ok(None) => writeln!(text, "free\t\t0\t\t"),
+                    Err(error) => {
+                        writeln!(text, "unknown\t\t0\t{}\t{}", error.code, error.message)
+                    }
+                };
+            }
+            for found in found.iter().flatten().flatten() {
+                text.push_str(&found.value);
+            }
+        });
+    }
+
     /// Why the lock of a lease is lost.
     pub fn lost(&self, lease: u32, why: Loss) {
         let why = match why {
@@ -302,11 +347,12 @@ impl Outbox {
     }
 }
 
-/// One line for a node that did not grant: index, kind, code, message.
+/// One line for a node that did not grant, or was not waited for: index, kind, code, message.
 fn write_vote(text: &mut String, node: usize, vote: Option<&Vote>) {
     // Writing to a String cannot fail.
     let _ = match vote {
-        None | Some(Ok(Answer::Granted)) => Ok(()),
+        Some(Ok(Answer::Granted)) => Ok(()),
+        None => writeln!(text, "{node}\tpending\t\t"),
         Some(Ok(Answer::Taken)) => writeln!(text, "{node}\ttaken\t\t"),
         Some(Ok(Answer::Absent)) => writeln!(text, "{node}\tabsent\t\t"),
         Some(Err(error)) => writeln!(text, "{node}\terror\t{}\t{}", error.code, error.message),

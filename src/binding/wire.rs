@@ -7,7 +7,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Answer, Extension, Fate, Keys, NodeError, Vote};
+use redsync_engine::{Answer, Extension, Fate, Found, Keys, NodeError, Vote};
+
+use crate::node::redis::found;
 
 /// The call that nobody waits for: it gets no completion.
 pub const NO_CALL: u32 = 0;
@@ -30,10 +32,12 @@ pub enum Operation {
     Watch(MutexCall),
     /// Do not extend the lock of this value any more.
     LetExpire(MutexCall),
-    /// A pool has answered: its index among the nodes, and its vote. The call is the question.
-    PoolAnswer(usize, Vote),
+    /// A pool has answered: its index among the nodes, its vote, and what it has found if asked for that. The call is the question.
+    PoolAnswer(usize, Vote, Option<Found>),
     /// Sets a clock for tests so far ahead of the boot clock. The client is the clock.
     Advance(Duration),
+    /// What does each node store under this key? Each is waited for so long.
+    Inspect(Duration, String),
 }
 
 impl Operation {
@@ -121,9 +125,14 @@ impl<'a> Reader<'a> {
             12 => {
                 let [node, vote, code, message] = operands else { return None };
                 let (code, message) = (self.string(*code)?, self.string(*message)?);
-                Operation::PoolAnswer(*node as usize, pool_vote(*vote, code, message))
+                let found = (*vote == POOL_FOUND).then(|| found(message)).flatten();
+                Operation::PoolAnswer(*node as usize, pool_vote(*vote, code, message), found)
             }
             13 => Operation::Advance(milliseconds(*operands.first()?)),
+            14 => {
+                let [limit, key] = operands else { return None };
+                Operation::Inspect(milliseconds(*limit), self.string(*key)?.to_owned())
+            }
             _ => return None,
         };
         Some(Record { call: *call as u32, client: *client as u32, operation })
@@ -189,12 +198,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The "vote" of a pool that was asked what it stores: the message is what the script said.
+const POOL_FOUND: f64 = 2.0;
+
 /// The vote of a pool: one of three answers, or an error of which the number tells whether anything
 /// was sent.
 fn pool_vote(vote: f64, code: &str, message: &str) -> Vote {
     match vote {
         1.0 => Ok(Answer::Granted),
-        0.0 => Ok(Answer::Taken),
+        0.0 | POOL_FOUND => Ok(Answer::Taken),
         -1.0 => Ok(Answer::Absent),
         vote => {
             let fate = match code {

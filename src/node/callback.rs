@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Fate, Health, Node, NodeError, Reply, Request, Status, Verb, Vote};
+use redsync_engine::{Fate, Found, Health, Node, NodeError, Reply, Request, Status, Verb, Vote};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -174,10 +174,13 @@ impl CallbackNode {
     }
 
     /// The pool has answered a question.
-    pub fn answer(&self, number: u32, vote: Vote) {
+    pub fn answer(&self, number: u32, vote: Vote, found: Option<Found>) {
         let state = &mut *self.state.borrow_mut();
         let Some(question) = state.questions.remove(&number) else { return };
         state.silent_since = None;
+        if let (Asker::Round(.., reply), Some(found)) = (&question.asker, found) {
+            reply.found(found);
+        }
         let now = Instant::now();
         let mut settled = vec![(question, vote)];
         while let Some((question, vote)) = settled.pop() {

@@ -70,6 +70,7 @@ impl Mutex {
     ) -> Result<Held, Error> {
         let mut attempt = 1;
         while attempt < tries {
+            self.seen.borrow_mut().waits += 1;
             let paused = {
                 let mut pause = pin!(waiting::pause(&self.nodes, &self.options.delay, attempt));
                 cancel.run_until_cancelled(pause.as_mut()).await
@@ -153,6 +154,7 @@ impl Mutex {
             None => return Err(Error::Cancelled),
             Some(value) => value?,
         };
+        self.seen.borrow_mut().attempts += 1;
         let request = self.request(value);
         let start = self.nodes.now();
         let voted = match manner {
@@ -183,6 +185,7 @@ impl Mutex {
             if let Some(place) = place {
                 place.won(&request.value, until.saturating_sub(now));
             }
+            self.seen.borrow_mut().votes = votes.into_inner();
             return Ok(Held { value: request.value.clone(), until });
         }
         if let Some(place) = place {

@@ -30,6 +30,8 @@
 //! | `node` | the trait that a backend implements |
 //! | `memory` | a node in this process |
 //! | `health` | is a quorum there? |
+//! | `inspect` | who holds a lock, node by node |
+//! | `report` | what a call saw, for those who watch from outside |
 //! | `options`, `value`, `clock`, `error` | what goes in and what comes out |
 //! | `mutant` | mistakes for the simulation to find; not in any build but its own |
 
@@ -38,6 +40,7 @@ mod cleanup;
 mod clock;
 mod error;
 mod health;
+mod inspect;
 mod lease;
 mod memory;
 mod mutant;
@@ -47,6 +50,7 @@ mod nodes;
 mod options;
 mod queue;
 mod quorum;
+mod report;
 mod round;
 mod tally;
 mod turns;
@@ -68,9 +72,10 @@ pub use nodes::{Busy, Load, Nodes};
 pub use options::{Asked, Delay, Options, ValueSource};
 pub use queue::Queues;
 pub use quorum::Quorum;
+pub use report::Report;
 pub use tally::{Replies, Reply};
 pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
 pub use value::Value;
-pub use vote::{Answer, Fate, NodeError, Vote};
+pub use vote::{Answer, Fate, Found, NodeError, Vote};
 pub use watch::{Notice, Sight};

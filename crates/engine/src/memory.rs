@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::mutant::Mutant;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::tally::Reply;
-use crate::vote::Answer;
+use crate::vote::{Answer, Found};
 use crate::watch::{Notice, Sight};
 
 struct Entry {
@@ -96,6 +96,14 @@ impl MemoryNode {
         drop(forgotten);
     }
 
+    fn find(&self, key: &str) -> Option<Found> {
+        let now = self.clock.now();
+        let mut store = self.store.borrow_mut();
+        store.forget_expired(now);
+        let Entry { value, expires } = store.entries.get(key)?;
+        Some(Found { value: value.to_string(), remaining: Some(*expires - now) })
+    }
+
     /// Applies a verb at once.
     pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
         let now = self.clock.now();
@@ -134,7 +142,7 @@ impl MemoryNode {
                 }
                 return Answer::Granted;
             }
-            Verb::Extend { .. } | Verb::Owner => {}
+            Verb::Extend { .. } | Verb::Owner | Verb::Inspect => {}
         }
         if all_ours {
             Answer::Granted
@@ -148,6 +156,11 @@ impl MemoryNode {
 
 impl Node for MemoryNode {
     fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
+        if verb == Verb::Inspect
+            && let Some(found) = self.find(&request.keys[0])
+        {
+            reply.found(found);
+        }
         reply.send(Ok(self.apply(verb, request)));
     }
 

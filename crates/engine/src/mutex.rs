@@ -1,5 +1,6 @@
 //! What a mutex does.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::lease::Hold;
 use crate::node::{Keys, Request, Verb};
 use crate::nodes::Nodes;
 use crate::options::Options;
+use crate::report::Report;
 use crate::round::Round;
 use crate::validity;
 use crate::value::Value;
@@ -29,12 +31,14 @@ pub struct Mutex {
     pub(crate) nodes: Rc<Nodes>,
     pub(crate) keys: Keys,
     pub(crate) options: Options,
+    /// What the call has seen so far.
+    pub(crate) seen: RefCell<Report>,
 }
 
 impl Mutex {
     /// A mutex on these keys. Asks nothing yet.
     pub fn new(nodes: Rc<Nodes>, keys: Keys, options: Options) -> Self {
-        Self { nodes, keys, options }
+        Self { nodes, keys, options, seen: RefCell::default() }
     }
 
     /// Tries until it holds the lock, at most [`Options::tries`] times.
@@ -81,7 +85,10 @@ impl Mutex {
             cleanup::make_up_for(&self.nodes, &request, votes.unsettled());
         }
         match votes {
-            votes if votes.granted() && verb == Verb::Release => Ok(()),
+            votes if votes.granted() && verb == Verb::Release => {
+                self.seen.borrow_mut().votes = votes.into_inner();
+                Ok(())
+            }
             votes if votes.taken() => Err(Error::Taken { votes: votes.into_inner(), attempts: 1 }),
             votes if votes.lost() => Err(Error::Expired { votes: votes.into_inner() }),
             votes => Err(Error::Failed { votes: votes.into_inner(), attempts: 1 }),
@@ -103,6 +110,7 @@ impl Mutex {
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && self.nodes.now() < until {
             self.nodes.prolong_lease(&request, until);
+            self.seen.borrow_mut().votes = votes.into_inner();
             return Ok(Held { value: request.value.clone(), until });
         }
         if self.options.recreate_on_extend && votes.taken() {
@@ -129,6 +137,11 @@ impl Mutex {
         } else {
             Err(Error::Failed { votes: votes.into_inner(), attempts: 1 })
         }
+    }
+
+    /// What the last call saw.
+    pub fn take_report(&self) -> Report {
+        self.seen.take()
     }
 
     /// A lock that was acquired, to be kept alive or watched: see [`Nodes::lease`].

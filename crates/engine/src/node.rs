@@ -30,6 +30,9 @@ pub enum Verb {
     },
     /// Do all keys store the value? Changes nothing.
     Owner,
+    /// What is stored under the first key, and for how long? Changes nothing; what there is goes to
+    /// [`Reply::found`] before the answer.
+    Inspect,
 }
 
 /// The operands of a [`Verb`].

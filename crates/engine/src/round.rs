@@ -11,7 +11,7 @@ use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::quorum::Quorum;
 use crate::tally::{Replies, Reply, Tally};
-use crate::vote::{Answer, Fate, NodeError, Vote};
+use crate::vote::{Answer, Fate, Found, NodeError, Vote};
 
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.
 pub(crate) struct Round {
@@ -115,6 +115,11 @@ impl Round {
     pub(crate) async fn votes_on_each(mut self) -> VotesOnEach {
         let votes = self.close().await;
         VotesOnEach { votes, asked: mem::take(&mut self.asked), quorum: self.nodes.quorum() }
+    }
+
+    /// The votes on a look at a key, and what was found on which node.
+    pub(crate) async fn found(self) -> (Vec<Option<Vote>>, Vec<(usize, Found)>) {
+        (self.close().await, self.tally.take_found())
     }
 
     async fn close(&self) -> Vec<Option<Vote>> {

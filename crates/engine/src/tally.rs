@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::quorum::Quorum;
-use crate::vote::{Answer, NodeError, Vote};
+use crate::vote::{Answer, Found, NodeError, Vote};
 
 /// Collects one vote a node for each request, and wakes the round when it is complete or decided.
 ///
@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     fail_fast: bool,
     /// The votes of all nodes on the first request, on the second, and so on.
     votes: RefCell<Vec<Option<Vote>>>,
+    /// What was found, and on which node, in the order of the answers.
+    found: RefCell<Vec<(usize, Found)>>,
     open: Cell<bool>,
     pending: Cell<usize>,
     granted: Cell<usize>,
@@ -35,6 +37,7 @@ impl Tally {
             quorum,
             fail_fast,
             votes: RefCell::new(vec![None; quorum.size() * requests]),
+            found: RefCell::default(),
             open: Cell::new(true),
             pending: Cell::new(asked * requests),
             granted: Cell::new(0),
@@ -106,6 +109,11 @@ impl Tally {
         self.open.set(false);
         self.votes.take()
     }
+
+    /// What the nodes have found.
+    pub(crate) fn take_found(&self) -> Vec<(usize, Found)> {
+        self.found.take()
+    }
 }
 
 /// The right to cast one node's vote on one request. Dropped without a vote, it votes "closed".
@@ -126,6 +134,13 @@ impl Reply {
     pub fn send(mut self, vote: Vote) {
         self.cast = true;
         self.tally.cast(self.place, vote);
+    }
+
+    /// Notes what the node stores, before its vote.
+    pub fn found(&self, found: Found) {
+        if self.tally.open.get() {
+            self.tally.found.borrow_mut().push((self.place, found));
+        }
     }
 
     /// Is there still a use for it? What was asked by a round that has failed meanwhile need not be

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// What a node says to any verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,15 @@ pub enum Answer {
     Taken,
     /// Nothing is stored.
     Absent,
+}
+
+/// What a node stores under a key, for people who look: [`Verb::Inspect`](crate::Verb::Inspect).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The ownership value.
+    pub value: String,
+    /// How long it will be there; `None` for ever.
+    pub remaining: Option<Duration>,
 }
 
 /// An answer, or why there was none.

@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use redis::{Script, Value};
-use redsync_engine::{Answer, NodeError, Request, Verb, Vote};
+use redsync_engine::{Answer, Found, NodeError, Request, Verb, Vote};
 
 use super::failure::refused;
 
@@ -34,6 +35,8 @@ static EXTEND_MANY: LazyLock<CachedScript> =
     LazyLock::new(|| CachedScript::new(4, include_str!("scripts/extend-many.lua")));
 static OWNER: LazyLock<CachedScript> =
     LazyLock::new(|| CachedScript::new(5, include_str!("scripts/owner.lua")));
+static INSPECT: LazyLock<CachedScript> =
+    LazyLock::new(|| CachedScript::new(6, include_str!("scripts/inspect.lua")));
 
 /// The scripts that this link has sent in full. The first use of each is an EVAL, which also leaves
 /// it in the server's cache: no SCRIPT LOAD, no permission for it, and the commands keep their order.
@@ -76,6 +79,7 @@ pub fn write(verb: Verb, request: &Request, scripts: &KnownScripts, output: &mut
         Verb::Extend { recreate: true } => (in_full(&EXTEND), &[expiry, 1]),
         Verb::Extend { recreate: false } => (scripts.call(&EXTEND), &[expiry, 0]),
         Verb::Owner => (scripts.call(&OWNER), &[]),
+        Verb::Inspect => (scripts.call(&INSPECT), &[]),
     };
     header(output, b'*', 4 + request.keys.len() + operands.len());
     call.iter().for_each(|part| string(output, part));
@@ -163,10 +167,12 @@ fn is_set(verb: Verb, request: &Request) -> bool {
     verb == Verb::Acquire && request.keys.len() == 1
 }
 
-/// Can this be the reply to that verb? SET NX answers OK or nil, the scripts a number.
+/// Can this be the reply to that verb? SET NX answers OK or nil, a look a text or nil, the other
+/// scripts a number.
 pub fn fits(verb: Verb, request: &Request, reply: &Value) -> bool {
     match reply {
         Value::ServerError(_) => true,
+        _ if verb == Verb::Inspect => matches!(reply, Value::Nil) || found_in(reply).is_some(),
         Value::Okay | Value::Nil => is_set(verb, request),
         Value::Int(0 | 1) => !is_set(verb, request),
         Value::Int(-1) => verb != Verb::Acquire,
@@ -181,9 +187,25 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
         _ if !fits(verb, request, &reply) => Err(NodeError::protocol()),
         Value::ServerError(error) => Err(refused(name(verb, request), &error)),
         Value::Okay | Value::Int(1) => Ok(Answer::Granted),
-        Value::Nil | Value::Int(0) => Ok(Answer::Taken),
+        Value::Nil if verb == Verb::Inspect => Ok(Answer::Absent),
+        Value::Nil | Value::Int(0) | Value::BulkString(_) => Ok(Answer::Taken),
         _ => Ok(Answer::Absent),
     }
+}
+
+/// What the reply to a look tells of.
+pub fn found_in(reply: &Value) -> Option<Found> {
+    let Value::BulkString(reply) = reply else { return None };
+    found(&String::from_utf8_lossy(reply))
+}
+
+/// What the script has found: `5200 the value`.
+pub fn found(text: &str) -> Option<Found> {
+    let (left, value) = text.split_once(' ')?;
+    let left: i64 = left.parse().ok()?;
+    // -1: it does not expire.
+    let remaining = u64::try_from(left).ok().map(Duration::from_millis);
+    Some(Found { value: value.to_owned(), remaining })
 }
 
 /// Can this be the reply to so many requests at once? One letter each.
@@ -216,6 +238,7 @@ fn name(verb: Verb, request: &Request) -> &'static str {
         Verb::Extend { recreate: false } => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",
         Verb::Extend { recreate: true } => "EVAL/EVALSHA of GET, SET, PTTL, PEXPIRE",
         Verb::Owner => "EVAL/EVALSHA of GET",
+        Verb::Inspect => "EVAL/EVALSHA of GET, PTTL",
     }
 }
 

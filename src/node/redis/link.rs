@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use rand::RngExt;
 use redis::Value;
-use redsync_engine::{Health, NodeError, Request, Status};
+use redsync_engine::{Health, NodeError, Request, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::address::Access;
 use super::batch::{Batch, Entry, Writer};
-use super::command::{KnownScripts, Redirect, vote, vote_of};
+use super::command::{KnownScripts, Redirect, found_in, vote, vote_of};
 use super::connection::Connection;
 use super::failure::refused;
 use super::news::listen;
@@ -426,6 +426,11 @@ impl Link {
                 }
             }
             _ => {
+                if question.verb == Verb::Inspect
+                    && let Some(found) = found_in(&reply)
+                {
+                    question.reply.found(found);
+                }
                 let vote = vote(question.verb, &question.request, reply);
                 if let Err(error) = &vote
                     && matches!(&*error.code, "READONLY" | "NOAUTH")

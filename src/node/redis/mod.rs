@@ -43,6 +43,7 @@ use redsync_engine::{Health, Keys, Node, Notice, Replies, Reply, Request, Verb};
 
 pub use address::{Access, Endpoint};
 use cluster::Cluster;
+pub use command::found;
 use link::Link;
 use question::{Group, Question};
 use route::Route;

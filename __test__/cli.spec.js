@@ -1,0 +1,336 @@
+'use strict';
+
+const { spawn } = require('node:child_process');
+const path = require('node:path');
+
+const test = require('ava');
+
+const { version } = require('../package.json');
+const { Redsync } = require('../index.js');
+const { until } = require('./helpers/async.js');
+const { deadUrl, startServer, useServers } = require('./helpers/servers.js');
+
+const BIN = path.join(__dirname, '..', 'bin', 'redsync.js');
+const TIMEOUT = 60_000;
+
+/** Starts the command line in a process of its own. */
+function start(t, args, env = {}) {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    env: { ...process.env, REDSYNC_NODES: '', REDSYNC_LOCK: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: TIMEOUT,
+    killSignal: 'SIGKILL',
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const output = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr']) {
+    child[stream].setEncoding('utf8').on('data', (chunk) => { output[stream] += chunk; });
+  }
+  const ended = new Promise((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal, ...output }));
+  });
+  return { child, output, ended, says: (text) => until(() => output.stdout.includes(text)) };
+}
+
+function redsync(t, args, env) {
+  return start(t, args, env).ended;
+}
+
+function environment(servers) {
+  return { REDSYNC_NODES: servers.map(({ url }) => url).join(',') };
+}
+
+/** A program for `run`, in JavaScript. */
+function program(code) {
+  return ['--', process.execPath, '-e', code];
+}
+
+const WAITS = 'console.log("started"); setInterval(() => {}, 1000);';
+
+async function isFree(servers, key) {
+  const counts = await Promise.all(servers.map((server) => server.command('EXISTS', key)));
+  return counts.every((count) => count === 0);
+}
+
+/** Somebody else's lock, until the test ends. */
+async function holdElsewhere(t, servers, name, options) {
+  const other = new Redsync(servers.map(({ url }) => url), { timeoutFactor: 0.5 });
+  t.teardown(() => other.close());
+  return other.newMutex(name, options).lock();
+}
+
+test.serial('run: the program has the lock and its value, and the lock is released', async (t) => {
+  const servers = await useServers(t, 3);
+  const running = start(t, ['run', 'job', ...program(`
+    console.log("value " + process.env.REDSYNC_LOCK + " " + process.argv.slice(1).join("|"));
+    process.stdin.resume(); setInterval(() => {}, 1000);
+    process.on("SIGTERM", () => process.exit(42));
+  `), 'one', '--two', 'three four'], environment(servers));
+  await running.says('\n');
+  const [, value, args] = /^value (\S+) (.*)\n/.exec(running.output.stdout);
+  t.is(args, 'one|--two|three four');
+  for (const server of servers) t.is(await server.command('GET', 'job'), value);
+  running.child.kill('SIGTERM');
+  t.like(await running.ended, { code: 42, stderr: '' });
+  t.true(await isFree(servers, 'job'));
+});
+
+for (const code of [0, 1, 2, 77]) {
+  test.serial(`run: the program's exit code ${code} is passed on`, async (t) => {
+    const result = await redsync(t, ['run', 'job', '--node', 'memory:', ...program(`process.exit(${code})`)]);
+    t.like(result, { code, stderr: '' });
+  });
+}
+
+test.serial('run: a program that a signal has ended is 128 + n', async (t) => {
+  const servers = await useServers(t, 1);
+  const killed = program('process.kill(process.pid, "SIGKILL")');
+  t.like(await redsync(t, ['run', 'job', ...killed], environment(servers)), { code: 137, stderr: '' });
+  t.true(await isFree(servers, 'job'));
+});
+
+for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]]) {
+  test.serial(`run: ${signal} is passed on to the program, and the lock released behind it`, async (t) => {
+    const servers = await useServers(t, 1);
+    const running = start(t, ['run', 'job', ...program(WAITS)], environment(servers));
+    await running.says('started');
+    running.child.kill(signal);
+    t.like(await running.ended, { code, signal: null, stderr: '' });
+    t.true(await isFree(servers, 'job'));
+  });
+
+  test.serial(`run: ${signal} ends the wait, and nothing is run`, async (t) => {
+    const servers = await useServers(t, 1);
+    const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
+    const running = start(t, ['run', 'job', ...program(WAITS)], environment(servers));
+    await until(async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2);
+    running.child.kill(signal);
+    t.like(await running.ended, { code, signal: null, stdout: '', stderr: '' });
+    t.true(await lock.unlock());
+    t.true(await isFree(servers, 'job'));
+  });
+}
+
+test.serial('run: a program that cannot be run is 126 or 127, and the lock is released', async (t) => {
+  const servers = await useServers(t, 1);
+  const missing = await redsync(t, ['run', 'job', '--', 'no-such-program'], environment(servers));
+  t.like(missing, { code: 127, stderr: 'redsync: no-such-program: not found\n' });
+  const directory = await redsync(t, ['run', 'job', '--', __dirname], environment(servers));
+  t.is(directory.code, 126);
+  t.regex(directory.stderr, /cannot be run \(EACCES\)/);
+  t.true(await isFree(servers, 'job'));
+});
+
+test.serial('run --no-wait: a lock that is taken is told at once', async (t) => {
+  const servers = await useServers(t, 3);
+  await holdElsewhere(t, servers, 'job');
+  for (const option of [['--no-wait'], ['--wait', '0']]) {
+    const result = await redsync(t, ['run', 'job', ...option, ...program(WAITS)], environment(servers));
+    t.like(result, { code: 1, stdout: '', stderr: 'redsync: lock "job": taken\n' });
+  }
+});
+
+test.serial('run --wait: gives up after so long', async (t) => {
+  const servers = await useServers(t, 1);
+  await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
+  const result = await redsync(t, ['run', 'job', '--wait', '300', ...program(WAITS)], environment(servers));
+  t.like(result, { code: 1, stdout: '', stderr: 'redsync: lock "job": still taken after 300 ms\n' });
+});
+
+test.serial('run: waits until the lock is free', async (t) => {
+  const servers = await useServers(t, 3);
+  const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
+  const running = start(t, ['run', 'job', ...program('console.log("done")')], environment(servers));
+  await until(async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2);
+  t.is(running.output.stdout, '');
+  t.true(await lock.unlock());
+  t.like(await running.ended, { code: 0, stdout: 'done\n', stderr: '' });
+});
+
+test.serial('run: the lock is kept alive for longer than its expiry', async (t) => {
+  const servers = await useServers(t, 1);
+  const args = ['run', 'job', '--expiry', '600', ...program('setTimeout(() => {}, 2000)')];
+  t.like(await redsync(t, args, environment(servers)), { code: 0, stderr: '' });
+});
+
+test.serial('run: the program is told of the loss by SIGTERM', async (t) => {
+  const servers = await useServers(t, 1);
+  const running = start(t, ['run', 'job', '--expiry', '600', ...program(WAITS)], environment(servers));
+  await running.says('started');
+  await servers[0].command('SET', 'job', 'somebody else');
+  const { code, stderr } = await running.ended;
+  t.is(code, 143);
+  t.regex(stderr, /lock "job" is lost: another holder has taken it; the program gets SIGTERM/);
+  t.is(await servers[0].command('GET', 'job'), 'somebody else');
+});
+
+test.serial('run: a program that ends well after the loss is no success', async (t) => {
+  const servers = await useServers(t, 1);
+  const code = `process.on("SIGTERM", () => process.exit(0)); ${WAITS}`;
+  const running = start(t, ['run', 'job', '--expiry', '600', ...program(code)], environment(servers));
+  await running.says('started');
+  await servers[0].command('DEL', 'job');
+  t.is((await running.ended).code, 3);
+});
+
+test.serial('run --kill-after: a program that goes on after the loss is killed', async (t) => {
+  const servers = await useServers(t, 1);
+  const code = `process.on("SIGTERM", () => console.log("deaf")); ${WAITS}`;
+  const args = ['run', 'job', '--expiry', '600', '--kill-after', '100', ...program(code)];
+  const running = start(t, args, environment(servers));
+  await running.says('started');
+  await servers[0].command('DEL', 'job');
+  t.like(await running.ended, { code: 137, stdout: 'started\ndeaf\n' });
+});
+
+test.serial('run: nodes that cannot be reached are told', async (t) => {
+  const [one, two] = [await deadUrl(), await deadUrl()];
+  for (const option of [[], ['--no-wait'], ['--wait', '60000']]) {
+    const args = ['run', 'job', '--node', one, '--node', two, '--node', 'memory:', ...option];
+    const { code, stdout, stderr } = await redsync(t, [...args, ...program(WAITS)]);
+    t.is(code, 1);
+    t.is(stdout, '');
+    t.regex(stderr, /^redsync: lock "job": no quorum of 2 of 3 nodes.*connection refused.*\n$/);
+  }
+});
+
+test.serial('run: a wrong password is told, and not shown', async (t) => {
+  const server = await startServer({ password: 'right' });
+  t.teardown(() => server.stop());
+  const url = server.url.replace('redis://', 'redis://:nearly-right@');
+  const { code, stderr } = await redsync(t, ['run', 'job', '--node', url, ...program(WAITS)]);
+  t.is(code, 1);
+  t.regex(stderr, /AUTH was refused: WRONGPASS/);
+  t.notRegex(stderr, /nearly-right/);
+});
+
+test.serial('a minority of the nodes may be down', async (t) => {
+  const servers = await useServers(t, 2);
+  const env = { REDSYNC_NODES: `${servers[0].url}, ${await deadUrl()},${servers[1].url}` };
+  const args = ['run', 'job', ...program('console.log("done")')];
+  t.like(await redsync(t, args, env), { code: 0, stdout: 'done\n', stderr: '' });
+});
+
+test.serial('inspect: node by node', async (t) => {
+  const servers = await useServers(t, 2);
+  const dead = await deadUrl();
+  const lock = await holdElsewhere(t, servers, 'pre:job', { expiry: TIMEOUT });
+  const args = ['inspect', 'job', '--prefix', 'pre:', '--node', dead];
+  for (const { url } of servers) args.push('--node', url);
+  const { code, stdout, stderr } = await redsync(t, args);
+  t.is(code, 0);
+  t.is(stderr, '');
+  const lines = stdout.split('\n');
+  t.regex(lines[0], /^NODE +ENDPOINT +STATUS +REMAINING +VALUE$/);
+  t.regex(lines[1], /^0 +127\.0\.0\.1:\d+ +unknown +connection refused \(ECONNREFUSED\)$/);
+  for (const line of [lines[2], lines[3]]) {
+    const [, , status, left, unit, value] = line.split(/ +/);
+    t.deepEqual([status, unit, value], ['held', 's', lock.value]);
+    t.true(Number(left) > 1 && Number(left) <= 60);
+  }
+  t.is(lines[5], `held by ${lock.value} on 2 of 3 nodes`);
+});
+
+test.serial('inspect --json, and what is no lock of ours', async (t) => {
+  const servers = await useServers(t, 3);
+  const ask = async () => {
+    const { code, stdout } = await redsync(t, ['inspect', 'job', '--json'], environment(servers));
+    return { code, ...JSON.parse(stdout) };
+  };
+  t.like(await ask(), { code: 0, name: 'job', status: 'free', votes: 3 });
+
+  await servers[0].command('SET', 'job', 'for\u001b[31m ever\n\u00e9');
+  await servers[1].command('SET', 'job', 'other', 'PX', TIMEOUT);
+  const { nodes, ...undecided } = await ask();
+  t.like(undecided, { code: 0, status: 'undecided', votes: 1 });
+  t.like(nodes[0], { status: 'held', value: 'for\u001b[31m ever\n\u00e9', remaining: null });
+  t.is(nodes[1].value, 'other');
+  t.true(nodes[1].remaining > 0 && nodes[1].remaining <= TIMEOUT);
+  t.is(nodes[2].status, 'free');
+
+  await servers[1].command('DEL', 'job');
+  await servers[1].command('LPUSH', 'job', 'no string');
+  await servers[2].kill();
+  const unknown = await ask();
+  t.like(unknown, { code: 1, status: 'unknown', votes: 1 });
+  t.regex(unknown.nodes[1].error, /WRONGTYPE/);
+
+  const { stdout } = await redsync(t, ['inspect', 'job'], environment(servers));
+  t.true(stdout.includes('no expiry  "for\\u001b[31m ever\\n\\u00e9"'), stdout);
+});
+
+test.serial('unlock: by the value, from the option or from the environment', async (t) => {
+  const servers = await useServers(t, 3);
+  const first = await holdElsewhere(t, servers, 'job');
+  const wrong = await redsync(t, ['unlock', 'job', '--value', 'wrong'], environment(servers));
+  t.is(wrong.code, 1);
+  t.regex(wrong.stderr, /^redsync: lock "job": taken/);
+  t.notRegex(wrong.stderr, /wrong/);
+  const right = await redsync(t, ['unlock', 'job', '--value', first.value], environment(servers));
+  t.like(right, { code: 0, stdout: 'released "job"\n', stderr: '' });
+  t.true(await isFree(servers, 'job'));
+
+  const { value } = await holdElsewhere(t, servers, 'job');
+  const env = { ...environment(servers), REDSYNC_LOCK: value };
+  t.is((await redsync(t, ['unlock', 'job'], env)).code, 0);
+  const again = await redsync(t, ['unlock', 'job'], env);
+  t.is(again.code, 1);
+  t.regex(again.stderr, /already expired/);
+});
+
+test.serial('the URLs of REDSYNC_NODES may have commas of their own', async (t) => {
+  const nodes = 'memory:,redis+sentinel://127.0.0.1:1,localhost:2/main , redis://127.0.0.1:1';
+  const { stdout } = await redsync(t, ['inspect', 'job', '--json'], { REDSYNC_NODES: nodes });
+  const endpoints = JSON.parse(stdout).nodes.map(({ endpoint }) => endpoint);
+  t.deepEqual(endpoints, ['memory', '127.0.0.1:1,localhost:2/main', '127.0.0.1:1']);
+});
+
+test.serial('help and version', async (t) => {
+  for (const args of [['--help'], ['-h'], ['help']]) {
+    const { code, stdout, stderr } = await redsync(t, args);
+    t.deepEqual([code, stderr], [0, '']);
+    t.regex(stdout, /^Usage: redsync COMMAND[^]*run[^]*inspect[^]*unlock/);
+  }
+  for (const command of ['run', 'inspect', 'unlock']) {
+    for (const args of [[command, '--help'], [command, 'job', '-h'], ['help', command]]) {
+      const { code, stdout } = await redsync(t, args);
+      t.is(code, 0);
+      t.true(stdout.startsWith(`Usage: redsync ${command} NAME`));
+      t.true(stdout.includes('Exit codes'));
+    }
+  }
+  for (const flag of ['--version', '-v']) t.is((await redsync(t, [flag])).stdout, `${version}\n`);
+});
+
+const NODE = ['--node', 'memory:'];
+const WRONG = [
+  [[], /a command is missing: run, inspect or unlock/],
+  [['rnu', 'job'], /unknown command "rnu": run, inspect or unlock/],
+  [['run', ...NODE, '--', 'true'], /the NAME of the lock is missing/],
+  [['run', '', ...NODE, '--', 'true'], /NAME must be/],
+  [['run', 'job', ...NODE], /the program to run is missing/],
+  [['run', 'job', 'true', ...NODE], /"true" is one more; the program goes behind "--"/],
+  [['run', 'job', '--expirey', '5', ...NODE, '--', 'true'], /unknown option --expirey; "run" knows .*--expiry/],
+  [['run', 'job', '-x', ...NODE, '--', 'true'], /unknown option -x/],
+  [['run', 'job', '--expiry', 'soon', ...NODE, '--', 'true'], /--expiry must be whole milliseconds .* not "soon"/],
+  [['run', 'job', '--expiry', '1', ...NODE, '--', 'true'], /--expiry must be long enough/],
+  [['run', 'job', '--wait', ...NODE, '--', 'true'], /--wait needs a value/],
+  [['run', 'job', '--wait', '5', '--no-wait', ...NODE, '--', 'true'], /exclude each other/],
+  [['run', 'job', '--no-wait=5', ...NODE, '--', 'true'], /--no-wait takes no value/],
+  [['run', 'job', '--', 'true'], /no nodes: give --node URL once for each, or set REDSYNC_NODES/],
+  [['run', 'job', '--node', 'http://:secret@host', '--', 'true'], /node 0 must be a redis:/],
+  [['inspect', 'job', ...NODE, '--timeout', '0'], /--timeout must be whole milliseconds/],
+  [['inspect', 'job', ...NODE, '--', 'true'], /"inspect" runs no program/],
+  [['unlock', 'job', ...NODE], /--value is missing/],
+];
+
+for (const [args, message] of WRONG) {
+  test.serial(`wrong usage: redsync ${args.map((arg) => arg || '""').join(' ')}`, async (t) => {
+    const { code, stdout, stderr } = await redsync(t, args);
+    t.is(code, 2);
+    t.is(stdout, '');
+    t.regex(stderr, message);
+    t.regex(stderr, /\nTry "redsync .*--help"\.\n$/);
+    t.notRegex(stderr, /secret|\n +at /);
+  });
+}

@@ -1,0 +1,39 @@
+//! Who holds a lock, node by node? For people who look; nothing is decided by it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::node::{Request, Verb};
+use crate::nodes::Nodes;
+use crate::round::Round;
+use crate::value::Value;
+use crate::vote::{Found, NodeError};
+
+impl Nodes {
+    /// What each node stores under a key: `None` where nothing is. Each is waited for until `limit`.
+    pub async fn inspect(
+        self: &Rc<Self>,
+        key: &str,
+        limit: Duration,
+    ) -> Vec<Result<Option<Found>, NodeError>> {
+        let request = Rc::new(Request {
+            keys: Rc::from([key.into()]),
+            value: Value::from(""),
+            expiry: Duration::ZERO,
+            timeout: limit,
+        });
+        let round = Round::ask(self, Verb::Inspect, &request, self.order(false), false);
+        let (votes, found) = round.found().await;
+        let mut all: Vec<_> = votes
+            .into_iter()
+            .map(|vote| vote.unwrap_or_else(|| Err(NodeError::timed_out())).map(|_| None))
+            .collect();
+        for (node, found) in found {
+            // One that did not vote in time has an error, and keeps it.
+            if let Ok(nothing) = &mut all[node] {
+                *nothing = Some(found);
+            }
+        }
+        all
+    }
+}

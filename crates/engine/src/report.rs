@@ -1,0 +1,23 @@
+//! What a call saw, for those who watch from outside.
+
+use crate::vote::{Answer, Vote};
+
+/// What a call saw on its way. That of a call that failed has no votes: its error has them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Attempts to acquire.
+    pub attempts: u64,
+    /// How often the call waited before it tried again.
+    pub waits: u64,
+    /// The votes of the round that succeeded, node by node.
+    pub votes: Vec<Option<Vote>>,
+}
+
+impl Report {
+    /// The first attempt it was, and every node has granted: nothing to tell.
+    pub fn is_plain(&self) -> bool {
+        self.attempts <= 1
+            && self.waits == 0
+            && self.votes.iter().all(|vote| matches!(vote, Some(Ok(Answer::Granted))))
+    }
+}

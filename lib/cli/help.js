@@ -1,0 +1,84 @@
+'use strict';
+
+const NODES = `\
+  --node URL        a node; once for each. Without it the nodes are those of
+                    the environment variable REDSYNC_NODES, comma separated
+  --prefix TEXT     goes before NAME to make the Redis key`;
+
+const HELP = {
+  '': `\
+Usage: redsync COMMAND NAME [options]
+
+Commands:
+  run       run a program while holding a lock
+  inspect   show node by node who holds a lock
+  unlock    release a lock by its value
+
+  --help, -h      this, or the options of a command: redsync run --help
+  --version, -v
+
+A node is a URL: redis://[user:password@]host[:port][/db], rediss:// for TLS,
+redis+unix:///path, redis+sentinel://host,host/mymaster, redis+cluster://host,host
+`,
+
+  run: `\
+Usage: redsync run NAME [options] -- PROGRAM [ARGUMENTS]
+
+Waits for the lock NAME, runs the program while holding it, and releases it.
+The lock is kept alive for as long as the program runs. When it is lost the
+program gets SIGTERM. The program finds the ownership value in REDSYNC_LOCK.
+
+${NODES}
+  --wait MS         give up after MS milliseconds; by default it waits for ever
+  --no-wait         give up at once if somebody else holds the lock
+  --expiry MS       how long the lock outlives this process if that is killed,
+                    or loses its nodes; 8000 by default
+  --kill-after MS   when the lock is lost: how long after SIGTERM to send
+                    SIGKILL; 5000 by default
+  --help, -h
+
+SIGINT, SIGTERM and SIGHUP are passed on to the program.
+
+Exit codes: that of the program, or
+  1      the lock could not be had
+  2      wrong usage; nothing was locked or run
+  3      the lock was lost while the program ran, which has ended with 0
+  126    the program could not be run
+  127    the program was not found
+  128+N  signal N has ended the program, or the wait for the lock
+`,
+
+  inspect: `\
+Usage: redsync inspect NAME [options]
+
+Shows node by node who holds the lock NAME, and for how much longer.
+
+${NODES}
+  --timeout MS      how long to wait for a node; 2000 by default
+  --json            one JSON object instead of the table
+  --help, -h
+
+Exit codes:
+  0   a quorum of nodes has answered
+  1   too few have
+  2   wrong usage
+`,
+
+  unlock: `\
+Usage: redsync unlock NAME --value VALUE [options]
+
+Releases the lock NAME if it is held with this ownership value.
+
+  --value VALUE     what "redsync inspect" shows, or a program run by
+                    "redsync run" finds in REDSYNC_LOCK, which is the default
+${NODES}
+  --help, -h
+
+Exit codes:
+  0   released
+  1   not released: expired, held by somebody else, or too few nodes answered
+  2   wrong usage
+`,
+};
+
+module.exports = { HELP };

@@ -1,0 +1,86 @@
+'use strict';
+
+const { Redsync } = require('../redsync.js');
+const { EXIT } = require('./exit-codes.js');
+const { milliseconds } = require('./usage.js');
+
+/** Shows node by node who holds a lock. */
+async function inspect({ name, nodes, prefix, timeout, json }) {
+  const limit = milliseconds('--timeout', timeout, 1);
+  const redsync = new Redsync(nodes, { keyPrefix: prefix });
+  try {
+    const found = await redsync.inspect(name, { timeout: limit });
+    const verdict = judge(found, redsync.quorum);
+    process.stdout.write(json ? asJson(name, found, verdict) : asTable(found, verdict, redsync));
+    return verdict.status === 'unknown' ? EXIT.FAILED : EXIT.OK;
+  } finally {
+    await redsync.close();
+  }
+}
+
+/** What the nodes say together. */
+function judge(found, quorum) {
+  const votes = new Map();
+  for (const { status, value } of found) {
+    if (status === 'held') votes.set(value, (votes.get(value) ?? 0) + 1);
+  }
+  const [value, count = 0] = [...votes].sort(([, one], [, other]) => other - one)[0] ?? [];
+  if (count >= quorum) return { status: 'held', value, votes: count };
+  const answered = found.filter(({ status }) => status !== 'unknown').length;
+  const free = found.filter(({ status }) => status === 'free').length;
+  if (answered < quorum) return { status: 'unknown', votes: answered };
+  return free >= quorum ? { status: 'free', votes: free } : { status: 'undecided', votes: count };
+}
+
+function asTable(found, verdict, { size, quorum }) {
+  const rows = [['NODE', 'ENDPOINT', 'STATUS', 'REMAINING', 'VALUE']];
+  for (const { node, endpoint, status, remaining, value, error } of found) {
+    const last = error === undefined ? shown(value) : reason(error);
+    rows.push([`${node}`, endpoint, status, left(remaining), last]);
+  }
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  const lines = rows.map((row) => (
+    row.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd()
+  ));
+  return `${lines.join('\n')}\n\n${sentence(verdict, size, quorum)}\n`;
+}
+
+function sentence({ status, value, votes }, size, quorum) {
+  const share = `${votes} of ${size} nodes`;
+  return {
+    held: `held by ${shown(value)} on ${share}`,
+    free: `free on ${share}`,
+    undecided: `undecided: nobody holds it on ${quorum} of ${size} nodes`,
+    unknown: `unknown: ${share} answered, ${quorum} are needed`,
+  }[status];
+}
+
+function left(remaining) {
+  if (remaining === undefined) return '';
+  return remaining === Infinity ? 'no expiry' : `${(remaining / 1000).toFixed(1)} s`;
+}
+
+/** A value may be anybody's, and a terminal obeys what it is told. */
+function shown(value = '') {
+  return /^[!-~]*$/.test(value) ? value : JSON.stringify(value).replace(/[^ -~]/g, escape);
+}
+
+function escape(character) {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+function reason({ cause }) {
+  return `${cause.message} (${cause.code})`;
+}
+
+function asJson(name, found, verdict) {
+  const nodes = found.map(({ error, remaining, ...node }) => ({
+    ...node,
+    // JSON has no Infinity.
+    ...(remaining !== undefined && { remaining: remaining === Infinity ? null : remaining }),
+    ...(error !== undefined && { error: reason(error) }),
+  }));
+  return `${JSON.stringify({ name, ...verdict, nodes }, undefined, 2)}\n`;
+}
+
+module.exports = { inspect };

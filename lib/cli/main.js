@@ -1,0 +1,72 @@
+'use strict';
+
+const { RedsyncError } = require('../errors.js');
+const { EXIT } = require('./exit-codes.js');
+const { HELP } = require('./help.js');
+const { UsageError, readUsage } = require('./usage.js');
+
+const COMMANDS = {
+  __proto__: null,
+  run: () => require('./run.js').run,
+  inspect: () => require('./inspect.js').inspect,
+  unlock: () => require('./unlock.js').unlock,
+};
+
+/**
+ * The command line.
+ *
+ * @param {readonly string[]} args without the program's name
+ * @returns {Promise<number>} the exit code
+ */
+async function main([command, ...args]) {
+  if (command === '--help' || command === '-h' || command === 'help') return say(helpOn(args[0]));
+  if (command === '--version' || command === '-v') {
+    return say(`${require('../../package.json').version}\n`);
+  }
+  try {
+    if (command === undefined) throw new UsageError('a command is missing: run, inspect or unlock');
+    if (!(command in COMMANDS)) {
+      throw new UsageError(`unknown command ${JSON.stringify(command)}: run, inspect or unlock`);
+    }
+    const usage = readUsage(command, args, process.env);
+    if (usage.help) return say(helpOn(command));
+    return await COMMANDS[command]()(usage);
+  } catch (error) {
+    return complain(error, command);
+  }
+}
+
+function helpOn(command) {
+  return Object.hasOwn(HELP, command ?? '') ? HELP[command ?? ''] : HELP[''];
+}
+
+function say(text) {
+  process.stdout.write(text);
+  return EXIT.OK;
+}
+
+function complain(error, command) {
+  if (error instanceof UsageError || isBadArgument(error)) {
+    const more = command in COMMANDS ? `redsync ${command} --help` : 'redsync --help';
+    process.stderr.write(`redsync: ${forPeople(error.message)}\nTry "${more}".\n`);
+    return EXIT.USAGE;
+  }
+  if (!(error instanceof RedsyncError)) throw error;
+  process.stderr.write(`redsync: ${error.message}\n`);
+  return EXIT.FAILED;
+}
+
+/** The library says what is wrong with a URL or a name better than could be said here. */
+function isBadArgument({ code }) {
+  return code === 'ERR_INVALID_ARG_TYPE' || code === 'ERR_OUT_OF_RANGE';
+}
+
+/** Its arguments by their names on the command line. */
+function forPeople(message) {
+  return message
+    .replace(/The "nodes\[(\d+)\](?:\.url)?" argument/, 'node $1')
+    .replace(/The "options\.(\w+)" argument/, '--$1')
+    .replace(/The "name(?:\[0\])?" argument/, 'NAME');
+}
+
+module.exports = { main };

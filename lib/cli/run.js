@@ -1,0 +1,169 @@
+'use strict';
+
+const { spawn } = require('node:child_process');
+const { setTimeout: delay } = require('node:timers/promises');
+
+const { FailedError, RedisError } = require('../errors.js');
+const { Redsync } = require('../redsync.js');
+const { EXIT, killedBy } = require('./exit-codes.js');
+const { UsageError, milliseconds } = require('./usage.js');
+
+const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+const KILL_AFTER = 5000;
+
+// A lock is tried for in portions: in between is the chance to say that no node can be asked.
+const TRIES = 8;
+/** Of --no-wait, as long as too few nodes answer: the first connection may take a moment. */
+const SHORT_TRIES = 3;
+const PAUSE = 100;
+
+/** Runs a program while holding a lock. */
+async function run(usage) {
+  const { name, nodes, prefix, program } = usage;
+  const killAfter = milliseconds('--kill-after', usage['kill-after'], 0) ?? KILL_AFTER;
+  const expiry = milliseconds('--expiry', usage.expiry, 1);
+  const wait = milliseconds('--wait', usage.wait, 0);
+  if (wait !== undefined && usage['no-wait']) {
+    throw new UsageError('--wait and --no-wait exclude each other');
+  }
+  const redsync = new Redsync(nodes, { keyPrefix: prefix });
+  const signals = new Signals();
+  try {
+    const mutex = redsync.newMutex(name, { expiry, tries: TRIES, autoExtend: true });
+    const patience = usage['no-wait'] ? 0 : wait;
+    const lock = patience === 0
+      ? await tryLock(mutex, signals)
+      : await waitFor(mutex, patience, signals, redsync);
+    if (signals.first !== undefined) {
+      await lock?.unlock().catch(() => {});
+      return killedBy(signals.first);
+    }
+    if (lock === null) {
+      const how = patience > 0 ? `still taken after ${patience} ms` : 'taken';
+      complain(`lock ${JSON.stringify(name)}: ${how}`);
+      return EXIT.FAILED;
+    }
+    return await hold(lock, program, killAfter, signals);
+  } finally {
+    signals.stop();
+    await redsync.close();
+  }
+}
+
+function complain(message) {
+  process.stderr.write(`redsync: ${message}\n`);
+}
+
+/** The signals that this process gets: for itself while it waits, for the program while that runs. */
+class Signals {
+  #listener = (signal) => this.#receive(signal);
+  #abort = new AbortController();
+  #child;
+
+  constructor() {
+    this.first = undefined;
+    for (const signal of FORWARDED) process.on(signal, this.#listener);
+  }
+
+  get signal() {
+    return this.#abort.signal;
+  }
+
+  /** From now on they are the program's. */
+  forwardTo(child) {
+    this.#child = child;
+  }
+
+  #receive(signal) {
+    if (this.#child !== undefined) {
+      this.#child.kill(signal);
+      return;
+    }
+    this.first ??= signal;
+    this.giveUp();
+  }
+
+  /** Nobody waits for the lock any more. */
+  giveUp() {
+    this.#abort.abort();
+  }
+
+  stop() {
+    for (const signal of FORWARDED) process.off(signal, this.#listener);
+  }
+}
+
+/** Takes the lock, or gives `null` if it is taken. */
+async function tryLock(mutex, signals) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await mutex.tryLock({ signal: signals.signal });
+    } catch (error) {
+      if (signals.first !== undefined) return null;
+      if (!(error instanceof FailedError) || attempt === SHORT_TRIES) throw error;
+      await delay(PAUSE);
+    }
+  }
+}
+
+/** Waits for the lock; `null` when patience is over, or a signal came. */
+async function waitFor(mutex, patience, signals, redsync) {
+  const { signal } = signals;
+  const timer = patience && setTimeout(() => signals.giveUp(), patience);
+  try {
+    for (;;) {
+      try {
+        return await mutex.lock({ signal });
+      } catch (error) {
+        if (signal.aborted) return null;
+        if (!canBeHad(error, redsync)) throw error;
+      }
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Has it failed only because others want it too? Then enough nodes have answered. */
+function canBeHad(error, { size, quorum }) {
+  if (!(error instanceof FailedError)) return false;
+  const failed = error.errors.filter((each) => each instanceof RedisError);
+  return size - failed.length >= quorum;
+}
+
+/** Runs the program until it ends, and releases the lock. Gives its exit code. */
+async function hold(lock, [command, ...args], killAfter, signals) {
+  const env = { ...process.env, REDSYNC_LOCK: lock.value };
+  const child = spawn(command, args, { stdio: 'inherit', env });
+  signals.forwardTo(child);
+  let killer;
+  lock.signal.addEventListener('abort', () => {
+    complain(`${lock.signal.reason.message}; the program gets SIGTERM`);
+    child.kill('SIGTERM');
+    killer = setTimeout(() => child.kill('SIGKILL'), killAfter);
+  });
+  const code = await ended(child, command);
+  clearTimeout(killer);
+  if (lock.signal.aborted) return code === EXIT.OK ? EXIT.LOST : code;
+  try {
+    await lock.unlock();
+  } catch (error) {
+    complain(`not released, so it will expire: ${error.message}`);
+  }
+  return code;
+}
+
+function ended(child, command) {
+  return new Promise((resolve) => {
+    child.on('exit', (code, signal) => resolve(code ?? killedBy(signal)));
+    child.on('error', (error) => {
+      // Also of a signal that could not be sent: it is still running then.
+      if (child.pid !== undefined) return complain(error.message);
+      const isMissing = error.code === 'ENOENT';
+      complain(`${command}: ${isMissing ? 'not found' : `cannot be run (${error.code})`}`);
+      resolve(isMissing ? EXIT.NOT_FOUND : EXIT.NOT_EXECUTABLE);
+    });
+  });
+}
+
+module.exports = { run };

@@ -1,0 +1,102 @@
+'use strict';
+
+const { parseArgs } = require('node:util');
+
+const DAY = 86_400_000;
+
+/** Something is wrong with the command line, or with the environment that stands for it. */
+class UsageError extends Error {}
+
+const TEXT = { type: 'string' };
+const FLAG = { type: 'boolean' };
+const COMMON = {
+  node: { type: 'string', multiple: true },
+  prefix: TEXT,
+  help: { type: 'boolean', short: 'h' },
+};
+
+const OPTIONS = {
+  run: { ...COMMON, wait: TEXT, 'no-wait': FLAG, expiry: TEXT, 'kill-after': TEXT },
+  inspect: { ...COMMON, timeout: TEXT, json: FLAG },
+  unlock: { ...COMMON, value: TEXT },
+};
+
+/**
+ * Reads what stands behind the command.
+ *
+ * @param {'run' | 'inspect' | 'unlock'} command
+ * @param {readonly string[]} args
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {object} the options by their names; name, nodes, and what stands behind `--` as program
+ */
+function readUsage(command, args, env) {
+  const end = args.indexOf('--');
+  const own = end === -1 ? args : args.slice(0, end);
+  const { values, positionals } = parse(command, own);
+  if (values.help) return { help: true };
+  const [name, ...others] = positionals;
+  if (name === undefined) throw new UsageError('the NAME of the lock is missing');
+  const program = end === -1 ? [] : args.slice(end + 1);
+  if (others.length > 0) {
+    const hint = command === 'run' ? '; the program goes behind "--"' : '';
+    throw new UsageError(`one NAME is expected, and ${quote(others[0])} is one more${hint}`);
+  }
+  if (command === 'run') {
+    if (program.length === 0) throw new UsageError('the program to run is missing: it goes behind "--"');
+  } else if (end !== -1) {
+    throw new UsageError(`"${command}" runs no program: nothing may stand behind "--"`);
+  }
+  return { ...values, name, nodes: nodesOf(values.node, env), program };
+}
+
+function parse(command, args) {
+  const options = OPTIONS[command];
+  const { tokens } = parseArgs({
+    args, options, tokens: true, strict: false, allowPositionals: true,
+  });
+  for (const token of tokens) if (token.kind === 'option') check(command, options, token);
+  return parseArgs({ args, options, strict: true, allowPositionals: true });
+}
+
+/** What parseArgs() says of these is for those who write programs. */
+function check(command, options, { name, rawName, value }) {
+  if (!Object.hasOwn(options, name)) {
+    const known = Object.keys(options).map((each) => `--${each}`).join(', ');
+    throw new UsageError(`unknown option ${rawName}; "${command}" knows ${known}`);
+  }
+  const isFlag = options[name].type === 'boolean';
+  if (isFlag && value !== undefined) throw new UsageError(`${rawName} takes no value`);
+  // A value is never shown: it may have gone astray, and be a secret.
+  if (!isFlag && (value === undefined || value.startsWith('--'))) {
+    throw new UsageError(`${rawName} needs a value; one that begins with "-" goes as ${rawName}=VALUE`);
+  }
+}
+
+/** At commas before another URL: those of sentinels and clusters have commas of their own. */
+const BETWEEN_URLS = /,(?=\s*(?:[a-z][a-z0-9+.-]*:\/\/|memory:))/i;
+
+function nodesOf(given, { REDSYNC_NODES = '' }) {
+  const nodes = given ?? REDSYNC_NODES.split(BETWEEN_URLS).map((url) => url.trim()).filter(Boolean);
+  if (nodes.length > 0) return nodes;
+  throw new UsageError('no nodes: give --node URL once for each, or set REDSYNC_NODES');
+}
+
+/**
+ * @param {string} option
+ * @param {string | undefined} text
+ * @param {number} least
+ * @returns {number | undefined}
+ */
+function milliseconds(option, text, least) {
+  if (text === undefined) return undefined;
+  const number = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (number >= least && number <= DAY) return number;
+  const expected = `whole milliseconds from ${least} to ${DAY}`;
+  throw new UsageError(`${option} must be ${expected}, not ${quote(text)}`);
+}
+
+function quote(text) {
+  return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}...` : text);
+}
+
+module.exports = { UsageError, readUsage, milliseconds };
