@@ -9,5 +9,6 @@ mod cleanup;
 mod extension;
 mod memory;
 mod readiness;
+mod reports;
 mod validity;
 mod value;

@@ -1,0 +1,96 @@
+//! What is told to those who watch from outside: reports of calls, and who holds a lock.
+
+use std::rc::Rc;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use redsync_engine::{CancellationToken, MemoryNode, Mutex, Node, Nodes, Report, Verb};
+
+use crate::support::{
+    Behaviour, KEY, TokioClock, World, after, granted, held, keys, ms, timed_out, tries,
+};
+
+const HUNG: Behaviour = Behaviour::Never { applied: false };
+
+fn never() -> CancellationToken {
+    CancellationToken::new()
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_first_attempt_granted_by_all_is_nothing_to_tell() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mutex = world.mutex(tries(3));
+    let lock = held(mutex.lock(&never()).await);
+    let report = mutex.take_report();
+    assert_eq!(report, Report { attempts: 1, waits: 0, votes: vec![granted(); 3] });
+    assert!(report.is_plain());
+    mutex.extend(lock.value.clone()).await.unwrap();
+    assert!(mutex.take_report().is_plain());
+    mutex.unlock(lock.value).await.unwrap();
+    assert!(mutex.take_report().is_plain());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_success_tells_who_did_not_grant() {
+    let world = World::of(&[Behaviour::Ok, HUNG, Behaviour::Ok]);
+    let mutex = world.mutex(tries(3));
+    let votes = vec![granted(), timed_out(), granted()];
+    let lock = held(mutex.lock(&never()).await);
+    let report = mutex.take_report();
+    assert_eq!(report, Report { attempts: 1, waits: 0, votes: votes.clone() });
+    assert!(!report.is_plain());
+    mutex.extend(lock.value.clone()).await.unwrap();
+    assert_eq!(mutex.take_report().votes, votes);
+    mutex.unlock(lock.value).await.unwrap();
+    assert_eq!(mutex.take_report().votes, votes);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn attempts_and_waits_are_counted() {
+    let world = World::of(&[Behaviour::Taken; 3]);
+    let failing = world.mutex(tries(3));
+    failing.lock(&never()).await.unwrap_err();
+    let report = failing.take_report();
+    assert_eq!((report.waits, report.votes.len()), (2, 0), "{report:?}");
+    assert!(report.attempts >= 1 && report.attempts <= world.asked(Verb::Acquire).len() as u64);
+
+    let world = Rc::new(World::of(&[Behaviour::Error { applied: false }; 3]));
+    let heal = world.clone();
+    after(ms(25), move || heal.all_become(Behaviour::Ok));
+    let mutex = world.mutex(tries(10));
+    held(mutex.lock(&never()).await);
+    let report = mutex.take_report();
+    assert_eq!(report.waits, 3, "{report:?}");
+    assert_eq!(report.votes, vec![granted(); 3]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_look_shows_value_and_time_left() {
+    let clock = TokioClock::start();
+    let members: Vec<_> = (0..3).map(|_| Rc::new(MemoryNode::new(clock.clone()))).collect();
+    let nodes = Nodes::new(
+        members.iter().map(|node| node.clone() as Rc<dyn Node>).collect(),
+        clock,
+        Box::new(StdRng::seed_from_u64(1)),
+    );
+    let mutex = Mutex::new(nodes.clone(), keys(&[KEY]), tries(1));
+    let lock = held(mutex.lock(&never()).await);
+    tokio::time::advance(ms(1000)).await;
+    for found in nodes.inspect(KEY, ms(100)).await {
+        let found = found.ok().flatten().expect("it is held");
+        assert_eq!((found.value.as_str(), found.remaining), (&*lock.value, Some(ms(7000))));
+    }
+    let elsewhere = nodes.inspect("another", ms(100)).await;
+    assert!(elsewhere.iter().all(|found| matches!(found, Ok(None))));
+    mutex.unlock(lock.value).await.unwrap();
+    let afterwards = nodes.inspect(KEY, ms(100)).await;
+    assert!(afterwards.iter().all(|found| matches!(found, Ok(None))));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_look_ends_in_time() {
+    let world = World::of(&[HUNG, Behaviour::Ok]);
+    let found = world.nodes.inspect(KEY, ms(100)).await;
+    assert!(found[0].as_ref().is_err_and(|error| error.code == "ETIMEDOUT"));
+    assert!(matches!(found[1], Ok(None)));
+}
