@@ -16,6 +16,7 @@ module.exports = [
   {
     rules: {
       'no-control-regex': 'off', // they are looked for on purpose
+      'no-unexpected-multiline': 'off', // the formatter breaks chains in that way
       'no-unused-vars': ['error', { ignoreRestSiblings: true }],
     },
   },
