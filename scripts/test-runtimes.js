@@ -120,7 +120,7 @@ function testRuntime(runtime, urls) {
   }
   const results = [coreChecks(program, args, urls)];
   if (isNode) results.push(coreSpecs(program));
-  for (const { succeeded, output } of results) if (!succeeded) console.log(output);
+  for (const { succeeded, output } of results) if (!succeeded) console.log(output.replace(/^\s*[✔√] .*\n/gm, ''));
   const exact = version.exec(run(program, ['--version']).output)?.[1];
   announce(`${name} ${exact}: ${told(results)}`);
   return {

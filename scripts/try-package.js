@@ -79,7 +79,7 @@ async function tryPackage(nodes = [process.execPath]) {
 function checkPackage(file) {
   for (const [name, ...args] of [
     ['publint', 'run', file, '--strict'],
-    ['attw', file, '--quiet'],
+    ['attw', file, '--quiet', '--profile', 'node16'],
   ]) {
     run(bin(name), args, { cwd: root, stdio: 'inherit' });
     announce(`${name}: nothing to complain of`);
