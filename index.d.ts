@@ -94,10 +94,7 @@ export class Redsync {
    * @example
    * await using lock = await redsync.acquire('report', { expiry: 30_000, autoExtend: true });
    */
-  acquire(
-    name: string | readonly string[],
-    options?: MutexOptions & CallOptions,
-  ): Promise<Lock>;
+  acquire(name: string | readonly string[], options?: MutexOptions & CallOptions): Promise<Lock>;
 
   /**
    * Holds the lock, kept alive, while `routine` runs, then releases it. Settles as `routine` settles:

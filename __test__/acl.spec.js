@@ -12,7 +12,7 @@ const { useServers } = require('./helpers/servers.js');
 const OPTIONS = { expiry: 20_000, tries: 1, keyPrefix: 'lock:' };
 
 // The rule that people copy is the rule that is tested.
-const README = fs.readFileSync(path.join(__dirname, '..', 'README.md'), 'utf8');
+const README = fs.readFileSync(path.join(__dirname, '..', 'docs', 'operations.md'), 'utf8');
 const [, USER, PASSWORD, RULE] =
   /^ACL SETUSER (\S+) on >(\S+) (~lock:\* resetchannels -@all .*)$/m.exec(README);
 const COMMANDS = [...RULE.matchAll(/\+(\S+)/g)].map(([, command]) => command);

@@ -6,7 +6,6 @@
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
-const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const setup = require('../scripts/setup.js');

@@ -5,7 +5,7 @@
 // layout is read and documented in src/binding/wire.rs and src/binding/outbox.rs.
 
 const { setImmediate, setInterval } = require('node:timers');
-const native = require('../native.js');
+const native = require('./addon.js');
 
 // As it is now: test runners put another in its place.
 const { queueMicrotask } = globalThis;

@@ -3,7 +3,7 @@
 const { randomUUID } = require('node:crypto');
 const { clearInterval, setInterval } = require('node:timers');
 
-const native = require('../native.js');
+const native = require('./addon.js');
 const calls = require('./calls.js');
 
 const LONG = 2 ** 31 - 1;

@@ -44,7 +44,10 @@ const NO_PARTS = Object.freeze({ __proto__: null });
 
 const POOL_RULES = {
   __proto__: null,
-  endpoint: matching(/^[\w.:[\],/ -]{1,256}$/, 'host:port, or another short name without a password'),
+  endpoint: matching(
+    /^[\w.:[\],/ -]{1,256}$/,
+    'host:port, or another short name without a password',
+  ),
   isCluster: boolean,
 };
 
@@ -229,7 +232,8 @@ function readNodes(nodes) {
 function requireOwnVote(node, i, all) {
   if (node.kind === 'memory' && node.name === undefined) return;
   const isSame = ({ kind, endpoint, db, pool }) =>
-    kind === node.kind && pool === node.pool &&
+    kind === node.kind &&
+    pool === node.pool &&
     (pool !== undefined || (endpoint === node.endpoint && db === node.db));
   const first = all.findIndex(isSame);
   if (first < i) throw rangeError(`nodes[${i}] is the same node as nodes[${first}]`);

@@ -5,9 +5,29 @@
 
 /** The codes with which Redis and Valkey begin their errors. */
 const SERVER_CODES = new Set([
-  'ASK', 'BUSY', 'CLUSTERDOWN', 'CROSSSLOT', 'DENIED', 'ERR', 'EXECABORT', 'IOERR', 'LOADING',
-  'MASTERDOWN', 'MISCONF', 'MOVED', 'NOAUTH', 'NOGOODSLAVE', 'NOPERM', 'NOREPLICAS', 'NOSCRIPT',
-  'OOM', 'READONLY', 'TRYAGAIN', 'UNKILLABLE', 'WRONGPASS', 'WRONGTYPE',
+  'ASK',
+  'BUSY',
+  'CLUSTERDOWN',
+  'CROSSSLOT',
+  'DENIED',
+  'ERR',
+  'EXECABORT',
+  'IOERR',
+  'LOADING',
+  'MASTERDOWN',
+  'MISCONF',
+  'MOVED',
+  'NOAUTH',
+  'NOGOODSLAVE',
+  'NOPERM',
+  'NOREPLICAS',
+  'NOSCRIPT',
+  'OOM',
+  'READONLY',
+  'TRYAGAIN',
+  'UNKILLABLE',
+  'WRONGPASS',
+  'WRONGTYPE',
 ]);
 
 /** Errors that clients give no code, and that could not be told from others by their class. */

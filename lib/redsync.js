@@ -74,7 +74,8 @@ class Redsync {
     const { signal, timeout = READY_TIMEOUT } = readCallOptions(options, ['signal', 'timeout']);
     throwIfAborted(signal);
     const outcome = await this.#client.performOnAll(OPERATION.READY, timeout, signal);
-    if (outcome.kind !== OUTCOME.DONE) throw failure(OPERATION.READY, outcome, [], this.#client.nodes);
+    if (outcome.kind !== OUTCOME.DONE)
+      throw failure(OPERATION.READY, outcome, [], this.#client.nodes);
   }
 
   async health(options) {
@@ -103,7 +104,8 @@ class Redsync {
     const { signal, timeout = INSPECT_TIMEOUT } = readCallOptions(options, ['signal', 'timeout']);
     throwIfAborted(signal);
     const outcome = await this.#client.inspect(key, timeout, signal);
-    if (outcome.kind === OUTCOME.INSPECTED) return nodeInspections(outcome.text, this.#client.nodes);
+    if (outcome.kind === OUTCOME.INSPECTED)
+      return nodeInspections(outcome.text, this.#client.nodes);
     throw failure(OPERATION.INSPECT, outcome, [], this.#client.nodes);
   }
 

@@ -2,7 +2,7 @@
 
 const { createHash } = require('node:crypto');
 
-const native = require('../native.js');
+const native = require('./addon.js');
 
 /**
  * @param {string} source in Lua
@@ -13,8 +13,10 @@ function newScript(source) {
 }
 
 /** The texts that the nodes of the addon run, so that the wire is the same over every client. */
-const SCRIPTS = Object.freeze(Object.fromEntries(
-  Object.entries(native.scripts()).map(([name, source]) => [name, newScript(source)]),
-));
+const SCRIPTS = Object.freeze(
+  Object.fromEntries(
+    Object.entries(native.scripts()).map(([name, source]) => [name, newScript(source)]),
+  ),
+);
 
 module.exports = { SCRIPTS, newScript };

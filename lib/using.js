@@ -30,7 +30,10 @@ function either(sources) {
     if (source.aborted) abort(source.reason);
     else follow(source, abort);
   }
-  return { signal: controller.signal, stop: () => sources.forEach((source) => unfollow(source, abort)) };
+  return {
+    signal: controller.signal,
+    stop: () => sources.forEach((source) => unfollow(source, abort)),
+  };
 }
 
 module.exports = { hold };

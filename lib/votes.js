@@ -6,22 +6,20 @@
 const { OUTCOME } = require('./calls.js');
 
 /** Outcomes whose text is the votes of a round that failed. */
-const FAILURES = new Set([
-  OUTCOME.FAILED,
-  OUTCOME.TAKEN,
-  OUTCOME.NOT_EXTENDED,
-  OUTCOME.EXPIRED,
-]);
+const FAILURES = new Set([OUTCOME.FAILED, OUTCOME.TAKEN, OUTCOME.NOT_EXTENDED, OUTCOME.EXPIRED]);
 
 /**
  * @param {string} text
  * @returns {{ node: number, kind: 'taken' | 'absent' | 'error' | 'pending', code: string, message: string }[]}
  */
 function readLines(text) {
-  return text.split('\n').slice(0, -1).map((line) => {
-    const [node, kind, code, message] = line.split('\t');
-    return { node: Number(node), kind, code, message };
-  });
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => {
+      const [node, kind, code, message] = line.split('\t');
+      return { node: Number(node), kind, code, message };
+    });
 }
 
 /**

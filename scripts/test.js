@@ -34,7 +34,14 @@ const STEPS = [
     count: one,
     skip: () => !isGitCheckout() && 'not a git checkout',
   },
+  { title: 'code style', command: ['npm', 'run', 'lint'], count: one },
   { title: 'types', command: [bin('tsd')], count: one },
+  { title: 'the package in an empty folder', command: ['npm', 'run', 'test:package'], count: one },
+  {
+    title: 'workers that are terminated',
+    command: ['node', 'scripts/test-workers.js', '--rounds', '5'],
+    count: one,
+  },
   { title: 'behaviour on real servers', command: [bin('ava')], count: avaTests },
   {
     title: 'beside other libraries',

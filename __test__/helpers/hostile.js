@@ -146,7 +146,6 @@ function withPollution(polluted, act) {
   if (polluted === undefined) return act();
   const [key, make] = polluted;
   const value = make();
-  // eslint-disable-next-line no-extend-native
   Object.defineProperty(Object.prototype, key, { value, configurable: true, writable: true });
   try {
     return act();

@@ -36,7 +36,11 @@ class RedisConn extends ClientConn {
     const client = this.#client;
     if (client.isCluster && client.options.enableAutoPipelining) {
       // Its own pipelines are chosen by the slot of the first argument, which is no key here.
-      return client.pipeline()[method](script, keys.length, ...keys, ...args).exec().then(onlyReply);
+      return client
+        .pipeline()
+        [method](script, keys.length, ...keys, ...args)
+        .exec()
+        .then(onlyReply);
     }
     return client[method](script, keys.length, ...keys, ...args);
   }
@@ -61,7 +65,9 @@ function describe(name) {
 
 function placeOf({ isCluster, options: { sentinels, name, path, host, port } }) {
   if (isCluster) return 'cluster';
-  const place = Array.isArray(sentinels) ? `sentinels ${name}` : path ?? showServers([{ host, port }]);
+  const place = Array.isArray(sentinels)
+    ? `sentinels ${name}`
+    : (path ?? showServers([{ host, port }]));
   return /^[\w.:[\]/ -]{1,200}$/.test(place) ? place : 'client';
 }
 

@@ -34,7 +34,11 @@ class GlideConn extends ClientConn {
 
   #run(command, script, keys, args) {
     return this.#client.customCommand([
-      command, script, String(keys.length), ...keys, ...args.map(String),
+      command,
+      script,
+      String(keys.length),
+      ...keys,
+      ...args.map(String),
     ]);
   }
 }

@@ -39,9 +39,12 @@ function asTable(found, verdict, { size, quorum }) {
     rows.push([`${node}`, endpoint, status, left(remaining), last]);
   }
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const lines = rows.map((row) => (
-    row.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd()
-  ));
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]))
+      .join('  ')
+      .trimEnd(),
+  );
   return `${lines.join('\n')}\n\n${sentence(verdict, size, quorum)}\n`;
 }
 

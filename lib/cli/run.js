@@ -31,9 +31,10 @@ async function run(usage) {
   try {
     const mutex = redsync.newMutex(name, { expiry, tries: TRIES, autoExtend: true });
     const patience = usage['no-wait'] ? 0 : wait;
-    const lock = patience === 0
-      ? await tryLock(mutex, signals)
-      : await waitFor(mutex, patience, signals, redsync);
+    const lock =
+      patience === 0
+        ? await tryLock(mutex, signals)
+        : await waitFor(mutex, patience, signals, redsync);
     if (signals.first !== undefined) {
       await lock?.unlock().catch(() => {});
       return killedBy(signals.first);

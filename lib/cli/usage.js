@@ -42,7 +42,8 @@ function readUsage(command, args, env) {
     throw new UsageError(`one NAME is expected, and ${quote(others[0])} is one more${hint}`);
   }
   if (command === 'run') {
-    if (program.length === 0) throw new UsageError('the program to run is missing: it goes behind "--"');
+    if (program.length === 0)
+      throw new UsageError('the program to run is missing: it goes behind "--"');
   } else if (end !== -1) {
     throw new UsageError(`"${command}" runs no program: nothing may stand behind "--"`);
   }
@@ -52,7 +53,11 @@ function readUsage(command, args, env) {
 function parse(command, args) {
   const options = OPTIONS[command];
   const { tokens } = parseArgs({
-    args, options, tokens: true, strict: false, allowPositionals: true,
+    args,
+    options,
+    tokens: true,
+    strict: false,
+    allowPositionals: true,
   });
   for (const token of tokens) if (token.kind === 'option') check(command, options, token);
   return parseArgs({ args, options, strict: true, allowPositionals: true });
@@ -61,14 +66,18 @@ function parse(command, args) {
 /** What parseArgs() says of these is for those who write programs. */
 function check(command, options, { name, rawName, value }) {
   if (!Object.hasOwn(options, name)) {
-    const known = Object.keys(options).map((each) => `--${each}`).join(', ');
+    const known = Object.keys(options)
+      .map((each) => `--${each}`)
+      .join(', ');
     throw new UsageError(`unknown option ${rawName}; "${command}" knows ${known}`);
   }
   const isFlag = options[name].type === 'boolean';
   if (isFlag && value !== undefined) throw new UsageError(`${rawName} takes no value`);
   // A value is never shown: it may have gone astray, and be a secret.
   if (!isFlag && (value === undefined || value.startsWith('--'))) {
-    throw new UsageError(`${rawName} needs a value; one that begins with "-" goes as ${rawName}=VALUE`);
+    throw new UsageError(
+      `${rawName} needs a value; one that begins with "-" goes as ${rawName}=VALUE`,
+    );
   }
 }
 
@@ -76,7 +85,11 @@ function check(command, options, { name, rawName, value }) {
 const BETWEEN_URLS = /,(?=\s*(?:[a-z][a-z0-9+.-]*:\/\/|memory:))/i;
 
 function nodesOf(given, { REDSYNC_NODES = '' }) {
-  const nodes = given ?? REDSYNC_NODES.split(BETWEEN_URLS).map((url) => url.trim()).filter(Boolean);
+  const nodes =
+    given ??
+    REDSYNC_NODES.split(BETWEEN_URLS)
+      .map((url) => url.trim())
+      .filter(Boolean);
   if (nodes.length > 0) return nodes;
   throw new UsageError('no nodes: give --node URL once for each, or set REDSYNC_NODES');
 }

@@ -26,7 +26,8 @@ function readClients(clients) {
  */
 function nodeOf(client, index) {
   if (typeof client === 'string') return client;
-  if (typeof client?.evalsha === 'function') return require('../adapters/ioredis.js').newPool(client);
+  if (typeof client?.evalsha === 'function')
+    return require('../adapters/ioredis.js').newPool(client);
   throw invalidType(`clients[${index}]`, client, 'an ioredis client or a URL', true);
 }
 

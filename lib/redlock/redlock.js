@@ -51,7 +51,9 @@ class Redlock extends EventEmitter {
   async acquire(resources, duration, settings) {
     const effective = readSettings(settings, this.settings);
     const { held, attempts } = await this.#acquire(
-      readResources('resources', resources), mutexOptions(duration, effective), effective,
+      readResources('resources', resources),
+      mutexOptions(duration, effective),
+      effective,
     );
     const expiration = held.until.getTime();
     return remember(new Lock(this, resources, held.value, attempts, expiration), effective);
@@ -78,9 +80,7 @@ class Redlock extends EventEmitter {
     const isHopeless = (error) => this.#isLost(error) || isOver(existing);
     const { attempts } = await this.#perform(effective, isHopeless, () => mutex.extend());
     existing.expiration = 0;
-    return remember(
-      new Lock(this, resources, value, attempts, mutex.until.getTime()), effective,
-    );
+    return remember(new Lock(this, resources, value, attempts, mutex.until.getTime()), effective);
   }
 
   async using(resources, duration, settingsOrRoutine, optionalRoutine) {
@@ -113,9 +113,13 @@ class Redlock extends EventEmitter {
   async #acquire(names, options, settings) {
     const mutex = this.#redsync.newMutex(names, options);
     let held;
-    const { attempts } = await this.#perform(settings, () => false, async () => {
-      held = await mutex.lock();
-    });
+    const { attempts } = await this.#perform(
+      settings,
+      () => false,
+      async () => {
+        held = await mutex.lock();
+      },
+    );
     return { held, attempts };
   }
 
@@ -131,9 +135,7 @@ class Redlock extends EventEmitter {
         else if (!isNotOurs(error)) waiting.add(node);
       }
     };
-    const isHopeless = (error) => (
-      error instanceof LockExpiredError || error instanceof TakenError
-    );
+    const isHopeless = (error) => error instanceof LockExpiredError || error instanceof TakenError;
     return this.#perform(settings, isHopeless, async () => {
       try {
         await owner.unlock();
@@ -181,9 +183,9 @@ class Redlock extends EventEmitter {
   /** One for each client that voted against. A Redsync that is closed asks none. */
   #errorsOf(error) {
     if (error.errors !== undefined) return error.errors;
-    return Array.from({ length: this.clients.size }, (_, node) => (
-      Object.assign(new ClosedError(), { node })
-    ));
+    return Array.from({ length: this.clients.size }, (_, node) =>
+      Object.assign(new ClosedError(), { node }),
+    );
   }
 
   /** Counts the votes of an attempt, and emits those against. */
@@ -194,7 +196,9 @@ class Redlock extends EventEmitter {
         this.emit('error', error);
       } catch (thrown) {
         // A listener that fails is the process' problem, but not the lock's.
-        process.nextTick(() => { throw thrown; });
+        process.nextTick(() => {
+          throw thrown;
+        });
       }
     }
     return votes;

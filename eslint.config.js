@@ -1,0 +1,37 @@
+'use strict';
+
+const js = require('@eslint/js');
+
+const NODE = [
+  'DOMException', 'TextDecoder', 'TextEncoder',
+  'AbortController', 'AbortSignal', 'Buffer', 'Event', 'EventTarget', 'FinalizationRegistry', 'URL',
+  'WeakRef', 'clearImmediate', 'clearInterval', 'clearTimeout', 'console', 'fetch', 'performance',
+  'process', 'queueMicrotask', 'setImmediate', 'setInterval', 'setTimeout', 'structuredClone',
+];
+const globals = Object.fromEntries(NODE.map((name) => [name, 'readonly']));
+
+module.exports = [
+  { ignores: ['native.js', '**/*.d.ts', 'target/', 'docs/', 'examples/testing/'] },
+  js.configs.recommended,
+  {
+    rules: {
+      'no-control-regex': 'off', // they are looked for on purpose
+      'no-unexpected-multiline': 'off', // the formatter breaks chains in that way
+      'no-unused-vars': ['error', { ignoreRestSiblings: true }],
+    },
+  },
+  { languageOptions: { ecmaVersion: 'latest', sourceType: 'module', globals } },
+  {
+    files: ['**/*.js', '**/*.cjs'],
+    languageOptions: {
+      sourceType: 'commonjs',
+      globals: {
+        __dirname: 'readonly',
+        __filename: 'readonly',
+        exports: 'writable',
+        module: 'writable',
+        require: 'readonly',
+      },
+    },
+  },
+];

@@ -1,0 +1,69 @@
+'use strict';
+
+// The addon, through the generated loader, which knows where the binary of each platform is. What the
+// loader says when it finds none is of no use to a person; what is missing, and how to get it, is.
+
+/** The platforms that binaries are published for: the `napi.targets` of package.json. */
+const PLATFORMS = [
+  'darwin-arm64',
+  'darwin-x64',
+  'linux-arm64-gnu',
+  'linux-arm64-musl',
+  'linux-x64-gnu',
+  'linux-x64-musl',
+  'win32-x64-msvc',
+];
+
+const BUILD =
+  'To build it, with Rust (https://rustup.rs), in a copy of the source: ' +
+  '`npm run build && npm pack`, then `npm install` the packed file here.';
+
+/** The name of this platform, as the packages of the binaries have it. */
+function platform() {
+  const { platform, arch } = process;
+  if (platform === 'linux') return `linux-${arch}-${isGlibc() ? 'gnu' : 'musl'}`;
+  return platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`;
+}
+
+function isGlibc() {
+  const report = process.report?.getReport();
+  // Bun and Deno make no such report; nearly every Linux has the library of GNU.
+  return report?.header === undefined || report.header.glibcVersionRuntime !== undefined;
+}
+
+/** Is there a file of this package? One that cannot be loaded is another matter. */
+function isInstalled(name) {
+  try {
+    require.resolve(`${name}/package.json`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function explain(cause) {
+  const here = platform();
+  const name = `redsync-${here}`;
+  let message;
+  if (!PLATFORMS.includes(here)) {
+    message = `redsync: no binary is published for ${here}. ${BUILD}`;
+  } else if (isInstalled(name)) {
+    message = `redsync: the binary of the package ${name} cannot be loaded, see the cause. ${BUILD}`;
+  } else {
+    message =
+      `redsync: the package ${name}, the binary for this platform, is not installed. It is an ` +
+      'optional dependency: install again with `npm install --include=optional`, on this platform. ' +
+      BUILD;
+  }
+  return Object.assign(new Error(message, { cause }), { code: 'ERR_ADDON_NOT_LOADED' });
+}
+
+function load() {
+  try {
+    return require('../native.js');
+  } catch (error) {
+    throw explain(error);
+  }
+}
+
+module.exports = load();

@@ -1,0 +1,56 @@
+'use strict';
+
+// Runs the core suite on each server version that the library supports. What cannot be had is named,
+// and the run has failed then. `--write` puts the table into the README, `--all` runs every spec.
+
+const { spawnSync } = require('node:child_process');
+const path = require('node:path');
+
+const { SERVERS, fetchServer } = require('./fetch-servers.js');
+const { publish } = require('./result-table.js');
+const { announce, main, root } = require('./setup.js');
+
+const TIMEOUT = 600_000;
+const CORE_SPECS = [
+  'lock', 'unlock', 'extend', 'abort', 'auto-extend', 'lock-signal', 'using', 'errors', 'redsync', 'acl',
+].map((name) => `__test__/${name}.spec.js`);
+
+function testServer(server) {
+  const { name } = server;
+  announce(name);
+  let fetched;
+  try {
+    fetched = fetchServer(server);
+  } catch (error) {
+    console.log(`${name} was not found: ${error.message}`);
+    return { row: [name, 'not found', '-'], succeeded: false };
+  }
+  const specs = process.argv.includes('--all') ? [] : CORE_SPECS;
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [path.join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs'), ...specs],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      timeout: TIMEOUT,
+      maxBuffer: 64 * 1024 * 1024,
+      env: {
+        ...process.env,
+        FORCE_COLOR: '0',
+        PATH: `${fetched.bin}${path.delimiter}${process.env.PATH}`,
+      },
+    },
+  );
+  const passed = [...stdout.matchAll(/^\s*[✔√] /gm)].length;
+  const succeeded = status === 0 && passed > 0;
+  if (!succeeded) console.log(stdout.split('\n').filter((line) => !/^\s*[✔√] /.test(line)).join('\n'), stderr);
+  const result = succeeded ? `${passed} specs` : `FAILED, ${passed} specs passed`;
+  announce(`${name}, ${fetched.version}: ${result}`);
+  return { row: [name, fetched.version, result], succeeded };
+}
+
+main(() => {
+  const results = SERVERS.map(testServer);
+  publish('servers', ['server', 'version', 'passed'], results.map(({ row }) => row));
+  if (!results.every(({ succeeded }) => succeeded)) process.exitCode = 1;
+});

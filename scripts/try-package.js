@@ -1,0 +1,91 @@
+'use strict';
+
+// Tries the package as a new user would: packs it, installs the file in an empty folder where there
+// is no Rust, and runs the first lines of the README there, as a module and with require(), on real
+// servers. Then looks at its types, its exports and its size.
+
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const { startServers } = require('./redis-servers.js');
+const { announce, bin, main, root } = require('./setup.js');
+
+const MAXIMUM_SIZE = 5_000_000; // bytes, unpacked
+
+function run(command, args, options) {
+  return execFileSync(command, args, { encoding: 'utf8', ...options });
+}
+
+/** Packs the tree into `folder`; gives the path of the file. */
+function pack(folder) {
+  const [packed] = JSON.parse(run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: root }));
+  announce(`${packed.filename}: ${packed.unpackedSize} bytes unpacked, ${packed.entryCount} files`);
+  if (packed.unpackedSize > MAXIMUM_SIZE) throw new Error('the package is too large');
+  if (packed.files.every(({ path }) => !path.endsWith('.node'))) throw new Error('no binary in it');
+  return path.join(folder, packed.filename);
+}
+
+/** What the README shows first, on those servers. */
+function firstLines(urls) {
+  const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
+  const [, code] = /```js\n([\s\S]*?)```/.exec(readme);
+  const [imported, ...rest] = code.trim().split('\n');
+  const nodes = rest.join('\n').replace(/\[('redis:[^\]]*)\]/, JSON.stringify(urls));
+  if (!nodes.includes(urls[0])) throw new Error('the first lines of the README name no nodes');
+  return { imported, body: `${nodes}\nconsole.log('released, having had', lock.value.length);\n` };
+}
+
+function programs(urls) {
+  const { imported, body } = firstLines(urls);
+  const required = imported.replace(/^import (.*) from (.*);$/, 'const $1 = require($2);');
+  return {
+    'first.mjs': `${imported}\n${body}`,
+    'first.cjs': `${required}\n(async () => {\n${body}})();\n`,
+    'same.mjs': [
+      "import * as imported from 'redsync';",
+      "import { createRequire } from 'node:module';",
+      "const required = createRequire(import.meta.url)('redsync');",
+      'const names = Object.keys(required);',
+      'if (names.some((name) => imported[name] !== required[name])) throw new Error("not the same");',
+      "console.log('the same', names.length);",
+    ].join('\n'),
+  };
+}
+
+/** Installs the packed file in an empty folder, and runs programs there with each of `nodes`. */
+async function tryPackage(nodes = [process.execPath]) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-package-'));
+  const servers = await startServers(3);
+  try {
+    const file = pack(folder);
+    checkPackage(file);
+    run('npm', ['install', '--no-save', '--ignore-scripts', file], { cwd: folder });
+    const env = { ...process.env, PATH: path.dirname(process.execPath), CARGO_HOME: folder };
+    for (const [name, text] of Object.entries(programs(servers.map(({ url }) => url)))) {
+      fs.writeFileSync(path.join(folder, name), text);
+      for (const node of nodes) {
+        const output = run(node, [name], { cwd: folder, env, timeout: 30_000 });
+        announce(`${name}: ${output.trim().split('\n').pop()}`);
+      }
+    }
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()));
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+function checkPackage(file) {
+  for (const [name, ...args] of [
+    ['publint', 'run', file, '--strict'],
+    ['attw', file, '--quiet', '--profile', 'node16'],
+  ]) {
+    run(bin(name), args, { cwd: root, stdio: 'inherit' });
+    announce(`${name}: nothing to complain of`);
+  }
+}
+
+module.exports = { tryPackage };
+
+if (require.main === module) main(() => tryPackage());
