@@ -443,6 +443,35 @@ test.serial('a Lock that was dropped is left to expire, with one warning', async
   ].join('\n'));
 });
 
+test.serial('a Lock that was lost and is collected costs no other lock its news', async (t) => {
+  const [server] = await useServers(t, 1);
+  const nodeArgs = ['--expose-gc', '--no-warnings'];
+  const collect = async (file, url) => {
+    const { Redsync } = require(file);
+    const { setTimeout: delay } = require('node:timers/promises');
+    const redsync = new Redsync(url, { expiry: 300, timeoutFactor: 0.5 });
+    const alive = setInterval(() => {}, 1000); // a lock is no reason for a process to go on
+    const lose = async (name) => {
+      const lock = await redsync.newMutex(name, { autoExtend: { interval: 50, maxHold: 1 } }).lock();
+      await new Promise((resolve) => {
+        lock.signal.addEventListener('abort', resolve);
+      });
+    };
+    await lose('first');
+    // In the engine's books it stands where the first one stood.
+    const kept = await redsync.newMutex('kept', { expiry: 2000, autoExtend: true }).lock();
+    for (let i = 0; i < 10; i++) {
+      globalThis.gc();
+      await delay(20);
+    }
+    await redsync.close();
+    console.log(`${kept.signal.aborted}`);
+    clearInterval(alive);
+  };
+  const result = await startProcess({ nodeArgs }, collect, server.url).ended;
+  endedWell(t, result, 'true');
+});
+
 test.serial('a Lock whose Mutex can be reached is kept', async (t) => {
   const [server] = await useServers(t, 1);
   const nodeArgs = ['--expose-gc', '--no-warnings'];

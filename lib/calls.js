@@ -159,8 +159,15 @@ function beginLease(number, lease) {
   leases.set(number, lease);
 }
 
-function endLease(number) {
-  if (leases.delete(number) && listeners[number] === undefined) freeNumbers.push(number);
+/** Nothing more is told of the lock. The engine may still have something to tell: see forgetLease. */
+function endLease(number, lease) {
+  if (leases.get(number) === lease) leases.set(number, undefined);
+}
+
+/** The engine has nothing more to tell of a lease that was ended: its number is used again. */
+function forgetLease(number) {
+  if (leases.get(number) !== undefined || !leases.delete(number)) return;
+  if (listeners[number] === undefined) freeNumbers.push(number);
 }
 
 /**
@@ -358,9 +365,11 @@ function dispatch(number, outcome, value, string) {
   }
   if (outcome === OUTCOME.LOST) {
     const lease = leases.get(number);
-    endLease(number);
-    // None: it was released while the news was on its way.
-    lease?.lost(Number(string), value);
+    // It was released while the news was on its way.
+    if (lease === undefined) return;
+    endLease(number, lease);
+    forgetLease(number);
+    lease.lost(Number(string), value);
     return;
   }
   listeners[number].hear(outcome, value, string);
@@ -387,5 +396,6 @@ module.exports = {
   until,
   beginLease,
   endLease,
+  forgetLease,
   now: native.now,
 };

@@ -13,7 +13,12 @@ const { throwIfAborted } = require('./signals.js');
  */
 const dropped = new FinalizationRegistry(({ target, value, lease }) => {
   // Lost already, or released by its value through another Mutex.
-  if (lease.isLost || lease.until === 0) return lease.end();
+  if (lease.isLost) return;
+  if (lease.until === 0) {
+    lease.end();
+    lease.forget();
+    return;
+  }
   target.letExpire(value);
   const name = JSON.stringify(target.names[0]);
   process.emitWarning(`lock ${name} was dropped without unlock(): it is left to expire`, {
@@ -90,6 +95,8 @@ class Hold {
     } catch (error) {
       this.#target.end(UNLOCK, began, outcome, error);
       throw error;
+    } finally {
+      this.#lease?.forget();
     }
     this.#target.end(UNLOCK, began, outcome);
     return true;

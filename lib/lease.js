@@ -66,6 +66,7 @@ class Lease {
   /** Called with the engine's reason; never after `end`. */
   lost(why, until) {
     this.#until = until;
+    this.#number = undefined; // it is somebody else's by now
     const { names, client } = this.#target;
     const message = `lock ${JSON.stringify(names[0])} is lost: ${REASONS[why]}`;
     const options = why === WHY.CLOSED ? { cause: new ClosedError() } : undefined;
@@ -81,8 +82,17 @@ class Lease {
 
   /** The lock is being released: nothing more is told. */
   end() {
-    calls.endLease(this.#number);
+    if (this.#number === undefined) return;
+    this.#until = this.until;
+    calls.endLease(this.#number, this);
     this.#letGo();
+  }
+
+  /** After `end`: the engine has ended it, too. */
+  forget() {
+    if (this.#number === undefined) return;
+    calls.forgetLease(this.#number);
+    this.#number = undefined;
   }
 
   #letGo() {
