@@ -12,9 +12,9 @@ const { useServers } = require('./helpers/servers.js');
 const OPTIONS = { expiry: 20_000, tries: 1, keyPrefix: 'lock:' };
 
 // The rule that people copy is the rule that is tested.
-const README = fs.readFileSync(path.join(__dirname, '..', 'docs', 'operations.md'), 'utf8');
+const OPERATIONS = fs.readFileSync(path.join(__dirname, '..', 'docs', 'operations.md'), 'utf8');
 const [, USER, PASSWORD, RULE] =
-  /^ACL SETUSER (\S+) on >(\S+) (~lock:\* resetchannels -@all .*)$/m.exec(README);
+  /^ACL SETUSER (\S+) on >(\S+) (~lock:\* resetchannels -@all .*)$/m.exec(OPERATIONS);
 const COMMANDS = [...RULE.matchAll(/\+(\S+)/g)].map(([, command]) => command);
 
 // Asked for on every connection, and done without where it is refused.
@@ -91,7 +91,7 @@ async function refusals(server) {
     .filter((object) => !COURTESIES.test(object));
 }
 
-test.serial('the rule of the README allows everything, and lets nothing be refused', async (t) => {
+test.serial('the rule of the operations page allows everything, and lets nothing be refused', async (t) => {
   const server = await useServerWith(t);
   const redsync = connect(t, urlOf(server));
   for (const behaviour of Object.values(BEHAVIOURS)) await behaviour(t, redsync, server);
@@ -101,7 +101,7 @@ test.serial('the rule of the README allows everything, and lets nothing be refus
   t.is(await server.command('DBSIZE'), 0);
 });
 
-test.serial('the rule of the README allows everything on a quorum of nodes', async (t) => {
+test.serial('the rule of the operations page allows everything on a quorum of nodes', async (t) => {
   const servers = await Promise.all([1, 2, 3].map(() => useServerWith(t)));
   const redsync = connect(t, servers.map(urlOf), { failFast: true });
   for (const name of ['one name', 'several names', 'health']) {
@@ -209,7 +209,7 @@ test.serial('a user without a password logs in', async (t) => {
   t.deepEqual(await refusals(server), []);
 });
 
-test.serial('a unix socket takes a password, or a user with the rule of the README', async (t) => {
+test.serial('a unix socket takes a password, or a user with the rule of the operations page', async (t) => {
   const options = { unixSocket: true, password: 'hunter2' };
   const server = await useServerWith(t, RULE.split(' '), options);
   const path = server.socket;

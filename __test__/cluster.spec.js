@@ -207,9 +207,10 @@ test.serial('locks go on while a slot moves to and fro', async (t) => {
   await untilSteady(async () => await cluster.size() === 0);
 });
 
-test.serial('the ACL of the README, and ASKING, are enough while a slot moves', async (t) => {
-  const readme = fs.readFileSync(path.join(__dirname, '..', 'README.md'), 'utf8');
-  const [, rule] = /^ACL SETUSER \S+ on >\S+ (.*)$/m.exec(readme);
+test.serial('the ACL of the operations page, and ASKING, are enough while a slot moves', async (t) => {
+  const page = path.join(__dirname, '..', 'docs', 'operations.md');
+  const operations = fs.readFileSync(page, 'utf8');
+  const [, rule] = /^ACL SETUSER \S+ on >\S+ (.*)$/m.exec(operations);
   const cluster = await useCluster(t);
   const [from, to] = cluster.servers;
   await Promise.all(cluster.servers.map((server) => (
