@@ -3,6 +3,7 @@
 // Asks the pools of JavaScript what the engine asks their nodes. The order of the questions about a
 // key is the engine's business (src/node/callback.rs): it never asks two of them at once.
 
+const { setMaxListeners } = require('node:events');
 const { clearTimeout, setTimeout } = require('node:timers');
 
 const calls = require('./calls.js');
@@ -32,6 +33,8 @@ class Patience {
 
   constructor(end) {
     this.end = end;
+    // All who wait together listen to it.
+    setMaxListeners(0, this.signal);
   }
 
   get signal() {
