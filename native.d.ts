@@ -75,6 +75,8 @@ export interface Scripts {
   extend: string
   owner: string
   inspect: string
+  releaseMany: string
+  extendMany: string
 }
 
 /** Certificates in PEM, and the name to verify. */

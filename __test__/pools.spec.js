@@ -187,6 +187,22 @@ test('a connection that comes too late is given back unused', async (t) => {
   t.is(await server.command('EXISTS', 'late'), 0);
 });
 
+test('many may listen to the signal of a get()', async (t) => {
+  const warnings = [];
+  const listen = (warning) => warnings.push(warning.name);
+  process.on('warning', listen);
+  t.teardown(() => process.off('warning', listen));
+  const [server] = await useServers(t, 1);
+  const redsync = open(t, usePool(t, server));
+  // Far more than the connections of the pool: the others wait for one.
+  const locks = await Promise.all(Array.from({ length: 100 }, (_, i) => (
+    redsync.newMutex(`name ${i}`).lock()
+  )));
+  await Promise.all(locks.map((lock) => lock.unlock()));
+  await new Promise(setImmediate);
+  t.false(warnings.includes('MaxListenersExceededWarning'));
+});
+
 test('every connection is given back, whatever becomes of the question', async (t) => {
   const [server] = await useServers(t, 1);
   const pool = usePool(t, server);

@@ -60,6 +60,16 @@ const OUTCOME = Object.freeze({
 /** What a call may be told ahead of its completion. */
 const AHEAD = new Set([OUTCOME.ASK_DELAY, OUTCOME.ASK_VALUE, OUTCOME.REPORT]);
 
+/** What a pool says to a question. */
+const VOTE = Object.freeze({
+  GRANTED: 1,
+  TAKEN: 0,
+  ABSENT: -1,
+  FOUND: 2, // with what was found in place of the message of an error
+  FAILED: -2, // whether anything was done is not known
+  UNSENT: -3, // nothing was and nothing will be
+});
+
 /** No outcome of the engine: the lock was acquired, and over before it could be handed over. */
 const STALE = -1;
 
@@ -92,8 +102,9 @@ let underWay = 0;
 const leases = new Map();
 const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
 
-/** Takes the questions to pools. */
+/** Takes the questions to pools, and is told when there is none left for now. */
 let hearQuestion;
+let endQuestions;
 
 let engine;
 const records = new Float64Array(RECORDS);
@@ -304,9 +315,13 @@ function abandon(client) {
   begin(OPERATION.CLOSE, client, NO_CALL, 0);
 }
 
-/** From now on questions to pools are given to this function, record by record. */
-function servePools(hear) {
+/**
+ * From now on questions to pools are given to this function, record by record; the other one is
+ * called when all that came together were given.
+ */
+function servePools(hear, end) {
   hearQuestion = hear;
+  endQuestions = end;
 }
 
 /**
@@ -315,7 +330,7 @@ function servePools(hear) {
  * @param {number} client
  * @param {number} node its index
  * @param {number} question
- * @param {number} vote see src/binding/wire.rs
+ * @param {number} vote one of VOTE
  * @param {string} [code] of an error
  * @param {string} [message]
  */
@@ -351,6 +366,7 @@ function drain() {
       dispatch(completions[at], completions[at + 1], completions[at + 2], string);
     }
   } while (count === COMPLETIONS_PER_DRAIN);
+  endQuestions?.();
 }
 
 /** Calls the function with the listener of each call that is under way. */
@@ -379,6 +395,7 @@ function dispatch(number, outcome, value, string) {
 module.exports = {
   OPERATION,
   OUTCOME,
+  VOTE,
   STALE,
   open,
   call,

@@ -55,6 +55,11 @@ function failureOf(method, error) {
   return { code, message: `${method}() of the pool failed: ${what}` };
 }
 
+/** Has the server itself refused the command? */
+function isRefusal(code) {
+  return SERVER_CODES.has(code);
+}
+
 function describe(error) {
   try {
     return read(error);
@@ -80,7 +85,7 @@ function serverCode(message) {
   if (shown.includes("The user executing the script can't ")) return 'NOPERM';
   // Redis before 7.2 hides the code of a command within a script behind ": -".
   const hidden = /^ERR Error running script .*?: -([A-Z]+) /s.exec(shown)?.[1];
-  const code = hidden ?? /^([A-Z]+)(?: |$)/.exec(shown)?.[1] ?? glideCode(shown);
+  const code = hidden ?? /^([A-Z]+)(?:[ :]|$)/.exec(shown)?.[1] ?? glideCode(shown);
   return SERVER_CODES.has(code) ? code : undefined;
 }
 
@@ -89,4 +94,4 @@ function glideCode(message) {
   return /^An error was signalled by the server(?:: | - )-? ?([A-Za-z]+)\b/.exec(message)?.[1];
 }
 
-module.exports = { failureOf };
+module.exports = { failureOf, isRefusal };

@@ -3,20 +3,15 @@
 // Asks the pools of JavaScript what the engine asks their nodes. The order of the questions about a
 // key is the engine's business (src/node/callback.rs): it never asks two of them at once.
 
+const { setMaxListeners } = require('node:events');
 const { clearTimeout, setTimeout } = require('node:timers');
 
 const calls = require('./calls.js');
 const { failureOf } = require('./pool-failures.js');
+const { Run } = require('./pool-run.js');
 const { SCRIPTS } = require('./scripts.js');
 
-const { OUTCOME } = calls;
-
-const GRANTED = 1;
-const TAKEN = 0;
-const ABSENT = -1;
-const FOUND = 2; // with what was found in place of the message of an error
-const FAILED = -2; // whether anything was done is not known
-const UNSENT = -3; // nothing was and nothing will be
+const { OUTCOME, VOTE } = calls;
 
 /** What the health of a node is told by: the life of a key that nobody has. */
 const HEALTH_KEY = 'redsync:health';
@@ -25,8 +20,8 @@ const HEALTH_KEY = 'redsync:health';
 const SAME_END = 5;
 
 /**
- * The pools of each client in the engine, by the index of the node.
- * @type {Map<number, { pools: readonly (object | undefined)[], keyPrefix: string }>}
+ * The nodes of each client in the engine. A run takes up what is asked of a node together.
+ * @type {Map<number, { nodes: readonly { pool?: object, run?: Run }[], keyPrefix: string }>}
  */
 const clients = new Map();
 
@@ -38,6 +33,8 @@ class Patience {
 
   constructor(end) {
     this.end = end;
+    // All who wait together listen to it.
+    setMaxListeners(0, this.signal);
   }
 
   get signal() {
@@ -57,6 +54,9 @@ class Patience {
 }
 
 let patience = new Patience(0);
+
+/** The nodes that have a run. */
+const running = [];
 
 function patienceUntil(end) {
   if (patience.signal.aborted || Math.abs(patience.end - end) > SAME_END) {
@@ -86,99 +86,118 @@ function hear(number, outcome, figure, string) {
   }
 }
 
-class Question {
-  #number;
-  #kind;
-  #end; // of the time that somebody waits for the answer
-  #client = client;
-  #node = node;
-  #keys = keys;
-  #value = value;
-  #expiry = expiry;
-  #keyPrefix;
+/** All that came together has been heard. */
+function endRuns() {
+  if (running.length === 0) return;
+  const runs = [];
+  for (const node of running.splice(0)) {
+    runs.push(node.run);
+    node.run = undefined;
+  }
+  for (const run of runs) run.ask();
+}
 
+class Question {
   constructor(number, kind, end) {
-    this.#number = number;
-    this.#kind = kind;
-    this.#end = end;
+    this.number = number;
+    this.kind = kind;
+    this.end = end; // of the time that somebody waits for the answer
+    this.client = client;
+    this.node = node;
+    this.keys = keys;
+    this.value = value;
+    this.expiry = expiry;
   }
 
   ask() {
-    const served = clients.get(this.#client);
+    const served = clients.get(this.client);
     const now = calls.now();
     if (served === undefined || this.#isTooLate(now)) return this.#tooLate();
-    this.#keyPrefix = served.keyPrefix;
+    const node = served.nodes[this.node];
     let conn;
     let then;
-    const waiting = patienceUntil(this.#end);
+    const waiting = patienceUntil(this.end);
     try {
-      conn = served.pools[this.#node].get(waiting.signal);
+      conn = node.pool.get(waiting.signal);
       then = conn?.then;
     } catch (error) {
-      return this.#fail(UNSENT, 'get', error);
+      return this.fail(VOTE.UNSENT, 'get', error);
     }
-    if (typeof then !== 'function') return this.#use(conn);
+    if (typeof then !== 'function') {
+      return Run.takes(conn, this) ? this.#join(node, conn) : this.use(conn);
+    }
     waiting.wait(now);
     Promise.resolve(conn).then(
       (conn) => {
         waiting.done();
-        this.#use(conn, calls.now());
+        this.use(conn, calls.now());
       },
       (error) => {
         waiting.done();
-        this.#fail(UNSENT, 'get', error);
+        this.fail(VOTE.UNSENT, 'get', error);
       },
     );
   }
 
+  /** The engine has no other question open about its key, so it does not matter which goes first. */
+  #join(node, conn) {
+    if (node.run === undefined) {
+      running.push(node);
+      node.run = new Run(conn, this);
+    } else if (!node.run.goesWith(conn, this)) {
+      node.run.ask();
+      node.run = new Run(conn, this);
+    }
+    node.run.add(this);
+  }
+
   /** A release is of use at any time: what is released may have been acquired late. */
   #isTooLate(now) {
-    return now > this.#end && this.#kind !== OUTCOME.ASK_RELEASE;
+    return now > this.end && this.kind !== OUTCOME.ASK_RELEASE;
   }
 
   #tooLate() {
-    this.#answer(UNSENT, 'ETIMEDOUT', 'no answer within the node timeout');
+    this.answer(VOTE.UNSENT, 'ETIMEDOUT', 'no answer within the node timeout');
   }
 
   /** @param {number} [now] if there was a wait for the connection */
-  #use(conn, now) {
+  use(conn, now) {
     if (now !== undefined && this.#isTooLate(now)) {
       release(conn);
       return this.#tooLate();
     }
-    const method = this.#method();
     let reply;
     try {
       reply = this.#perform(conn);
     } catch (error) {
       release(conn);
-      return this.#fail(FAILED, method, error);
+      return this.fail(VOTE.FAILED, this.#method(), error);
     }
     Promise.resolve(reply).then(
       (reply) => {
         release(conn);
-        this.#read(method, reply);
+        this.#read(reply);
       },
       (error) => {
         release(conn);
-        this.#fail(FAILED, method, error);
+        this.fail(VOTE.FAILED, this.#method(), error);
       },
     );
   }
 
   #method() {
-    if (this.#kind === OUTCOME.ASK_HEALTH) return 'pttl';
+    if (this.kind === OUTCOME.ASK_HEALTH) return 'pttl';
     return this.#isSet() ? 'setNX' : 'eval';
   }
 
   /** One name is taken by a plain SET. */
   #isSet() {
-    return this.#kind === OUTCOME.ASK_ACQUIRE && this.#keys.length === 1;
+    return this.kind === OUTCOME.ASK_ACQUIRE && this.keys.length === 1;
   }
 
   #perform(conn) {
-    const [keys, value, expiry] = [this.#keys, this.#value, this.#expiry];
-    switch (this.#kind) {
+    const { kind, keys, value, expiry } = this;
+    switch (kind) {
       case OUTCOME.ASK_ACQUIRE:
         if (keys.length === 1) return conn.setNX(keys[0], value, expiry);
         return conn.eval(SCRIPTS.acquire, keys, [value, expiry]);
@@ -193,37 +212,41 @@ class Question {
       case OUTCOME.ASK_INSPECT:
         return conn.eval(SCRIPTS.inspect, keys, []);
       default:
-        return conn.pttl(this.#keyPrefix + HEALTH_KEY);
+        return conn.pttl((clients.get(this.client)?.keyPrefix ?? '') + HEALTH_KEY);
     }
   }
 
-  #read(method, reply) {
-    const isFound = this.#kind === OUTCOME.ASK_INSPECT && typeof reply === 'string';
-    if (isFound) return this.#answer(FOUND, '', reply);
+  #read(reply) {
+    const isFound = this.kind === OUTCOME.ASK_INSPECT && typeof reply === 'string';
+    if (isFound) return this.answer(VOTE.FOUND, '', reply);
     const vote = this.#voteOf(reply);
-    if (vote !== undefined) return this.#answer(vote);
-    this.#answer(FAILED, 'EPROTO', `the answer of ${method}() makes no sense`);
+    if (vote === undefined) this.answerNonsense(this.#method());
+    else this.answer(vote);
   }
 
   #voteOf(reply) {
     if (this.#isSet()) return typeof reply === 'boolean' ? Number(reply) : undefined;
-    if (this.#kind === OUTCOME.ASK_INSPECT) return reply === null ? ABSENT : undefined;
+    if (this.kind === OUTCOME.ASK_INSPECT) return reply === null ? VOTE.ABSENT : undefined;
     const number = integer(reply);
-    if (this.#kind === OUTCOME.ASK_HEALTH) return number >= -2 ? GRANTED : undefined;
+    if (this.kind === OUTCOME.ASK_HEALTH) return number >= -2 ? VOTE.GRANTED : undefined;
     const isVote =
-      number === GRANTED ||
-      number === TAKEN ||
-      (number === ABSENT && this.#kind !== OUTCOME.ASK_ACQUIRE);
+      number === VOTE.GRANTED ||
+      number === VOTE.TAKEN ||
+      (number === VOTE.ABSENT && this.kind !== OUTCOME.ASK_ACQUIRE);
     return isVote ? number : undefined;
   }
 
-  #fail(vote, method, error) {
+  fail(vote, method, error) {
     const { code, message } = failureOf(method, error);
-    this.#answer(vote, code, message);
+    this.answer(vote, code, message);
   }
 
-  #answer(vote, code, message) {
-    calls.answerPool(this.#client, this.#node, this.#number, vote, code, message);
+  answerNonsense(method) {
+    this.answer(VOTE.FAILED, 'EPROTO', `the answer of ${method}() makes no sense`);
+  }
+
+  answer(vote, code, message) {
+    calls.answerPool(this.client, this.node, this.number, vote, code, message);
   }
 }
 
@@ -245,7 +268,7 @@ function release(conn) {
 
 function ignore() {}
 
-calls.servePools(hear);
+calls.servePools(hear, endRuns);
 
 /**
  * The engine may ask these pools from now on.
@@ -255,8 +278,8 @@ calls.servePools(hear);
  * @param {string} keyPrefix
  */
 function serve(client, nodes, keyPrefix) {
-  const pools = nodes.map(({ pool }) => pool);
-  if (pools.some((pool) => pool !== undefined)) clients.set(client, { pools, keyPrefix });
+  if (nodes.every(({ pool }) => pool === undefined)) return;
+  clients.set(client, { nodes: nodes.map(({ pool }) => ({ pool, run: undefined })), keyPrefix });
 }
 
 /** The engine asks them no more. */

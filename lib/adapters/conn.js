@@ -8,6 +8,19 @@ const { adapterFor } = require('./clients.js');
 const GET = newScript("return redis.call('GET', KEYS[1])");
 const PTTL = newScript("return redis.call('PTTL', KEYS[1])");
 
+/** Connections of which many names may be asked in one command. Nobody else can be one of these. */
+const takingMany = new WeakSet();
+
+/** @param {unknown} conn */
+function takesMany(conn) {
+  return takingMany.has(conn);
+}
+
+/** The server does not allow it. */
+function takesOneOnly(conn) {
+  takingMany.delete(conn);
+}
+
 /** What all clients have in common. They are shared, so a connection is never closed. */
 class ClientConn {
   get(name) {
@@ -20,7 +33,7 @@ class ClientConn {
 
   /** By its name, which a server may not know, and a server of a cluster never has to. */
   eval(script, keys, args) {
-    return this.evalSha(script.sha1, keys, args).catch((error) => {
+    return this.evalSha(script.sha1, keys, args).then(undefined, (error) => {
       if (!isNoScript(error)) throw error;
       return this.evalSource(script.source, keys, args);
     });
@@ -60,6 +73,7 @@ function poolOver(client, adapter, describe) {
   }
   if (!pools.has(client)) {
     const { conn, endpoint, isCluster } = describe(client);
+    if (!isCluster) takingMany.add(conn);
     pools.set(client, Object.freeze({ get: () => conn, endpoint, isCluster }));
   }
   return pools.get(client);
@@ -71,4 +85,4 @@ function isFor(adapter, found) {
   return adapter === found || (family.includes(adapter) && family.includes(found));
 }
 
-module.exports = { ClientConn, isSet, poolOver };
+module.exports = { ClientConn, isSet, poolOver, takesMany, takesOneOnly };

@@ -206,6 +206,8 @@ pub struct Scripts {
     pub extend: String,
     pub owner: String,
     pub inspect: String,
+    pub release_many: String,
+    pub extend_many: String,
 }
 
 /// What the nodes of this addon run on a server.
@@ -218,6 +220,8 @@ pub fn scripts() -> Scripts {
         extend: include_str!("../node/redis/scripts/extend.lua").to_owned(),
         owner: include_str!("../node/redis/scripts/owner.lua").to_owned(),
         inspect: include_str!("../node/redis/scripts/inspect.lua").to_owned(),
+        release_many: include_str!("../node/redis/scripts/release-many.lua").to_owned(),
+        extend_many: include_str!("../node/redis/scripts/extend-many.lua").to_owned(),
     }
 }
 

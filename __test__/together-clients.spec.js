@@ -1,0 +1,153 @@
+'use strict';
+
+// What together.spec.js shows of URLs, over the clients that an application has already: releases and
+// extensions that come in one tick are asked with one command, and each gets its own answer.
+
+const test = require('ava');
+
+const { LockExpiredError, RedisError, Redsync, TakenError } = require('../index.js');
+const { rejection, until } = require('./helpers/async.js');
+const { CLIENTS, CLUSTER_CLIENTS } = require('./helpers/clients.js');
+const { useCluster } = require('./helpers/cluster.js');
+const { monitor, useServers } = require('./helpers/servers.js');
+
+const ADAPTERS = Object.keys(CLUSTER_CLIENTS);
+const PATIENT = { expiry: 60_000, timeoutFactor: 0.3, tries: 1 };
+
+async function connect(t, kind, servers, { client, ...options } = {}) {
+  const made = await Promise.all(servers.map((server) => CLIENTS[kind](server, client)));
+  made.forEach(({ close }) => t.teardown(() => close()));
+  const redsync = new Redsync(made.map(({ pool }) => pool), { ...PATIENT, ...options });
+  t.teardown(() => redsync.close());
+  return redsync;
+}
+
+async function lockMany(redsync, count) {
+  const names = Array.from({ length: count }, (_, i) => `name ${i}`);
+  return Promise.all(names.map((name) => redsync.newMutex(name).lock()));
+}
+
+/** How many scripts clients have started. */
+function scripts(commands) {
+  return commands.filter(([verb]) => /^eval(sha)?$/i.test(verb)).length;
+}
+
+/** Everything that can have become of a lock. */
+const FATES = {
+  async kept() {},
+  async deleted(server, name) {
+    await server.command('DEL', name);
+  },
+  async taken(server, name) {
+    await server.command('SET', name, 'foreign');
+  },
+  async list(server, name) {
+    await server.command('DEL', name);
+    await server.command('RPUSH', name, 'foreign');
+  },
+};
+
+/** What unlock() says to it. */
+const ANSWERS = {
+  kept: (t, outcome) => t.is(outcome, true),
+  deleted: (t, outcome) => t.true(outcome instanceof LockExpiredError, outcome.stack),
+  taken: (t, outcome) => t.true(outcome instanceof TakenError, outcome.stack),
+  list(t, { errors: [error], stack }) {
+    t.true(error instanceof RedisError && error.cause.code === 'WRONGTYPE', stack);
+  },
+};
+
+for (const kind of ADAPTERS) {
+  test(`200 locks are released by a few commands, each with its own answer [${kind}]`, async (t) => {
+    const servers = await useServers(t, 3);
+    const redsync = await connect(t, kind, servers);
+    const locks = await lockMany(redsync, 200);
+    const fates = locks.map((_, i) => Object.keys(FATES)[i % 4]);
+    await Promise.all(servers.flatMap((server) => (
+      locks.map((lock, i) => FATES[fates[i]](server, lock.mutex.name))
+    )));
+    const { settle } = await monitor(t, servers[0]);
+    const outcomes = await Promise.all(locks.map((lock) => lock.unlock().catch((error) => error)));
+    outcomes.forEach((outcome, i) => ANSWERS[fates[i]](t, outcome));
+    // Fifty are of another type, and asked about alone; a script that was not known counts twice.
+    const asked = scripts(await settle());
+    t.true(asked > 50 && asked < 130, `${asked} scripts`);
+    for (const server of servers) t.is(await server.command('DBSIZE'), 100, 'the foreign keys');
+  });
+
+  test(`locks are kept alive by a few commands, and each is told of its loss [${kind}]`, async (t) => {
+    const servers = await useServers(t, 3);
+    const redsync = await connect(t, kind, servers, { expiry: 3000, autoExtend: true });
+    const locks = await lockMany(redsync, 100);
+    const since = locks.map((lock) => lock.until.getTime());
+    const { settle } = await monitor(t, servers[0]);
+    await until(() => locks.every((lock, i) => lock.until.getTime() > since[i] + 3000));
+    const asked = scripts(await settle());
+    t.true(asked <= 60, `${asked} scripts for 100 locks that were extended three times`);
+
+    const fates = locks.map((_, i) => Object.keys(FATES)[i % 3]);
+    const lost = locks.filter((_, i) => fates[i] !== 'kept');
+    await Promise.all(servers.flatMap((server) => (
+      locks.map((lock, i) => FATES[fates[i]](server, lock.mutex.name))
+    )));
+    await until(() => lost.every((lock) => lock.signal.aborted));
+    locks.forEach((lock, i) => t.is(lock.signal.aborted, fates[i] !== 'kept'));
+  });
+
+  test(`where MGET is not allowed each lock is asked about alone [${kind}]`, async (t) => {
+    const [server] = await useServers(t, 1);
+    await server.command('ACL', 'SETUSER', 'default', '-mget');
+    const redsync = await connect(t, kind, [server], { expiry: 3000, autoExtend: true });
+    const locks = await lockMany(redsync, 100);
+    const since = locks.map((lock) => lock.until.getTime());
+    await until(() => locks.every((lock, i) => lock.until.getTime() > since[i] + 1000));
+    t.true(locks.every((lock) => !lock.signal.aborted));
+    const { settle } = await monitor(t, server);
+    t.true((await Promise.all(locks.map((lock) => lock.unlock()))).every((result) => result === true));
+    const texts = (await settle()).filter(([verb]) => /^eval(sha)?$/i.test(verb));
+    t.true(texts.length >= 100 && texts.every(([, , keys]) => keys === '1'), 'not tried again');
+    t.is(await server.command('DBSIZE'), 0);
+  });
+}
+
+test('several clients of the engine share one client, and each lock is answered for', async (t) => {
+  const [server] = await useServers(t, 1);
+  const { pool, close } = CLIENTS.ioredis(server, { keyPrefix: 'app:', enableAutoPipelining: true });
+  t.teardown(() => close());
+  const both = [1, 2].map(() => new Redsync(pool, PATIENT));
+  both.forEach((redsync) => t.teardown(() => redsync.close()));
+  const locks = await lockMany(both[0], 300);
+  const outcomes = await Promise.all(locks.flatMap(({ mutex, value }) => [
+    mutex.unlock(),
+    rejection(both[1].newMutex(mutex.name, { value: `not ${value}` }).unlock()),
+  ]));
+  outcomes.forEach((outcome, i) => {
+    if (i % 2 === 0) t.true(outcome);
+    else t.true(outcome instanceof TakenError || outcome instanceof LockExpiredError, outcome.stack);
+  });
+  t.is(await server.command('DBSIZE'), 0);
+});
+
+test('the scripts of a server are flushed between two bursts', async (t) => {
+  const [server] = await useServers(t, 1);
+  const redsync = await connect(t, 'ioredis', [server]);
+  for (let burst = 0; burst < 5; burst++) {
+    const locks = await lockMany(redsync, 100);
+    await server.command('SCRIPT', 'FLUSH');
+    t.true((await Promise.all(locks.map((lock) => lock.unlock()))).every((result) => result === true));
+  }
+  t.is(await server.command('DBSIZE'), 0);
+});
+
+for (const kind of ADAPTERS) {
+  test(`on a cluster each lock is asked about alone [${kind}]`, async (t) => {
+    const { servers } = await useCluster(t);
+    const { pool, close } = await CLUSTER_CLIENTS[kind](servers);
+    t.teardown(() => close());
+    const redsync = new Redsync(pool, PATIENT);
+    t.teardown(() => redsync.close());
+    const locks = await lockMany(redsync, 100);
+    t.true((await Promise.all(locks.map((lock) => lock.extend()))).every((result) => result === true));
+    t.true((await Promise.all(locks.map((lock) => lock.unlock()))).every((result) => result === true));
+  });
+}

@@ -1,0 +1,102 @@
+'use strict';
+
+const { SCRIPTS } = require('./scripts.js');
+const { OUTCOME, VOTE } = require('./calls.js');
+const { takesMany, takesOneOnly } = require('./adapters/conn.js');
+const { failureOf, isRefusal } = require('./pool-failures.js');
+
+/** As the links to Redis do it: see src/node/redis/batch.rs. */
+const MAX_RUN = 128;
+
+const VOTES = Object.freeze({ 1: VOTE.GRANTED, 0: VOTE.TAKEN, '-': VOTE.ABSENT });
+const LETTERS = /^[10?-]*$/;
+
+/** What else the server says to one command it says to every other of its kind. */
+const NEVER = ['NOPERM', 'CROSSSLOT'];
+
+/**
+ * Releases, or extensions of one expiry, of one name each, that are asked with one command: a script
+ * of a hundred locks costs client and server a fraction of a hundred scripts.
+ *
+ * It is for the connections of newPool() alone. They are shared by all, so none is given back.
+ */
+class Run {
+  #conn;
+  #kind;
+  #expiry;
+  #questions = [];
+
+  constructor(conn, { kind, expiry }) {
+    this.#conn = conn;
+    this.#kind = kind;
+    this.#expiry = expiry;
+  }
+
+  /** Can it be asked together with others? */
+  static takes(conn, { kind, keys }) {
+    const isOfRun = kind === OUTCOME.ASK_RELEASE || kind === OUTCOME.ASK_EXTEND;
+    return isOfRun && keys.length === 1 && takesMany(conn);
+  }
+
+  goesWith(conn, { kind, expiry }) {
+    return (
+      conn === this.#conn &&
+      kind === this.#kind &&
+      (kind === OUTCOME.ASK_RELEASE || expiry === this.#expiry) &&
+      this.#questions.length < MAX_RUN
+    );
+  }
+
+  add(question) {
+    this.#questions.push(question);
+  }
+
+  ask() {
+    if (this.#questions.length === 1) return this.#askAlone(this.#questions[0]);
+    const isRelease = this.#kind === OUTCOME.ASK_RELEASE;
+    const script = isRelease ? SCRIPTS.releaseMany : SCRIPTS.extendMany;
+    const keys = [];
+    const args = [this.#expiry];
+    for (const question of this.#questions) {
+      keys.push(question.keys[0]);
+      args.push(question.value);
+    }
+    let reply;
+    try {
+      reply = this.#conn.eval(script, keys, args);
+    } catch (error) {
+      return this.#fail(error);
+    }
+    reply.then((reply) => this.#read(reply), (error) => this.#fail(error));
+  }
+
+  #askAlone(question) {
+    question.use(this.#conn);
+  }
+
+  #read(reply) {
+    // Clients can be told to give strings as buffers.
+    const letters = Buffer.isBuffer(reply) ? reply.toString('latin1') : reply;
+    const fits = typeof letters === 'string' && letters.length === this.#questions.length;
+    if (!fits || !LETTERS.test(letters)) {
+      return this.#questions.forEach((question) => question.answerNonsense('eval'));
+    }
+    this.#questions.forEach((question, i) => {
+      const vote = VOTES[letters[i]];
+      if (vote === undefined) this.#askAlone(question);
+      else question.answer(vote);
+    });
+  }
+
+  #fail(error) {
+    const { code } = failureOf('eval', error);
+    // The server may allow what they are asked with alone; and one of them may be what it refuses.
+    if (!isRefusal(code)) {
+      return this.#questions.forEach((question) => question.fail(VOTE.FAILED, 'eval', error));
+    }
+    if (NEVER.includes(code)) takesOneOnly(this.#conn);
+    this.#questions.forEach((question) => this.#askAlone(question));
+  }
+}
+
+module.exports = { Run };
