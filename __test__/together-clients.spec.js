@@ -58,7 +58,8 @@ const ANSWERS = {
 };
 
 for (const kind of ADAPTERS) {
-  test(`200 locks are released by a few commands, each with its own answer [${kind}]`, async (t) => {
+  // One at a time: three servers each, and locks that a machine without time for them would lose.
+  test.serial(`200 locks are released by a few commands, each with its own answer [${kind}]`, async (t) => {
     const servers = await useServers(t, 3);
     const redsync = await connect(t, kind, servers);
     const locks = await lockMany(redsync, 200);
@@ -75,7 +76,7 @@ for (const kind of ADAPTERS) {
     for (const server of servers) t.is(await server.command('DBSIZE'), 100, 'the foreign keys');
   });
 
-  test(`locks are kept alive by a few commands, and each is told of its loss [${kind}]`, async (t) => {
+  test.serial(`locks are kept alive by a few commands, and each is told of its loss [${kind}]`, async (t) => {
     const servers = await useServers(t, 3);
     const redsync = await connect(t, kind, servers, { expiry: 3000, autoExtend: true });
     const locks = await lockMany(redsync, 100);
@@ -94,7 +95,7 @@ for (const kind of ADAPTERS) {
     locks.forEach((lock, i) => t.is(lock.signal.aborted, fates[i] !== 'kept'));
   });
 
-  test(`where MGET is not allowed each lock is asked about alone [${kind}]`, async (t) => {
+  test.serial(`where MGET is not allowed each lock is asked about alone [${kind}]`, async (t) => {
     const [server] = await useServers(t, 1);
     await server.command('ACL', 'SETUSER', 'default', '-mget');
     const redsync = await connect(t, kind, [server], { expiry: 3000, autoExtend: true });
