@@ -67,7 +67,10 @@ class Run {
     } catch (error) {
       return this.#fail(error);
     }
-    reply.then((reply) => this.#read(reply), (error) => this.#fail(error));
+    reply.then(
+      (reply) => this.#read(reply),
+      (error) => this.#fail(error),
+    );
   }
 
   #askAlone(question) {
