@@ -5,10 +5,11 @@
 
 const test = require('ava');
 
-const { LockExpiredError, RedisError, Redsync, TakenError } = require('../index.js');
+const { LockExpiredError, Redsync, TakenError } = require('../index.js');
 const { rejection, until } = require('./helpers/async.js');
 const { CLIENTS, CLUSTER_CLIENTS } = require('./helpers/clients.js');
 const { useCluster } = require('./helpers/cluster.js');
+const { ANSWERS, FATES, countScripts, deal, lockMany } = require('./helpers/fates.js');
 const { monitor, useServers } = require('./helpers/servers.js');
 
 const ADAPTERS = Object.keys(CLUSTER_CLIENTS);
@@ -22,56 +23,18 @@ async function connect(t, kind, servers, { client, ...options } = {}) {
   return redsync;
 }
 
-async function lockMany(redsync, count) {
-  const names = Array.from({ length: count }, (_, i) => `name ${i}`);
-  return Promise.all(names.map((name) => redsync.newMutex(name).lock()));
-}
-
-/** How many scripts clients have started. */
-function scripts(commands) {
-  return commands.filter(([verb]) => /^eval(sha)?$/i.test(verb)).length;
-}
-
-/** Everything that can have become of a lock. */
-const FATES = {
-  async kept() {},
-  async deleted(server, name) {
-    await server.command('DEL', name);
-  },
-  async taken(server, name) {
-    await server.command('SET', name, 'foreign');
-  },
-  async list(server, name) {
-    await server.command('DEL', name);
-    await server.command('RPUSH', name, 'foreign');
-  },
-};
-
-/** What unlock() says to it. */
-const ANSWERS = {
-  kept: (t, outcome) => t.is(outcome, true),
-  deleted: (t, outcome) => t.true(outcome instanceof LockExpiredError, outcome.stack),
-  taken: (t, outcome) => t.true(outcome instanceof TakenError, outcome.stack),
-  list(t, { errors: [error], stack }) {
-    t.true(error instanceof RedisError && error.cause.code === 'WRONGTYPE', stack);
-  },
-};
-
 for (const kind of ADAPTERS) {
   // One at a time: three servers each, and locks that a machine without time for them would lose.
   test.serial(`200 locks are released by a few commands, each with its own answer [${kind}]`, async (t) => {
     const servers = await useServers(t, 3);
     const redsync = await connect(t, kind, servers);
     const locks = await lockMany(redsync, 200);
-    const fates = locks.map((_, i) => Object.keys(FATES)[i % 4]);
-    await Promise.all(servers.flatMap((server) => (
-      locks.map((lock, i) => FATES[fates[i]](server, lock.mutex.name))
-    )));
+    const fates = await deal(Object.keys(FATES), locks, servers);
     const { settle } = await monitor(t, servers[0]);
     const outcomes = await Promise.all(locks.map((lock) => lock.unlock().catch((error) => error)));
     outcomes.forEach((outcome, i) => ANSWERS[fates[i]](t, outcome));
     // Fifty are of another type, and asked about alone; a script that was not known counts twice.
-    const asked = scripts(await settle());
+    const asked = countScripts(await settle());
     t.true(asked > 50 && asked < 130, `${asked} scripts`);
     for (const server of servers) t.is(await server.command('DBSIZE'), 100, 'the foreign keys');
   });
@@ -83,14 +46,11 @@ for (const kind of ADAPTERS) {
     const since = locks.map((lock) => lock.until.getTime());
     const { settle } = await monitor(t, servers[0]);
     await until(() => locks.every((lock, i) => lock.until.getTime() > since[i] + 3000));
-    const asked = scripts(await settle());
+    const asked = countScripts(await settle());
     t.true(asked <= 60, `${asked} scripts for 100 locks that were extended three times`);
 
-    const fates = locks.map((_, i) => Object.keys(FATES)[i % 3]);
+    const fates = await deal(['kept', 'deleted', 'taken'], locks, servers);
     const lost = locks.filter((_, i) => fates[i] !== 'kept');
-    await Promise.all(servers.flatMap((server) => (
-      locks.map((lock, i) => FATES[fates[i]](server, lock.mutex.name))
-    )));
     await until(() => lost.every((lock) => lock.signal.aborted));
     locks.forEach((lock, i) => t.is(lock.signal.aborted, fates[i] !== 'kept'));
   });

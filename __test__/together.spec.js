@@ -5,8 +5,9 @@
 
 const test = require('ava');
 
-const { LockExpiredError, Redsync, RedisError, TakenError } = require('../index.js');
+const { Redsync } = require('../index.js');
 const { rejection, until } = require('./helpers/async.js');
+const { ANSWERS, FATES, countScripts, deal, lockMany } = require('./helpers/fates.js');
 const { monitor, useServers } = require('./helpers/servers.js');
 
 const EXPIRY = 60_000;
@@ -18,55 +19,19 @@ function connect(t, servers, options) {
   return redsync;
 }
 
-async function lockMany(redsync, count) {
-  const names = Array.from({ length: count }, (_, i) => `name ${i}`);
-  return Promise.all(names.map((name) => redsync.newMutex(name).lock()));
-}
-
-/** How many scripts clients have started. */
-function scripts(commands) {
-  return commands.filter(([verb]) => /^eval(sha)?$/i.test(verb)).length;
-}
-
-/** Everything that can have become of a lock, and what its unlock() says to it. */
-const FATES = {
-  async kept() {},
-  async deleted(server, name) {
-    await server.command('DEL', name);
-  },
-  async taken(server, name) {
-    await server.command('SET', name, 'foreign');
-  },
-  async list(server, name) {
-    await server.command('DEL', name);
-    await server.command('RPUSH', name, 'foreign');
-  },
-};
-
-function isAnswer(t, fate, outcome) {
-  if (fate === 'kept') return t.is(outcome, true);
-  if (fate === 'deleted') return t.true(outcome instanceof LockExpiredError, outcome.stack);
-  if (fate === 'taken') return t.true(outcome instanceof TakenError, outcome.stack);
-  const [error] = outcome.errors;
-  return t.true(error instanceof RedisError && error.cause.code === 'WRONGTYPE', outcome.stack);
-}
-
 for (const nodes of [1, 3]) {
   test(`200 locks are released by a few commands, each with its own answer, on ${nodes}`, async (t) => {
     const servers = await useServers(t, nodes);
     const redsync = connect(t, servers);
     const locks = await lockMany(redsync, 200);
-    const fates = locks.map((_, i) => Object.keys(FATES)[i % 4]);
-    await Promise.all(servers.flatMap((server) => (
-      locks.map((lock, i) => FATES[fates[i]](server, lock.mutex.name))
-    )));
+    const fates = await deal(Object.keys(FATES), locks, servers);
     const { settle } = await monitor(t, servers[0]);
     const outcomes = await Promise.all(locks.map((lock) => (
       lock.unlock().catch((error) => error)
     )));
-    outcomes.forEach((outcome, i) => isAnswer(t, fates[i], outcome));
+    outcomes.forEach((outcome, i) => ANSWERS[fates[i]](t, outcome));
     // Fifty are of another type, and asked about alone.
-    t.true(scripts(await settle()) < 70);
+    t.true(countScripts(await settle()) < 70);
     for (const server of servers) t.is(await server.command('DBSIZE'), 100, 'the foreign keys');
   });
 }
@@ -78,7 +43,7 @@ test('a lock that is released twice in one tick was released once', async (t) =>
     const other = redsync.newMutex(mutex.name, { value });
     return [mutex.unlock(), rejection(other.unlock())];
   }));
-  outcomes.forEach((outcome, i) => isAnswer(t, ['kept', 'deleted'][i % 2], outcome));
+  outcomes.forEach((outcome, i) => ANSWERS[['kept', 'deleted'][i % 2]](t, outcome));
 });
 
 test('what is asked about a name behind its release finds it released', async (t) => {
@@ -136,15 +101,12 @@ test('many locks are kept alive by a few commands, and each is told of its own l
   const since = locks.map((lock) => lock.until.getTime());
   const { commands, settle } = await monitor(t, servers[0]);
   await until(() => locks.every((lock, i) => lock.until.getTime() > since[i] + 3000));
-  const asked = scripts(await settle());
+  const asked = countScripts(await settle());
   t.true(asked <= 60, `${asked} scripts for 200 locks that were extended three times`);
   t.true(commands.length < 100);
 
-  const fates = locks.map((_, i) => Object.keys(FATES)[i % 3]);
+  const fates = await deal(['kept', 'deleted', 'taken'], locks, servers);
   const lost = locks.filter((_, i) => fates[i] !== 'kept');
-  await Promise.all(servers.flatMap((server) => (
-    locks.map((lock, i) => FATES[fates[i]](server, lock.mutex.name))
-  )));
   await until(() => lost.every((lock) => lock.signal.aborted));
   locks.forEach((lock, i) => {
     t.is(lock.signal.aborted, fates[i] !== 'kept');
