@@ -109,10 +109,10 @@ impl Batch {
 /// Releases and extensions are put off for as long as nothing else is asked about their keys, and
 /// asked many at once: a script of a hundred locks costs the server a third of a hundred scripts.
 pub struct Writer<'a> {
-    pub output: &'a mut Vec<u8>,
-    pub scripts: &'a KnownScripts,
+    output: &'a mut Vec<u8>,
+    scripts: &'a KnownScripts,
     /// Whether the server takes several keys in one command.
-    pub may_run: bool,
+    may_run: bool,
     entries: Vec<Entry>,
     expected: usize,
     run: Vec<Question>,

@@ -162,17 +162,13 @@ impl Link {
 
     /// Resolves as soon as it is known whether the server can be reached.
     async fn decided(&self) -> Result<(), NodeError> {
-        loop {
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            match &*self.state.borrow() {
-                State::Up => return Ok(()),
-                State::Down(error) => return Err(error.clone()),
-                State::Closed => return Err(NodeError::closed()),
-                State::Unused | State::Connecting(_) => {}
-            }
-            changed.await;
-        }
+        found(&self.changed, || match &*self.state.borrow() {
+            State::Up => Some(Ok(())),
+            State::Down(error) => Some(Err(error.clone())),
+            State::Closed => Some(Err(NodeError::closed())),
+            State::Unused | State::Connecting(_) => None,
+        })
+        .await
     }
 
     /// Ends the link.
@@ -222,14 +218,7 @@ impl Link {
 
     /// Resolves when the link is closed.
     pub async fn closed(&self) {
-        loop {
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if self.is_closed() {
-                return;
-            }
-            changed.await;
-        }
+        found(&self.changed, || self.is_closed().then_some(())).await;
     }
 
     /// Connects, serves, and connects again, until the link is closed.
@@ -504,6 +493,18 @@ fn server(info: &str) -> Option<String> {
     match field("valkey_version") {
         Some(version) => Some(format!("valkey {version}")),
         None => Some(format!("redis {}", field("redis_version")?)),
+    }
+}
+
+/// Looks now, and after each change, until there is what was looked for.
+pub async fn found<T>(changed: &Notify, mut look: impl FnMut() -> Option<T>) -> T {
+    loop {
+        let mut change = pin!(changed.notified());
+        change.as_mut().enable();
+        if let Some(found) = look() {
+            return found;
+        }
+        change.await;
     }
 }
 

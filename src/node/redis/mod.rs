@@ -76,27 +76,25 @@ impl RedisNode {
     pub fn cluster(seeds: Vec<Endpoint>, access: Access) -> Self {
         Self::Cluster(Cluster::new(seeds, access))
     }
-}
 
-impl Node for RedisNode {
-    fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
-        let question = Question::new(verb, request, reply);
+    fn put(&self, question: Question) {
         match self {
             Self::Server(link, _) => link.ask(question),
             Self::Cluster(cluster) => cluster.ask(question),
         }
     }
+}
+
+impl Node for RedisNode {
+    fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
+        self.put(Question::new(verb, request, reply));
+    }
 
     fn ask_each(&self, verb: Verb, requests: &Rc<[Rc<Request>]>, replies: Replies) {
+        let group = Group::new(verb, requests, replies);
         match self {
-            Self::Server(link, _) if Group::is_possible(verb, requests) => {
-                link.ask_group(Group::new(verb, requests, replies));
-            }
-            _ => {
-                for (request, reply) in requests.iter().zip(replies) {
-                    self.ask(verb, request, reply);
-                }
-            }
+            Self::Server(link, _) if group.can_run() => link.ask_group(group),
+            _ => group.into_questions().for_each(|question| self.put(question)),
         }
     }
 

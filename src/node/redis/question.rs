@@ -49,7 +49,7 @@ impl Question {
     }
 }
 
-/// The same question about many locks, of one name and the same expiry each.
+/// The same question about many locks.
 pub struct Group {
     pub verb: Verb,
     requests: Rc<[Rc<Request>]>,
@@ -59,15 +59,15 @@ pub struct Group {
 }
 
 impl Group {
-    /// Can these be asked with one command?
-    pub fn is_possible(verb: Verb, requests: &[Rc<Request>]) -> bool {
-        let [first, ..] = requests else { return false };
-        let is_one = |it: &Rc<Request>| it.keys.len() == 1 && it.expiry == first.expiry;
-        verb == Verb::Extend { recreate: false } && requests.iter().all(is_one)
-    }
-
     pub fn new(verb: Verb, requests: &Rc<[Rc<Request>]>, replies: Replies) -> Self {
         Self { verb, requests: requests.clone(), range: 0..requests.len(), replies }
+    }
+
+    /// Can it be asked with one command? Locks of one name and the same expiry each can.
+    pub fn can_run(&self) -> bool {
+        let [first, ..] = self.requests() else { return false };
+        let is_one = |it: &Rc<Request>| it.keys.len() == 1 && it.expiry == first.expiry;
+        self.verb == Verb::Extend { recreate: false } && self.requests().iter().all(is_one)
     }
 
     pub fn requests(&self) -> &[Rc<Request>] {

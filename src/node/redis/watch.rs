@@ -19,7 +19,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::Connection;
-use super::link::{FIRST_PAUSE, LAST_PAUSE, Link, STABLE_AFTER};
+use super::link::{FIRST_PAUSE, LAST_PAUSE, Link, STABLE_AFTER, found};
 use super::stream::DEAD_AFTER;
 
 /// After so long a server that refuses is asked again: a permission may have been given.
@@ -114,18 +114,12 @@ impl Watch {
     /// Does the server tell? `None` if that cannot be found out now.
     pub async fn works(self: Rc<Self>, limit: Duration) -> Option<bool> {
         self.start();
-        let decided = async {
-            loop {
-                let mut changed = pin!(self.changed.notified());
-                changed.as_mut().enable();
-                match self.state.get() {
-                    State::Up => return Some(true),
-                    State::RefusedUntil(_) => return Some(false),
-                    State::Connecting => changed.await,
-                    State::Off | State::DownUntil(_) => return None,
-                }
-            }
-        };
+        let decided = found(&self.changed, || match self.state.get() {
+            State::Up => Some(Some(true)),
+            State::RefusedUntil(_) => Some(Some(false)),
+            State::Connecting => None,
+            State::Off | State::DownUntil(_) => Some(None),
+        });
         timeout(limit, decided).await.ok().flatten()
     }
 
