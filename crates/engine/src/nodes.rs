@@ -19,25 +19,35 @@ use crate::value::Value;
 #[derive(Default)]
 pub struct Load {
     rounds: Cell<usize>,
-    /// Rounds that ever began or ended.
-    turns: Cell<u64>,
-    first: Notify,
+    phase: Cell<u64>,
+    turned: Notify,
 }
 
 impl Load {
-    /// Waits until the first round begins where none was under way.
-    pub async fn first(&self) {
-        self.first.notified().await;
-    }
-
     /// Rounds under way.
     pub fn rounds(&self) -> usize {
         self.rounds.get()
     }
 
-    /// Changes whenever a round begins or ends.
-    pub fn turns(&self) -> u64 {
-        self.turns.get()
+    /// The number of the phase: another one begins with a round where none was under way, and another
+    /// when the last of them ends.
+    pub fn phase(&self) -> u64 {
+        self.phase.get()
+    }
+
+    /// Waits until this phase is over.
+    pub async fn end_of(&self, phase: u64) {
+        while self.phase.get() == phase {
+            self.turned.notified().await;
+        }
+    }
+
+    fn set(&self, rounds: usize) {
+        let before = self.rounds.replace(rounds);
+        if (before == 0) != (rounds == 0) {
+            self.phase.set(self.phase.get() + 1);
+            self.turned.notify_one();
+        }
     }
 }
 
@@ -113,17 +123,12 @@ impl Nodes {
 
     pub(crate) fn begin_rounds(&self, count: usize) {
         self.rounds.set(self.rounds.get() + count);
-        if self.load.rounds.get() == 0 {
-            self.load.first.notify_one();
-        }
-        self.load.rounds.set(self.load.rounds.get() + count);
-        self.load.turns.set(self.load.turns.get() + 1);
+        self.load.set(self.load.rounds() + count);
     }
 
     pub(crate) fn end_rounds(&self, count: usize) {
         self.rounds.set(self.rounds.get() - count);
-        self.load.rounds.set(self.load.rounds.get() - count);
-        self.load.turns.set(self.load.turns.get() + 1);
+        self.load.set(self.load.rounds() - count);
         self.room.notify_one();
     }
 
