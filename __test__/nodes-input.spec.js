@@ -4,6 +4,7 @@ const { inspect } = require('node:util');
 const test = require('ava');
 
 const { readNodes } = require('../lib/nodes.js');
+const { readUrls } = require('./helpers/urls.js');
 
 const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
 const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
@@ -565,6 +566,7 @@ const LEAKS = [
   `redis://a?password=${SECRET}`,
   `redis+unix://u:${SECRET}@a/s`,
   `redis+unix://u:${SECRET}@`,
+  `redis+unix:///u:${SECRET}@/s`,
   `redis+unix:///s?password=${SECRET}`,
   `redis+unix:///s?db=${SECRET}`,
   `memory://u:${SECRET}@a`,
@@ -629,6 +631,11 @@ for (const [i, input] of LEAKS.entries()) {
     t.false(told.some((text) => text.includes(SECRET)), error.message);
   });
 }
+
+test('an @ in the path of a socket is an encoded one', (t) => {
+  t.is(readNodes('redis+unix:///a%40b')[0].endpoint, '/a@b');
+  t.throws(() => readNodes('redis+unix:///a@b'), { ...RANGE, message: /%40/ });
+});
 
 test('no credential in the endpoint', (t) => {
   const url = `redis://u:${SECRET}@a`;
@@ -747,4 +754,10 @@ test.serial('a polluted Object.prototype does not turn one node into another', (
   } finally {
     for (const key of Object.keys(Object.prototype)) delete Object.prototype[key];
   }
+});
+
+// `npm run fuzz -- urls` reads more.
+test('any URL is read as it says, or gets a clear error, and neither shows its login', (t) => {
+  const { read, refused } = readUrls({ numRuns: 10_000 });
+  t.true(read >= 10_000 && refused >= 1000, `${read} were read, ${refused} refused`);
 });

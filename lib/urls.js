@@ -97,6 +97,8 @@ function readClusterUrl(argument, { user, address, route, query }) {
 function readUnixUrl(argument, { user, address, route, query }) {
   const form = 'the form redis+unix://[user:password@]/path[?db=0]';
   const path = decode(argument, route);
+  // No plain @: what is before it is a login with a slash too many before it.
+  if (route.includes('@')) throw badUrl(argument, `${form} (write @ in the path as %40)`);
   if (address !== '' || !/^\/[^\0-\x1f\x7f]{1,1023}$/.test(path)) throw badUrl(argument, form);
   const [, number] = /^\?db=(.*)$/.exec(query) ?? [];
   if (number === undefined && query.length > 1) {

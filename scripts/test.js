@@ -9,7 +9,15 @@ const setup = require('./setup.js');
 
 const { announce, bin, root } = setup;
 
-const STEPS = [
+/** Waits for most of its time, so that it goes beside the steps that only compute. */
+const SOAK = {
+  title: 'soak',
+  command: ['node', 'soak/run.js', '--minutes', '2'],
+  count: one,
+};
+
+/** Those that only compute: on how long they take, nothing depends. */
+const COMPUTING = [
   { title: 'rustfmt', command: ['cargo', 'fmt', '--all', '--check'], count: one },
   {
     title: 'clippy',
@@ -28,6 +36,9 @@ const STEPS = [
       '--test', 'simulation', 'teeth'],
     count: cargoTests,
   },
+];
+
+const STEPS = [
   {
     title: 'generated loader is up to date',
     command: ['git', 'diff', '--exit-code', '--', 'native.js', 'native.d.ts'],
@@ -79,15 +90,15 @@ function avaTests(lines) {
   };
 }
 
-/** Runs one step with its output streamed; resolves with what it printed and how it ended. */
-function execute([command, ...args]) {
+/** Runs one step; resolves with what it printed and how it ended. */
+function execute([command, ...args], isShown) {
   return new Promise((resolve) => {
     const env = { ...process.env, FORCE_COLOR: '0', CARGO_TERM_COLOR: 'never' };
     const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     const show = (stream) => (chunk) => {
       output += chunk;
-      stream.write(chunk);
+      if (isShown) stream.write(chunk);
     };
     for (const stream of ['stdout', 'stderr']) {
       child[stream].setEncoding('utf8').on('data', show(process[stream]));
@@ -108,7 +119,22 @@ async function runStep({ title, command, count, skip }) {
   console.log('');
   announce(reason ? `${title}: skipped, ${reason}` : title);
   if (reason) return { title, passed: 0, failed: 0 };
-  const { lines, succeeded } = await execute(command);
+  return result({ title, count }, await execute(command, true));
+}
+
+/** Runs a step beside others: what it has printed comes in one piece, when it is asked for. */
+function runBeside({ title, command, count }) {
+  const ended = execute(command, false);
+  return async () => {
+    const { lines, succeeded } = await ended;
+    console.log('');
+    announce(title);
+    console.log(lines.join('\n'));
+    return result({ title, count }, { lines, succeeded });
+  };
+}
+
+function result({ title, count }, { lines, succeeded }) {
   const { passed, failed } = count(lines, succeeded);
   // A step that crashed before it could count a failure, or that ran nothing, has failed too.
   const crashed = failed === 0 && (!succeeded || passed === 0);
@@ -129,6 +155,9 @@ async function runSetup() {
 
 async function runAll() {
   const results = [await runSetup()];
+  const soak = runBeside(SOAK);
+  for (const step of COMPUTING) results.push(await runStep(step));
+  results.push(await soak());
   for (const step of STEPS) results.push(await runStep(step));
 
   console.log('');

@@ -8,12 +8,15 @@
 //! | `node::redis` | a node over one link to a Redis server |
 //! | `node::callback` | a node over a pool of JavaScript |
 //! | `clock`, `random` | the engine's time and randomness, from the operating system |
+//! | `fuzz` | what the fuzzers of `fuzz/` drive, and the tests with them |
 //!
 //! All of it but the N-API entries runs on one thread, which is started by the first call and serves
 //! every `Redsync` of the process, worker threads included.
 
 mod binding;
 mod clock;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod node;
 mod random;
 

@@ -44,7 +44,7 @@ struct Place<'a> {
 
 impl NodeAddress {
     /// The same for the same node; `None` for one that nobody else can have.
-    fn place(&self) -> Option<String> {
+    pub fn place(&self) -> Option<String> {
         let list = |endpoints: &[Endpoint]| -> String {
             endpoints.iter().map(|endpoint| format!("{endpoint},")).collect()
         };

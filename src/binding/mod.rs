@@ -8,6 +8,7 @@
 //! | `host` | the engine thread: takes messages, owns the clients |
 //! | `look` | looking for work a little longer before the thread sleeps |
 //! | `client` | one `Redsync`: its nodes and its calls |
+//! | `fuzz` | what must hold whatever JavaScript says; in no build but that of the tests and fuzzers |
 //!
 //! A call does not cross as a function call with arguments but as a record of numbers in a
 //! `Float64Array`, with its strings in one text: all calls of a turn of the event loop are one
@@ -15,6 +16,8 @@
 
 mod addon;
 mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod host;
 mod look;
 mod outbox;

@@ -348,7 +348,7 @@ impl Outbox {
 }
 
 /// One line for a node that did not grant, or was not waited for: index, kind, code, message.
-fn write_vote(text: &mut String, node: usize, vote: Option<&Vote>) {
+pub fn write_vote(text: &mut String, node: usize, vote: Option<&Vote>) {
     // Writing to a String cannot fail.
     let _ = match vote {
         Some(Ok(Answer::Granted)) => Ok(()),

@@ -1,70 +1,135 @@
-//! Whatever a server says, every command is answered, nothing panics, and memory stays bounded.
-//!
-//! `REDSYNC_FUZZ=1000000 cargo test --release fuzz` runs a million inputs; a plain `cargo test` some.
+//! Whatever a server says, every call is answered, nothing panics, memory stays bounded, and no error
+//! repeats its words.
 
-use std::future::poll_fn;
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
-use rand::{RngExt, SeedableRng};
-use redis::Value;
-use redsync_engine::{Request, Verb};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use redis::{Value, parse_redis_value};
+use redsync_engine::{Answer, CancellationToken, Error, Keys, Mutex, NodeError, Nodes, Options};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 
-use super::command::{KnownScripts, Redirect, vote, write};
+use super::RedisNode;
+use super::address::{Access, Endpoint};
+use super::command::Redirect;
 use super::connection::Connection;
+use super::failure::refused;
+use super::link::Link;
+use super::replies::{MAX_REPLY, Replies, Violation};
+use super::route::Route;
 use super::stream::Connected;
+use super::watch::Watch;
+use crate::clock::BootClock;
 
-/// What is well-formed, nearly well-formed, or known to have hung or flooded a parser.
-const PIECES: &[&[u8]] = &[
-    b"+OK\r\n",
-    b"+",
-    b"-ERR no\r\n",
-    b"-MOVED 1 :1\r\n",
-    b"-NOSCRIPT x\r\n",
-    b"-\r\n",
-    b":1\r\n",
-    b":0\r\n",
-    b":-1\r\n",
-    b":99999999999999999999\r\n",
-    b"$-1\r\n",
-    b"$3\r\nfoo\r\n",
-    b"$3\r\n",
-    b"$65536\r\n",
-    b"$2000000000\r\n",
-    b"*-1\r\n",
-    b"*2\r\n",
-    b"*1000000000\r\n",
-    b"%-1\r\n",
-    b"%1\r\n",
-    b"=-1\r\n",
-    b"=8\r\ntxt:text\r\n",
-    b"~3\r\n",
-    b">2\r\n+invalidate\r\n",
-    b"_\r\n",
-    b"#t\r\n",
-    b",inf\r\n",
-    b"(12345678901234567890\r\n",
-    b"!3\r\nERR\r\n",
-    b"|1\r\n",
-    b"\r\n",
-    b"\r",
-    b"\n",
-    b"\0",
-    b"\xff\xfe",
-    b"HTTP/1.1 400 Bad Request\r\n\r\n",
-];
+/// What lies in a pipe between a link and its server.
+pub const PIPE: usize = 1 << 16;
 
-/// What a flood has in bytes: far more than two replies may have.
-const FLOOD: usize = 1 << 20;
+/// What a link may read for so many calls before it hangs up: their replies, of which none may be too
+/// long, one that is, and what lies in the pipe.
+fn max_read(calls: usize) -> usize {
+    (MAX_COMMANDS * calls + 1) * MAX_REPLY + PIPE
+}
 
-/// What may be read before the link hangs up: two replies of 64 KiB, and what lies in the pipe.
-const MAX_READ: usize = 2 * (64 << 10) + PIPE + (8 << 10);
+/// What a call asks a server at most: alone and together with others, with a script by its name and in
+/// full, and a release behind it.
+const MAX_COMMANDS: usize = 4;
 
-const PIPE: usize = 1 << 16;
+/// What the replies were, up to the first that may not be said.
+fn read(said: &[u8], owed: usize, hears_pushes: bool, cuts: impl Iterator<Item = usize>) -> Said {
+    let mut replies = Replies::default();
+    replies.owe(owed);
+    if hears_pushes {
+        replies.hear_pushes();
+    }
+    let mut heard = Vec::new();
+    let mut rest = said;
+    for cut in cuts {
+        let mut part;
+        (part, rest) = rest.split_at(cut.min(rest.len()));
+        while !part.is_empty() {
+            let room = replies.room();
+            let read = room.len().min(part.len());
+            assert!(read > 0, "no room");
+            room[..read].copy_from_slice(&part[..read]);
+            part = &part[read..];
+            replies.filled(read);
+            loop {
+                match replies.next_reply() {
+                    Ok(Some(reply)) => heard.push(reply),
+                    Ok(None) => break,
+                    Err(violation) => return (heard, Some(violation)),
+                }
+            }
+        }
+    }
+    (heard, None)
+}
+
+type Said = (Vec<Value>, Option<Violation>);
+
+/// Server bytes: how the reads cut them makes no difference, and what is taken for a reply is what
+/// redis-rs reads.
+///
+/// The first byte says how many replies are owed (in its low bits), and whether the server may speak
+/// unasked (in its highest).
+pub fn replies(input: &[u8]) {
+    let Some((&first, said)) = input.split_first() else { return };
+    let (owed, hears_pushes) = (usize::from(first & 0x7f), first & 0x80 != 0);
+    let read = |cuts: &mut dyn Iterator<Item = usize>| read(said, owed, hears_pushes, cuts);
+    let (whole, violation) = read(&mut [said.len()].into_iter());
+    let check = |cuts: &mut dyn Iterator<Item = usize>| {
+        let (cut, other) = read(cuts);
+        assert!(cut == whole, "cut: {cut:?}, whole: {whole:?}");
+        assert_eq!(other.is_some(), violation.is_some());
+    };
+    check(&mut std::iter::repeat_n(1, said.len()));
+    for at in 0..said.len().min(64) {
+        check(&mut [at, said.len()].into_iter());
+    }
+    let answers = whole.iter().filter(|reply| !matches!(reply, Value::Push { .. })).count();
+    assert!(answers <= owed, "{answers} replies to {owed} commands");
+    // All at once, as redis-rs itself would read them.
+    if violation.is_none() && whole.len() == 1 && owed == 1 {
+        assert_eq!(parse_redis_value(said).ok().as_ref(), whole.first());
+    }
+}
+
+/// An error says no more of a server's words than a short code.
+fn is_discreet(error: &NodeError) {
+    let NodeError { code, message, .. } = error;
+    if let Cow::Owned(code) = code {
+        let is_code = code.bytes().all(|byte| byte.is_ascii_uppercase());
+        assert!(is_code && (1..=32).contains(&code.len()), "code {code:?}");
+    }
+    // What is borrowed is a constant.
+    if let Cow::Owned(message) = message {
+        let is_refusal = message.ends_with(&format!(" was refused: {code}"));
+        assert!(is_refusal || message == "the server wants a password: NOAUTH", "{message:?}");
+        assert!(message.len() < 100, "{message:?}");
+    }
+}
+
+/// A server's error: whatever its text, ours tells a code.
+pub fn errors(input: &[u8]) {
+    let said = [b"-", input, b"\r\n"].concat();
+    let (heard, _) = read(&said, 1, false, [said.len()].into_iter());
+    for reply in heard {
+        let redirect = Redirect::read(&reply);
+        assert!(redirect.is_none_or(|redirect| redirect.to.0.len() < input.len()));
+        if let Value::ServerError(error) = reply {
+            is_discreet(&refused("EVAL/EVALSHA of GET", &error));
+        }
+    }
+}
 
 /// What a connection needs of a socket, on a pipe in memory.
 struct Socket(DuplexStream);
@@ -105,87 +170,139 @@ impl AsyncWrite for Socket {
     }
 }
 
-fn input(rng: &mut Xoshiro256PlusPlus) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for _ in 0..rng.random_range(1..8) {
-        let piece = PIECES[rng.random_range(0..PIECES.len())];
-        let times = if rng.random_ratio(1, 200) { FLOOD / piece.len() } else { 1 };
-        bytes.extend_from_slice(&piece.repeat(times));
+/// How many calls a server is asked for at most.
+const MAX_CALLS: usize = 16;
+
+/// What the server says next, it says when it was asked something again.
+const TURN: u8 = 0xfe;
+
+/// A link: whatever the server says to its commands, every call settles, and nobody holds a lock that
+/// the server has not granted.
+///
+/// The first byte says how many calls follow, one byte each; all else is what the server says, and in
+/// pieces of which size.
+pub fn link(input: &[u8]) {
+    let Some((&first, rest)) = input.split_first() else { return };
+    let Some((calls, rest)) = rest.split_at_checked(usize::from(first) % MAX_CALLS) else { return };
+    let Some((&piece, said)) = rest.split_first() else { return };
+    let piece = if piece == 0 { PIPE } else { piece.into() };
+    thread_local! {
+        static RUNTIME: Runtime = Builder::new_current_thread().enable_all().build()
+            .expect("a runtime can be made");
     }
-    if rng.random_ratio(1, 4) {
-        let at = rng.random_range(0..bytes.len());
-        bytes[at] = rng.random();
-    }
-    if rng.random_ratio(1, 8) {
-        bytes.truncate(rng.random_range(0..=bytes.len()));
-    }
-    bytes
+    RUNTIME.with(|runtime| LocalSet::new().block_on(runtime, converse(calls, said, piece)));
 }
 
-/// Lets the server say this to one acquisition and one release, in pieces of any size.
-async fn converse(said: Vec<u8>, piece: usize) {
-    let (client, mut server) = duplex(PIPE);
-    let mut connection = Connection::over(Box::pin(Socket(client)));
-    let request = Request {
-        keys: ["key".into()].into(),
-        value: "value".into(),
-        expiry: Duration::from_secs(8),
-        timeout: Duration::from_millis(400),
+async fn converse(calls: &[u8], said: &[u8], piece: usize) {
+    let (client, server) = duplex(PIPE);
+    let access = Access {
+        username: None,
+        password: None,
+        db: 0,
+        client_name: String::new(),
+        tls: None,
+        connect_timeout: Duration::from_secs(1),
     };
-    let scripts = KnownScripts::default();
-    let verbs = [Verb::Acquire, Verb::Release];
-    connection.send(|output| {
-        verbs.iter().for_each(|verb| write(*verb, &request, &scripts, output));
-        verbs.len()
+    // Nothing leads there: what is asked after the connection is lost is told so.
+    let nowhere = Endpoint::Unix("/nowhere".to_owned());
+    let link = Link::new(Route::Fixed(nowhere), access, None);
+    let served = spawn_local({
+        let link = link.clone();
+        async move {
+            is_discreet(&link.serve(Connection::over(Box::pin(Socket(client)))).await);
+            link.close();
+        }
     });
-    let speak = async {
-        let mut read = 0;
-        for part in said.chunks(piece) {
+    // The link is up as soon as it is served.
+    yield_now().await;
+    let node = Rc::new(RedisNode::Server(link.clone(), Watch::new(link)));
+    let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
+    let nodes = Nodes::new(vec![node], Rc::new(BootClock), rng);
+    let asked = calls.iter().map(|call| spawn_local(ask(nodes.clone(), *call))).collect::<Vec<_>>();
+    let spoken = spawn_local(speak(server, said.to_owned(), piece, max_read(calls.len())));
+    let mut held = 0;
+    for call in asked {
+        held += usize::from(call.await.expect("no call panics"));
+    }
+    served.abort();
+    let _ = served.await.map_err(|error| assert!(error.is_cancelled(), "{error}"));
+    spoken.abort();
+    let _ = spoken.await.map_err(|error| assert!(error.is_cancelled(), "{error}"));
+    let granted = |text: &[u8]| said.windows(text.len()).filter(|part| *part == text).count();
+    // A number is how a script grants; a plain SET is answered with OK.
+    let grants =
+        granted(b"+OK\r\n") + granted(b":1\r\n") + granted(b":01\r\n") + granted(b":+1\r\n");
+    assert!(held <= grants, "{held} locks held of {grants} granted");
+}
+
+/// Says what there is to say, one part for each time that it is asked something, and hangs up.
+async fn speak(mut server: DuplexStream, said: Vec<u8>, piece: usize, max_read: usize) {
+    let mut ignored = vec![0; PIPE];
+    let mut written = 0;
+    for turn in said.split(|byte| *byte == TURN) {
+        tokio::select! {
+            biased;
+            read = server.read(&mut ignored) => if !matches!(read, Ok(1..)) { return },
+            () = idle() => return,
+        }
+        for part in turn.chunks(piece) {
             // The link may have hung up.
             if server.write_all(part).await.is_err() {
-                break;
+                return;
             }
-            read += part.len();
+            written += part.len();
+            assert!(written <= max_read, "{written} bytes were read");
         }
-        drop(server);
-        assert!(read <= MAX_READ, "the link let {read} bytes through");
-    };
-    let listen = async move {
-        let mut replies: Vec<Value> = Vec::new();
-        while replies.len() < verbs.len()
-            && poll_fn(|cx| connection.poll_replies(cx, |reply| replies.push(reply))).await.is_ok()
-        {
-        }
-        replies
-    };
-    let (replies, ()) = tokio::join!(listen, speak);
-    for (verb, reply) in verbs.into_iter().zip(replies) {
-        let _ = Redirect::read(&reply);
-        let _ = vote(verb, &request, reply);
     }
 }
 
-fn resident() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
-    pages.unwrap_or_default() * 4096
+/// Resolves when everybody else has had their turn, and more than once.
+async fn idle() {
+    for _ in 0..16 {
+        yield_now().await;
+    }
 }
 
-#[test]
-fn fuzz() {
-    let inputs = std::env::var("REDSYNC_FUZZ").ok().and_then(|inputs| inputs.parse().ok());
-    let inputs: u64 = inputs.unwrap_or(20_000);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let before = resident();
-    for seed in 0..inputs {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let said = input(&mut rng);
-        let piece = if rng.random() { 4096 } else { rng.random_range(1..64) };
-        let ended =
-            async { tokio::time::timeout(Duration::from_secs(10), converse(said, piece)).await };
-        assert!(runtime.block_on(ended).is_ok(), "seed {seed} hangs");
+/// One call, as its byte says; tells whether it has acquired a lock.
+async fn ask(nodes: Rc<Nodes>, call: u8) -> bool {
+    let names: &[&str] = if call & 0x20 == 0 { &["a"] } else { &["b", "c"] };
+    let keys: Keys = names.iter().map(|name| (*name).into()).collect();
+    let options = Options { recreate_on_extend: call & 0x40 != 0, ..Options::default() };
+    let mutex = Mutex::new(nodes.clone(), keys, options);
+    let value = || format!("value {call}").as_str().into();
+    let limit = Duration::from_secs(1);
+    let failed = match call & 7 {
+        0 | 1 => match mutex.try_lock(&CancellationToken::new()).await {
+            Ok(_) => return true,
+            Err(error) => Some(error),
+        },
+        2 | 3 => mutex.unlock(value()).await.err(),
+        4 => mutex.extend(value()).await.err(),
+        5 => mutex.valid(value()).await.err(),
+        6 => {
+            for health in nodes.health(limit).await {
+                health.error.iter().for_each(is_discreet);
+                let server = health.server.unwrap_or_default();
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_ ".contains(c);
+                assert!(server.len() <= 40 && server.chars().all(is_plain), "{server:?}");
+            }
+            None
+        }
+        _ => {
+            let found = nodes.inspect("a", limit).await;
+            found.iter().filter_map(|found| found.as_ref().err()).for_each(is_discreet);
+            None
+        }
+    };
+    failed.iter().for_each(is_told);
+    false
+}
+
+fn is_told(error: &Error) {
+    for vote in error.votes().iter().flatten() {
+        match vote {
+            Ok(Answer::Granted | Answer::Taken | Answer::Absent) => {}
+            Err(error) => is_discreet(error),
+        }
     }
-    let grown = resident().saturating_sub(before);
-    println!("{inputs} inputs, resident memory grown by {grown} bytes");
-    assert!(grown < 16 << 20, "resident memory has grown by {grown} bytes");
 }

@@ -230,9 +230,6 @@ impl Link {
                 Ok(connection) => {
                     let since = Instant::now();
                     let lost = self.serve(connection).await;
-                    for batch in self.unanswered.take() {
-                        batch.fail(&lost);
-                    }
                     let was_stable = since.elapsed() >= STABLE_AFTER;
                     if was_stable {
                         longest_pause = FIRST_PAUSE;
@@ -271,9 +268,18 @@ impl Link {
         Connection::open(&endpoint, &self.access, self.route.leads_to_master()).await
     }
 
-    /// Writes one pipeline per tick until the connection is lost or the link is closed. Gives the
-    /// reason.
-    async fn serve(&self, mut connection: Connection) -> NodeError {
+    /// Serves until the connection is lost or the link is closed, which is then the answer to all that
+    /// was sent. Gives the reason.
+    pub async fn serve(&self, connection: Connection) -> NodeError {
+        let lost = self.write_and_read(connection).await;
+        for batch in self.unanswered.take() {
+            batch.fail(&lost);
+        }
+        lost
+    }
+
+    /// Writes one pipeline per tick.
+    async fn write_and_read(&self, mut connection: Connection) -> NodeError {
         self.must_reconnect.take();
         self.enter_unless_closed(State::Up);
         let scripts = KnownScripts::default();

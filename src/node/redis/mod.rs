@@ -15,6 +15,7 @@
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
 //! | `news` | the sentinels' news that the master has changed |
 //! | `scripts/*.lua` | what runs on the server |
+//! | `fuzz` | what must hold whatever a server says; in no build but that of the tests and fuzzers |
 
 mod address;
 mod batch;
@@ -22,8 +23,8 @@ mod cluster;
 mod command;
 mod connection;
 mod failure;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod link;
 mod news;
 mod question;

@@ -108,7 +108,10 @@ impl Replies {
             return Err(unasked(bytes));
         }
         self.scanner.may_push = is_push;
-        if let Some((text, reply)) = COMMON.iter().find(|(text, _)| bytes.starts_with(text)) {
+        // Not where the scanner is in the middle of the reply: it would take what follows for its rest.
+        if self.scanned == self.start
+            && let Some((text, reply)) = COMMON.iter().find(|(text, _)| bytes.starts_with(text))
+        {
             self.take(self.start + text.len());
             return Ok(Some(reply.clone()));
         }
@@ -340,6 +343,14 @@ mod tests {
                 let replies = scan(times, reply.repeat(times).as_bytes()).unwrap();
                 assert_eq!(replies, vec![expected.clone(); times], "{reply:?}");
             }
+        }
+    }
+
+    #[test]
+    fn reads_on_after_a_common_reply_that_was_cut() {
+        for (common, _) in COMMON {
+            let replies = scan(2, &[common, b"+OKAY\r\n"].concat()).unwrap();
+            assert_eq!(replies[1], Value::SimpleString("OKAY".to_owned()));
         }
     }
 
