@@ -295,7 +295,7 @@ class Call {
       this.#client.release(this.#target, outcome.text);
     } else if (this.#target.settings.extension !== undefined) {
       // Here and now: the next completion may tell of its loss.
-      outcome.lease = new Lease(this.#number, this.#target, outcome.number);
+      outcome.lease = new Lease(this.#number, this.#target, outcome.text, outcome.number);
     }
     return isStale ? new Outcome(STALE, 1, '') : outcome;
   }

@@ -11,20 +11,7 @@ const { throwIfAborted } = require('./signals.js');
  * A lock that is kept alive for nobody: neither its Lock nor its Mutex can be reached any more. It is
  * not released, for whoever lost the handle may still be at work; it expires.
  */
-const dropped = new FinalizationRegistry(({ target, value, lease }) => {
-  // Lost already, or released by its value through another Mutex.
-  if (lease.isLost) return;
-  if (lease.until === 0) {
-    lease.end();
-    lease.forget();
-    return;
-  }
-  target.letExpire(value);
-  const name = JSON.stringify(target.names[0]);
-  process.emitWarning(`lock ${name} was dropped without unlock(): it is left to expire`, {
-    code: 'REDSYNC_LOCK_DROPPED',
-  });
-});
+const dropped = new FinalizationRegistry((lease) => lease.drop());
 
 /** One acquisition: what a Lock acts on for ever, and its Mutex until the next one. */
 class Hold {
@@ -47,7 +34,7 @@ class Hold {
     this.#until = until;
     this.#lease = lease;
     this.value = value;
-    if (lease !== undefined) dropped.register(this, { target, value, lease }, this);
+    if (lease !== undefined) dropped.register(this, lease, this);
   }
 
   get isOver() {
@@ -74,9 +61,9 @@ class Hold {
     const { client } = this.#target;
     if (!this.#isOver && !client.isClosed && this.remaining > 0) {
       const number = this.#target.watch(this.value, this.#until);
-      return new Lease(number, this.#target, this.#firstUntil);
+      return new Lease(number, this.#target, this.value, this.#firstUntil);
     }
-    const lease = new Lease(undefined, this.#target, this.#firstUntil);
+    const lease = new Lease(undefined, this.#target, this.value, this.#firstUntil);
     if (!this.#isOver) lease.lost(client.isClosed ? WHY.CLOSED : WHY.EXPIRED, 0);
     return lease;
   }

@@ -20,7 +20,8 @@ const WHY = Object.freeze({ EXPIRED: 0, CLOSED: 5 });
 class Lease {
   #number;
   #target;
-  #since;
+  #value;
+  #firstUntil;
   #isOver = false;
   #controller;
   #error;
@@ -30,12 +31,14 @@ class Lease {
    * @param {number | undefined} number of the call that began it; none if the engine knows nothing
    *   of it
    * @param {import('./target.js').Target} target
+   * @param {string} value
    * @param {number} [until] as it was when the lock was acquired, on the engine's clock
    */
-  constructor(number, target, until) {
+  constructor(number, target, value, until) {
     this.#number = number;
     this.#target = target;
-    this.#since = until - target.validity;
+    this.#value = value;
+    this.#firstUntil = until;
     if (number === undefined) {
       this.#until = 0;
       this.#isOver = true;
@@ -74,7 +77,8 @@ class Lease {
     client.stats.lose();
     this.#letGo();
     if (LOST.hasSubscribers) {
-      const duration = calls.now() - this.#since;
+      const acquired = this.#firstUntil - this.#target.validity;
+      const duration = calls.now() - acquired;
       LOST.publish({ name: names[0], names, duration, error: this.#error });
     }
     this.#controller?.abort(this.#error);
@@ -93,6 +97,22 @@ class Lease {
     if (this.#number === undefined) return;
     calls.forgetLease(this.#number);
     this.#number = undefined;
+  }
+
+  /** It can be reached no more: if the lock is still kept alive, it is left to expire. */
+  drop() {
+    // Lost already, or released by its value through another Mutex.
+    if (this.isLost) return;
+    if (this.until === 0) {
+      this.end();
+      this.forget();
+      return;
+    }
+    this.#target.letExpire(this.#value);
+    const name = JSON.stringify(this.#target.names[0]);
+    process.emitWarning(`lock ${name} was dropped without unlock(): it is left to expire`, {
+      code: 'REDSYNC_LOCK_DROPPED',
+    });
   }
 
   #letGo() {

@@ -1,11 +1,14 @@
 //! Held locks: kept alive until they are released, and told of the moment they are lost.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::mem;
+use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hashbrown::HashTable;
 use tokio::sync::Notify;
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
@@ -77,38 +80,55 @@ pub trait Holder {
     fn lost(&self, why: Loss);
 }
 
-/// A lock, as its holder knows it. The value alone would not do: it is the caller's, who may use
-/// one for all of his names.
-type Id = (Keys, Value);
+/// How a lock is kept alive.
+#[derive(Clone, Copy)]
+struct Keep {
+    interval: Duration,
+    /// To be extended no more from then on.
+    hold_until: Duration,
+    max_stall: Duration,
+}
 
+/// There may be very many: what is small here is small a hundred thousand times.
 struct Lease {
     request: Rc<Request>,
     drift_factor: f64,
-    /// Store the value again where the key has vanished from a minority.
-    recreate: bool,
-    acquired: Duration,
     /// In the order in which they began.
     number: u64,
     /// `None`: only watched.
-    extension: Cell<Option<Extension>>,
+    keep: Cell<Option<Keep>>,
     /// `None`: it has ended.
-    holder: RefCell<Option<Rc<dyn Holder>>>,
+    holder: Cell<Option<Rc<dyn Holder>>>,
     until: Cell<Duration>,
-    /// After the next extension that fails.
-    pause: Cell<Duration>,
-    /// Why it is not extended any more.
-    stopped: Cell<Option<Loss>>,
     /// Its place in `Leases::extensions`; `None` while it is being extended, or if it never will be.
     extends: Cell<Option<Duration>>,
     /// Its place in `Leases::ends`: when to see whether it is over. It may have been extended since.
     ends: Cell<Duration>,
+    /// Extensions that failed since the last one that did not.
+    failures: Cell<u8>,
+    /// Why it is not extended any more.
+    stopped: Cell<Option<Loss>>,
+    /// Store the value again where the key has vanished from a minority.
+    recreate: bool,
 }
 
 impl Lease {
+    fn holder(&self) -> Option<Rc<dyn Holder>> {
+        let holder = self.holder.take();
+        self.holder.set(holder.clone());
+        holder
+    }
+
+    /// Is it about that lock? The value alone would not do: it is the caller's, who may use one for all
+    /// of his names.
+    fn is_of(&self, keys: &Keys, value: &Value) -> bool {
+        self.request.value == *value && self.request.keys == *keys
+    }
+
     /// The lock lives longer.
     fn prolong(&self, until: Duration) {
         self.until.set(self.until.get().max(until));
-        if let Some(holder) = &*self.holder.borrow() {
+        if let Some(holder) = self.holder() {
             holder.extended(self.until.get());
         }
     }
@@ -128,8 +148,9 @@ type Schedule = RefCell<BTreeMap<(Duration, u64), Rc<Lease>>>;
 /// The leases of one set of nodes.
 #[derive(Default)]
 pub(crate) struct Leases {
-    /// Looked up only, so that its order does not matter.
-    by_id: RefCell<HashMap<Id, Rc<Lease>>>,
+    /// By keys and value. Looked up only, so that its order does not matter.
+    by_lock: RefCell<HashTable<Rc<Lease>>>,
+    hasher: RandomState,
     /// When to extend which.
     extensions: Schedule,
     /// When to see which are over.
@@ -149,30 +170,33 @@ impl Nodes {
         holder: Rc<dyn Holder>,
     ) {
         let leases = self.leases();
-        let id = (hold.request.keys.clone(), hold.request.value.clone());
-        leases.remove(&id);
+        leases.remove(&hold.request.keys, &hold.request.value);
         let number = leases.next_number.get();
         leases.next_number.set(number + 1);
         let now = self.now();
+        let keep = extension.map(|Extension { interval, max_hold, max_stall }| Keep {
+            interval,
+            hold_until: now.saturating_add(max_hold),
+            max_stall,
+        });
         let lease = Rc::new(Lease {
             request: hold.request,
             drift_factor: hold.drift_factor,
-            recreate: hold.recreate,
-            acquired: now,
             number,
-            extension: Cell::new(extension),
-            holder: RefCell::new(Some(holder)),
+            keep: Cell::new(keep),
+            holder: Cell::new(Some(holder)),
             until: Cell::new(hold.until),
-            pause: Cell::new(FIRST_PAUSE),
-            stopped: Cell::default(),
             extends: Cell::default(),
             ends: Cell::default(),
+            failures: Cell::default(),
+            stopped: Cell::default(),
+            recreate: hold.recreate,
         });
         leases.plan_end(&lease);
-        if let Some(extension) = extension {
-            leases.plan_extension(&lease, now + extension.interval);
+        if let Some(keep) = keep {
+            leases.plan_extension(&lease, now + keep.interval);
         }
-        leases.by_id.borrow_mut().insert(id, lease);
+        leases.insert(lease);
         if !leases.is_served.replace(true) {
             spawn_local(serve(self.clone()));
         }
@@ -180,13 +204,13 @@ impl Nodes {
 
     /// Ends a lease: the lock is neither extended nor lost from now on.
     pub fn end_lease(&self, keys: &Keys, value: &Value) {
-        self.leases().remove(&(keys.clone(), value.clone()));
+        self.leases().remove(keys, value);
     }
 
     /// Extends a lock no more: it is lost when its time is over.
     pub fn let_expire(&self, keys: &Keys, value: &Value) {
         if let Some(lease) = self.leases().find(keys, value) {
-            lease.extension.set(None);
+            lease.keep.set(None);
         }
     }
 
@@ -199,7 +223,7 @@ impl Nodes {
 
     pub(crate) fn end_all_leases(&self, why: Loss) {
         self.leases().extensions.take();
-        self.leases().by_id.take();
+        self.leases().by_lock.take();
         let ends = self.leases().ends.take();
         let mut all: Vec<_> = ends.into_values().collect();
         all.sort_by_key(|lease| lease.number);
@@ -213,11 +237,25 @@ impl Nodes {
 }
 
 impl Leases {
+    fn hash(&self, keys: &Keys, value: &Value) -> u64 {
+        self.hasher.hash_one((keys, value))
+    }
+
+    fn hash_of(&self, lease: &Lease) -> u64 {
+        self.hash(&lease.request.keys, &lease.request.value)
+    }
+
+    fn insert(&self, lease: Rc<Lease>) {
+        let hash = self.hash_of(&lease);
+        self.by_lock.borrow_mut().insert_unique(hash, lease, |lease| self.hash_of(lease));
+    }
+
     fn find(&self, keys: &Keys, value: &Value) -> Option<Rc<Lease>> {
-        if self.by_id.borrow().is_empty() {
+        let by_lock = self.by_lock.borrow();
+        if by_lock.is_empty() {
             return None;
         }
-        self.by_id.borrow().get(&(keys.clone(), value.clone())).cloned()
+        by_lock.find(self.hash(keys, value), |lease| lease.is_of(keys, value)).cloned()
     }
 
     fn plan_extension(&self, lease: &Rc<Lease>, when: Duration) {
@@ -242,9 +280,13 @@ impl Leases {
 
     /// Ends a lease, and gives its holder.
     fn end(&self, lease: &Lease) -> Option<Rc<dyn Holder>> {
-        let id = (lease.request.keys.clone(), lease.request.value.clone());
         let holder = lease.holder.take()?;
-        self.by_id.borrow_mut().remove(&id);
+        let hash = self.hash_of(lease);
+        if let Ok(entry) =
+            self.by_lock.borrow_mut().find_entry(hash, |other| ptr::eq(&raw const **other, lease))
+        {
+            entry.remove();
+        }
         self.ends.borrow_mut().remove(&(lease.ends.get(), lease.number));
         if let Some(when) = lease.extends.get() {
             self.extensions.borrow_mut().remove(&(when, lease.number));
@@ -252,7 +294,7 @@ impl Leases {
         Some(holder)
     }
 
-    fn remove(&self, (keys, value): &Id) {
+    fn remove(&self, keys: &Keys, value: &Value) {
         if let Some(lease) = self.find(keys, value) {
             self.end(&lease);
         }
@@ -274,7 +316,7 @@ fn take_due(schedule: &Schedule, until: Duration) -> impl Iterator<Item = Rc<Lea
 
 /// Looks after the leases for as long as there are any.
 async fn serve(nodes: Rc<Nodes>) {
-    while !nodes.leases().by_id.borrow().is_empty() {
+    while !nodes.leases().by_lock.borrow().is_empty() {
         let now = nodes.now();
         let next = nodes.leases().next();
         let pause = next.map_or(LONGEST_SLEEP, |when| when.saturating_sub(now));
@@ -304,21 +346,18 @@ fn look_at_extensions(nodes: &Rc<Nodes>, now: Duration) {
     let leases = nodes.leases();
     let first = leases.extensions.borrow().first_key_value().map(|(_, lease)| lease.clone());
     let Some(first) = first.filter(|lease| lease.extends.get() <= Some(now)) else { return };
-    let interval = first.extension.get().map_or(Duration::ZERO, |extension| extension.interval);
+    let interval = first.keep.get().map_or(Duration::ZERO, |keep| keep.interval);
     let due = take_due(&leases.extensions, now + interval / TOGETHER).collect();
     spawn_local(extend_all(nodes.clone(), due));
 }
 
 /// Does it need an extension now? If not, and ever again, that is planned.
 fn needs(leases: &Leases, lease: &Rc<Lease>, now: Duration) -> bool {
-    let Some(extension) = lease.extension.get().filter(|_| lease.holder.borrow().is_some()) else {
-        return false;
-    };
+    let (Some(keep), Some(holder)) = (lease.keep.get(), lease.holder()) else { return false };
     lease.extends.set(None);
-    let last_alive = lease.holder.borrow().as_ref().map_or(now, |holder| holder.last_alive(now));
-    lease.stopped.set(if now.saturating_sub(lease.acquired) >= extension.max_hold {
+    lease.stopped.set(if now >= keep.hold_until {
         Some(Loss::MaxHold)
-    } else if now.saturating_sub(last_alive) >= extension.max_stall {
+    } else if now.saturating_sub(holder.last_alive(now)) >= keep.max_stall {
         // It may come back to life before the lock is over.
         leases.plan_extension(lease, now + FIRST_PAUSE);
         Some(Loss::MaxStall)
@@ -357,7 +396,7 @@ fn extend(nodes: &Rc<Nodes>, leases: Vec<Rc<Lease>>) {
 
 fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'_>) {
     // Released or lost meanwhile: what was extended is followed by its release.
-    if lease.holder.borrow().is_none() {
+    if lease.holder().is_none() {
         return;
     }
     let leases = nodes.leases();
@@ -366,9 +405,9 @@ fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'
     let until = validity::until(start, request.expiry, lease.drift_factor);
     if votes.granted() && now < until {
         lease.prolong(until);
-        lease.pause.set(FIRST_PAUSE);
-        if let Some(extension) = lease.extension.get() {
-            leases.plan_extension(lease, now + extension.interval);
+        lease.failures.set(0);
+        if let Some(keep) = lease.keep.get() {
+            leases.plan_extension(lease, now + keep.interval);
         }
         if lease.recreate {
             // Only now that a quorum has confirmed the lock: storing it again must not revive one
@@ -392,9 +431,12 @@ fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'
         return;
     }
     // Too few have answered. The lock is what it was; try again until it is over.
-    let Some(extension) = lease.extension.get() else { return };
+    let Some(keep) = lease.keep.get() else { return };
     let left = lease.until.get().saturating_sub(now);
-    let pause = lease.pause.get().min(left / 2).max(FIRST_PAUSE);
-    lease.pause.set(extension.interval.min(lease.pause.get() * 2));
+    let failures = lease.failures.get();
+    lease.failures.set(failures.saturating_add(1));
+    let doubled =
+        FIRST_PAUSE.saturating_mul(1_u32.checked_shl(failures.into()).unwrap_or(u32::MAX));
+    let pause = doubled.min(keep.interval).min(left / 2).max(FIRST_PAUSE);
     leases.plan_extension(lease, now + pause);
 }
