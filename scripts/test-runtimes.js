@@ -109,6 +109,12 @@ function coreChecks(program, args, urls) {
   return { what: 'core checks', passed, succeeded: succeeded && all, output };
 }
 
+function packedPackage(program) {
+  const { succeeded, output } = run(process.execPath, [path.join(__dirname, 'try-package.js'), program]);
+  const passed = count(output, /^> \w+\.[cm]js: /gm);
+  return { what: 'programs with the package', passed, succeeded: succeeded && passed > 0, output };
+}
+
 function told(results) {
   return results
     .map(({ what, passed, succeeded }) => `${passed} ${what}${succeeded ? '' : ', then FAILED'}`)
@@ -125,7 +131,7 @@ function testRuntime(runtime, urls) {
     return { row: [name, '-', 'not found in the registry'], succeeded: false };
   }
   const results = [coreChecks(program, args, urls)];
-  if (isNode) results.push(coreSpecs(program));
+  if (isNode) results.push(coreSpecs(program), packedPackage(program));
   for (const { succeeded, output } of results) if (!succeeded) console.log(output.replace(/^\s*[✔√] .*\n/gm, ''));
   const exact = version.exec(run(program, ['--version']).output)?.[1];
   announce(`${name} ${exact}: ${told(results)}`);
