@@ -146,14 +146,14 @@ eachBackend('close() stops it, and says so', async (t, backend) => {
 });
 
 eachBackend('the value may be the same for several names', async (t, backend) => {
-  const redsync = backend.connect(t, { expiry: 500, autoExtend: true, genValue: () => 'mine' });
+  const redsync = backend.connect(t, { expiry: KEPT, autoExtend: true, genValue: () => 'mine' });
   const [one, other] = await Promise.all([
     redsync.newMutex(backend.name()).lock(),
     redsync.newMutex(backend.name()).lock(),
   ]);
   t.true(await one.unlock());
   const first = other.until;
-  await until(() => other.until > first.getTime() + 1000);
+  await until(() => other.until > first.getTime() + KEPT);
   t.false(other.signal.aborted);
   t.true(await other.unlock());
 });
