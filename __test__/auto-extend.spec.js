@@ -4,19 +4,13 @@ const test = require('ava');
 
 const { ClosedError, LockLostError, Redsync } = require('../index.js');
 const { delay, until, untilSteady } = require('./helpers/async.js');
-const { overBackends } = require('./helpers/backends.js');
+const { KEPT, overBackends } = require('./helpers/backends.js');
 const { endedWell, startProcess } = require('./helpers/processes.js');
 const { useProxy } = require('./helpers/proxy.js');
 const { useServers } = require('./helpers/servers.js');
 
 const eachBackend = overBackends(test, { sizes: [1, 3] });
 const onRedis = ({ kind }) => kind === 'redis';
-
-/**
- * How long a lock lasts that is to be kept. Over a Pool it takes the event loop, which all tests of
- * this file share: one that stood still for two thirds of this would rightly lose the lock.
- */
-const KEPT = 1800;
 
 /** How late the news of a loss may be on a busy machine. */
 const LATE = 300;
@@ -146,14 +140,14 @@ eachBackend('close() stops it, and says so', async (t, backend) => {
 });
 
 eachBackend('the value may be the same for several names', async (t, backend) => {
-  const redsync = backend.connect(t, { expiry: 500, autoExtend: true, genValue: () => 'mine' });
+  const redsync = backend.connect(t, { expiry: KEPT, autoExtend: true, genValue: () => 'mine' });
   const [one, other] = await Promise.all([
     redsync.newMutex(backend.name()).lock(),
     redsync.newMutex(backend.name()).lock(),
   ]);
   t.true(await one.unlock());
   const first = other.until;
-  await until(() => other.until > first.getTime() + 1000);
+  await until(() => other.until > first.getTime() + KEPT);
   t.false(other.signal.aborted);
   t.true(await other.unlock());
 });

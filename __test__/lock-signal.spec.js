@@ -5,7 +5,7 @@ const typescript = require('@tsd/typescript');
 
 const { ClosedError, ExtendError, LockLostError, TakenError } = require('../index.js');
 const { delay, until } = require('./helpers/async.js');
-const { overBackends } = require('./helpers/backends.js');
+const { KEPT, overBackends } = require('./helpers/backends.js');
 const { endedWell, startProcess } = require('./helpers/processes.js');
 
 const eachBackend = overBackends(test, { sizes: [1, 3] });
@@ -188,13 +188,13 @@ for (const [title, isRead, options] of [
 
 eachBackend('an old Lock does not end the lease of the next', async (t, backend) => {
   const name = backend.name();
-  const mutex = backend.connect(t).newMutex(name, { expiry: 500, autoExtend: true });
+  const mutex = backend.connect(t).newMutex(name, { expiry: KEPT, autoExtend: true });
   const old = await mutex.lock();
   await old.unlock();
   const next = await mutex.lock();
   await t.throwsAsync(old.unlock(), taken);
   const first = next.until;
-  await until(() => next.until > first.getTime() + 1000);
+  await until(() => next.until > first.getTime() + KEPT);
   t.false(next.signal.aborted);
   t.false(old.signal.aborted);
   t.true(await next.unlock());

@@ -73,6 +73,15 @@ const BAD_POOLS = {
     conn({ setNX: async () => { throw new Error(`NOPERM ${SECRET}`); } }),
     'NOPERM', 'setNX() of the pool failed: NOPERM',
   ],
+  ...Object.fromEntries([
+    `ERR The user executing the script can't run this command script: ${SECRET}`,
+    `ERR ACL failure in script: User ${SECRET} has no permissions to run the 'set' command`,
+    'An error was signalled by the server: - ResponseError: ACL failure in script: No permissions',
+  ].map((message, i) => [
+    `setNX rejects with a rule that forbids it, in words ${i + 1}`,
+    [conn({ setNX: async () => { throw new Error(message); } }),
+      'NOPERM', 'setNX() of the pool failed: NOPERM'],
+  ])),
   'setNX rejects with a word in capitals': [
     conn({ setNX: async () => { throw new Error('XYZZY is no code'); } }),
     'EPOOL', 'setNX() of the pool failed: Error',

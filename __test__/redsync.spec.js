@@ -117,8 +117,9 @@ test.serial('health() tells about every node and never rejects', async (t) => {
   t.is(up.status, 'up');
   t.is(up.endpoint, `127.0.0.1:${server.port}`);
   t.true(up.latency >= 0 && up.latency < 5000);
-  const version = /redis_version:(\S+)/.exec(await server.command('INFO', 'server'))[1];
-  t.is(up.server, `redis ${version}`);
+  const info = await server.command('INFO', 'server');
+  const [, name, version] = /(valkey)_version:(\S+)/.exec(info) ?? /(redis)_version:(\S+)/.exec(info);
+  t.is(up.server, `${name} ${version}`);
   t.is(up.error, undefined);
 
   t.is(down.node, 1);

@@ -92,6 +92,8 @@ test('where MGET is not allowed each lock is released and kept alive alone', asy
   const released = await Promise.all(locks.map((lock) => lock.unlock()));
   t.true(released.every((result) => result === true));
   t.is(await server.command('DBSIZE'), 0);
+  const refusals = await server.command('ACL', 'LOG');
+  t.deepEqual(refusals.map((entry) => [entry[7], entry[1]]), [['mget', 1]], 'it was tried once');
 });
 
 test('many locks are kept alive by a few commands, and each is told of its own loss', async (t) => {

@@ -6,7 +6,7 @@ const test = require('ava');
 
 const { FailedError, LockLostError, Redsync, TakenError } = require('../index.js');
 const { delay, rejection, until, untilSteady } = require('./helpers/async.js');
-const { overBackends } = require('./helpers/backends.js');
+const { KEPT, overBackends } = require('./helpers/backends.js');
 const { deadUrl, monitor, useServers } = require('./helpers/servers.js');
 
 const eachBackend = overBackends(test, { sizes: [1, 3] });
@@ -101,9 +101,9 @@ eachBackend('a Redsync that is closed meanwhile changes nothing', async (t, back
 
 eachBackend('it keeps the lock alive for as long as that takes', async (t, backend) => {
   const name = backend.name();
-  await backend.connect(t).using(name, { expiry: 400 }, async (signal, lock) => {
+  await backend.connect(t).using(name, { expiry: KEPT }, async (signal, lock) => {
     const first = lock.until;
-    await until(() => lock.until > first.getTime() + 1200);
+    await until(() => lock.until > first.getTime() + KEPT);
     t.false(signal.aborted);
     t.true(await backend.isHeldEverywhere(name, lock.value));
   });

@@ -41,6 +41,9 @@ const KNOWN = new Map([
   ['Operation timed out', ['ETIMEDOUT', "the client's own timeout"]],
 ]);
 
+/** How servers say, without a code, that a rule forbids a command within a script. */
+const FORBIDDEN = ["The user executing the script can't ", 'ACL failure in script: '];
+
 const CODE = /^[A-Z][A-Z0-9_]{1,31}$/;
 const NAME = /^[A-Za-z]\w{0,39}$/;
 const UNKNOWN = Object.freeze(['EPOOL', 'an error']);
@@ -82,7 +85,7 @@ function read(error) {
 
 function serverCode(message) {
   const shown = message.slice(0, 1024);
-  if (shown.includes("The user executing the script can't ")) return 'NOPERM';
+  if (FORBIDDEN.some((words) => shown.includes(words))) return 'NOPERM';
   // Redis before 7.2 hides the code of a command within a script behind ": -".
   const hidden = /^ERR Error running script .*?: -([A-Z]+) /s.exec(shown)?.[1];
   const code = hidden ?? /^([A-Z]+)(?:[ :]|$)/.exec(shown)?.[1] ?? glideCode(shown);

@@ -42,7 +42,8 @@ function readUrl(argument, url) {
   if (!read) {
     throw typeError(
       `The "${argument}" argument must be a redis:, rediss:, redis+unix:, redis+sentinel:, ` +
-        'rediss+sentinel:, redis+cluster:, rediss+cluster: or memory: URL',
+        'rediss+sentinel:, redis+cluster:, rediss+cluster: or memory: URL, ' +
+        'such as redis://localhost:6379',
     );
   }
   if (/[\0-\x20\x7f]/.test(url)) throw badUrl(argument, 'no spaces or control characters');

@@ -3,13 +3,15 @@
 // Fetches each runtime and each test runner from the npm registry, and runs the core suite there:
 // ava's core specs and the packed package on Node.js, the core checks on Bun and Deno, and the package
 // inside jest, vitest and ava. `--write` puts the table into the README.
+//
+//   node scripts/test-runtimes.js [--write] [NAME…]     for example: Bun "Node.js 24" jest
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
 const { startServers } = require('./redis-servers.js');
-const { publish } = require('./result-table.js');
+const table = require('./result-table.js');
 const { announce, main, root } = require('./setup.js');
 
 const CACHE = path.join(root, 'target', 'runtimes');
@@ -51,6 +53,9 @@ const RUNTIMES = [
   },
 ];
 
+// vitest wants a newer Node.js than the oldest that the library supports.
+const RUNNERS_RUN_ON = node(24);
+
 function run(command, args, options = {}) {
   const { status, stdout, stderr, error } = spawnSync(command, args, {
     encoding: 'utf8',
@@ -73,7 +78,8 @@ function fetch(name, packages) {
   return folder;
 }
 
-function firstProgram(folder, { name, program }) {
+function fetchProgram({ name, packages, program }) {
+  const folder = fetch(name, packages);
   const file = path.join(folder, ...program);
   if (fs.existsSync(file)) return file;
   // npm does not run install scripts unless allowed to: do what the package would have done.
@@ -103,6 +109,12 @@ function coreChecks(program, args, urls) {
   return { what: 'core checks', passed, succeeded: succeeded && all, output };
 }
 
+function packedPackage(program) {
+  const { succeeded, output } = run(process.execPath, [path.join(__dirname, 'try-package.js'), program]);
+  const passed = count(output, /^> \w+\.[cm]js: /gm);
+  return { what: 'programs with the package', passed, succeeded: succeeded && passed > 0, output };
+}
+
 function told(results) {
   return results
     .map(({ what, passed, succeeded }) => `${passed} ${what}${succeeded ? '' : ', then FAILED'}`)
@@ -110,23 +122,22 @@ function told(results) {
 }
 
 function testRuntime(runtime, urls) {
-  const { name, packages, version, args = [], isNode } = runtime;
+  const { name, version, args = [], isNode } = runtime;
   let program;
   try {
-    program = firstProgram(fetch(name, packages), runtime);
+    program = fetchProgram(runtime);
   } catch (error) {
     console.error(error.message);
     return { row: [name, '-', 'not found in the registry'], succeeded: false };
   }
   const results = [coreChecks(program, args, urls)];
-  if (isNode) results.push(coreSpecs(program));
+  if (isNode) results.push(coreSpecs(program), packedPackage(program));
   for (const { succeeded, output } of results) if (!succeeded) console.log(output.replace(/^\s*[✔√] .*\n/gm, ''));
   const exact = version.exec(run(program, ['--version']).output)?.[1];
   announce(`${name} ${exact}: ${told(results)}`);
   return {
     row: [name, exact, told(results)],
     succeeded: results.every(({ succeeded }) => succeeded),
-    program,
   };
 }
 
@@ -146,13 +157,15 @@ const CONFIGS = {
 };
 
 /** A test runner with the packed package, both installed in a folder of their own. */
-function testRunner(name, program, urls) {
+function testRunner(name, urls) {
   const packed = JSON.parse(spawnSync('npm', ['pack', '--json', '--pack-destination', CACHE], {
     cwd: root,
     encoding: 'utf8',
   }).stdout)[0].filename;
   let folder;
+  let program;
   try {
+    program = fetchProgram(RUNNERS_RUN_ON);
     folder = fetch(name, [name, path.join(CACHE, packed)]);
   } catch (error) {
     console.error(error.message);
@@ -171,14 +184,19 @@ function testRunner(name, program, urls) {
 }
 
 async function testAll() {
+  const all = [...RUNTIMES.map(({ name }) => name), ...Object.keys(CONFIGS)];
+  const { names, write } = table.readCommandLine(all);
   const servers = await startServers(3);
   const urls = servers.map(({ url }) => url);
-  const results = RUNTIMES.map((runtime) => testRuntime(runtime, urls));
-  // vitest wants a newer Node.js than the oldest that we support.
-  const program = results.find(({ row }) => row[0] === 'Node.js 24').program ?? process.execPath;
-  for (const name of Object.keys(CONFIGS)) results.push(testRunner(name, program, urls));
+  const results = names.map((name) => {
+    const runtime = RUNTIMES.find((runtime) => runtime.name === name);
+    return runtime ? testRuntime(runtime, urls) : testRunner(name, urls);
+  });
   await Promise.all(servers.map((server) => server.stop()));
-  publish('runtimes', ['runtime', 'version', 'passed'], results.map(({ row }) => row));
+  const header = ['runtime', 'version', 'passed'];
+  const rows = results.map(({ row }) => row);
+  table.print(header, rows);
+  if (write) table.write('runtimes', header, all, rows);
   if (!results.every(({ succeeded }) => succeeded)) process.exitCode = 1;
 }
 

@@ -2,12 +2,14 @@
 
 // Runs the core suite on each server version that the library supports. What cannot be had is named,
 // and the run has failed then. `--write` puts the table into the README, `--all` runs every spec.
+//
+//   node scripts/test-servers.js [--write] [--all] [NAME…]     for example: "Valkey 7.2"
 
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 
 const { SERVERS, fetchServer } = require('./fetch-servers.js');
-const { publish } = require('./result-table.js');
+const table = require('./result-table.js');
 const { announce, main, root } = require('./setup.js');
 
 const TIMEOUT = 600_000;
@@ -15,7 +17,7 @@ const CORE_SPECS = [
   'lock', 'unlock', 'extend', 'abort', 'auto-extend', 'lock-signal', 'using', 'errors', 'redsync', 'acl',
 ].map((name) => `__test__/${name}.spec.js`);
 
-function testServer(server) {
+function testServer(server, specs) {
   const { name } = server;
   announce(name);
   let fetched;
@@ -25,7 +27,6 @@ function testServer(server) {
     console.log(`${name} was not found: ${error.message}`);
     return { row: [name, 'not found', '-'], succeeded: false };
   }
-  const specs = process.argv.includes('--all') ? [] : CORE_SPECS;
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [path.join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs'), ...specs],
@@ -50,7 +51,15 @@ function testServer(server) {
 }
 
 main(() => {
-  const results = SERVERS.map(testServer);
-  publish('servers', ['server', 'version', 'passed'], results.map(({ row }) => row));
+  const all = SERVERS.map(({ name }) => name);
+  const { names, write, all: everySpec } = table.readCommandLine(all, {
+    all: { type: 'boolean', default: false },
+  });
+  const specs = everySpec ? [] : CORE_SPECS;
+  const results = names.map((name) => testServer(SERVERS.find((server) => server.name === name), specs));
+  const header = ['server', 'version', 'passed'];
+  const rows = results.map(({ row }) => row);
+  table.print(header, rows);
+  if (write) table.write('servers', header, all, rows);
   if (!results.every(({ succeeded }) => succeeded)) process.exitCode = 1;
 });

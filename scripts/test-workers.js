@@ -1,8 +1,9 @@
 'use strict';
 
 // Worker threads that are terminated in the middle of their work: 8 workers with 1,000 calls in flight
-// each, ended at random moments, again and again. Nothing may crash, hang or be called back in an
-// environment that is gone, and the process goes on locking afterwards.
+// each, on nodes of every kind, ended at random moments, again and again. Nothing may crash, hang or be
+// called back in an environment that is gone, the process goes on locking, and what the workers held
+// is free when it has expired: nobody keeps it alive, nobody keeps a connection.
 //
 //   node scripts/test-workers.js [--rounds 100] [--workers 8] [--calls 1000]
 
@@ -11,13 +12,32 @@ const { setTimeout: delay } = require('node:timers/promises');
 const { parseArgs } = require('node:util');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
+const Redis = require('ioredis');
+
 const { Redsync } = require('..');
+const { newPool } = require('../lib/adapters/ioredis.js');
+const { HandWrittenPool } = require('../__test__/helpers/hand-written-pool.js');
 
 const LONGEST_LIFE = 40; // ms after the calls are on their way
+const EXPIRY = 2000;
 
-async function keepInFlight({ urls, calls, name }) {
-  const redsync = new Redsync(urls);
-  const options = { expiry: 2000, autoExtend: true };
+/** The nodes that a worker is given: with pools, questions to JavaScript are under way when it ends. */
+const NODES = [
+  (urls) => urls,
+  (urls) => urls.map(pool),
+  (urls) => [urls[0], ...urls.slice(1).map(pool)],
+  (urls) => urls.map((url) => newPool(new Redis(url))),
+  () => ['memory:a', 'memory:b', 'memory:c'],
+];
+
+function pool(url) {
+  const { hostname: host, port } = new URL(url);
+  return new HandWrittenPool({ host, port: Number(port) });
+}
+
+async function keepInFlight({ urls, calls, name, kind }) {
+  const redsync = new Redsync(NODES[kind](urls));
+  const options = { expiry: EXPIRY, autoExtend: true };
   const cycle = async (i) => {
     for (;;) {
       const lock = await redsync.newMutex(`${name}:${i}`, options).lock();
@@ -29,8 +49,8 @@ async function keepInFlight({ urls, calls, name }) {
   await Promise.all(cycles);
 }
 
-async function oneWorker(urls, calls, name) {
-  const worker = new Worker(__filename, { workerData: { urls, calls, name } });
+async function oneWorker(workerData) {
+  const worker = new Worker(__filename, { workerData });
   const failed = once(worker, 'error').then(([error]) => {
     throw error;
   });
@@ -41,15 +61,25 @@ async function oneWorker(urls, calls, name) {
 }
 
 /** Resolves when every round is over and the process can still lock. */
-async function terminateWorkers(urls, { rounds = 100, workers = 8, calls = 1000 } = {}) {
-  const redsync = new Redsync(urls);
+async function terminateWorkers(redsync, urls, { rounds, workers, calls }) {
   for (let round = 0; round < rounds; round++) {
-    const each = (_, i) => oneWorker(urls, calls, `worker:${round}:${i}`);
+    const each = (_, i) => oneWorker({ urls, calls, name: `${round}:${i}`, kind: i % NODES.length });
     await Promise.all(Array.from({ length: workers }, each));
     const lock = await redsync.newMutex(`after:${round}`).lock();
     if (!(await lock.unlock())) throw new Error(`round ${round}: the lock was not released`);
   }
-  await redsync.close();
+}
+
+async function connections(server) {
+  return Number(/^connected_clients:(\d+)/m.exec(await server.command('INFO', 'clients'))[1]);
+}
+
+async function eventually(what, isSo) {
+  const end = performance.now() + 5 * EXPIRY;
+  while (!(await isSo())) {
+    if (performance.now() > end) throw new Error(`still not so after ${5 * EXPIRY} ms: ${what}`);
+    await delay(20);
+  }
 }
 
 function number(values, name) {
@@ -73,13 +103,20 @@ async function main() {
     calls: number(values, 'calls'),
   };
   const servers = await startServers(3);
-  await terminateWorkers(servers.map(({ url }) => url), counts);
+  const urls = servers.map(({ url }) => url);
+  const redsync = new Redsync(urls);
+  await (await redsync.acquire('before')).unlock();
+  const before = await Promise.all(servers.map(connections));
+  await terminateWorkers(redsync, urls, counts);
+  for (const [i, server] of servers.entries()) {
+    await eventually('no key is left', async () => await server.command('DBSIZE') === 0);
+    await eventually('no connection is left', async () => await connections(server) <= before[i]);
+  }
+  await redsync.close();
   await Promise.all(servers.map((server) => server.stop()));
   const { rounds, workers, calls } = counts;
-  console.log(`${rounds} rounds of ${workers} workers with ${calls} calls each: clean`);
+  console.log(`${rounds} rounds of ${workers} workers with ${calls} calls each, rss ${process.memoryUsage().rss >> 20} MiB: clean`);
 }
 
-module.exports = { terminateWorkers };
-
-if (!isMainThread) keepInFlight(workerData);
-else if (require.main === module) require('./setup.js').main(main);
+if (isMainThread) require('./setup.js').main(main);
+else keepInFlight(workerData);

@@ -3,6 +3,8 @@
 // Tries the package as a new user would: packs it, installs the file in an empty folder where there
 // is no Rust, and runs the first lines of the README there, as a module and with require(), on real
 // servers. Then looks at its types, its exports and its size.
+//
+//   node scripts/try-package.js [NODE…]     with other Node.js programs than this one
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -55,7 +57,7 @@ function programs(urls) {
 }
 
 /** Installs the packed file in an empty folder, and runs programs there with each of `nodes`. */
-async function tryPackage(nodes = [process.execPath]) {
+async function tryPackage(nodes) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-package-'));
   const servers = await startServers(3);
   try {
@@ -86,6 +88,5 @@ function checkPackage(file) {
   }
 }
 
-module.exports = { tryPackage };
-
-if (require.main === module) main(() => tryPackage());
+const nodes = process.argv.slice(2).map((node) => path.resolve(node));
+main(() => tryPackage(nodes.length > 0 ? nodes : [process.execPath]));

@@ -44,10 +44,13 @@ pub fn refused(command: &str, error: &ServerError) -> NodeError {
     NodeError::new(code, message).with(fate)
 }
 
-/// The code of an error. Redis 6.2 and 7.0 hide that of a command within a script in their text.
-fn code(error: &ServerError) -> &str {
+/// The code of an error. For a command within a script, servers hide it in their text: Redis up to 7.0
+/// any code, all servers that a rule forbids the command, each in its own words.
+pub fn code(error: &ServerError) -> &str {
     let text = error.details().filter(|_| error.code() == "ERR").unwrap_or_default();
-    if text.contains("The user executing the script can't ") {
+    if text.contains("The user executing the script can't ")
+        || text.starts_with("ACL failure in script: ")
+    {
         return "NOPERM";
     }
     // "Error running script (call to f_<sha1>): @user_script:4: @user_script: 4: -OOM command not ..."
@@ -77,6 +80,8 @@ mod tests {
             (format!("{RUNNING}@user_script: 4: Wrong number of args"), "ERR"),
             (format!("{RUNNING}The user executing the script can't run this command"), "NOPERM"),
             ("-ERR The user executing the script can't run this".to_owned(), "NOPERM"),
+            ("-ERR ACL failure in script: User app has no".to_owned(), "NOPERM"),
+            ("-ERR no ACL failure in script: ".to_owned(), "ERR"),
         ] {
             let Ok(Value::ServerError(error)) =
                 parse_redis_value(format!("{reply}\r\n").as_bytes())

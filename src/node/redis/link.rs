@@ -19,7 +19,7 @@ use super::address::Access;
 use super::batch::{Batch, Entry, Writer};
 use super::command::{KnownScripts, Redirect, found_in, vote, vote_of};
 use super::connection::Connection;
-use super::failure::refused;
+use super::failure::{self, refused};
 use super::news::listen;
 use super::question::{Group, Introduction, Question};
 use super::route::Route;
@@ -473,7 +473,7 @@ impl Link {
 /// The code of an error, else nothing.
 fn code(reply: &Value) -> &str {
     match reply {
-        Value::ServerError(error) => error.code(),
+        Value::ServerError(error) => failure::code(error),
         _ => "",
     }
 }
