@@ -190,3 +190,23 @@ test.serial('workers and their process use the addon side by side', async (t) =>
   }, server.url);
   endedWell(t, result, '0 0 0 0 100');
 });
+
+// An allocator that takes the first thread for the main one crashed when a later thread got its place.
+test.serial('workers load the addon one after another, their process never', async (t) => {
+  const result = await runProcess(async (file) => {
+    const { once } = require('node:events');
+    const { Worker } = require('node:worker_threads');
+    const cycle = async (file) => {
+      const { Redsync } = require(file);
+      const mutex = new Redsync('memory:').newMutex('name');
+      for (let i = 0; i < 50; i++) await (await mutex.lock()).unlock();
+    };
+    const code = `(${cycle})(${JSON.stringify(file)})`;
+    for (let i = 0; i < 30; i++) {
+      const [status] = await once(new Worker(code, { eval: true }), 'exit');
+      if (status !== 0) throw new Error(`worker ${i} ended with ${status}`);
+    }
+    console.log('all ended');
+  });
+  endedWell(t, result, 'all ended');
+});

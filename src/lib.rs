@@ -20,7 +20,7 @@ pub mod fuzz;
 mod node;
 mod random;
 
-/// Half of what it costs to keep a lock alive was the C library's allocator, and it is a poor one
+/// Half of what it cost to keep a lock alive was the C library's allocator, and it is a poor one
 /// where that library is musl.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
