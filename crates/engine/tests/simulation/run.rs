@@ -54,7 +54,14 @@ pub fn play(seed: u64, profile: Profile, is_told: bool) -> Outcome {
         runtime.expect("a runtime").block_on(async {
             let mut run = Run::of(seed, profile, is_told);
             run.until_over().await;
-            run.outcome()
+            let mut outcome = run.outcome();
+            let world = Rc::downgrade(&run.world);
+            run.world.forget_what_is_on_its_way();
+            drop(run);
+            if world.strong_count() > 0 {
+                outcome.found.insert(Violation::NodesLeaked);
+            }
+            outcome
         })
     }));
     ran.unwrap_or_else(|_| Outcome {

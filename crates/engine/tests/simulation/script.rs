@@ -1,7 +1,7 @@
 //! What a task of a client does: it goes for locks, holds them, and leaves them in every way there is.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{Error, Extension, Held, Holder, Keys, Loss, Value};
@@ -137,7 +137,7 @@ fn lease(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: &Held, belie
     });
     belief.is_leased.set(true);
     let holder = SimulatedHolder {
-        client: client.clone(),
+        client: Rc::downgrade(client),
         belief: belief.clone(),
         last_alive: stalls.then(|| client.now()),
     };
@@ -197,7 +197,8 @@ async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Bel
 
 /// Who is told about a lock that the engine looks after.
 struct SimulatedHolder {
-    client: Rc<Client>,
+    /// A killed client leaves its leases where they are: they must not hold it.
+    client: Weak<Client>,
     belief: Rc<Belief>,
     /// Since when it has shown no sign of life, if it stopped to.
     last_alive: Option<Duration>,
@@ -210,13 +211,16 @@ impl Holder for SimulatedHolder {
 
     fn extended(&self, until: Duration) {
         self.belief.prolong(until);
-        self.client.belief_may_end(until);
+        if let Some(client) = self.client.upgrade() {
+            client.belief_may_end(until);
+        }
     }
 
     fn lost(&self, why: Loss) {
-        self.client.world.trace.add(&[why as u64]);
+        let Some(client) = self.client.upgrade() else { return };
+        client.world.trace.add(&[why as u64]);
         if !self.belief.lose() {
-            self.client.world.witness.report(Violation::LossToldWrongly);
+            client.world.witness.report(Violation::LossToldWrongly);
         }
     }
 }

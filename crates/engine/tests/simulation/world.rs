@@ -98,6 +98,14 @@ impl World {
         if events.peek()?.at > now { None } else { events.pop() }
     }
 
+    /// At the very end: what a message holds would otherwise hold the world.
+    pub fn forget_what_is_on_its_way(&self) {
+        self.events.take();
+        self.inboxes.iter().for_each(|inbox| drop(inbox.take()));
+        self.links.iter().for_each(Link::abandon);
+        self.nodes.iter().for_each(|node| node.crash(true));
+    }
+
     /// A line of the story of this schedule.
     pub fn tell(&self, line: fmt::Arguments<'_>) {
         self.trace.tell(self.now(), line);
