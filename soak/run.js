@@ -65,9 +65,11 @@ class Contender {
   }
 
   async replace() {
-    this.#child.kill('SIGKILL');
+    const child = this.#child;
+    child.kill('SIGKILL');
     await this.#exited;
-    this.start();
+    // On a busy machine its end takes so long that a second fault may have waited for it, too.
+    if (this.#child === child) this.start();
   }
 
   pause() {
