@@ -16,9 +16,12 @@ const ROWS = [
   { locks: 100_000, expiry: 10_000, seconds: 60, again: 1 },
 ];
 const AT_ONCE = 1000;
+const SETTLED = 2000;
 
 /** Without V8's room for young objects, which is empty and grows by steps of its own. */
-function residentBytes() {
+async function residentBytes() {
+  globalThis.gc();
+  await delay(SETTLED); // what is free goes back to the system a little later
   globalThis.gc();
   const young = v8.getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space');
   return process.memoryUsage.rss() - young.physical_space_size;
@@ -49,10 +52,10 @@ async function measure({ locks: count, expiry, seconds, again }, urls) {
 
   // As many again, or several times as many, for V8 takes memory in steps: code, connections and room
   // for a burst of calls are there by now.
-  const before = residentBytes();
+  const before = await residentBytes();
   for (let i = 0; i < again; i++) locks.push(...await acquire(redsync, `more ${i}`, count));
   await delay(expiry);
-  const bytes = (residentBytes() - before) / (again * count);
+  const bytes = (await residentBytes() - before) / (again * count);
 
   process.send({ share, bytes, lost });
   await redsync.close();
