@@ -45,7 +45,7 @@ const WAYS = [
 ];
 
 async function pipeline(client, commands) {
-  const replies = await client.pipeline(commands).exec();
+  const replies = await client.pipeline(commands.map((command) => ['call', ...command])).exec();
   for (const [error, reply] of replies) {
     if (error) throw error;
     if (!(reply === 1 || reply === 'OK' || /^1+$/.test(reply))) throw new Error(`answered ${reply}`);
