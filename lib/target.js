@@ -1,12 +1,10 @@
 'use strict';
 
+const { validity } = require('./auto-extend.js');
 const { now } = require('./calls.js');
 const { publishCall } = require('./events.js');
 const { failure } = require('./failures.js');
 const { requireOneSlot } = require('./slots.js');
-
-/** In milliseconds; see validity.rs. */
-const CLOCK_GRANULARITY = 2;
 
 /** What a mutex locks, on which nodes, by which rules. */
 class Target {
@@ -56,8 +54,7 @@ class Target {
 
   /** How long a lock is valid that is acquired or extended now, in milliseconds. */
   get validity() {
-    const { expiry, driftFactor } = this.settings;
-    return expiry - (expiry * driftFactor + CLOCK_GRANULARITY);
+    return validity({ ...this.settings, timeoutFactor: 0 });
   }
 
   /**

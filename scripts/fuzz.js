@@ -5,8 +5,8 @@
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { parseArgs } = require('node:util');
 
+const { readNames } = require('./command-line.js');
 const { SetupError, announce, install, main, requireCargo, root, run } = require('./setup.js');
 
 const SECONDS = 60;
@@ -28,22 +28,15 @@ input in fuzz/artifacts, as soon as one has found something.
 Targets: ${[...TARGETS, URLS].join(', ')} (default: all)
 `;
 
-function parse(args) {
-  const options = { seconds: { type: 'string', default: `${SECONDS}` }, help: { type: 'boolean' } };
-  let parsed;
-  try {
-    parsed = parseArgs({ args, options, allowPositionals: true });
-  } catch (error) {
-    throw new SetupError(`${error.message}; see --help`);
-  }
-  const { values: { seconds, help }, positionals } = parsed;
+function readOptions() {
+  const { values: { seconds, help }, names } = readNames([...TARGETS, URLS], {
+    seconds: { type: 'string', default: `${SECONDS}` },
+    help: { type: 'boolean' },
+  });
   if (!/^[1-9]\d{0,6}$/.test(seconds)) {
-    throw new SetupError(`--seconds takes whole numbers from 1 to 9999999, not "${seconds}"; see --help`);
+    throw new SetupError(`--seconds takes whole numbers from 1 to 9999999, not "${seconds}"`);
   }
-  const known = [...TARGETS, URLS];
-  const unknown = positionals.find((target) => !known.includes(target));
-  if (unknown !== undefined) throw new SetupError(`there is no target "${unknown}"; see --help`);
-  return { help, seconds: Number(seconds), targets: positionals.length > 0 ? positionals : known };
+  return { help, seconds: Number(seconds), targets: names };
 }
 
 function requireCargoFuzz() {
@@ -78,7 +71,7 @@ function readUrls(seconds) {
 }
 
 main(() => {
-  const { help, seconds, targets } = parse(process.argv.slice(2));
+  const { help, seconds, targets } = readOptions();
   if (help) return console.log(HELP);
   if (targets.some((target) => target !== URLS)) {
     requireCargoFuzz();

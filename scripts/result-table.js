@@ -4,24 +4,8 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { parseArgs } = require('node:util');
-
-const { SetupError } = require('./setup.js');
 
 const README = path.join(__dirname, '..', 'README.md');
-
-/** The command line of a script that makes a table: names of rows, all of them if none; `--write`. */
-function readCommandLine(names, options = {}) {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { write: { type: 'boolean', default: false }, ...options },
-  });
-  const unknown = positionals.filter((name) => !names.includes(name));
-  if (unknown.length > 0) {
-    throw new SetupError(`unknown: ${unknown.join(', ')}; expected some of: ${names.join(', ')}`);
-  }
-  return { ...values, names: positionals.length > 0 ? positionals : names };
-}
 
 function markdown(header, rows) {
   const line = (cells) => `| ${cells.join(' | ')} |`;
@@ -32,11 +16,6 @@ function markdown(header, rows) {
 function rowsByName(table) {
   const rows = table.split('\n').slice(2).map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim()));
   return new Map(rows.map((row) => [row[0], row]));
-}
-
-/** Prints the table. */
-function print(header, rows) {
-  console.log(`\n${markdown(header, rows)}`);
 }
 
 /** Puts rows into a table of the README; rows of other `names` are left as they were. */
@@ -52,4 +31,20 @@ function write(name, header, names, rows) {
   }));
 }
 
-module.exports = { print, readCommandLine, write };
+/**
+ * Prints a table, and writes it if that is wanted; the program has failed if a row has.
+ *
+ * @param {string} name of the table in the README
+ * @param {string[]} header
+ * @param {string[]} names of all rows that it may have
+ * @param {{ row: string[], succeeded: boolean }[]} results
+ * @param {boolean} isWritten
+ */
+function publish(name, header, names, results, isWritten) {
+  const rows = results.map(({ row }) => row);
+  console.log(`\n${markdown(header, rows)}`);
+  if (isWritten) write(name, header, names, rows);
+  if (!results.every(({ succeeded }) => succeeded)) process.exitCode = 1;
+}
+
+module.exports = { publish };

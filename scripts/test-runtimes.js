@@ -10,8 +10,9 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { readNames } = require('./command-line.js');
 const { startServers } = require('./redis-servers.js');
-const table = require('./result-table.js');
+const { publish } = require('./result-table.js');
 const { announce, main, root } = require('./setup.js');
 
 const CACHE = path.join(root, 'target', 'runtimes');
@@ -185,7 +186,7 @@ function testRunner(name, urls) {
 
 async function testAll() {
   const all = [...RUNTIMES.map(({ name }) => name), ...Object.keys(CONFIGS)];
-  const { names, write } = table.readCommandLine(all);
+  const { values, names } = readNames(all, { write: { type: 'boolean', default: false } });
   const servers = await startServers(3);
   const urls = servers.map(({ url }) => url);
   const results = names.map((name) => {
@@ -193,11 +194,7 @@ async function testAll() {
     return runtime ? testRuntime(runtime, urls) : testRunner(name, urls);
   });
   await Promise.all(servers.map((server) => server.stop()));
-  const header = ['runtime', 'version', 'passed'];
-  const rows = results.map(({ row }) => row);
-  table.print(header, rows);
-  if (write) table.write('runtimes', header, all, rows);
-  if (!results.every(({ succeeded }) => succeeded)) process.exitCode = 1;
+  publish('runtimes', ['runtime', 'version', 'passed'], all, results, values.write);
 }
 
 main(testAll);

@@ -8,8 +8,9 @@
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 
+const { readNames } = require('./command-line.js');
 const { SERVERS, fetchServer } = require('./fetch-servers.js');
-const table = require('./result-table.js');
+const { publish } = require('./result-table.js');
 const { announce, main, root } = require('./setup.js');
 
 const TIMEOUT = 600_000;
@@ -52,14 +53,11 @@ function testServer(server, specs) {
 
 main(() => {
   const all = SERVERS.map(({ name }) => name);
-  const { names, write, all: everySpec } = table.readCommandLine(all, {
+  const { values, names } = readNames(all, {
+    write: { type: 'boolean', default: false },
     all: { type: 'boolean', default: false },
   });
-  const specs = everySpec ? [] : CORE_SPECS;
+  const specs = values.all ? [] : CORE_SPECS;
   const results = names.map((name) => testServer(SERVERS.find((server) => server.name === name), specs));
-  const header = ['server', 'version', 'passed'];
-  const rows = results.map(({ row }) => row);
-  table.print(header, rows);
-  if (write) table.write('servers', header, all, rows);
-  if (!results.every(({ succeeded }) => succeeded)) process.exitCode = 1;
+  publish('servers', ['server', 'version', 'passed'], all, results, values.write);
 });

@@ -269,14 +269,11 @@ impl Host {
 
 /// Tells every call that there is no engine.
 fn refuse_all(mut messages: UnboundedReceiver<Message>) {
+    let mut host = Host::default();
     while let Some(message) = messages.blocking_recv() {
-        if let Message::Calls { outbox, numbers, text } = message {
-            let mut reader = Reader::new(&numbers, &text);
-            while let Some(record) = reader.next_record() {
-                if record.operation.has_completion() {
-                    outbox.push(record.call, Outcome::Closed, 0.0, |_| {});
-                }
-            }
+        // Where nothing is opened, every call is one of a client that is closed.
+        if let Message::Calls { .. } = message {
+            host.handle(message);
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use redsync_engine::Load;
 use tokio::task::yield_now;
 
-/// How long to look at most. To be woken takes a thread half as long on a virtual machine, three
-/// servers on the same one answer sooner, and servers farther away do not.
+/// How long to look at most. Three servers on the same machine answer sooner, those farther away do
+/// not; and on a virtual machine to be woken takes a thread about half of this.
 const LOOK: Duration = Duration::from_micros(150);
 
 /// Keeps the runtime polling, instead of parked, while what comes next is near: the servers' answers

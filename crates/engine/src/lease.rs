@@ -281,10 +281,8 @@ impl Leases {
     /// Ends a lease, and gives its holder.
     fn end(&self, lease: &Lease) -> Option<Rc<dyn Holder>> {
         let holder = lease.holder.take()?;
-        let hash = self.hash_of(lease);
-        if let Ok(entry) =
-            self.by_lock.borrow_mut().find_entry(hash, |other| ptr::eq(&raw const **other, lease))
-        {
+        let is_it = |other: &Rc<Lease>| ptr::eq(Rc::as_ptr(other), lease);
+        if let Ok(entry) = self.by_lock.borrow_mut().find_entry(self.hash_of(lease), is_it) {
             entry.remove();
         }
         self.ends.borrow_mut().remove(&(lease.ends.get(), lease.number));
@@ -435,8 +433,7 @@ fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'
     let left = lease.until.get().saturating_sub(now);
     let failures = lease.failures.get();
     lease.failures.set(failures.saturating_add(1));
-    let doubled =
-        FIRST_PAUSE.saturating_mul(1_u32.checked_shl(failures.into()).unwrap_or(u32::MAX));
+    let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.into()));
     let pause = doubled.min(keep.interval).min(left / 2).max(FIRST_PAUSE);
     leases.plan_extension(lease, now + pause);
 }
