@@ -461,7 +461,8 @@ export class Mutex {
   lock(options?: CallOptions): Promise<Lock>;
 
   /**
-   * Tries once.
+   * Tries once. Callers that come in the same millisecond can split the nodes between them, and all get
+   * `null`: where one of them has to get it, call `lock()` with a few `tries`.
    *
    * @returns `null` when others hold the lock on a quorum of nodes.
    * @throws {FailedError} When too few nodes answered to tell.

@@ -61,6 +61,9 @@ const STEPS = [
   },
 ];
 
+/** How much of a failed step is told again at the end: what test runners say of each failure is their last. */
+const LAST_LINES = 80;
+
 function isGitCheckout() {
   const { status } = spawnSync('git', ['rev-parse', '--git-dir'], { cwd: root, stdio: 'ignore' });
   return status === 0;
@@ -118,7 +121,7 @@ async function runStep({ title, command, count, skip }) {
   const reason = skip && skip();
   console.log('');
   announce(reason ? `${title}: skipped, ${reason}` : title);
-  if (reason) return { title, passed: 0, failed: 0 };
+  if (reason) return { title, passed: 0, failed: 0, last: [] };
   return result({ title, count }, await execute(command, true));
 }
 
@@ -138,7 +141,7 @@ function result({ title, count }, { lines, succeeded }) {
   const { passed, failed } = count(lines, succeeded);
   // A step that crashed before it could count a failure, or that ran nothing, has failed too.
   const crashed = failed === 0 && (!succeeded || passed === 0);
-  return { title, passed, failed: crashed ? 1 : failed };
+  return { title, passed, failed: crashed ? 1 : failed, last: lines.slice(-LAST_LINES) };
 }
 
 async function runSetup() {
@@ -150,7 +153,7 @@ async function runSetup() {
     setup.requireRedisServer();
     failed = 0;
   });
-  return { title: 'set-up', passed: 0, failed };
+  return { title: 'set-up', passed: 0, failed, last: [] };
 }
 
 async function runAll() {
@@ -160,6 +163,13 @@ async function runAll() {
   results.push(await soak());
   for (const step of STEPS) results.push(await runStep(step));
 
+  // Whoever sees only the end of a long log sees why it failed.
+  for (const { title, failed, last } of results) {
+    if (!failed) continue;
+    console.log('');
+    announce(`how "${title}" ended`);
+    console.log(last.join('\n'));
+  }
   console.log('');
   for (const { title, passed, failed } of results) {
     if (passed + failed === 0) continue;
