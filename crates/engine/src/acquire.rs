@@ -189,7 +189,7 @@ impl Mutex {
             return Ok(Held { value: request.value.clone(), until });
         }
         if let Some(place) = place {
-            place.lost(votes.as_slice());
+            place.lost(&self.nodes, votes.as_slice());
         }
         self.give_up(&request, &votes, attempt >= tries).await;
         Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), attempt))

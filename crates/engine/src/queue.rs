@@ -26,6 +26,9 @@ const MOMENT: Duration = Duration::from_millis(2);
 /// The longest round trip that is reckoned with.
 const LONGEST_TRIP: Duration = Duration::from_millis(100);
 
+/// The pause between attempts that split the votes is doubled so many times.
+const MOST_DOUBLINGS: u32 = 6;
+
 /// So many queues are kept before the first look for those that are over.
 const MANY: usize = 1024;
 
@@ -97,6 +100,10 @@ pub(crate) struct Queue {
     heard: RefCell<Option<Vec<Option<Vote>>>>,
     /// Since when there has been a chance that was left to others.
     chance_since: Cell<Option<Instant>>,
+    /// How many attempts in a row got some votes, but too few.
+    splits: Cell<u32>,
+    /// Until when it does not ask, for those with whom the votes were split.
+    paused_until: Cell<Option<Instant>>,
     /// When something was last heard of the lock.
     last_news: Cell<Option<Instant>>,
     last_used: Cell<Option<Instant>>,
@@ -235,6 +242,25 @@ impl Queue {
         }
     }
 
+    /// An attempt that has failed got some votes, or none.
+    ///
+    /// Votes can be split again and again by those who want other keys too, and begin at another node
+    /// with that list. So they pause at random, each time for longer. Once is nothing: the release that
+    /// made the first node free may not have reached the others.
+    fn split(&self, is_split: bool, now: Instant, nodes: &Nodes) {
+        let splits = if is_split { self.splits.get() + 1 } else { 0 };
+        self.splits.set(splits);
+        if splits > 1 {
+            let longest = self.moment() * 2_u32.pow(splits.min(MOST_DOUBLINGS));
+            self.paused_until.set(Some(now + nodes.random_duration(Duration::ZERO, longest)));
+        }
+    }
+
+    /// How long it takes others to take what is free.
+    fn moment(&self) -> Duration {
+        MOMENT + 2 * self.trip.get()
+    }
+
     fn news(&self, now: Instant) {
         self.last_news.set(Some(now));
         self.wake_head();
@@ -254,7 +280,8 @@ impl Queue {
         let gate_is_free = gate.is_some_and(|gate| views[gate].known == Known::Free);
         let is_possible = !quorum.is_out_of_reach(count(Known::Taken) + count(Known::Down));
         let is_free = quorum.is_reached(count(Known::Free));
-        let moment = MOMENT + 2 * self.trip.get();
+        let moment = self.moment();
+        let paused_until = self.paused_until.get().filter(|until| now < *until);
         let mut wake = views.iter().filter_map(|view| view.ends).min();
         let mut watching = Vec::new();
         if is_free || gate_is_free && is_possible {
@@ -263,14 +290,15 @@ impl Queue {
             if has_waited && !self.turns.borrow().is_our_turn() {
                 self.turns.borrow_mut().nobody_came();
             }
-            if self.turns.borrow().is_our_turn() {
+            let is_our_turn = self.turns.borrow().is_our_turn();
+            if is_our_turn && paused_until.is_none() {
                 self.chance_since.set(None);
                 let free = order.iter().copied().find(|&node| views[node].known == Known::Free);
                 return Next::Ask { first: free.unwrap_or_default() };
             }
             // Leave it to the others, and see whether somebody takes it.
             self.chance_since.set(Some(since));
-            wake = Some(since + moment);
+            wake = if is_our_turn { paused_until } else { Some(since + moment) };
             watching.extend(gate);
         } else {
             self.chance_since.set(None);
@@ -404,7 +432,7 @@ impl Place {
     }
 
     /// An attempt has failed, with these votes.
-    pub(crate) fn lost(&self, votes: &[Option<Vote>]) {
+    pub(crate) fn lost(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
         let queue = &self.queue;
         let now = Instant::now();
         let mut views = queue.views.borrow_mut();
@@ -422,6 +450,7 @@ impl Place {
         if votes.iter().all(Option::is_some) {
             *queue.heard.borrow_mut() = Some(votes.to_vec());
         }
+        queue.split(votes.contains(&Some(Ok(Answer::Granted))), now, nodes);
         queue.last_news.set(Some(now));
     }
 
@@ -432,6 +461,7 @@ impl Place {
         queue.turns.borrow_mut().own(now);
         *queue.held.borrow_mut() = Some((value.clone(), now + left));
         queue.heard.take();
+        queue.splits.set(0);
         queue.see_all_as(Known::Nothing);
     }
 

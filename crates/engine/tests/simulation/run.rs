@@ -31,6 +31,9 @@ const CLEANED_UP: u64 = 2_500;
 /// Contenders for a free lock need a few attempts, 250 ms apart at most.
 const NOT_FORGOTTEN: u64 = 60_000;
 
+/// So often in one millisecond something happens only if it never ends.
+const MOST_TURNS: u32 = 10_000;
+
 /// What became of a schedule.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -133,8 +136,14 @@ impl Run {
         let mut pause = pin!(sleep(Duration::ZERO));
         let start = self.start;
         poll_fn(|cx| {
+            let mut turns = 0;
             loop {
                 self.turn(cx);
+                turns += 1;
+                if turns > MOST_TURNS {
+                    self.world.witness.report(Violation::Livelock);
+                    self.phase = Phase::Over;
+                }
                 if self.phase == Phase::Over {
                     return Poll::Ready(());
                 }

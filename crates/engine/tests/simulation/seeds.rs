@@ -1,7 +1,8 @@
 //! Schedules that have found something once.
 
 /// A seed of `Profile::Sound`, and what it had found.
-pub const SEEDS: &[(u64, &str)] = &[(
-    22,
-    "who was asked after the first node had only what that one had left of the node timeout",
-)];
+pub const SEEDS: &[(u64, &str)] = &[
+    (22, "who was asked after the first node had only what that one had left of the node timeout"),
+    (219_270, "those of [a, b] and of [b] began at different nodes and split the votes for ever"),
+    (226_869, "the same"),
+];

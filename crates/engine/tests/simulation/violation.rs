@@ -29,5 +29,6 @@ violations! {
     TaskLeft => "a task was left behind when all was over",
     NodesLeaked => "the nodes are still referred to when all was over",
     Forgotten => "a waiter did not get a lock that was free",
+    Livelock => "the nodes were asked for ever while no time passed",
     Panicked => "a panic",
 }
