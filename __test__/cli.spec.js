@@ -62,9 +62,9 @@ async function holdElsewhere(t, servers, name, options) {
 test.serial('run: the program has the lock and its value, and the lock is released', async (t) => {
   const servers = await useServers(t, 3);
   const running = start(t, ['run', 'job', ...program(`
-    console.log("value " + process.env.REDSYNC_LOCK + " " + process.argv.slice(1).join("|"));
-    process.stdin.resume(); setInterval(() => {}, 1000);
     process.on("SIGTERM", () => process.exit(42));
+    process.stdin.resume(); setInterval(() => {}, 1000);
+    console.log("value " + process.env.REDSYNC_LOCK + " " + process.argv.slice(1).join("|"));
   `), 'one', '--two', 'three four'], environment(servers));
   await running.says('\n');
   const [, value, args] = /^value (\S+) (.*)\n/.exec(running.output.stdout);
