@@ -207,6 +207,29 @@ test.serial('locks go on while a slot moves to and fro', async (t) => {
   await untilSteady(async () => await cluster.size() === 0);
 });
 
+test.serial('servers that do not agree on who has a slot get time to', async (t) => {
+  const cluster = await useCluster(t);
+  const [from, to] = cluster.servers;
+  const name = cluster.nameOn(from);
+  const id = await cluster.idOf(to);
+  const sentOn = async () => {
+    const stats = await Promise.all([from, to].map((server) => server.command('INFO', 'errorstats')));
+    return stats.reduce((sum, text) => sum + Number(/^errorstat_MOVED:count=(\d+)/m.exec(text)?.[1] ?? 0), 0);
+  };
+  const redsync = connect(t, cluster.url(), { expiry: 60_000 }); // a node timeout of three seconds
+
+  await from.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
+  const before = await sentOn();
+  const locked = redsync.newMutex(name).tryLock();
+  await until(async () => await sentOn() >= before + 8);
+  await to.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
+
+  const lock = await locked;
+  t.is(await to.command('GET', name), lock.value);
+  t.true(await lock.unlock());
+  t.is(await to.command('GET', name), null);
+});
+
 test.serial('the ACL of the operations page, and ASKING, are enough while a slot moves', async (t) => {
   const page = path.join(__dirname, '..', 'docs', 'operations.md');
   const operations = fs.readFileSync(page, 'utf8');

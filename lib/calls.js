@@ -351,7 +351,7 @@ function advance(clock, ahead) {
   records[used++] = ahead;
 }
 
-/** Called by the addon when completions are ready. */
+/** Takes what the engine has said. Called by the addon when there is something. */
 function drain() {
   let count;
   do {
@@ -398,6 +398,7 @@ module.exports = {
   VOTE,
   STALE,
   open,
+  drain,
   call,
   callAll,
   inspect,

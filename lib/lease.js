@@ -78,7 +78,7 @@ class Lease {
     this.#letGo();
     if (LOST.hasSubscribers) {
       const acquired = this.#firstUntil - this.#target.validity;
-      const duration = calls.now() - acquired;
+      const duration = client.now() - acquired;
       LOST.publish({ name: names[0], names, duration, error: this.#error });
     }
     this.#controller?.abort(this.#error);
@@ -92,16 +92,18 @@ class Lease {
     this.#letGo();
   }
 
-  /** After `end`: the engine has ended it, too. */
+  /** After `end`: the engine has ended it, too. A lease that was not ended is left to its loss. */
   forget() {
-    if (this.#number === undefined) return;
+    if (this.#number === undefined || !this.#isOver) return;
     calls.forgetLease(this.#number);
     this.#number = undefined;
   }
 
   /** It can be reached no more: if the lock is still kept alive, it is left to expire. */
   drop() {
-    // Lost already, or released by its value through another Mutex.
+    // The engine looks after it no more: its loss may be on its way, or it was released by its value
+    // through another Mutex.
+    if (this.until === 0) calls.drain();
     if (this.isLost) return;
     if (this.until === 0) {
       this.end();

@@ -91,7 +91,9 @@ impl Mutex {
                             _ => Manner::OneFirst(Some(first)),
                         };
                         match self.attempt(Some(&place), manner, attempt, u64::MAX, cancel).await {
-                            Err(Error::Failed { .. } | Error::Taken { .. }) => {}
+                            Err(Error::Failed { votes, .. } | Error::Taken { votes, .. }) => {
+                                place.missed(&self.nodes, &votes);
+                            }
                             settled => return settled,
                         }
                     }
@@ -189,7 +191,7 @@ impl Mutex {
             return Ok(Held { value: request.value.clone(), until });
         }
         if let Some(place) = place {
-            place.lost(&self.nodes, votes.as_slice());
+            place.lost(votes.as_slice());
         }
         self.give_up(&request, &votes, attempt >= tries).await;
         Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), attempt))

@@ -26,8 +26,11 @@ const MOMENT: Duration = Duration::from_millis(2);
 /// The longest round trip that is reckoned with.
 const LONGEST_TRIP: Duration = Duration::from_millis(100);
 
-/// The pause between attempts that split the votes is doubled so many times.
+/// The pause between chances that split the votes is doubled so many times,
 const MOST_DOUBLINGS: u32 = 6;
+
+/// and is no longer than go-redsync's between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// So many queues are kept before the first look for those that are over.
 const MANY: usize = 1024;
@@ -100,9 +103,9 @@ pub(crate) struct Queue {
     heard: RefCell<Option<Vec<Option<Vote>>>>,
     /// Since when there has been a chance that was left to others.
     chance_since: Cell<Option<Instant>>,
-    /// How many attempts in a row got some votes, but too few.
+    /// How many chances in a row brought some votes, but too few.
     splits: Cell<u32>,
-    /// Until when it does not ask, for those with whom the votes were split.
+    /// Until when no chance is taken, for those with whom the votes were split.
     paused_until: Cell<Option<Instant>>,
     /// When something was last heard of the lock.
     last_news: Cell<Option<Instant>>,
@@ -239,20 +242,6 @@ impl Queue {
         if self.current(node, number) {
             self.views.borrow_mut()[node].watch = Watch::Refused;
             self.wake_head();
-        }
-    }
-
-    /// An attempt that has failed got some votes, or none.
-    ///
-    /// Votes can be split again and again by those who want other keys too, and begin at another node
-    /// with that list. So they pause at random, each time for longer. Once is nothing: the release that
-    /// made the first node free may not have reached the others.
-    fn split(&self, is_split: bool, now: Instant, nodes: &Nodes) {
-        let splits = if is_split { self.splits.get() + 1 } else { 0 };
-        self.splits.set(splits);
-        if splits > 1 {
-            let longest = self.moment() * 2_u32.pow(splits.min(MOST_DOUBLINGS));
-            self.paused_until.set(Some(now + nodes.random_duration(Duration::ZERO, longest)));
         }
     }
 
@@ -432,7 +421,7 @@ impl Place {
     }
 
     /// An attempt has failed, with these votes.
-    pub(crate) fn lost(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
+    pub(crate) fn lost(&self, votes: &[Option<Vote>]) {
         let queue = &self.queue;
         let now = Instant::now();
         let mut views = queue.views.borrow_mut();
@@ -450,8 +439,24 @@ impl Place {
         if votes.iter().all(Option::is_some) {
             *queue.heard.borrow_mut() = Some(votes.to_vec());
         }
-        queue.split(votes.contains(&Some(Ok(Answer::Granted))), now, nodes);
         queue.last_news.set(Some(now));
+    }
+
+    /// A chance was taken for nothing: with some votes, or with none.
+    ///
+    /// Votes can be split again and again with those who want other keys too, and begin at another node
+    /// with that list. So they pause at random, each time for longer. Once is nothing: the release that
+    /// made the first node free may not have reached the others.
+    pub(crate) fn missed(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
+        let queue = &self.queue;
+        let is_split = votes.contains(&Some(Ok(Answer::Granted)));
+        let splits = if is_split { queue.splits.get() + 1 } else { 0 };
+        queue.splits.set(splits);
+        if splits > 1 {
+            let doubled = queue.moment() * 2_u32.pow(splits.min(MOST_DOUBLINGS));
+            let pause = nodes.random_duration(Duration::ZERO, doubled.min(LONGEST_PAUSE));
+            queue.paused_until.set(Some(Instant::now() + pause));
+        }
     }
 
     /// It holds the lock, for so long.
@@ -462,6 +467,7 @@ impl Place {
         *queue.held.borrow_mut() = Some((value.clone(), now + left));
         queue.heard.take();
         queue.splits.set(0);
+        queue.paused_until.set(None);
         queue.see_all_as(Known::Nothing);
     }
 

@@ -4,8 +4,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use redsync_engine::NodeError;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
 
 use super::address::{Access, Endpoint};
 use super::command::Redirect;
@@ -17,8 +20,15 @@ use super::watch::Watch;
 /// Servers that are remembered: a cluster has at most 1000 masters.
 const MAX_SERVERS: usize = 2000;
 
-/// How often one command may be sent elsewhere.
-const MAX_REDIRECTS: u8 = 5;
+/// How often one command may be sent elsewhere: for three seconds, if somebody waits for so long.
+const MAX_REDIRECTS: u8 = 64;
+
+/// So often it is sent at once. A way that is longer leads to and fro between servers that have to
+/// hear yet of a slot that was moved.
+const REDIRECTS_AT_ONCE: u8 = 5;
+
+/// The pause before another redirect is followed; the first ones are shorter.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Routes questions to the masters.
 ///
@@ -135,10 +145,22 @@ impl OnRedirect for Redirects {
             let why = "the cluster does not agree on who has the slot";
             return question.fail(&NodeError::new("MOVED", why));
         }
-        // What nobody waits for must not arrive behind its own release, which may know the way by now.
-        if question.is_wanted() {
-            link.ask(question);
+        let further = question.redirects.saturating_sub(REDIRECTS_AT_ONCE);
+        if further == 0 {
+            return follow(&link, question);
         }
+        let pause = Duration::from_millis(2_u64.saturating_pow(further.into())).min(LONGEST_PAUSE);
+        spawn_local(async move {
+            sleep(pause).await;
+            follow(&link, question);
+        });
+    }
+}
+
+/// What nobody waits for must not arrive behind its own release, which may know the way by now.
+fn follow(link: &Rc<Link>, question: Question) {
+    if question.is_wanted() {
+        link.ask(question);
     }
 }
 
