@@ -4,7 +4,7 @@ const test = require('ava');
 const typescript = require('@tsd/typescript');
 
 const { ClosedError, ExtendError, LockLostError, TakenError } = require('../index.js');
-const { delay, until } = require('./helpers/async.js');
+const { delay, rejection, until } = require('./helpers/async.js');
 const { KEPT, overBackends } = require('./helpers/backends.js');
 const { endedWell, startProcess } = require('./helpers/processes.js');
 
@@ -112,6 +112,19 @@ eachBackend('read after close(), it says so', async (t, backend) => {
   t.true(lock.signal.reason instanceof LockLostError);
   t.true(lock.signal.reason.cause instanceof ClosedError);
   t.false(released.signal.aborted);
+});
+
+eachBackend('a release that close() refuses leaves the lock readable', async (t, backend) => {
+  const redsync = backend.connect(t, { expiry: 60_000 });
+  const lock = await redsync.newMutex(backend.name()).lock();
+  const { signal } = lock;
+  const closing = redsync.close();
+  t.true(await rejection(lock.unlock()) instanceof ClosedError);
+  t.true(lock.remaining >= 0);
+  t.true(lock.until instanceof Date);
+  await closing;
+  t.true(signal.reason.cause instanceof ClosedError);
+  t.is(lock.remaining, 0);
 });
 
 eachBackend('a lock that was lost is not extended', async (t, backend) => {

@@ -1,6 +1,7 @@
 'use strict';
 
 const { execFileSync } = require('node:child_process');
+const diagnosticsChannel = require('node:diagnostics_channel');
 const { once } = require('node:events');
 const path = require('node:path');
 
@@ -44,6 +45,21 @@ test('a clock that is moved on lets locks expire', async (t) => {
   t.not(next, null);
   t.is((await rejection(lock.unlock())).code, 'ERR_LOCK_TAKEN');
   t.true(await next.unlock());
+});
+
+test('how long a lost lock was held is told by the clock', async (t) => {
+  const clock = newClock();
+  await clock.advance(60_000);
+  const lock = await open(t, clock.nodes()).newMutex('how long', { expiry: 10_000 }).lock();
+  const { signal } = lock;
+  const told = [];
+  const listen = (message) => message.name === 'how long' && told.push(message.duration);
+  diagnosticsChannel.subscribe('redsync:lost', listen);
+  t.teardown(() => diagnosticsChannel.unsubscribe('redsync:lost', listen));
+  await clock.advance(12_000);
+  t.true(signal.aborted);
+  t.is(told.length, 1);
+  t.true(told[0] >= 12_000 && told[0] < 60_000, `${told[0]}`);
 });
 
 test('who waits gets the lock when it expires', async (t) => {
