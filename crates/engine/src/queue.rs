@@ -26,11 +26,9 @@ const MOMENT: Duration = Duration::from_millis(2);
 /// The longest round trip that is reckoned with.
 const LONGEST_TRIP: Duration = Duration::from_millis(100);
 
-/// The pause between chances that split the votes is doubled so many times,
-const MOST_DOUBLINGS: u32 = 6;
-
-/// and is no longer than go-redsync's between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// The release that made the first node free may not have reached the others yet. That can be so more
+/// than once in a row, but not often.
+const ORDINARY_SPLITS: u32 = 2;
 
 /// So many queues are kept before the first look for those that are over.
 const MANY: usize = 1024;
@@ -445,16 +443,15 @@ impl Place {
     /// A chance was taken for nothing: with some votes, or with none.
     ///
     /// Votes can be split again and again with those who want other keys too, and begin at another node
-    /// with that list. So they pause at random, each time for longer. Once is nothing: the release that
-    /// made the first node free may not have reached the others.
+    /// with that list. So each pauses at random, but not for long: to a process that does not know of
+    /// this one yet, whoever is not there in the moment that it leaves wants nothing.
     pub(crate) fn missed(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
         let queue = &self.queue;
         let is_split = votes.contains(&Some(Ok(Answer::Granted)));
         let splits = if is_split { queue.splits.get() + 1 } else { 0 };
         queue.splits.set(splits);
-        if splits > 1 {
-            let doubled = queue.moment() * 2_u32.pow(splits.min(MOST_DOUBLINGS));
-            let pause = nodes.random_duration(Duration::ZERO, doubled.min(LONGEST_PAUSE));
+        if splits > ORDINARY_SPLITS {
+            let pause = nodes.random_duration(Duration::ZERO, queue.moment());
             queue.paused_until.set(Some(Instant::now() + pause));
         }
     }

@@ -309,6 +309,22 @@ async fn a_key_left_behind_on_the_first_node_blocks_nobody() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn what_a_mere_quorum_stores_is_followed_at_once_too() {
+    for free in 0..3 {
+        let world = taken(3);
+        world.scripted[free].wipe(KEY);
+        let waiting = lock(&world, Options { delay: Delay::Fixed(ms(50)), ..tries(100) });
+        sleep(ms(1025)).await; // many tries, each with the vote of that node
+        let ((), elapsed) = timed(async {
+            release(&world);
+            held(waiting.await.unwrap());
+        })
+        .await;
+        assert_eq!(elapsed, Duration::ZERO, "{free}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_node_that_is_down_does_not_slow_a_contended_lock() {
     for down in [Behaviour::Error { applied: false }, Behaviour::Never { applied: false }] {
         for node in 0..3 {
