@@ -175,8 +175,11 @@ function abandon(client) {
 }
 
 /** What the engine has to know of a node. */
-function toAddress({ pool, clock, ...node }) {
-  return clock === undefined ? node : { ...node, clock: clock.number, ahead: clock.ahead };
+/** Without a prototype: the addon reads what may be absent, and a polluted one would have it. */
+function toAddress({ pool, clock, ...own }) {
+  const node = { __proto__: null, ...own, clock: clock?.number, ahead: clock?.ahead };
+  if (node.tls !== undefined) node.tls = { __proto__: null, ...node.tls };
+  return node;
 }
 
 function clockOf(nodes) {

@@ -284,4 +284,4 @@ async function attack(count, { seed, onProgress = () => {} } = {}) {
   return counts;
 }
 
-module.exports = { attack };
+module.exports = { attack, withPollution };

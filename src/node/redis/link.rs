@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::address::Access;
+use super::address::{Access, Endpoint};
 use super::batch::{Batch, Entry, Writer};
 use super::command::{KnownScripts, Redirect, found_in, vote, vote_of};
 use super::connection::Connection;
@@ -69,6 +69,8 @@ pub struct Link {
     unanswered: RefCell<VecDeque<Batch>>,
     /// The server wants another login, or is no master any more.
     must_reconnect: RefCell<Option<NodeError>>,
+    /// The one that it is connected to.
+    server: RefCell<Option<Endpoint>>,
     /// Something to do for the task that serves the link: questions, room in flight, close.
     work: Notify,
     /// The state has changed.
@@ -88,6 +90,7 @@ impl Link {
             introductions: RefCell::default(),
             unanswered: RefCell::default(),
             must_reconnect: RefCell::default(),
+            server: RefCell::default(),
             work: Notify::new(),
             changed: Notify::new(),
         })
@@ -209,8 +212,12 @@ impl Link {
         }
     }
 
-    /// The server may not be the master any more: connect to the one who is.
-    pub fn resolve_again(&self) {
+    /// The server may not be the master any more: connect to the one who is, if that is another.
+    pub fn resolve_again(&self, master: Option<&Endpoint>) {
+        // Every sentinel tells of it, each in its own time.
+        if master.is_some() && self.server.borrow().as_ref() == master {
+            return;
+        }
         let why = NodeError::new("READONLY", "the server is not the master any more");
         *self.must_reconnect.borrow_mut() = Some(why);
         self.work.notify_one();
@@ -225,11 +232,13 @@ impl Link {
     async fn run(self: Rc<Self>) {
         let mut longest_pause = FIRST_PAUSE;
         while !self.is_closed() {
-            let error = match self.connect().await {
+            let error = match self.open().await {
                 Err(error) => error,
-                Ok(connection) => {
+                Ok((server, connection)) => {
                     let since = Instant::now();
+                    self.server.replace(Some(server));
                     let lost = self.serve(connection).await;
+                    self.server.take();
                     let was_stable = since.elapsed() >= STABLE_AFTER;
                     if was_stable {
                         longest_pause = FIRST_PAUSE;
@@ -264,8 +273,15 @@ impl Link {
 
     /// One connection more to where the link leads.
     pub async fn connect(&self) -> Result<Connection, NodeError> {
-        let endpoint = self.route.resolve().await?;
-        Connection::open(&endpoint, &self.access, self.route.leads_to_master()).await
+        let (_, connection) = self.open().await?;
+        Ok(connection)
+    }
+
+    async fn open(&self) -> Result<(Endpoint, Connection), NodeError> {
+        let server = self.route.resolve().await?;
+        let is_master = self.route.leads_to_master();
+        let connection = Connection::open(&server, &self.access, is_master).await?;
+        Ok((server, connection))
     }
 
     /// Serves until the connection is lost or the link is closed, which is then the answer to all that

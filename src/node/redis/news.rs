@@ -28,7 +28,7 @@ pub async fn listen(link: Weak<Link>, sentinel: Endpoint, master_name: String, a
             heard = next(&sentinel, &master_name, &access) => heard,
         };
         match heard {
-            Ok(()) => link.resolve_again(),
+            Ok(master) => link.resolve_again(master.as_ref()),
             // The link itself tells what is wrong, if nobody answers any more.
             Err(_) => sleep(PAUSE).await,
         }
@@ -37,11 +37,15 @@ pub async fn listen(link: Weak<Link>, sentinel: Endpoint, master_name: String, a
     }
 }
 
-/// Resolves when the sentinel says that this master has changed.
+/// Resolves when the sentinel says that this master has changed, with who it is now, if that is told.
 ///
 /// Read without redis-rs, which in RESP2 has no push messages on a connection of this kind: all that
-/// matters is whether the master's name begins a message, `+switch-master` being the one channel.
-async fn next(sentinel: &Endpoint, master_name: &str, access: &Access) -> io::Result<()> {
+/// matters is a message that begins with the master's name, `+switch-master` being the one channel.
+async fn next(
+    sentinel: &Endpoint,
+    master_name: &str,
+    access: &Access,
+) -> io::Result<Option<Endpoint>> {
     let deadline = Instant::now() + access.connect_timeout;
     let opened = stream::open(sentinel, access.tls.as_ref(), deadline).await;
     let mut stream = opened.map_err(|_| io::ErrorKind::NotConnected)?;
@@ -62,9 +66,24 @@ async fn next(sentinel: &Endpoint, master_name: &str, access: &Access) -> io::Re
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             read => heard.extend_from_slice(&part[..read]),
         }
-        if heard.windows(wanted.len()).any(|window| window == wanted) {
-            return Ok(());
+        if let Some(message) = message(&heard, &wanted) {
+            return Ok(new_master(message));
         }
         heard.drain(..heard.len().saturating_sub(LONGEST));
     }
+}
+
+/// What stands behind this, as soon as the whole line is there.
+fn message<'a>(heard: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+    let found = heard.windows(wanted.len()).position(|window| window == wanted)?;
+    let message = &heard[found + wanted.len()..];
+    let end = message.windows(2).position(|window| window == b"\r\n")?;
+    Some(&message[..end])
+}
+
+/// The last two words of: host and port of the former master, host and port of the new one.
+fn new_master(message: &[u8]) -> Option<Endpoint> {
+    let mut words = str::from_utf8(message).ok()?.split(' ').skip(2);
+    let (host, port) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
+    Some(Endpoint::Tcp { host, port })
 }
