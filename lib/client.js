@@ -174,8 +174,10 @@ function abandon(client) {
   calls.callAll(OPERATION.CLOSE, client, 0, { hear: () => pools.forget(client), stop: ignore });
 }
 
-/** What the engine has to know of a node. */
-/** Without a prototype: the addon reads what may be absent, and a polluted one would have it. */
+/**
+ * What the engine has to know of a node. Without a prototype: the addon reads what may be absent, and a
+ * polluted one would have it.
+ */
 function toAddress({ pool, clock, ...own }) {
   const node = { __proto__: null, ...own, clock: clock?.number, ahead: clock?.ahead };
   if (node.tls !== undefined) node.tls = { __proto__: null, ...node.tls };
