@@ -61,6 +61,19 @@ test.serial('the news that the master has changed is acted upon before anything 
   await works(t, redsync, master);
   t.is(await connectionId(master, 'listener'), before);
 
+  // Nor is that the master is the one it is connected to already: every sentinel tells of a failover.
+  const subscription = async () => (
+    /^id=(\d+) .* sub=1 /m.exec(String(await speaker.command('CLIENT', 'LIST')))?.[1]
+  );
+  const subscribed = await subscription();
+  await speaker.command('PUBLISH', '+switch-master', `mymaster 127.0.0.1 1 127.0.0.1 ${master.port}`);
+  await until(async () => {
+    const now = await subscription();
+    return now !== undefined && now !== subscribed; // it was heard, and more is listened for
+  });
+  await works(t, redsync, master);
+  t.is(await connectionId(master, 'listener'), before);
+
   // It asks the sentinels again, who in truth still name the same server.
   await tell('mymaster');
   await until(async () => {
