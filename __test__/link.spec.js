@@ -339,6 +339,23 @@ test.serial('a node with the key in another type counts as taken', async (t) => 
   }
 });
 
+// A proxy may have lost its server after the SET: only what a server says instead of running it counts.
+for (const words of ['ERR Connection timed out', 'upstream failure']) {
+  test.serial(`a SET that was refused by "${words}" is released all the same`, async (t) => {
+    const [node] = await useNodes(t, 1, { proxied: true });
+    const redsync = connect(t, [node]);
+    await redsync.ready();
+    node.proxy.answerWith(([verb, ...operands]) => {
+      if (verb !== 'SET') return undefined;
+      node.server.command(verb, ...operands).then(() => node.proxy.forge(`-${words}\r\n`));
+      return '';
+    });
+    const error = await rejection(redsync.newMutex('name').lock());
+    t.is(error.errors[0].cause.code, 'ERR');
+    await untilSteady(() => isEmpty([node]), { timeout: 2000 });
+  });
+}
+
 test.serial('a node that forgets its scripts in the middle of a burst costs nothing', async (t) => {
   for (const sick of [[1], [0, 2]]) {
     const nodes = await useNodes(t, 3);
