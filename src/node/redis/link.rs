@@ -2,7 +2,7 @@
 //! tick.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -75,6 +75,8 @@ pub struct Link {
     is_wanted: Cell<bool>,
     /// The server wants another login, or is no master any more.
     must_reconnect: RefCell<Option<NodeError>>,
+    /// The sentinels that do not let it hear of failovers, and why.
+    unheard: RefCell<BTreeMap<usize, NodeError>>,
     /// The one that it is connected to.
     server: RefCell<Option<Endpoint>>,
     /// Something to do for the task that serves the link: questions, room in flight, close.
@@ -97,6 +99,7 @@ impl Link {
             unanswered: RefCell::default(),
             is_wanted: Cell::default(),
             must_reconnect: RefCell::default(),
+            unheard: RefCell::default(),
             server: RefCell::default(),
             work: Notify::new(),
             changed: Notify::new(),
@@ -168,7 +171,8 @@ impl Link {
             Ok(Ok(Err(error))) => Health::down(error),
             Ok(Ok(Ok(server))) => {
                 let latency = Some(asked.elapsed());
-                Health { status: Status::Up, latency, server, error: None, watches: None }
+                let error = self.unheard.borrow().values().next().cloned();
+                Health { status: Status::Up, latency, server, error, watches: None }
             }
         }
     }
@@ -230,9 +234,9 @@ impl Link {
             self.enter(State::Connecting(Instant::now()));
             spawn_local(self.clone().run());
             if let Route::Master(Sentinels { sentinels, master_name, access }) = &self.route {
-                for sentinel in sentinels.iter().cloned() {
+                for (index, sentinel) in sentinels.iter().cloned().enumerate() {
                     let link = Rc::downgrade(self);
-                    spawn_local(listen(link, sentinel, master_name.clone(), access.clone()));
+                    spawn_local(listen(link, index, sentinel, master_name.clone(), access.clone()));
                 }
             }
         }
@@ -247,6 +251,18 @@ impl Link {
         let why = NodeError::new("READONLY", "the server is not the master any more");
         *self.must_reconnect.borrow_mut() = Some(why);
         self.work.notify_one();
+    }
+
+    /// A sentinel does not let it hear of failovers, or does again.
+    pub fn note_unheard(&self, index: usize, why: Option<NodeError>) {
+        let mut unheard = self.unheard.borrow_mut();
+        match why {
+            None => drop(unheard.remove(&index)),
+            Some(why) => {
+                let message = format!("sentinel {index} tells of no failover: {}", why.message);
+                unheard.insert(index, NodeError::new(why.code, message));
+            }
+        }
     }
 
     /// Resolves when the link is closed.
