@@ -211,7 +211,7 @@ export interface NodeHealth {
    * or PTTL: calls then try again on their schedule alone. Absent where it could not be found out.
    */
   watching?: boolean;
-  /** Why the node is not up. */
+  /** Why the node is not up; or, though it is, that a sentinel refuses to tell of failovers. */
   error?: Error;
 }
 

@@ -1,17 +1,20 @@
 'use strict';
 
 const fs = require('node:fs');
+const net = require('node:net');
 const path = require('node:path');
+const { once } = require('node:events');
 
 const test = require('ava');
 
 const { FailedError, Redsync } = require('../index.js');
 const { slotOf } = require('../lib/slots.js');
-const { elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
+const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
 const { createAuthority } = require('./helpers/certificates.js');
 const { useCluster } = require('./helpers/cluster.js');
+const { useProxy } = require('./helpers/proxy.js');
 const { BOUND, causeOf, worksAgain } = require('./helpers/recovery.js');
-const { deadUrl, useServers } = require('./helpers/servers.js');
+const { deadUrl, monitor, useServers } = require('./helpers/servers.js');
 
 // What a failover may take on a slow machine: it needs the masters to agree.
 const SETTLED = { timeout: 60_000 };
@@ -38,6 +41,12 @@ async function works(t, redsync, name, server) {
 
 async function configure(cluster, ...settings) {
   await Promise.all(cluster.servers.map((server) => server.command('CONFIG', 'SET', ...settings)));
+}
+
+/** How often these servers have sent a command on. */
+async function redirectsBy(servers) {
+  const stats = await Promise.all(servers.map((server) => server.command('INFO', 'errorstats')));
+  return stats.reduce((sum, text) => sum + Number(/^errorstat_MOVED:count=(\d+)/m.exec(text)?.[1] ?? 0), 0);
 }
 
 test.serial('any name can be locked, by any server that is given', async (t) => {
@@ -212,22 +221,212 @@ test.serial('servers that do not agree on who has a slot get time to', async (t)
   const [from, to] = cluster.servers;
   const name = cluster.nameOn(from);
   const id = await cluster.idOf(to);
-  const sentOn = async () => {
-    const stats = await Promise.all([from, to].map((server) => server.command('INFO', 'errorstats')));
-    return stats.reduce((sum, text) => sum + Number(/^errorstat_MOVED:count=(\d+)/m.exec(text)?.[1] ?? 0), 0);
-  };
   const redsync = connect(t, cluster.url(), { expiry: 60_000 }); // a node timeout of three seconds
 
   await from.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
-  const before = await sentOn();
+  const before = await redirectsBy([from, to]);
   const locked = redsync.newMutex(name).tryLock();
-  await until(async () => await sentOn() >= before + 8);
+  await until(async () => await redirectsBy([from, to]) >= before + 8);
   await to.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
 
   const lock = await locked;
   t.is(await to.command('GET', name), lock.value);
   t.true(await lock.unlock());
   t.is(await to.command('GET', name), null);
+});
+
+// A quorum of other nodes decides, so that the lock is over before the cluster has taken it in.
+for (const [what, begin] of [
+  ['SET', async (redsync, name) => redsync.newMutex(name).lock()],
+  ['extension that stores the key again', async (redsync, name, server) => {
+    const lock = await redsync.newMutex(name, { setNXOnExtend: true }).lock();
+    await until(async () => await server.command('DEL', name) === 1);
+    return { lock, begin: () => lock.extend() };
+  }],
+]) {
+  test.serial(`no ${what} is overtaken by its own release while it is sent to and fro`, async (t) => {
+    const cluster = await useCluster(t);
+    const others = await useServers(t, 2);
+    const redsync = connect(t, [cluster.url(), ...others.map(({ url }) => url)], {
+      expiry: 120_000, failFast: true, // a node timeout of three seconds
+    });
+    await redsync.ready();
+    let [from, to] = cluster.servers;
+    const tag = cluster.nameOn(from, 'tag');
+    let left = 0;
+    for (let round = 0; round < 20; round++) {
+      const name = `{${tag}}:${round}`;
+      const id = await cluster.idOf(to);
+      const prepared = what === 'SET' ? null : await begin(redsync, name, from);
+      const before = await redirectsBy([from, to]);
+      await from.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
+      const lock = prepared?.lock ?? await begin(redsync, name);
+      if (prepared) t.true(await prepared.begin());
+      // After so many it is sent again after a pause of 50 ms only.
+      await until(async () => await redirectsBy([from, to]) >= before + 12);
+      await to.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
+      t.true(await lock.unlock());
+      const isGone = async () => await to.command('EXISTS', name) === 0;
+      left += await untilSteady(isGone, { timeout: 2000 }).then(() => 0, () => to.command('DEL', name));
+      [from, to] = [to, from];
+    }
+    t.is(left, 0);
+    t.is(await cluster.size(), 0);
+  });
+}
+
+test.serial('no SET is overtaken by its own release while the answer to it is on its way', async (t) => {
+  const cluster = await useCluster(t, 2);
+  const others = await useServers(t, 2);
+  const [asked, master] = cluster.servers;
+  const proxy = await useProxy(t, asked);
+  const redsync = connect(t, [cluster.url([proxy]), ...others.map(({ url }) => url)], {
+    expiry: 120_000, failFast: true,
+  });
+  await redsync.ready();
+  const tag = cluster.nameOn(master, 'tag');
+  const { commands, settle } = await monitor(t, master);
+  let heldBack = 0;
+  proxy.answerWith(([verb]) => {
+    if (verb !== 'SET') return undefined;
+    heldBack++;
+    return '';
+  });
+  const moved = `-MOVED ${slotOf(tag)} 127.0.0.1:${master.port}\r\n`;
+  const first = await redsync.newMutex(`{${tag}}:1`).lock();
+  await until(() => heldBack === 1);
+  const second = await redsync.newMutex(`{${tag}}:2`).lock();
+  await until(() => heldBack === 2);
+  proxy.forge(moved);
+  await delay(50); // for the engine to read it, and know the way to the master
+  t.true(await second.unlock());
+  t.true(await first.unlock());
+  proxy.forge(moved);
+  await proxy.heal();
+  await until(async () => /cmdstat_set:calls=2/.test(await master.command('INFO', 'commandstats')));
+  await untilSteady(async () => await master.command('DBSIZE') === 0, { timeout: 2000 });
+  // Not even to be deleted by a release that is sent once more, because nobody waited for its answer.
+  await settle();
+  for (const name of [`{${tag}}:1`, `{${tag}}:2`]) {
+    t.is(commands.find((words) => words.includes(name))[0], 'SET');
+  }
+});
+
+// The server has got the slot back in between.
+test.serial('no SET is sent on when its release has been answered meanwhile', async (t) => {
+  const [server, ...others] = await useServers(t, 3);
+  const [asked, further] = [await useProxy(t, server), await useProxy(t, server)];
+  const nodes = [`redis+cluster://127.0.0.1:${asked.port}`, ...others.map(({ url }) => url)];
+  const redsync = connect(t, nodes, { expiry: 120_000, failFast: true });
+  await redsync.ready();
+  const heldBack = [];
+  asked.answerWith(([verb]) => {
+    if (verb !== 'SET' && !verb.startsWith('EVAL')) return undefined;
+    heldBack.push(verb);
+    return '';
+  });
+  const lock = await redsync.newMutex('{tag}:1').lock();
+  await until(() => heldBack.length === 1);
+  t.true(await lock.unlock());
+  await until(() => heldBack.length === 2);
+  asked.forge(`-MOVED ${slotOf('{tag}')} 127.0.0.1:${further.port}\r\n:-1\r\n`);
+  // What is asked later about the same slot goes the way that the SET would have gone, behind it.
+  const later = await redsync.newMutex('{tag}:2').lock();
+  await until(async () => await server.command('EXISTS', '{tag}:2') === 1);
+  t.is(await server.command('EXISTS', '{tag}:1'), 0);
+  t.true(await later.unlock());
+});
+
+/** Servers that let the user in that `url` has. */
+async function useLogin(cluster) {
+  await Promise.all(cluster.servers.map((server) => (
+    server.command('ACL', 'SETUSER', 'app', 'on', '>pw', '~*', '&*', '+@all')
+  )));
+  return cluster.url([cluster.servers[0]]).replace('://', '://app:pw@');
+}
+
+/** Listens where that server was, and counts those who would log in. */
+async function takeThePlaceOf(t, server) {
+  await server.kill();
+  const listener = net.createServer((client) => {
+    client.on('error', () => {});
+    client.on('data', (bytes) => {
+      if (bytes.includes('AUTH')) listener.logins++;
+      client.destroy();
+    });
+  });
+  listener.logins = 0;
+  listener.listen(server.port, '127.0.0.1');
+  await once(listener, 'listening');
+  t.teardown(() => listener.close());
+  return listener;
+}
+
+/** Locks these names for longer than any link waits before it connects again. */
+async function workFor(redsync, names, ms) {
+  const deadline = performance.now() + ms;
+  while (performance.now() < deadline) {
+    for (const name of names) await (await redsync.newMutex(name).lock()).unlock();
+    await delay(5);
+  }
+}
+
+test.serial('a server that has no slot any more is let go, and gets no login', async (t) => {
+  const cluster = await useCluster(t, 3, { args: ['--cluster-require-full-coverage', 'no'] });
+  const [seed, leaving, taking] = cluster.servers;
+  const redsync = connect(t, await useLogin(cluster));
+  const name = cluster.nameOn(leaving);
+  await works(t, redsync, name, leaving);
+  const isConnected = async () => / name=redsync /.test(await leaving.command('CLIENT', 'LIST'));
+  t.true(await isConnected());
+
+  await cluster.startMove(slotOf(name), leaving, taking);
+  await cluster.endMove(slotOf(name), leaving, taking);
+  await works(t, redsync, name, taking);
+  await until(async () => !await isConnected());
+
+  const listener = await takeThePlaceOf(t, leaving);
+  await workFor(redsync, [name, cluster.nameOn(seed)], 3000);
+  t.is(listener.logins, 0);
+});
+
+test.serial('a server that is gone gets no login before somebody asks for it', async (t) => {
+  const cluster = await useCluster(t, 3, { args: ['--cluster-require-full-coverage', 'no'] });
+  const [seed, gone] = cluster.servers;
+  const redsync = connect(t, await useLogin(cluster));
+  await works(t, redsync, cluster.nameOn(gone), gone);
+  const listener = await takeThePlaceOf(t, gone);
+  await workFor(redsync, [cluster.nameOn(seed)], 3000);
+  t.is(listener.logins, 0);
+  await until(async () => {
+    await rejection(redsync.newMutex(cluster.nameOn(gone)).lock());
+    return listener.logins > 0;
+  });
+});
+
+test.serial('servers that were once heard of take no room from others', async (t) => {
+  const [server] = await useServers(t, 1);
+  const proxy = await useProxy(t, server);
+  const redsync = connect(t, `redis+cluster://127.0.0.1:${proxy.port}`);
+  await redsync.ready();
+  // Nobody listens on port 1 of any of these addresses.
+  let heardOf = 0;
+  proxy.answerWith(([verb, name]) => {
+    if (verb !== 'SET') return undefined;
+    heardOf++;
+    return `-MOVED ${slotOf(name)} 127.1.${heardOf >> 8}.${heardOf & 255}:1\r\n`;
+  });
+  const refused = (name) => redsync.newMutex(name).lock().catch(({ errors }) => errors[0].cause.code);
+  // Each is the master of a slot, and then one after the other of the same one.
+  for (let round = 0; round < 21; round++) {
+    const names = Array.from({ length: 200 }, (_, i) => `${round}:${i}`);
+    for (const code of await Promise.all(names.map(refused))) t.not(code, 'MOVED');
+  }
+  for (let i = 0; i < 100; i++) t.not(await refused('same'), 'MOVED');
+  t.true(heardOf > 2100);
+  await proxy.heal();
+  await worksAgain(t, redsync, 'healed', SETTLED);
+  await works(t, redsync, 'healed', server);
 });
 
 test.serial('the ACL of the operations page, and ASKING, are enough while a slot moves', async (t) => {
@@ -297,6 +496,24 @@ test.serial('a cluster that is down as a whole is told, and used when it is back
     t.true(await elapsed(call) < BOUND);
     t.true(DOWN.includes((await causeOf(call)).code));
   }
+});
+
+test.serial('any server that is back is found, also if the first one is not', async (t) => {
+  const cluster = await useCluster(t, 3, { args: ['--cluster-require-full-coverage', 'no'] });
+  const [, ...others] = cluster.servers;
+  const redsync = connect(t, cluster.url());
+  const name = cluster.nameOn(others[0]);
+  await works(t, redsync, name, others[0]);
+  await Promise.all(cluster.servers.map((server) => server.kill()));
+  // Each has refused a connection once the reason is the same three times.
+  for (let round = 0; round < 3;) {
+    const { code } = await causeOf(redsync.newMutex(name).lock());
+    round = code === 'ECONNREFUSED' ? round + 1 : 0;
+  }
+  await Promise.all(others.map((server) => server.restart()));
+  await cluster.settle(others);
+  await worksAgain(t, redsync, name, { timeout: 5000 });
+  await works(t, redsync, name, others[0]);
 });
 
 for (const [how, stop, start] of [

@@ -1,5 +1,8 @@
 'use strict';
 
+const net = require('node:net');
+const { once } = require('node:events');
+const { networkInterfaces } = require('node:os');
 const { inspect } = require('node:util');
 
 const test = require('ava');
@@ -227,6 +230,39 @@ test.serial('a wrong password is told by the node error, and told to nobody else
   }
   for (let each = error; each; each = each.cause ?? each.errors?.[0]) {
     t.false(`${each.message}${each.stack}${JSON.stringify(each)}`.includes(SECRET));
+  }
+});
+
+for (const when of ['before it is asked', 'when it is asked']) {
+  test.serial(`a server in protected mode is told, if it says so ${when}`, async (t) => {
+    const listener = net.createServer((client) => {
+      client.on('error', () => {});
+      const greet = () => client.end('-DENIED Redis is running in protected mode.\r\n');
+      if (when === 'before it is asked') greet();
+      else client.once('data', greet);
+    });
+    listener.listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    t.teardown(() => listener.close());
+    const redsync = connect(t, `redis://127.0.0.1:${listener.address().port}`);
+    const { cause } = (await nodeError(redsync)).node;
+    t.is(cause.code, 'DENIED');
+    t.regex(cause.message, /protected mode/);
+  });
+}
+
+// A real one lets its own machine in by the loopback interface only.
+const OUTSIDE = Object.values(networkInterfaces()).flat()
+  .find(({ family, internal }) => family === 'IPv4' && !internal);
+const testFromOutside = OUTSIDE ? test.serial : () => {};
+
+testFromOutside('a real server in protected mode is told', async (t) => {
+  const [server] = await useServers(t, 1, { args: ['--bind', '0.0.0.0', '--protected-mode', 'yes'] });
+  const redsync = connect(t, `redis://${OUTSIDE.address}:${server.port}`);
+  for (let round = 0; round < 20; round++) {
+    t.is((await nodeError(redsync)).node.cause.code, 'DENIED');
+    const [health] = await redsync.health();
+    t.is(health.error.cause.code, 'DENIED');
   }
 });
 

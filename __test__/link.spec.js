@@ -3,6 +3,7 @@
 // One row for each fault that a link can see, with a minority and with a majority of the nodes
 // affected: the right error in bounded time, nothing left behind, and quick recovery.
 
+const net = require('node:net');
 const { once } = require('node:events');
 
 const test = require('ava');
@@ -339,6 +340,23 @@ test.serial('a node with the key in another type counts as taken', async (t) => 
   }
 });
 
+// A proxy may have lost its server after the SET: only what a server says instead of running it counts.
+for (const words of ['ERR Connection timed out', 'upstream failure']) {
+  test.serial(`a SET that was refused by "${words}" is released all the same`, async (t) => {
+    const [node] = await useNodes(t, 1, { proxied: true });
+    const redsync = connect(t, [node]);
+    await redsync.ready();
+    node.proxy.answerWith(([verb, ...operands]) => {
+      if (verb !== 'SET') return undefined;
+      node.server.command(verb, ...operands).then(() => node.proxy.forge(`-${words}\r\n`));
+      return '';
+    });
+    const error = await rejection(redsync.newMutex('name').lock());
+    t.is(error.errors[0].cause.code, 'ERR');
+    await untilSteady(() => isEmpty([node]), { timeout: 2000 });
+  });
+}
+
 test.serial('a node that forgets its scripts in the middle of a burst costs nothing', async (t) => {
   for (const sick of [[1], [0, 2]]) {
     const nodes = await useNodes(t, 3);
@@ -401,6 +419,60 @@ test.serial('a node that hangs costs one call its timeout, and later ones nothin
   t.log(`median of lock(): ${median(healthy)} ms healthy, ${median(hung)} ms with 1 of 3 hung`);
   nodes[1].server.resume();
   await untilSteady(() => isEmpty(nodes), { period: 300 });
+});
+
+// Before its link is given up, which takes two seconds.
+test.serial('a server that owes an answer is not waited for again', async (t) => {
+  const nodes = await useNodes(t, 3);
+  const timeout = 600;
+  const redsync = connect(t, nodes, { timeoutFactor: timeout / EXPIRY });
+  await redsync.ready();
+  nodes[1].server.pause();
+  const lock = await redsync.newMutex('name').lock();
+  for (const call of [() => lock.extend(), () => lock.mutex.valid(), () => lock.unlock()]) {
+    const took = await elapsed(call());
+    t.true(took < timeout / 2, `took ${took} ms`);
+  }
+  nodes[1].server.resume();
+  await untilSteady(() => isEmpty(nodes), { period: 300 });
+});
+
+// Closed otherwise, what is still in the network would arrive behind the release on the next link.
+test.serial('a link that is owed an answer is ended by a reset', async (t) => {
+  const [{ server }] = await useNodes(t, 1);
+  const ends = [];
+  const listener = net.createServer((client) => {
+    const upstream = net.connect(server.port, '127.0.0.1').on('error', () => {});
+    t.teardown(() => upstream.destroy());
+    client.on('data', (bytes) => {
+      if (!bytes.includes('$3\r\nSET\r\n')) upstream.write(bytes);
+    });
+    upstream.pipe(client);
+    client.on('error', ({ code }) => ends.push(code));
+    client.on('end', () => ends.push('end'));
+  }).listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  t.teardown(() => listener.close());
+  const redsync = connect(t, [{ url: `redis://127.0.0.1:${listener.address().port}` }]);
+  await redsync.ready();
+  t.is((await rejection(redsync.newMutex('name').lock())).errors[0].cause.code, 'ETIMEDOUT');
+  await until(() => ends.length > 0);
+  t.is(ends[0], 'ECONNRESET');
+});
+
+test.serial('a server that cannot say how a key is does not make it free', async (t) => {
+  const [node] = await useNodes(t, 1, { proxied: true });
+  await node.server.command('SET', 'name', 'foreign');
+  const redsync = connect(t, [node], { tries: 3, retryDelay: 300 });
+  await redsync.ready();
+  const asked = { SET: 0, PTTL: 0 };
+  node.proxy.answerWith(([verb]) => {
+    if (verb in asked) asked[verb]++;
+    return verb === 'PTTL' ? '-LOADING Redis is loading the dataset in memory\r\n' : undefined;
+  });
+  t.true(await rejection(redsync.newMutex('name').lock()) instanceof TakenError);
+  t.true(asked.PTTL > 0);
+  t.is(asked.SET, 3);
 });
 
 test.serial('lock() gives up after its tries, each of one node timeout at most', async (t) => {

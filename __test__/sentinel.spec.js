@@ -1,5 +1,7 @@
 'use strict';
 
+const fs = require('node:fs');
+const path = require('node:path');
 const { inspect } = require('node:util');
 
 const test = require('ava');
@@ -306,6 +308,32 @@ test.serial('servers and sentinels have passwords of their own', async (t) => {
     const told = inspect([error, await redsync.health(), redsync], { depth: 9, showHidden: true });
     t.false(told.includes('secret'));
   }
+});
+
+test.serial('a sentinel that does not tell of failovers is told of, until it does', async (t) => {
+  const group = await useSentinels(t, { replicas: 0, sentinels: 2 });
+  const page = path.join(__dirname, '..', 'docs', 'operations.md');
+  const [, user, password, rule] =
+    /^ACL SETUSER (\S+) on >(\S+) (.*\+sentinel.*)$/m.exec(fs.readFileSync(page, 'utf8'));
+  await Promise.all(group.sentinels.map((sentinel) => (
+    sentinel.command('ACL', 'SETUSER', user, 'on', `>${password}`, ...rule.split(' '))
+  )));
+  const [, sentinel] = group.sentinels;
+  await sentinel.command('ACL', 'SETUSER', user, '-subscribe');
+  const node = { ...group.options(), sentinelUsername: user, sentinelPassword: password };
+  const redsync = connect(t, node);
+  await works(t, redsync, await group.master());
+  const health = await until(async () => {
+    const [found] = await redsync.health();
+    return found.error && found;
+  });
+  t.is(health.status, 'up');
+  t.is(health.error.cause.code, 'NOPERM');
+  t.regex(health.error.message, /sentinel 1 tells of no failover: SUBSCRIBE was refused: NOPERM/);
+  await redsync.ready();
+
+  await sentinel.command('ACL', 'SETUSER', user, '+subscribe');
+  await until(async () => (await redsync.health())[0].error === undefined);
 });
 
 test.serial('a user of the sentinels may know the one command that is asked', async (t) => {

@@ -7,17 +7,20 @@ const { once } = require('node:events');
 
 const HOST = '127.0.0.1';
 
-/** Where the RESP2 command or reply at `offset` ends; -1 while it is incomplete. */
+/** How many values stand in an aggregate, for each that its header counts. */
+const VALUES = { '*': 1, '~': 1, '>': 1, '%': 2 };
+
+/** Where the command or reply at `offset` ends; -1 while it is incomplete. */
 function endOf(buffer, offset = 0) {
   const end = buffer.indexOf('\r\n', offset) + 2;
   if (end === 1) return -1;
   const kind = String.fromCharCode(buffer[offset]);
-  if (kind !== '$' && kind !== '*') return end;
+  if (kind !== '$' && !(kind in VALUES)) return end;
   const length = Number(buffer.toString('latin1', offset + 1, end - 2));
   if (length === -1) return end;
   if (kind === '$') return end + length + 2 <= buffer.length ? end + length + 2 : -1;
   let at = end;
-  for (let i = 0; i < length && at !== -1; i++) at = endOf(buffer, at);
+  for (let i = 0; i < length * VALUES[kind] && at !== -1; i++) at = endOf(buffer, at);
   return at;
 }
 
@@ -86,7 +89,8 @@ class Connection {
   #hear(chunk) {
     if (this.isLost) return;
     for (const frame of this.#replies.take(chunk)) {
-      const slot = this.#slots.find(({ reply }) => reply === undefined);
+      const isPush = frame[0] === '>'.charCodeAt();
+      const slot = this.#slots.find(({ reply }) => !isPush && reply === undefined);
       if (slot) slot.reply = frame;
       else this.write(frame);
     }

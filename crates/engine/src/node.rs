@@ -68,7 +68,7 @@ pub struct Health {
     pub latency: Option<Duration>,
     /// Program and version, such as `redis 7.0.15`.
     pub server: Option<String>,
-    /// Why it is not up.
+    /// Why it is not up; or what is amiss though it is.
     pub error: Option<NodeError>,
     /// Whether it tells of keys that are released; `None` if that was not found out.
     pub watches: Option<bool>,

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use redsync_engine::NodeError;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
@@ -15,6 +14,7 @@ use super::command::Redirect;
 use super::link::{Link, OnRedirect};
 use super::question::Question;
 use super::route::Route;
+use super::slot::{Slot, Turn, undecided};
 use super::watch::Watch;
 
 /// Servers that are remembered: a cluster has at most 1000 masters.
@@ -30,6 +30,13 @@ const REDIRECTS_AT_ONCE: u8 = 5;
 /// The pause before another redirect is followed; the first ones are shorter.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
+/// A server of the cluster.
+pub struct Server {
+    endpoint: Endpoint,
+    is_seed: bool,
+    link: Rc<Link>,
+}
+
 /// Routes questions to the masters.
 ///
 /// There is no map of the slots to fetch and to keep: any server answers with a redirect to the right
@@ -37,10 +44,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// known master of a slot is down another server is asked, who says when there is a new one.
 pub struct Cluster {
     access: Access,
-    /// The servers that are known, the seeds first.
-    links: RefCell<Vec<(Endpoint, Rc<Link>)>>,
-    /// The master of a slot, as far as it is known. Looked up only, so that no order matters.
-    masters: RefCell<HashMap<u16, Rc<Link>>>,
+    /// The seeds first, then those that have been heard of, for as long as there is a slot that knows
+    /// them.
+    servers: RefCell<Vec<Rc<Server>>>,
+    /// Those that were asked about. Looked up only, so that no order matters.
+    slots: RefCell<HashMap<u16, Rc<Slot>>>,
     /// One for each server that was watched.
     watches: RefCell<Vec<Rc<Watch>>>,
     itself: Weak<Self>,
@@ -51,70 +59,116 @@ impl Cluster {
     pub fn new(seeds: Vec<Endpoint>, access: Access) -> Rc<Self> {
         let cluster = Rc::new_cyclic(|itself| Self {
             access,
-            links: RefCell::default(),
-            masters: RefCell::default(),
+            servers: RefCell::default(),
+            slots: RefCell::default(),
             watches: RefCell::default(),
             itself: itself.clone(),
         });
         for seed in seeds {
-            cluster.link(seed);
+            cluster.add(seed, true);
         }
         cluster
     }
 
     /// Asks the master of the slot; as long as it is not known, or down, any server that is up.
     pub fn ask(&self, question: Question) {
-        self.link_of(&question.request.keys[0]).ask(question);
+        let slot = self.slot(&question.request.keys[0]);
+        slot.join(question);
+        self.advance(&slot);
+    }
+
+    /// Asks what may be asked now of what stands in line.
+    pub fn advance(&self, slot: &Rc<Slot>) {
+        while let Some((server, question)) = slot.next(&self.itself, |it| self.choose(it)) {
+            if question.is_wanted() {
+                server.link.ask(question);
+            }
+        }
     }
 
     /// The watch over the master of the slot of this key.
     pub fn watch(&self, key: &str) -> Rc<Watch> {
-        self.watch_over(self.link_of(key))
+        let master = self.slot(key).master();
+        self.watch_over(&self.choose(master.as_ref()).link)
     }
 
     /// The watch over a server that is up.
     pub fn any_watch(&self) -> Rc<Watch> {
-        self.watch_over(self.any())
-    }
-
-    fn link_of(&self, key: &str) -> Rc<Link> {
-        let master = self.masters.borrow().get(&slot(key)).filter(|link| !link.is_down()).cloned();
-        master.unwrap_or_else(|| self.any())
-    }
-
-    fn watch_over(&self, link: Rc<Link>) -> Rc<Watch> {
-        let mut watches = self.watches.borrow_mut();
-        if let Some(watch) = watches.iter().find(|watch| Rc::ptr_eq(watch.link(), &link)) {
-            return watch.clone();
-        }
-        let watch = Watch::new(link);
-        watches.push(watch.clone());
-        watch
+        self.watch_over(&self.any())
     }
 
     /// A server that is up, or may come up; the first seed if none is.
     pub fn any(&self) -> Rc<Link> {
-        let links = self.links.borrow();
-        let up = links.iter().find(|(_, link)| !link.is_down());
-        up.unwrap_or(&links[0]).1.clone()
+        self.choose(None).link.clone()
     }
 
     pub fn close(&self) {
-        for (_, link) in self.links.borrow().iter() {
-            link.close();
+        for server in self.servers.borrow().iter() {
+            server.link.close();
         }
     }
 
-    fn link(&self, endpoint: Endpoint) -> Rc<Link> {
-        let mut links = self.links.borrow_mut();
-        if let Some((_, link)) = links.iter().find(|(known, _)| *known == endpoint) {
-            return link.clone();
+    fn slot(&self, key: &str) -> Rc<Slot> {
+        self.slots.borrow_mut().entry(slot_of(key)).or_default().clone()
+    }
+
+    /// The master, or any server that is up.
+    fn choose(&self, master: Option<&Rc<Server>>) -> Rc<Server> {
+        let servers = self.servers.borrow();
+        let is_up = |server: &&Rc<Server>| !server.link.is_down();
+        if let Some(up) = master.filter(is_up).or_else(|| servers.iter().find(is_up)) {
+            if let Some(master) = master.filter(|master| !Rc::ptr_eq(master, up)) {
+                master.link.want();
+            }
+            return up.clone();
         }
+        servers.iter().for_each(|server| server.link.want());
+        servers[0].clone()
+    }
+
+    fn watch_over(&self, link: &Rc<Link>) -> Rc<Watch> {
+        let mut watches = self.watches.borrow_mut();
+        if let Some(watch) = watches.iter().find(|watch| Rc::ptr_eq(watch.link(), link)) {
+            return watch.clone();
+        }
+        let watch = Watch::new(link.clone());
+        watches.push(watch.clone());
+        watch
+    }
+
+    /// The server that is there.
+    fn server(&self, endpoint: Endpoint) -> Rc<Server> {
+        let known = self.servers.borrow().iter().find(|it| it.endpoint == endpoint).cloned();
+        known.unwrap_or_else(|| {
+            if self.servers.borrow().len() >= MAX_SERVERS {
+                self.slots.borrow().values().for_each(|slot| drop(slot.set_master(None)));
+                self.forget_strangers();
+            }
+            self.add(endpoint, false)
+        })
+    }
+
+    fn add(&self, endpoint: Endpoint, is_seed: bool) -> Rc<Server> {
         let redirects = Redirects { cluster: self.itself.clone(), from: endpoint.clone() };
         let route = Route::Fixed(endpoint.clone());
         let link = Link::new(route, self.access.clone(), Some(Rc::new(redirects)));
-        links.push((endpoint, link.clone()));
-        link
+        let server = Rc::new(Server { endpoint, is_seed, link });
+        self.servers.borrow_mut().push(server.clone());
+        server
+    }
+
+    /// Whoever was not given, has no slot that is known, and is not being asked has left the cluster,
+    /// or might have: the login is not for who comes to its address next.
+    fn forget_strangers(&self) {
+        self.servers.borrow_mut().retain(|server| {
+            // The slots hold those that they know.
+            let is_known = server.is_seed || Rc::strong_count(server) > 1;
+            if !is_known {
+                server.link.close();
+                self.watches.borrow_mut().retain(|it| !Rc::ptr_eq(it.link(), &server.link));
+            }
+            is_known
+        });
     }
 }
 
@@ -127,45 +181,42 @@ struct Redirects {
 impl OnRedirect for Redirects {
     fn redirect(&self, mut question: Question, redirect: Redirect) {
         let Some(cluster) = self.cluster.upgrade() else { return };
+        let Some((slot, number)) = question.turn.take().and_then(Turn::sent_on) else { return };
         let (host, port) = redirect.to;
         // No host means the one that answered.
         let host = match &self.from {
             Endpoint::Tcp { host, .. } if redirect.host_is_its_own => host.clone(),
             _ => host,
         };
-        let link = cluster.link(Endpoint::Tcp { host, port });
-        if redirect.is_moved {
-            let slot = slot(&question.request.keys[0]);
-            cluster.masters.borrow_mut().insert(slot, link.clone());
-        } else {
-            question.is_asking = true;
-        }
+        let server = cluster.server(Endpoint::Tcp { host, port });
         question.redirects += 1;
-        if question.redirects > MAX_REDIRECTS || cluster.links.borrow().len() > MAX_SERVERS {
-            let why = "the cluster does not agree on who has the slot";
-            return question.fail(&NodeError::new("MOVED", why));
+        let redirects = question.redirects;
+        if redirects > MAX_REDIRECTS {
+            question.fail(&undecided());
+        } else {
+            let to = (!redirect.is_moved).then(|| server.clone());
+            slot.put_back(question, number, to);
         }
-        let further = question.redirects.saturating_sub(REDIRECTS_AT_ONCE);
-        if further == 0 {
-            return follow(&link, question);
+        if redirect.is_moved && slot.set_master(Some(server)).is_some() {
+            cluster.forget_strangers();
         }
-        let pause = Duration::from_millis(2_u64.saturating_pow(further.into())).min(LONGEST_PAUSE);
-        spawn_local(async move {
-            sleep(pause).await;
-            follow(&link, question);
-        });
-    }
-}
-
-/// What nobody waits for must not arrive behind its own release, which may know the way by now.
-fn follow(link: &Rc<Link>, question: Question) {
-    if question.is_wanted() {
-        link.ask(question);
+        let further = redirects.saturating_sub(REDIRECTS_AT_ONCE);
+        if further == 0 || redirects > MAX_REDIRECTS {
+            return cluster.advance(&slot);
+        }
+        if slot.begin_pause() {
+            let pause = Duration::from_millis(2_u64.saturating_pow(further.into()));
+            spawn_local(async move {
+                sleep(pause.min(LONGEST_PAUSE)).await;
+                slot.end_pause();
+                cluster.advance(&slot);
+            });
+        }
     }
 }
 
 /// The slot of a key: CRC16 of what stands between the first braces, if anything does, else of it all.
-fn slot(key: &str) -> u16 {
+fn slot_of(key: &str) -> u16 {
     let tag = key
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'))

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::address::{Access, Endpoint};
 use super::failure::{io_error, refused};
-use super::replies::{NO_ROOM, Replies, Violation, unasked};
+use super::replies::{Replies, Violation, unasked};
 use super::stream::{self, Stream};
 use super::tls::refusal;
 
@@ -48,9 +48,9 @@ impl Connection {
         Self { stream, output: Vec::new(), written: 0, unwritten: 0, replies: Replies::default() }
     }
 
-    /// From here on the server may speak unasked, in push messages.
-    pub fn hear_pushes(&mut self) {
-        self.replies.hear_pushes();
+    /// From here on the server may speak unasked, in messages that begin with this.
+    pub fn hear_pushes(&mut self, first: u8) {
+        self.replies.hear_pushes(first);
     }
 
     /// Appends commands to what is to be sent; `write` tells how many it has written.
@@ -209,7 +209,7 @@ fn failed(error: &io::Error) -> NodeError {
 }
 
 fn violated(violation: Violation) -> NodeError {
-    NodeError::new(if violation == NO_ROOM { "ERR" } else { "EPROTO" }, violation)
+    NodeError::new(violation.code, violation.message)
 }
 
 fn is_master(role: &[Value]) -> bool {

@@ -27,6 +27,29 @@ pub fn io_error(error: &io::Error) -> NodeError {
     }
 }
 
+/// What Redis and Valkey say instead of running a command. Anything else may have been said after it was
+/// run: by a proxy that has lost its server, for one.
+const REFUSALS: [&str; 18] = [
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "DENIED",
+    "EXECABORT",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOPERM",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "WRONGPASS",
+];
+
 /// A server's error: its code, never its text, which can hold what the command held.
 pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let code: String = code(error).chars().take(32).collect();
@@ -35,7 +58,8 @@ pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let fate = match code.as_str() {
         // A key of another type is not ours. (A permission may be given again: that is asked for.)
         "WRONGTYPE" => Fate::Denied,
-        _ => Fate::Refused,
+        code if REFUSALS.contains(&code) => Fate::Refused,
+        _ => Fate::Unknown,
     };
     let message = match code.as_str() {
         "NOAUTH" => "the server wants a password: NOAUTH".to_owned(),
@@ -66,6 +90,23 @@ mod tests {
     use redis::{Value, parse_redis_value};
 
     use super::*;
+
+    #[test]
+    fn takes_a_command_for_not_run_only_where_that_is_known() {
+        let fate = |reply: &str| {
+            let Ok(Value::ServerError(error)) = parse_redis_value(reply.as_bytes()) else {
+                panic!("{reply} is no error");
+            };
+            refused("SET", &error).fate
+        };
+        for reply in ["-OOM command not allowed\r\n", "-NOPERM no\r\n", "-MISCONF no\r\n"] {
+            assert_eq!(fate(reply), Fate::Refused, "{reply}");
+        }
+        for reply in ["-ERR unknown\r\n", "-upstream failure\r\n", "-UNKILLABLE x\r\n"] {
+            assert_eq!(fate(reply), Fate::Unknown, "{reply}");
+        }
+        assert_eq!(fate("-WRONGTYPE of a list\r\n"), Fate::Denied);
+    }
 
     const RUNNING: &str = "-ERR Error running script (call to f_2067d915): @user_script:4: ";
 

@@ -48,7 +48,7 @@ fn read(said: &[u8], owed: usize, hears_pushes: bool, cuts: impl Iterator<Item =
     let mut replies = Replies::default();
     replies.owe(owed);
     if hears_pushes {
-        replies.hear_pushes();
+        replies.hear_pushes(b'>');
     }
     let mut heard = Vec::new();
     let mut rest = said;

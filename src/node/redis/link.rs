@@ -2,7 +2,7 @@
 //! tick.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use redis::Value;
 use redsync_engine::{Health, NodeError, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::address::{Access, Endpoint};
 use super::batch::{Batch, Entry, Writer};
@@ -24,6 +24,7 @@ use super::news::listen;
 use super::question::{Group, Introduction, Question};
 use super::route::Route;
 use super::sentinel::Sentinels;
+use super::slot::Turn;
 use super::stream::DEAD_AFTER;
 use crate::random::OsRandom;
 
@@ -40,13 +41,16 @@ pub const STABLE_AFTER: Duration = Duration::from_secs(1);
 /// a burst of any size.
 const MAX_IN_FLIGHT: usize = 8192;
 
+/// After so long without a question the link to a server of a cluster is as good as new.
+const FORGETS_AFTER: Duration = Duration::from_secs(10);
+
 /// Takes the questions that a server of a cluster has no answer to.
 pub trait OnRedirect {
     fn redirect(&self, question: Question, redirect: Redirect);
 }
 
 enum State {
-    /// Nothing has been asked yet.
+    /// Nothing has been asked yet, or nothing since the connection was lost.
     Unused,
     /// The connection is being made for the first time or has just been lost: questions wait.
     Connecting(Instant),
@@ -67,8 +71,12 @@ pub struct Link {
     introductions: RefCell<Vec<Introduction>>,
     /// What was sent and is not answered yet.
     unanswered: RefCell<VecDeque<Batch>>,
+    /// Somebody would ask, if the server were not down.
+    is_wanted: Cell<bool>,
     /// The server wants another login, or is no master any more.
     must_reconnect: RefCell<Option<NodeError>>,
+    /// The sentinels that do not let it hear of failovers, and why.
+    unheard: RefCell<BTreeMap<usize, NodeError>>,
     /// The one that it is connected to.
     server: RefCell<Option<Endpoint>>,
     /// Something to do for the task that serves the link: questions, room in flight, close.
@@ -89,7 +97,9 @@ impl Link {
             groups: RefCell::default(),
             introductions: RefCell::default(),
             unanswered: RefCell::default(),
+            is_wanted: Cell::default(),
             must_reconnect: RefCell::default(),
+            unheard: RefCell::default(),
             server: RefCell::default(),
             work: Notify::new(),
             changed: Notify::new(),
@@ -128,7 +138,10 @@ impl Link {
 
     fn is_unusable(&self, patience: Duration) -> Option<NodeError> {
         let silent_since = match &*self.state.borrow() {
-            State::Down(error) => return Some(error.clone()),
+            State::Down(error) => {
+                self.want();
+                return Some(error.clone());
+            }
             State::Closed => return Some(NodeError::closed()),
             State::Unused => None,
             State::Connecting(since) => Some(*since),
@@ -163,7 +176,8 @@ impl Link {
             Ok(Ok(Err(error))) => Health::down(error),
             Ok(Ok(Ok(server))) => {
                 let latency = Some(asked.elapsed());
-                Health { status: Status::Up, latency, server, error: None, watches: None }
+                let error = self.unheard.borrow().values().next().cloned();
+                Health { status: Status::Up, latency, server, error, watches: None }
             }
         }
     }
@@ -193,6 +207,22 @@ impl Link {
         self.changed.notify_waiters();
     }
 
+    /// Somebody would ask it, if it were not down.
+    pub fn want(&self) {
+        self.is_wanted.set(true);
+        self.work.notify_one();
+    }
+
+    /// Resolves when somebody wants the server; false after a long time without.
+    async fn wanted(&self) -> bool {
+        let wanted = async {
+            while !self.is_wanted.take() && !self.is_closed() {
+                self.work.notified().await;
+            }
+        };
+        timeout(FORGETS_AFTER, wanted).await.is_ok()
+    }
+
     /// Is it known that the server cannot be reached?
     pub fn is_down(&self) -> bool {
         matches!(*self.state.borrow(), State::Down(_))
@@ -209,9 +239,9 @@ impl Link {
             self.enter(State::Connecting(Instant::now()));
             spawn_local(self.clone().run());
             if let Route::Master(Sentinels { sentinels, master_name, access }) = &self.route {
-                for sentinel in sentinels.iter().cloned() {
+                for (index, sentinel) in sentinels.iter().cloned().enumerate() {
                     let link = Rc::downgrade(self);
-                    spawn_local(listen(link, sentinel, master_name.clone(), access.clone()));
+                    spawn_local(listen(link, index, sentinel, master_name.clone(), access.clone()));
                 }
             }
         }
@@ -228,15 +258,30 @@ impl Link {
         self.work.notify_one();
     }
 
+    /// A sentinel does not let it hear of failovers, or does again.
+    pub fn note_unheard(&self, index: usize, why: Option<NodeError>) {
+        let mut unheard = self.unheard.borrow_mut();
+        match why {
+            None => drop(unheard.remove(&index)),
+            Some(why) => {
+                let message = format!("sentinel {index} tells of no failover: {}", why.message);
+                unheard.insert(index, NodeError::new(why.code, message));
+            }
+        }
+    }
+
     /// Resolves when the link is closed.
     pub async fn closed(&self) {
         found(&self.changed, || self.is_closed().then_some(())).await;
     }
 
-    /// Connects, serves, and connects again, until the link is closed.
+    /// Connects, serves, and connects again, until the link is closed; to a server of a cluster only if
+    /// it is asked, for it may have left, and the login is not for who has its address now.
     async fn run(self: Rc<Self>) {
         let mut longest_pause = FIRST_PAUSE;
+        let is_of_cluster = self.on_redirect.is_some();
         while !self.is_closed() {
+            self.is_wanted.take();
             let error = match self.open().await {
                 Err(error) => error,
                 Ok((server, connection)) => {
@@ -249,6 +294,9 @@ impl Link {
                         longest_pause = FIRST_PAUSE;
                     }
                     if was_stable && lost.code == NodeError::lost().code {
+                        if is_of_cluster && self.has_nothing_to_ask() {
+                            return self.enter_unless_closed(State::Unused);
+                        }
                         self.enter_unless_closed(State::Connecting(Instant::now()));
                         continue;
                     }
@@ -267,7 +315,16 @@ impl Link {
             }
             sleep(random_below(longest_pause)).await;
             longest_pause = LAST_PAUSE.min(longest_pause * 2);
+            if is_of_cluster && !self.wanted().await {
+                return self.enter_unless_closed(State::Unused);
+            }
         }
+    }
+
+    fn has_nothing_to_ask(&self) -> bool {
+        self.queue.borrow().is_empty()
+            && self.groups.borrow().is_empty()
+            && self.introductions.borrow().is_empty()
     }
 
     fn enter_unless_closed(&self, state: State) {
@@ -359,9 +416,10 @@ impl Link {
             introductions.drain(..).for_each(|answer| writer.introduce(answer));
             groups.drain(..).for_each(|group| writer.add_group(group));
             while in_flight + writer.expected() < MAX_IN_FLIGHT
-                && let Some(question) = queue.pop_front()
+                && let Some(mut question) = queue.pop_front()
             {
                 if question.is_wanted() {
+                    question.turn.iter_mut().for_each(Turn::has_left);
                     writer.add(question);
                 }
             }

@@ -13,6 +13,7 @@
 //! | `failure` | what goes wrong, told without secrets |
 //! | `address`, `route` | where a server is, how to get in, and who is the master |
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
+//! | `slot` | who has a slot of a cluster, and the line of what is asked about it |
 //! | `news` | the sentinels' news that the master has changed |
 //! | `scripts/*.lua` | what runs on the server |
 //! | `fuzz` | what must hold whatever a server says; in no build but that of the tests and fuzzers |
@@ -31,6 +32,7 @@ mod question;
 mod replies;
 mod route;
 mod sentinel;
+mod slot;
 mod stream;
 mod tls;
 mod watch;

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use redsync_engine::{Fate, NodeError, Replies, Reply, Request, Verb};
 use tokio::sync::oneshot;
 
+use super::slot::Turn;
+
 /// A verb on its way to the server, and where its vote goes.
 pub struct Question {
     pub verb: Verb,
@@ -19,6 +21,8 @@ pub struct Question {
     pub is_repeated: bool,
     /// Asked together with others it got no answer.
     pub is_alone: bool,
+    /// What it holds while it is with a server of a cluster.
+    pub turn: Option<Turn>,
 }
 
 impl Question {
@@ -31,6 +35,7 @@ impl Question {
             redirects: 0,
             is_repeated: false,
             is_alone: false,
+            turn: None,
         }
     }
 

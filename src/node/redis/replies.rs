@@ -17,16 +17,43 @@ const MAX_DEPTH: usize = 8;
 const PIECE: usize = 16 * 1024;
 
 /// What the server said that it must not say.
-pub type Violation = &'static str;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub code: &'static str,
+    pub message: &'static str,
+}
 
-const UNASKED: Violation = "the server answered what it was not asked";
-/// The server refuses one client more.
-pub const NO_ROOM: Violation = "the server has no room for another client (maxclients)";
-const TOO_LONG: Violation = "the server sent a reply of more than 64 KiB";
-const UNREADABLE: Violation = "the server does not speak the Redis protocol";
+const fn violation(message: &'static str) -> Violation {
+    Violation { code: "EPROTO", message }
+}
 
-/// How a server greets a client that is one too many, before it hangs up.
-const FULL: &[u8] = b"-ERR max number of clients";
+const UNASKED: Violation = violation("the server answered what it was not asked");
+const TOO_LONG: Violation = violation("the server sent a reply of more than 64 KiB");
+const UNREADABLE: Violation = violation("the server does not speak the Redis protocol");
+
+/// How a server greets a client that it does not let in, before it hangs up.
+const GREETINGS: [(&[u8], Violation); 2] = [
+    (
+        b"-ERR max number of clients",
+        Violation {
+            code: "ERR",
+            message: "the server has no room for another client (maxclients)",
+        },
+    ),
+    (
+        b"-DENIED ",
+        Violation {
+            code: "DENIED",
+            message: "the server is in protected mode: without a password, or `protected-mode no`, it \
+                      takes connections from its own machine only",
+        },
+    ),
+];
+
+/// Why the server does not let this client in, if these are the words for it.
+fn turned_away(line: &[u8]) -> Option<Violation> {
+    GREETINGS.iter().find(|(greeting, _)| line.starts_with(greeting)).map(|(_, why)| *why)
+}
 
 /// The replies that nearly all questions get.
 const COMMON: [(&[u8], Value); 5] = [
@@ -65,9 +92,10 @@ impl Replies {
         self.owed == 0
     }
 
-    /// Lets push messages through. (RESP3)
-    pub fn hear_pushes(&mut self) {
-        self.push = Some(b'>');
+    /// Lets messages through that begin with this: push messages (RESP3) do with `>`, those of a
+    /// subscription (RESP2) with `*`.
+    pub fn hear_pushes(&mut self, first: u8) {
+        self.push = Some(first);
     }
 
     /// Whether push messages may come.
@@ -135,7 +163,7 @@ impl Replies {
 
 /// What to say of bytes that answer nothing.
 pub fn unasked(bytes: &[u8]) -> Violation {
-    if bytes.starts_with(FULL) { NO_ROOM } else { UNASKED }
+    turned_away(bytes).unwrap_or(UNASKED)
 }
 
 /// Finds the end of a reply, however the reads have cut it.
@@ -228,9 +256,11 @@ impl Scanner {
     /// A complete line: a scalar, or the header of a string or an aggregate. Is the reply complete?
     fn header(&mut self, line: &[u8]) -> Result<bool, Violation> {
         let (kind, content) = line.split_first().ok_or(UNREADABLE)?;
+        // It has crossed the login.
+        if let Some(why) = turned_away(line) {
+            return Err(why);
+        }
         match kind {
-            // It has crossed the login.
-            b'-' if line.starts_with(FULL) => Err(NO_ROOM),
             b'+' | b'-' if !content.contains(&b'\r') => Ok(self.element()),
             b':' => {
                 integer(content)?;

@@ -224,7 +224,7 @@ impl Watch {
 async fn greet(connection: &mut Connection) -> Result<(), End> {
     let mut commands = Pipeline::new();
     commands.cmd("HELLO").arg(3).cmd("CLIENT").arg("TRACKING").arg("ON");
-    connection.hear_pushes();
+    connection.hear_pushes(b'>');
     let greeting = connection.ask(&commands);
     let replies = timeout(DEAD_AFTER, greeting).await.map_err(|_| End::Lost)??;
     match replies.iter().any(|reply| matches!(reply, Value::ServerError(_))) {
