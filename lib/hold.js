@@ -82,8 +82,6 @@ class Hold {
     } catch (error) {
       this.#target.end(UNLOCK, began, outcome, error);
       throw error;
-    } finally {
-      this.#lease?.forget();
     }
     this.#target.end(UNLOCK, began, outcome);
     return true;

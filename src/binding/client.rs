@@ -1,5 +1,6 @@
 //! One `Redsync`: its nodes, and its calls that are under way.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -7,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Asked, Busy, CancellationToken, Delay, Error, Found, Health, Held, Holder, Loss, Mutex,
-    NodeError, Nodes, Options, Refused, Value, ValueSource,
+    Asked, Busy, CancellationToken, Delay, Error, Extension, Found, Health, Held, Hold, Holder,
+    Keys, Loss, Mutex, NodeError, Nodes, Options, Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
 
 use super::outbox::{Outbox, Outcome};
-use super::wire::{MutexCall, Operation, RetryDelay, milliseconds};
+use super::wire::{MutexCall, NO_CALL, Operation, RetryDelay, milliseconds};
 use crate::clock;
 
 /// Rounds of one client under way: the acquisitions beyond wait as the records that they came in, so
@@ -78,6 +79,19 @@ impl Client {
                     completion.settle_held(extended);
                 });
             }
+            Operation::Adopt(call) => {
+                let extension = call.extension;
+                let (value, mutex) = self.mutex(number, call);
+                let completion = self.completion(number);
+                spawn_local(async move {
+                    let extended = mutex.extend(value).await;
+                    if let (Ok(held), Some(extension)) = (&extended, extension) {
+                        completion.client.adopt(number, mutex.hold(held), extension);
+                    }
+                    completion.report(&mutex);
+                    completion.settle_held(extended);
+                });
+            }
             Operation::Valid(call) => {
                 let (value, mutex) = self.mutex(number, call);
                 let completion = self.completion(number);
@@ -129,7 +143,7 @@ impl Client {
                 self.nodes.lease(hold, None, Lease::new(self, number, until));
             }
             Operation::LetExpire(call) => {
-                self.nodes.let_expire(&call.keys, &Value::from(call.value.as_str()));
+                self.let_expire(number, &call.keys, &Value::from(call.value.as_str()));
             }
         }
     }
@@ -208,6 +222,38 @@ impl Client {
         });
     }
 
+    /// Keeps a lock alive that was acquired elsewhere, beside whoever of this client does so already.
+    fn adopt(&self, number: u32, hold: Hold, extension: Extension) {
+        match self.lease(hold.keys(), hold.value()) {
+            Some(lease) => {
+                lease.join(number, hold.until());
+                self.nodes.keep_alive(hold.keys(), hold.value(), extension);
+            }
+            None => {
+                let lease = Lease::new(self, number, hold.until());
+                self.nodes.lease(hold, Some(extension), lease);
+            }
+        }
+    }
+
+    /// Extends a lock no more: for whoever asks for it, or for good if no number is given.
+    fn let_expire(&self, number: u32, keys: &Keys, value: &Value) {
+        if number != NO_CALL {
+            let Some(lease) = self.lease(keys, value) else { return };
+            if !lease.is_last(number) {
+                return lease.leave(number);
+            }
+            self.outbox.push(number, Outcome::Dropped, 0.0, |_| {});
+        }
+        self.nodes.let_expire(keys, value);
+    }
+
+    /// What looks after a lock.
+    fn lease(&self, keys: &Keys, value: &Value) -> Option<Rc<Lease>> {
+        let holder: Rc<dyn Any> = self.nodes.holder(keys, value)?;
+        holder.downcast().ok()
+    }
+
     fn cancel(&self, number: u32) {
         if self.stoppable.borrow().contains_key(&number) {
             self.stop(number).cancel();
@@ -259,16 +305,36 @@ impl Client {
     }
 }
 
-/// A lock that is kept alive or watched, as its JavaScript side is told of it.
+/// A lock that is kept alive or watched, as its JavaScript side is told of it: of its loss or of another
+/// end, and of one of them exactly once.
 struct Lease {
     outbox: Arc<Outbox>,
-    number: u32,
+    /// Of all who are told: more than one only if the lock was adopted beside who held it already.
+    numbers: RefCell<Vec<u32>>,
 }
 
 impl Lease {
     fn new(client: &Client, number: u32, until: Duration) -> Rc<Self> {
-        client.outbox.set_until(number, Some(until));
-        Rc::new(Self { outbox: client.outbox.clone(), number })
+        let lease = Self { outbox: client.outbox.clone(), numbers: RefCell::default() };
+        lease.join(number, until);
+        Rc::new(lease)
+    }
+
+    fn join(&self, number: u32, until: Duration) {
+        self.outbox.set_until(number, Some(until));
+        self.numbers.borrow_mut().push(number);
+    }
+
+    fn is_last(&self, number: u32) -> bool {
+        *self.numbers.borrow() == [number]
+    }
+
+    fn leave(&self, number: u32) {
+        let mut numbers = self.numbers.borrow_mut();
+        if let Some(place) = numbers.iter().position(|each| *each == number) {
+            numbers.swap_remove(place);
+            self.outbox.ended(number);
+        }
     }
 }
 
@@ -280,17 +346,23 @@ impl Holder for Lease {
     }
 
     fn extended(&self, until: Duration) {
-        self.outbox.set_until(self.number, Some(until));
+        for number in self.numbers.borrow().iter() {
+            self.outbox.set_until(*number, Some(until));
+        }
     }
 
     fn lost(&self, why: Loss) {
-        self.outbox.lost(self.number, why);
+        for number in self.numbers.take() {
+            self.outbox.lost(number, why);
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.outbox.set_until(self.number, None);
+        for number in self.numbers.take() {
+            self.outbox.ended(number);
+        }
     }
 }
 
