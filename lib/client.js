@@ -212,8 +212,6 @@ const STOPPABLE = new Set([
   OPERATION.INSPECT,
 ]);
 
-const ACQUISITIONS = new Set([OPERATION.LOCK, OPERATION.TRY_LOCK]);
-
 function asksCaller({ genValue, retryDelay }) {
   return genValue !== undefined || typeof retryDelay === 'function';
 }
@@ -293,20 +291,24 @@ class Call {
 
   /** Hands over a lock only to a caller who is still there, and only while it is valid. */
   #inTime(outcome) {
-    if (outcome.kind !== OUTCOME.HELD || !ACQUISITIONS.has(this.#operation)) return outcome;
+    if (outcome.kind !== OUTCOME.HELD || this.#operation === OPERATION.EXTEND) return outcome;
+    const isAcquired = this.#operation !== OPERATION.ADOPT;
     const isKept = this.#target.settings.extension !== undefined;
     // The engine has kept it alive since, however long the completion was on its way.
     if (isKept) outcome.number = Math.max(outcome.number, calls.until(this.#number));
     const isStale = outcome.number <= this.#client.now();
     const isWanted = !isStale && !this.#isSettled;
-    // Here and now: the next completion may tell of its loss.
     if (isKept && isWanted) {
-      outcome.lease = new Lease(this.#number, this.#target, outcome.text, outcome.number);
+      // Here and now: the next completion may tell of its loss.
+      const since = isAcquired ? outcome.number : undefined;
+      outcome.lease = new Lease(this.#number, this.#target, outcome.text, since);
     } else if (isKept) {
       calls.beginLease(this.#number);
     }
-    if (!isWanted) this.#client.release(this.#target, outcome.text);
-    return isStale ? new Outcome(STALE, 1, '') : outcome;
+    if (isWanted) return outcome;
+    if (isAcquired) this.#client.release(this.#target, outcome.text);
+    else this.#client.letExpire(this.#target, outcome.text, this.#number);
+    return isAcquired && isStale ? new Outcome(STALE, 1, '') : outcome;
   }
 
   async #answer(kind, attempt) {
