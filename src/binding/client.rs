@@ -140,7 +140,7 @@ impl Client {
                 let until = call.until;
                 let (value, mutex) = self.mutex(number, call);
                 let hold = mutex.hold(&Held { value, until });
-                self.nodes.lease(hold, None, Lease::new(self, number, until));
+                self.nodes.lease(hold, None, Lease::new(self, (number, Wish::Told), until));
             }
             Operation::LetExpire(call) => {
                 self.let_expire(number, &call.keys, &Value::from(call.value.as_str()));
@@ -214,7 +214,7 @@ impl Client {
                 if retries { mutex.lock(&stop).await } else { mutex.try_lock(&stop).await };
             if let (Ok(held), Some(_)) = (&acquired, extension) {
                 let client = &completion.client;
-                let lease = Lease::new(client, number, held.until);
+                let lease = Lease::new(client, (number, Wish::Kept), held.until);
                 client.nodes.lease(mutex.hold(held), extension, lease);
             }
             completion.report(&mutex);
@@ -226,11 +226,11 @@ impl Client {
     fn adopt(&self, number: u32, hold: Hold, extension: Extension) {
         match self.lease(hold.keys(), hold.value()) {
             Some(lease) => {
-                lease.join(number, hold.until());
+                lease.join((number, Wish::Kept), hold.until());
                 self.nodes.keep_alive(hold.keys(), hold.value(), extension);
             }
             None => {
-                let lease = Lease::new(self, number, hold.until());
+                let lease = Lease::new(self, (number, Wish::Kept), hold.until());
                 self.nodes.lease(hold, Some(extension), lease);
             }
         }
@@ -238,14 +238,11 @@ impl Client {
 
     /// Extends a lock no more: for whoever asks for it, or for good if no number is given.
     fn let_expire(&self, number: u32, keys: &Keys, value: &Value) {
-        if number != NO_CALL {
-            let Some(lease) = self.lease(keys, value) else { return };
-            if !lease.is_last(number) {
-                return lease.leave(number);
-            }
-            self.outbox.push(number, Outcome::Dropped, 0.0, |_| {});
+        let is_kept = number != NO_CALL
+            && self.lease(keys, value).is_none_or(|lease| lease.is_kept_without(number));
+        if !is_kept {
+            self.nodes.let_expire(keys, value);
         }
-        self.nodes.let_expire(keys, value);
     }
 
     /// What looks after a lock.
@@ -309,30 +306,51 @@ impl Client {
 /// end, and of one of them exactly once.
 struct Lease {
     outbox: Arc<Outbox>,
-    /// Of all who are told: more than one only if the lock was adopted beside who held it already.
-    numbers: RefCell<Vec<u32>>,
+    /// All who are told: more than one only if the lock was adopted beside who held it already.
+    numbers: RefCell<Vec<(u32, Wish)>>,
+}
+
+/// What somebody wants of a lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// The lock is to be kept alive.
+    Kept,
+    /// No more than to be told.
+    Told,
+    /// It was to be kept, but can be reached no more. Somebody may still listen.
+    Dropped,
 }
 
 impl Lease {
-    fn new(client: &Client, number: u32, until: Duration) -> Rc<Self> {
+    fn new(client: &Client, who: (u32, Wish), until: Duration) -> Rc<Self> {
         let lease = Self { outbox: client.outbox.clone(), numbers: RefCell::default() };
-        lease.join(number, until);
+        lease.join(who, until);
         Rc::new(lease)
     }
 
-    fn join(&self, number: u32, until: Duration) {
-        self.outbox.set_until(number, Some(until));
-        self.numbers.borrow_mut().push(number);
-    }
-
-    fn is_last(&self, number: u32) -> bool {
-        *self.numbers.borrow() == [number]
-    }
-
-    fn leave(&self, number: u32) {
+    fn join(&self, who: (u32, Wish), until: Duration) {
         let mut numbers = self.numbers.borrow_mut();
-        if let Some(place) = numbers.iter().position(|each| *each == number) {
-            numbers.swap_remove(place);
+        self.outbox.set_until(who.0, Some(until));
+        self.retain(&mut numbers, |(_, wish)| wish != Wish::Dropped);
+        numbers.push(who);
+    }
+
+    /// Is the lock to be kept alive if this number does not ask for it any more?
+    fn is_kept_without(&self, number: u32) -> bool {
+        let mut numbers = self.numbers.borrow_mut();
+        let Some(mine) = numbers.iter_mut().find(|(each, _)| *each == number) else { return true };
+        mine.1 = Wish::Dropped;
+        let is_kept = numbers.iter().any(|(_, wish)| *wish == Wish::Kept);
+        if is_kept {
+            self.retain(&mut numbers, |(each, _)| each != number);
+        } else {
+            self.outbox.push(number, Outcome::Dropped, 0.0, |_| {});
+        }
+        is_kept
+    }
+
+    fn retain(&self, numbers: &mut Vec<(u32, Wish)>, is_meant: impl Fn((u32, Wish)) -> bool) {
+        for (number, _) in numbers.extract_if(.., |each| !is_meant(*each)) {
             self.outbox.ended(number);
         }
     }
@@ -346,13 +364,13 @@ impl Holder for Lease {
     }
 
     fn extended(&self, until: Duration) {
-        for number in self.numbers.borrow().iter() {
+        for (number, _) in self.numbers.borrow().iter() {
             self.outbox.set_until(*number, Some(until));
         }
     }
 
     fn lost(&self, why: Loss) {
-        for number in self.numbers.take() {
+        for (number, _) in self.numbers.take() {
             self.outbox.lost(number, why);
         }
     }
@@ -360,7 +378,7 @@ impl Holder for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        for number in self.numbers.take() {
+        for (number, _) in self.numbers.take() {
             self.outbox.ended(number);
         }
     }
