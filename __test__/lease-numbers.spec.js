@@ -5,7 +5,6 @@
 
 const test = require('ava');
 
-const { Redsync } = require('../index.js');
 const { delay, rejection, until } = require('./helpers/async.js');
 const { overBackends } = require('./helpers/backends.js');
 const { endedWell, startProcess } = require('./helpers/processes.js');
