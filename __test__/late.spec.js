@@ -131,3 +131,19 @@ eachBackend('an extension of a lock that is kept alive is never too late', async
   t.true(lock.remaining > 0);
   t.true(await lock.unlock());
 });
+
+for (const options of [{}, { autoExtend: true }]) {
+  const title = options.autoExtend ? ', kept alive,' : '';
+  eachBackend(`a lock${title} that is on its way when close() is called is released`, async (t, backend) => {
+    const name = backend.name();
+    const redsync = backend.connect(t, { expiry: 60_000, ...options });
+    const mutex = redsync.newMutex(name);
+    await (await mutex.lock()).unlock();
+    const call = rejection(mutex.lock());
+    await block(500); // it is acquired
+    const closing = redsync.close();
+    t.is((await call).code, 'ERR_CLOSED');
+    await closing;
+    t.true(await backend.isFreeEverywhere(name));
+  });
+}

@@ -71,6 +71,85 @@ for (const [what, isAborted] of [['whose caller has gone', true], ['that went st
   }, ({ kind }) => kind === 'redis' || kind === 'memory');
 }
 
+/** The highest number that a call or a lease has crossed with. */
+async function countNumbers(file, cycles) {
+  const native = require(`${file}/../lib/addon.js`);
+  const { Engine } = native;
+  let highest = 0;
+  native.Engine = function (wake) {
+    const engine = new Engine(wake);
+    return {
+      open: (nodes) => engine.open(nodes),
+      until: (number) => engine.until(number),
+      drain: (records) => engine.drain(records),
+      submit(records, used, text) {
+        for (let at = 0; at < used; at += records[at]) highest = Math.max(highest, records[at + 2]);
+        engine.submit(records, used, text);
+      },
+    };
+  };
+  const { Redsync } = require(file);
+  const redsync = new Redsync('memory:', { expiry: 60_000 });
+  const alive = setInterval(() => {}, 1000); // a lock is no reason for a process to go on
+  const kept = { autoExtend: true };
+  const drop = async (call) => {
+    const controller = new AbortController();
+    const gone = call(controller.signal).catch(() => {});
+    controller.abort();
+    await gone;
+    await new Promise((resolve) => setTimeout(resolve, 2)); // the engine has not seen it yet
+  };
+  const ways = {
+    lock: async (name) => (await redsync.acquire(name)).unlock(),
+    kept: async (name) => (await redsync.acquire(name, kept)).unlock(),
+    using: (name) => redsync.using(name, () => {}),
+    signal: async (name) => {
+      const lock = await redsync.acquire(name);
+      void lock.signal;
+      await lock.unlock();
+    },
+    gone: (name) => drop((signal) => redsync.acquire(name, { ...kept, signal })),
+    'aborted unlock': async (name) => {
+      const lock = await redsync.acquire(name, kept);
+      await drop((signal) => lock.unlock({ signal }));
+    },
+    lost: async (name) => {
+      const lock = await redsync.acquire(name, { expiry: 12 });
+      await new Promise((resolve) => lock.signal.addEventListener('abort', resolve));
+    },
+    adopted: async (name) => {
+      const { value } = await redsync.acquire(name, kept);
+      await redsync.using(name, { value }, () => {});
+    },
+    'released by its value': async (name) => {
+      const { value } = await redsync.acquire(name, kept);
+      await redsync.newMutex(name, { value }).unlock();
+    },
+    failed: async (name) => {
+      const lock = await redsync.acquire(name, kept);
+      await redsync.acquire(name, { ...kept, tries: 1 }).catch(() => {});
+      await lock.unlock();
+    },
+  };
+  for (const [way, perform] of Object.entries(ways)) {
+    const before = highest;
+    const count = ['kept', 'signal'].includes(way) ? cycles : cycles / 10;
+    for (let i = 0; i < count; i += 10) {
+      const names = Array.from({ length: 10 }, (_, j) => `${way} ${i + j}`);
+      await Promise.all(names.map(perform));
+    }
+    if (highest - before > 100) console.log(`${way}: from ${before} to ${highest}`);
+  }
+  await redsync.close();
+  clearInterval(alive);
+  console.log('done');
+}
+
+test.serial('a number is used again, whatever has become of its lock', async (t) => {
+  const result = await startProcess({}, countNumbers, 10_000).ended;
+  endedWell(t, result, 'done');
+});
+
 test.serial('a listener that makes the event loop turn costs nobody his news', async (t) => {
   const [server] = await useServers(t, 1);
   const result = await startProcess({}, async (file, url) => {
