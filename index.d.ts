@@ -100,6 +100,9 @@ export class Redsync {
    * Holds the lock, kept alive, while `routine` runs, then releases it. Settles as `routine` settles:
    * neither a failed release nor the loss of the lock replaces its result.
    *
+   * With the option `value` it holds the lock of that value, which was acquired elsewhere, and acquires
+   * none: it extends it first, and rejects with an {@link ExtendError} if it is not held any more.
+   *
    * @param routine `signal` aborts when the lock is lost or the caller aborts: pass it on, and stop.
    * @returns What `routine` returned.
    *
@@ -362,7 +365,8 @@ export interface MutexOptions {
   genValue?: () => string | Promise<string>;
   /**
    * The value of a lock that is held elsewhere, in order to take it over: `unlock()`, `extend()`
-   * and `valid()` act on it without a `lock()` first. A non-empty well-formed string of at most
+   * and `valid()` act on it without a `lock()` first, and `using()` holds it. With `autoExtend` it is
+   * kept alive from the first successful `extend()` on. A non-empty well-formed string of at most
    * 16 KiB.
    */
   value?: string;
@@ -495,7 +499,8 @@ export class Mutex {
    *
    * @returns `true` once a quorum has done so.
    * @throws {ExtendError} Otherwise. The lock stays valid until `until`, so there may be time to
-   *   try again.
+   *   try again. An extension that is over before it can be told, because the event loop was blocked,
+   *   is released.
    * @throws {ClosedError} When the Redsync is closed.
    *
    * @example
@@ -544,7 +549,8 @@ export interface Lock extends AsyncDisposable {
 
   /**
    * Aborts when the lock is lost, no later than `until`; `reason` is a {@link LockLostError} whose
-   * message says why. A lock that is extended in time is not lost, and never one that was released.
+   * message says why. A lock that is extended in time is not lost, and never one that was released by
+   * its own `unlock()`; one that another Mutex of the same Redsync releases by its value is.
    *
    * Without `autoExtend` only the end of its time is noticed; with it, also that the lock was deleted
    * or taken over, by the next extension at the latest.
@@ -562,6 +568,16 @@ export interface Lock extends AsyncDisposable {
    * if (lock.remaining < 1000) await lock.extend();
    */
   extend(options?: CallOptions): Promise<boolean>;
+
+  /**
+   * Stops automatic extension: the lock is valid until `until` and not longer, unless `extend()` is
+   * called. `signal` aborts then. An extension that is on its way may still move `until` on once.
+   *
+   * @example
+   * // Nobody else gets it for the rest of its time, whatever becomes of this process.
+   * lock.letExpire();
+   */
+  letExpire(): void;
 
   /**
    * As {@link Mutex.unlock}, for this acquisition.

@@ -230,3 +230,25 @@ eachBackend('abort after success changes nothing', async (t, backend) => {
   t.true(await lock.extend());
   t.true(await lock.unlock());
 });
+
+eachBackend('what a call that was aborted has asked for answers no other call', async (t, backend) => {
+  const redsync = backend.connect(t);
+  const answers = [];
+  const genValue = () => new Promise((resolve) => { answers.push(resolve); });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const aborted = rejection(redsync.newMutex(backend.name(), { genValue }).lock({ signal }));
+  await until(() => answers.length === 1);
+  controller.abort('never mind');
+  t.is(await aborted, 'never mind');
+  await new Promise((resolve) => { setTimeout(resolve, 100); }); // the engine is done with it
+
+  const calls = [1, 2, 3].map(() => redsync.newMutex(backend.name(), { genValue }).lock());
+  await until(() => answers.length === 4);
+  answers[0]('too late');
+  await new Promise((resolve) => { setTimeout(resolve, 50); });
+  answers.slice(1).forEach((answer, i) => answer(`value ${i}`));
+  const locks = await Promise.all(calls);
+  t.deepEqual(locks.map(({ value }) => value).sort(), ['value 0', 'value 1', 'value 2']);
+  for (const lock of locks) t.true(await lock.unlock());
+});

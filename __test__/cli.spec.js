@@ -7,19 +7,20 @@ const test = require('ava');
 
 const { version } = require('../package.json');
 const { Redsync } = require('../index.js');
-const { until } = require('./helpers/async.js');
+const { delay, until } = require('./helpers/async.js');
 const { deadUrl, startServer, useServers } = require('./helpers/servers.js');
 
 const BIN = path.join(__dirname, '..', 'bin', 'redsync.js');
 const TIMEOUT = 60_000;
 
 /** Starts the command line in a process of its own. */
-function start(t, args, env = {}) {
+function start(t, args, env = {}, options = {}) {
   const child = spawn(process.execPath, [BIN, ...args], {
     env: { ...process.env, REDSYNC_NODES: '', REDSYNC_LOCK: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: TIMEOUT,
     killSignal: 'SIGKILL',
+    ...options,
   });
   t.teardown(() => child.kill('SIGKILL'));
   const output = { stdout: '', stderr: '' };
@@ -89,7 +90,9 @@ test.serial('run: a program that a signal has ended is 128 + n', async (t) => {
   t.true(await isFree(servers, 'job'));
 });
 
-for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]]) {
+const ENDING = [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129], ['SIGQUIT', 131]];
+
+for (const [signal, code] of ENDING) {
   test.serial(`run: ${signal} is passed on to the program, and the lock released behind it`, async (t) => {
     const servers = await useServers(t, 1);
     const running = start(t, ['run', 'job', ...program(WAITS)], environment(servers));
@@ -110,6 +113,67 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]
     t.true(await isFree(servers, 'job'));
   });
 }
+
+/** Tells of every signal that it gets, and ends when its input does. */
+const LISTENS = `
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH']) {
+    process.on(signal, () => console.log(signal));
+  }
+  console.log("started");
+  process.stdin.on("end", () => process.exit(7)).resume();
+`;
+
+for (const isGroup of [false, true]) {
+  const whom = isGroup ? 'the whole process group, as Ctrl-C is' : 'redsync alone';
+  test.serial(`run: a signal to ${whom}, reaches the program once`, async (t) => {
+    const servers = await useServers(t, 1);
+    const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
+    const running = start(t, ['run', 'job', ...program(LISTENS)], environment(servers), options);
+    await running.says('started');
+    const { pid } = running.child;
+    const expected = ['started'];
+    const signals = ['SIGINT', 'SIGUSR1', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR2', 'SIGINT'];
+    for (const signal of signals) {
+      process.kill(isGroup ? -pid : pid, signal);
+      expected.push(signal);
+      await running.says(`${expected.join('\n')}\n`);
+      // Nothing says that no second one comes: the next signals find it out, and this pause.
+      await delay(100);
+    }
+    await delay(500);
+    running.child.stdin.end();
+    t.like(await running.ended, { code: 7, stdout: `${expected.join('\n')}\n`, stderr: '' });
+    t.true(await isFree(servers, 'job'));
+  });
+}
+
+test.serial('run: what says nothing to redsync does not end the wait', async (t) => {
+  const servers = await useServers(t, 1);
+  const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
+  const running = start(t, ['run', 'job', ...program('console.log("done")')], environment(servers));
+  await until(async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2);
+  for (const signal of ['SIGUSR1', 'SIGUSR2']) running.child.kill(signal);
+  await delay(200);
+  t.true(await lock.unlock());
+  t.like(await running.ended, { code: 0, stdout: 'done\n', stderr: '' });
+});
+
+test.serial('run: nothing of it is left when it is killed', async (t) => {
+  const servers = await useServers(t, 1);
+  const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
+  const running = start(t, ['run', 'job', ...program(LISTENS)], environment(servers), options);
+  await running.says('started');
+  running.child.kill('SIGKILL');
+  running.child.stdin.end();
+  await until(() => {
+    try {
+      return !process.kill(-running.child.pid, 0);
+    } catch (error) {
+      return error.code === 'ESRCH'; // no process of the group is left
+    }
+  });
+  t.pass();
+});
 
 test.serial('run: a program that cannot be run is 126 or 127, and the lock is released', async (t) => {
   const servers = await useServers(t, 1);

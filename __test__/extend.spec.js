@@ -2,9 +2,10 @@
 
 const test = require('ava');
 
-const { ExtendError } = require('../index.js');
+const { ExtendError, Redsync } = require('../index.js');
 const { until } = require('./helpers/async.js');
 const { overBackends } = require('./helpers/backends.js');
+const { useServers } = require('./helpers/servers.js');
 
 const eachBackend = overBackends(test);
 const onRedis = ({ kind }) => kind === 'redis';
@@ -172,3 +173,55 @@ eachBackend('a mutex with a handed-over value extends the lock', async (t, backe
   t.true(await heir.unlock());
   t.true(await backend.isFreeEverywhere(name));
 });
+
+eachBackend('what unlock() was called for is not extended, nor stored again', async (t, backend) => {
+  const name = backend.name();
+  const mutex = backend.connect(t).newMutex(name, { setNXOnExtend: true });
+  const lock = await mutex.lock();
+  // Behind the release that is on its way, and behind one that is over.
+  const unlocking = lock.unlock();
+  for (const holder of [lock, mutex]) await t.throwsAsync(holder.extend(), extendError);
+  t.true(await unlocking);
+  for (const holder of [lock, mutex]) {
+    const error = await t.throwsAsync(holder.extend(), extendError);
+    t.regex(error.message, /unlock\(\) was called$/);
+  }
+  t.true(await backend.isFreeEverywhere(name));
+});
+
+test.serial('a lock that is over is not left where it was stored again', async (t) => {
+  const servers = await useServers(t, 3);
+  const redsync = new Redsync(servers.map(({ url }) => url), { timeoutFactor: 0.05 });
+  t.teardown(() => redsync.close());
+  // Valid for a second of the twenty that it is stored.
+  const options = { expiry: 20_000, driftFactor: 0.94, setNXOnExtend: true };
+  const lock = await redsync.newMutex('name', options).lock();
+  for (const server of servers) await server.command('DEL', 'name');
+  await servers[0].kill();
+  await servers[1].kill();
+  t.true(lock.remaining > 0);
+  await t.throwsAsync(lock.extend(), extendError);
+  t.is(await servers[2].command('GET', 'name'), lock.value, 'there was time to try again');
+  await servers[2].command('DEL', 'name');
+  await until(() => lock.remaining === 0);
+  await t.throwsAsync(lock.extend(), extendError);
+  await until(async () => await servers[2].command('EXISTS', 'name') === 0, { timeout: 10_000 });
+});
+
+eachBackend('locks that are extended together keep an expiry of their own', async (t, backend) => {
+  const redsync = backend.connect(t);
+  const expiries = [10_000, 60_000, 10_000, 30_000, 60_000];
+  const locks = await Promise.all(
+    expiries.map((expiry) => redsync.newMutex(backend.name(), { expiry }).lock()),
+  );
+  const each = (visit) => Promise.all(backend.servers.flatMap((server) => (
+    locks.map(({ mutex: { name } }, i) => visit(server, name, expiries[i]))
+  )));
+  await each((server, name) => server.command('PEXPIRE', name, 5000));
+  await Promise.all(locks.map((lock) => lock.extend()));
+  await each(async (server, name, expiry) => {
+    const left = await server.command('PTTL', name);
+    t.true(left > expiry - 5000 && left <= expiry, `${left} of ${expiry}`);
+  });
+  await Promise.all(locks.map((lock) => lock.unlock()));
+}, ({ kind }) => kind !== 'memory');

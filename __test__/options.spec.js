@@ -6,6 +6,7 @@ const test = require('ava');
 
 const options = require('../lib/options.js');
 const { readMutexOptions, readRedsyncOptions, readNames, readCallOptions } = options;
+const { readNodes } = require('../lib/nodes.js');
 const { autoExtended, checkRetryDelay, checkGeneratedValue, readAcquireOptions } = options;
 
 const DAY = 86_400_000;
@@ -402,18 +403,114 @@ test('a transparent proxy works', (t) => {
   t.is(readMutexOptions(new Proxy({ tries: 5 }, {})).tries, 5);
 });
 
-test.serial('a polluted Object.prototype changes no default', (t) => {
-  const polluted = { keyPrefix: 'evil', timeout: 5, signal: 5, secret: true, listed: [], get: 1 };
+/** Every option of the reader, as its own error lists them. */
+function known(read) {
   try {
-    Object.assign(Object.prototype, polluted);
-    t.is(readRedsyncOptions(undefined).keyPrefix, '');
-    t.is(readMutexOptions({ tries: 2 }).tries, 2);
-    t.is(readCallOptions(undefined).timeout, undefined);
-    t.is(readCallOptions({ signal: undefined, __proto__: null }).timeout, undefined);
-    t.throws(() => readMutexOptions({ tries: 0 }), RANGE);
-  } finally {
-    for (const key of Object.keys(polluted)) delete Object.prototype[key];
+    read({ 'no option': 1 });
+  } catch ({ message }) {
+    return /Known: (.*)$/.exec(message)[1].split(', ');
   }
+  throw new Error('an unknown option was taken');
+}
+
+function polluting(realm, key, value, act) {
+  Object.defineProperty(realm.Object.prototype, key, {
+    value, configurable: true, enumerable: true, writable: true,
+  });
+  try {
+    return act();
+  } finally {
+    delete realm.Object.prototype[key];
+  }
+}
+
+const PEM = '-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n';
+const POLLUTION = {
+  ...Object.fromEntries(Object.entries(GOOD).map(([key, values]) => [key, values[0]])),
+  autoExtend: true,
+  keyPrefix: 'evil', signal: new AbortController().signal, timeout: 5,
+  interval: 7, maxHold: 7, maxStall: 7,
+  url: 'redis://evil', host: 'evil', port: 7, path: '/evil', username: 'evil', password: 'evil', db: 7,
+  tls: true, sentinels: [{ host: 'evil' }], masterName: 'evil', sentinelUsername: 'evil',
+  sentinelPassword: 'evil', cluster: [{ host: 'evil' }], connectTimeout: 7, clientName: 'evil',
+  ca: PEM, cert: PEM, key: PEM, servername: 'evil',
+};
+
+const pool = { get: () => {} };
+const keyed = { key: PEM, cert: PEM };
+const READ_FROM = [
+  ['newMutex()', readMutexOptions, {}],
+  ['newMutex() with autoExtend', readMutexOptions, { autoExtend: {} }],
+  ['autoExtend', (autoExtend) => readMutexOptions({ autoExtend }), {}],
+  ['a Redsync', readRedsyncOptions, {}],
+  ['acquire()', (input) => readAcquireOptions(input, readMutexOptions()), {}],
+  ['a call', readCallOptions, {}],
+  ['a call with a timeout', (input) => readCallOptions(input, ['signal', 'timeout']), {}],
+  ['a node', readNodes, { host: 'a' }],
+  ['a node by URL', readNodes, { url: 'redis://a' }],
+  ['a master', readNodes, { sentinels: [{ host: 'a' }], masterName: 'm' }],
+  ['a cluster', readNodes, { cluster: [{ host: 'a' }] }],
+  ['a seed', (seed) => readNodes({ cluster: [seed] }), { host: 'a' }],
+  ['tls', (tls) => readNodes({ host: 'a', tls }), {}],
+  ['tls with a key', (tls) => readNodes({ host: 'a', tls }), keyed],
+];
+
+for (const [what, read, input] of READ_FROM) {
+  test.serial(`no option of ${what} is taken from Object.prototype`, (t) => {
+    const expected = read(input);
+    const fields = known(read);
+    t.true(fields.length > 0);
+    for (const field of [...fields, 'rejectUnauthorized', 'secret', 'listed', 'get', 'set', 'aborted']) {
+      const value = POLLUTION[field] ?? fn;
+      if (fields.includes(field)) t.true(field in POLLUTION, field);
+      t.deepEqual(polluting(globalThis, field, value, () => read(input)), expected, field);
+      // The option itself counts, polluted or not.
+      if (!Object.hasOwn(input, field)) continue;
+      t.deepEqual(polluting(globalThis, field, 0, () => read(input)), expected, field);
+    }
+    // An object of another realm has another Object.prototype.
+    const realm = createContext();
+    const { Object: Theirs } = runInContext('({ Object })', realm);
+    const foreign = Theirs.assign(runInContext('({})', realm), input);
+    for (const field of fields) {
+      const value = POLLUTION[field];
+      const act = () => read(foreign);
+      t.deepEqual(polluting({ Object: Theirs }, field, value, act), expected, `${field}, elsewhere`);
+    }
+  });
+}
+
+test.serial('neither is what a pool says of itself, or what a client is told by', (t) => {
+  const expected = readNodes(pool);
+  for (const [field, value] of [['endpoint', 'evil'], ['isCluster', true]]) {
+    t.deepEqual(polluting(globalThis, field, value, () => readNodes(pool)), expected, field);
+  }
+  for (const field of ['get', 'set', 'sendCommand', 'duplicate', 'clearSocketTimeout']) {
+    const act = () => readNodes({ host: 'a' });
+    t.deepEqual(polluting(globalThis, field, fn, act), act(), field);
+  }
+});
+
+test.serial('what a class says counts, also while Object.prototype is polluted', (t) => {
+  class Options {
+    get tries() {
+      return 5;
+    }
+  }
+  class More extends Options {
+    expiry = 4000;
+  }
+  const act = () => readMutexOptions(new More());
+  t.like(act(), { tries: 5, expiry: 4000 });
+  t.like(polluting(globalThis, 'tries', 9, act), { tries: 5, expiry: 4000 });
+  t.like(polluting(globalThis, 'expiry', 9, act), { tries: 5, expiry: 4000 });
+  const bare = Object.create(Object.assign(Object.create(null), { tries: 6 }));
+  t.is(polluting(globalThis, 'tries', 9, () => readMutexOptions(bare)).tries, 6);
+});
+
+test('a proxy without an end of prototypes is no endless loop', (t) => {
+  const endless = new Proxy({}, { getPrototypeOf: () => endless });
+  t.deepEqual(readMutexOptions(endless), readMutexOptions({}));
 });
 
 // --- names

@@ -26,6 +26,7 @@ const OPERATION = Object.freeze({
   POOL_ANSWER: 12,
   ADVANCE: 13,
   INSPECT: 14,
+  ADOPT: 15,
 });
 
 const OUTCOME = Object.freeze({
@@ -55,6 +56,8 @@ const OUTCOME = Object.freeze({
   ASK_INSPECT: 22,
   REPORT: 30,
   INSPECTED: 31,
+  ENDED: 40,
+  DROPPED: 41,
 });
 
 /** What a call may be told ahead of its completion. */
@@ -95,12 +98,23 @@ const freeNumbers = [];
 let underWay = 0;
 
 /**
- * Locks that the engine keeps alive or watches, by the number of the call that began it, which is
- * not free again before the lease has ended.
- * @type {Map<number, { lost(why: number, until: number): void }>}
+ * Locks that the engine keeps alive or watches, by the number of the call that began it. The number is
+ * not free again before the engine has said how the lease has ended, whether or not anybody is told.
+ * @type {Map<number, Told | undefined>}
+ *
+ * @typedef {object} Told
+ * @property {(why: number, until: number) => void} lost
+ * @property {() => void} ended otherwise, and not by what was asked for under this number
+ * @property {() => void} dropped nobody asks for it to be kept alive any more
  */
 const leases = new Map();
+
+// What was drained last, and how much of it was told: see tell().
 const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
+let drained = '';
+let count = 0;
+let told = 0;
+let toldText = 0;
 
 /** Takes the questions to pools, and is told when there is none left for now. */
 let hearQuestion;
@@ -165,19 +179,24 @@ function unlisten(number) {
   if (--underWay === 0) keepAlive.unref();
 }
 
-/** The lock that the call has acquired, or the watch that it is, may be told of under its number. */
-function beginLease(number, lease) {
-  leases.set(number, lease);
+/**
+ * The engine looks after a lock under this number.
+ *
+ * @param {number} number
+ * @param {Told} [told] whom to tell, if anybody
+ */
+function beginLease(number, told) {
+  leases.set(number, told);
 }
 
-/** Nothing more is told of the lock. The engine may still have something to tell: see forgetLease. */
-function endLease(number, lease) {
-  if (leases.get(number) === lease) leases.set(number, undefined);
+/** Nobody is told of it any more. */
+function endLease(number) {
+  if (leases.has(number)) leases.set(number, undefined);
 }
 
-/** The engine has nothing more to tell of a lease that was ended: its number is used again. */
-function forgetLease(number) {
-  if (leases.get(number) !== undefined || !leases.delete(number)) return;
+/** The engine has nothing more to say of a lease: its number is used again. */
+function freeLease(number) {
+  leases.delete(number);
   if (listeners[number] === undefined) freeNumbers.push(number);
 }
 
@@ -231,9 +250,16 @@ function watch(client, target, value, until) {
   return number;
 }
 
-/** Lets the engine extend a lock no more; it will expire. */
-function letExpire(client, target, value) {
-  writeCall(OPERATION.LET_EXPIRE, client, NO_CALL, target, value, 0);
+/**
+ * Lets the engine extend a lock no more; it will expire.
+ *
+ * @param {number} client
+ * @param {import('./target.js').Target} target
+ * @param {string} value
+ * @param {number} [lease] that it is not to be extended for; others may have the same lock
+ */
+function letExpire(client, target, value, lease = NO_CALL) {
+  writeCall(OPERATION.LET_EXPIRE, client, lease, target, value, 0);
 }
 
 /** When the lock of a lease is over, on the engine's clock; 0 when the lease has ended. */
@@ -353,20 +379,27 @@ function advance(clock, ahead) {
 
 /** Takes what the engine has said. Called by the addon when there is something. */
 function drain() {
-  let count;
+  tell(); // what a listener that makes the event loop turn has interrupted
   do {
-    const strings = engine.drain(completions);
+    drained = engine.drain(completions);
     count = completions[0];
-    let start = 0;
-    for (let i = 0; i < count; i++) {
-      const at = 1 + i * COMPLETION;
-      const length = completions[at + 3];
-      const string = length === 0 ? '' : strings.slice(start, start + length);
-      start += length;
-      dispatch(completions[at], completions[at + 1], completions[at + 2], string);
-    }
+    told = 0;
+    toldText = 0;
+    tell();
   } while (count === COMPLETIONS_PER_DRAIN);
   endQuestions?.();
+}
+
+/** Tells what was drained, from where it was told up to: whoever is told may drain in turn. */
+function tell() {
+  while (told < count) {
+    const at = 1 + told++ * COMPLETION;
+    const length = completions[at + 3];
+    const start = toldText;
+    toldText += length;
+    const string = length === 0 ? '' : drained.slice(start, toldText);
+    dispatch(completions[at], completions[at + 1], completions[at + 2], string);
+  }
 }
 
 /** Calls the function with the listener of each call that is under way. */
@@ -379,13 +412,15 @@ function dispatch(number, outcome, value, string) {
     hearQuestion(number, outcome, value, string);
     return;
   }
-  if (outcome === OUTCOME.LOST) {
+  if (outcome === OUTCOME.LOST || outcome === OUTCOME.ENDED) {
     const lease = leases.get(number);
-    // It was released while the news was on its way.
-    if (lease === undefined) return;
-    endLease(number, lease);
-    forgetLease(number);
-    lease.lost(Number(string), value);
+    freeLease(number);
+    if (outcome === OUTCOME.LOST) lease?.lost(Number(string), value);
+    else lease?.ended();
+    return;
+  }
+  if (outcome === OUTCOME.DROPPED) {
+    leases.get(number)?.dropped();
     return;
   }
   listeners[number].hear(outcome, value, string);
@@ -398,7 +433,6 @@ module.exports = {
   VOTE,
   STALE,
   open,
-  drain,
   call,
   callAll,
   inspect,
@@ -414,6 +448,5 @@ module.exports = {
   until,
   beginLease,
   endLease,
-  forgetLease,
   now: native.now,
 };

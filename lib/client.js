@@ -46,7 +46,7 @@ class Client {
     const target = { keys: ['clock'], settings: readRedsyncOptions().settings };
     const lease = calls.watch(this.number, target, randomUUID(), this.now());
     await new Promise((resolve) => {
-      calls.beginLease(lease, { lost: resolve });
+      calls.beginLease(lease, { lost: resolve, ended: resolve, dropped: ignore });
     });
   }
 
@@ -131,8 +131,8 @@ class Client {
   }
 
   /** See Target. */
-  letExpire(target, value) {
-    if (!this.isClosed) calls.letExpire(this.number, target, value);
+  letExpire(target, value, lease) {
+    if (!this.isClosed) calls.letExpire(this.number, target, value, lease);
   }
 
   #begin(call, number, signal) {
@@ -291,18 +291,24 @@ class Call {
 
   /** Hands over a lock only to a caller who is still there, and only while it is valid. */
   #inTime(outcome) {
-    const isAcquired =
-      outcome.kind === OUTCOME.HELD &&
-      (this.#operation === OPERATION.LOCK || this.#operation === OPERATION.TRY_LOCK);
-    if (!isAcquired) return outcome;
+    if (outcome.kind !== OUTCOME.HELD || this.#operation === OPERATION.EXTEND) return outcome;
+    const isAcquired = this.#operation !== OPERATION.ADOPT;
+    const isKept = this.#target.settings.extension !== undefined;
+    // The engine has kept it alive since, however long the completion was on its way.
+    if (isKept) outcome.number = Math.max(outcome.number, calls.until(this.#number));
     const isStale = outcome.number <= this.#client.now();
-    if (isStale || this.#isSettled) {
-      this.#client.release(this.#target, outcome.text);
-    } else if (this.#target.settings.extension !== undefined) {
+    const isWanted = !isStale && !this.#isSettled;
+    if (isKept && isWanted) {
       // Here and now: the next completion may tell of its loss.
-      outcome.lease = new Lease(this.#number, this.#target, outcome.text, outcome.number);
+      const since = isAcquired ? outcome.number : undefined;
+      outcome.lease = new Lease(this.#number, this.#target, outcome.text, since);
+    } else if (isKept) {
+      calls.beginLease(this.#number);
     }
-    return isStale ? new Outcome(STALE, 1, '') : outcome;
+    if (isWanted) return outcome;
+    if (isAcquired) this.#client.release(this.#target, outcome.text);
+    else this.#client.letExpire(this.#target, outcome.text, this.#number);
+    return isAcquired && isStale ? new Outcome(STALE, 1, '') : outcome;
   }
 
   async #answer(kind, attempt) {

@@ -2,11 +2,13 @@
 
 const { typeError, invalidType, outOfRange } = require('./errors.js');
 
+const ALL_SHOWN = Object.freeze({ secret: false, listed: undefined });
+
 // A rule takes the argument's name and a value that is not undefined, and returns the value to
 // use or throws: TypeError for the wrong kind of thing, RangeError for a value not allowed.
 
 /** @param {{ secret?: boolean }} [options] secret: strings that land here may be credentials */
-function integer(min, max, { secret = false } = {}) {
+function integer(min, max, { secret = false } = ALL_SHOWN) {
   const expected = `an integer from ${min} to ${max}`;
   return (argument, value) => {
     if (typeof value !== 'number') throw invalidType(argument, value, expected, secret);
@@ -27,7 +29,7 @@ function countless(argument, value) {
 }
 
 /** A well-formed string of at most `max` bytes of UTF-8. */
-function text(min, max, { secret = false } = {}) {
+function text(min, max, { secret = false } = ALL_SHOWN) {
   const expected = `a well-formed string of ${min} to ${max} bytes of UTF-8`;
   return (argument, value) => {
     if (typeof value !== 'string') throw invalidType(argument, value, expected, secret);
@@ -49,8 +51,38 @@ function boolean(argument, value) {
 }
 
 /**
- * Reads each of `keys` from `input` exactly once, inherited ones too, and puts it through its rule.
- * The result has no prototype, so that nothing added to Object.prototype can pass for an option.
+ * What an object says under a key, by itself or by its class: its prototypes count, but not the one that
+ * every object has, to which anybody can have added anything.
+ *
+ * @param {object} object
+ * @param {string} key
+ */
+function read(object, key) {
+  const common = commonPrototype(object);
+  if (common === undefined || !Object.hasOwn(common, key)) return object[key];
+  for (let holder = object; holder !== common; holder = Object.getPrototypeOf(holder)) {
+    if (Object.hasOwn(holder, key)) return object[key];
+  }
+  return undefined;
+}
+
+/** Longer than any chain of prototypes; that of a proxy may have no end. */
+const MAX_PROTOTYPES = 64;
+
+/** The Object.prototype of an object, of whichever realm; `undefined` if it has none. */
+function commonPrototype(object) {
+  let last = object;
+  for (let i = 0; i < MAX_PROTOTYPES; i++) {
+    const prototype = Object.getPrototypeOf(last);
+    if (prototype !== null) last = prototype;
+    else return last !== object && Object.hasOwn(last, 'hasOwnProperty') ? last : undefined;
+  }
+  return undefined;
+}
+
+/**
+ * Reads each of `keys` from `input` exactly once, as `read` does, and puts it through its rule. The
+ * result has no prototype, so that nothing added to Object.prototype can pass for an option.
  *
  * @param {string} argument
  * @param {unknown} input
@@ -60,7 +92,7 @@ function boolean(argument, value) {
  *   secret: keys of any other form than an identifier may be credentials; listed: the keys to
  *   suggest, if not all
  */
-function readFields(argument, input, rules, keys = Object.keys(rules), options = {}) {
+function readFields(argument, input, rules, keys = Object.keys(rules), options = ALL_SHOWN) {
   const { secret = false, listed = keys } = options;
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw invalidType(argument, input, 'an object', secret);
@@ -70,7 +102,7 @@ function readFields(argument, input, rules, keys = Object.keys(rules), options =
 
   const fields = { __proto__: null };
   for (const key of keys) {
-    const value = input[key];
+    const value = read(input, key);
     fields[key] = value === undefined ? undefined : rules[key](`${argument}.${key}`, value);
   }
   return fields;
@@ -100,4 +132,4 @@ function isTypo(a, b) {
   return row[b.length] <= (b.length < 5 ? 1 : 2);
 }
 
-module.exports = { readFields, integer, countless, text, callable, boolean };
+module.exports = { read, readFields, integer, countless, text, callable, boolean };

@@ -82,11 +82,16 @@ class Hold {
     } catch (error) {
       this.#target.end(UNLOCK, began, outcome, error);
       throw error;
-    } finally {
-      this.#lease?.forget();
     }
     this.#target.end(UNLOCK, began, outcome);
     return true;
+  }
+
+  /** Nothing extends it any more, unless extend() is called. */
+  letExpire() {
+    if (this.#isOver) return;
+    dropped.unregister(this); // that it is left to expire is no news then
+    this.#target.letExpire(this.value);
   }
 
   async extend(options) {
@@ -96,7 +101,8 @@ class Hold {
     let outcome;
     try {
       this.#requireHeld();
-      outcome = await this.#target.perform(OPERATION.EXTEND, this.value, signal);
+      const operation = this.#isToAdopt ? OPERATION.ADOPT : OPERATION.EXTEND;
+      outcome = await this.#target.perform(operation, this.value, signal);
       this.#readExtension(outcome);
     } catch (error) {
       this.#target.end(EXTEND, began, outcome, error);
@@ -119,10 +125,35 @@ class Hold {
       this.#forgetRecreated();
       throw this.#target.failure(OPERATION.EXTEND, outcome);
     }
-    if (outcome.number <= this.#target.client.now() || this.#lease?.isLost) {
-      throw this.#notExtended('extended, but over before it could be told');
-    }
-    this.#extendTo(outcome.number);
+    if (outcome.lease !== undefined) this.#adopt(outcome.lease);
+    const until = Math.max(outcome.number, this.#lease?.until ?? 0);
+    if (until <= this.#target.client.now() || this.#lease?.isLost) throw this.#extendedTooLate();
+    this.#extendTo(until);
+  }
+
+  /** Was it acquired elsewhere? The first extension tells whether it is held. */
+  get #isAdopted() {
+    return this.#firstUntil === undefined;
+  }
+
+  get #isToAdopt() {
+    const isToBeKept = this.#target.settings.extension !== undefined;
+    return isToBeKept && this.#isAdopted && this.#lease === undefined;
+  }
+
+  #adopt(lease) {
+    // Released meanwhile, or extended by two calls at once.
+    if (this.#isOver || this.#lease !== undefined) return lease.leave();
+    this.#lease = lease;
+    dropped.register(this, lease, this);
+  }
+
+  #extendedTooLate() {
+    const what = 'extended, but over before it could be told: the event loop was blocked';
+    // Whoever has the value of an adopted lock, too, may well have been told.
+    if (this.#isAdopted) return this.#notExtended(what);
+    this.#target.release(this.value);
+    return this.#notExtended(`${what}. It is released`);
   }
 
   #notExtended(why) {

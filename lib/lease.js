@@ -12,9 +12,10 @@ const REASONS = [
   'it was held for as long as maxHold allows',
   'the event loop did not turn for as long as maxStall allows',
   'the Redsync was closed',
+  'it was released by its value',
 ];
 
-const WHY = Object.freeze({ EXPIRED: 0, CLOSED: 5 });
+const WHY = Object.freeze({ EXPIRED: 0, CLOSED: 5, RELEASED: 6 });
 
 /** A hold that the engine keeps alive, or watches, so that its loss is told. */
 class Lease {
@@ -23,6 +24,7 @@ class Lease {
   #value;
   #firstUntil;
   #isOver = false;
+  #isDropped = false; // whoever has its signal only is told if it is lost
   #controller;
   #error;
   #until; // as it was when the lock was lost
@@ -84,33 +86,40 @@ class Lease {
     this.#controller?.abort(this.#error);
   }
 
+  /** Called when the engine looks after it no more, though the lock was not lost; never after `end`. */
+  ended() {
+    if (!this.#isDropped) return this.lost(WHY.RELEASED, 0);
+    this.#until = 0;
+    this.#number = undefined;
+    this.#letGo();
+  }
+
   /** The lock is being released: nothing more is told. */
   end() {
     if (this.#number === undefined) return;
     this.#until = this.until;
-    calls.endLease(this.#number, this);
+    calls.endLease(this.#number);
+    this.#number = undefined; // the engine's, until it has ended the lease
     this.#letGo();
   }
 
-  /** After `end`: the engine has ended it, too. A lease that was not ended is left to its loss. */
-  forget() {
-    if (this.#number === undefined || !this.#isOver) return;
-    calls.forgetLease(this.#number);
-    this.#number = undefined;
+  /** The lock is another's to keep alive: nothing more is told. */
+  leave() {
+    if (this.#number === undefined) return;
+    this.#target.letExpire(this.#value, this.#number);
+    this.end();
   }
 
-  /** It can be reached no more: if the lock is still kept alive, it is left to expire. */
+  /** It can be reached no more: if nobody else keeps the lock alive, it is left to expire. */
   drop() {
-    // The engine looks after it no more: its loss may be on its way, or it was released by its value
-    // through another Mutex.
-    if (this.until === 0) calls.drain();
-    if (this.isLost) return;
-    if (this.until === 0) {
-      this.end();
-      this.forget();
-      return;
-    }
-    this.#target.letExpire(this.#value);
+    // The engine looks after it no more: what has become of it is on its way.
+    if (this.until === 0) return;
+    this.#isDropped = true;
+    this.#target.letExpire(this.#value, this.#number);
+  }
+
+  /** Called when nobody else does. */
+  dropped() {
     const name = JSON.stringify(this.#target.names[0]);
     process.emitWarning(`lock ${name} was dropped without unlock(): it is left to expire`, {
       code: 'REDSYNC_LOCK_DROPPED',

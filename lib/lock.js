@@ -40,6 +40,10 @@ class Lock {
     return this.#hold.unlock(options);
   }
 
+  letExpire() {
+    this.#hold.letExpire();
+  }
+
   async [asyncDispose]() {
     if (this.#hold.isOver) return;
     try {

@@ -12,10 +12,24 @@ const { Target } = require('./target.js');
 /** The key to the constructor: only newMutex() has it. */
 const PRIVATE = Symbol('newMutex');
 
+/**
+ * Extends the lock whose value the mutex was made with.
+ *
+ * @type {(mutex: Mutex, options: import('..').CallOptions) => Promise<Lock>}
+ */
+let adopt;
+
 /** A name, or several, that one holder at a time can lock. */
 class Mutex {
   #target;
   #hold;
+
+  static {
+    adopt = async (mutex, options) => {
+      await mutex.#hold.extend(options);
+      return new Lock(mutex, mutex.#hold);
+    };
+  }
 
   constructor(key, client, names, keyPrefix, settings) {
     if (key !== PRIVATE) throw typeError('A Mutex is made by redsync.newMutex()');
@@ -86,4 +100,4 @@ class Mutex {
   }
 }
 
-module.exports = { Mutex, PRIVATE };
+module.exports = { Mutex, PRIVATE, adopt };

@@ -4,7 +4,7 @@ const { matching, host, port, path, seeds, showServers } = require('./addresses.
 const { adapterFor } = require('./adapters/clients.js');
 const { clockOf } = require('./clocks.js');
 const { typeError, rangeError, invalidType, outOfRange } = require('./errors.js');
-const { readFields, boolean, integer, text } = require('./fields.js');
+const { read, readFields, boolean, integer, text } = require('./fields.js');
 const { tls } = require('./tls.js');
 const { readUrl } = require('./urls.js');
 
@@ -60,7 +60,7 @@ function rejectClient(argument, input) {
         `give newPool(client) of ${adapter}`,
     );
   }
-  const isFunction = (key) => typeof input[key] === 'function';
+  const isFunction = (key) => typeof read(input, key) === 'function';
   if (['set', 'sendCommand', 'duplicate'].some(isFunction)) {
     throw typeError(
       `The "${argument}" argument must be a URL, connection options or a Pool, not a client: ` +
@@ -71,15 +71,15 @@ function rejectClient(argument, input) {
 
 /** A Pool is told by its `get`: options have none. */
 function readPool(argument, pool) {
-  const read = (key) => {
-    const value = pool[key];
+  const field = (key) => {
+    const value = read(pool, key);
     return value === undefined ? undefined : POOL_RULES[key](`${argument}.${key}`, value);
   };
   return Object.freeze({
     ...PLAIN,
     kind: 'pool',
-    endpoint: read('endpoint') ?? 'pool',
-    isCluster: read('isCluster') ?? false,
+    endpoint: field('endpoint') ?? 'pool',
+    isCluster: field('isCluster') ?? false,
     pool,
   });
 }
@@ -190,7 +190,7 @@ function readNode(argument, input) {
     throw invalidType(argument, input, 'a URL, connection options or a Pool', true);
   }
   rejectClient(argument, input);
-  if (typeof input.get === 'function') return readPool(argument, input);
+  if (typeof read(input, 'get') === 'function') return readPool(argument, input);
   return toSpec(argument, readOptions(argument, input));
 }
 

@@ -2,7 +2,7 @@
 
 const { CLOCK_GRAIN, extensionOf, readAutoExtend, validity } = require('./auto-extend.js');
 const { invalidType, outOfRange } = require('./errors.js');
-const { boolean, callable, countless, integer, readFields, text } = require('./fields.js');
+const { boolean, callable, countless, integer, read, readFields, text } = require('./fields.js');
 
 const DAY = 86_400_000;
 const KIB = 1024;
@@ -31,7 +31,8 @@ function signal(argument, value) {
 /** By shape, as Node.js itself does it: a signal of another realm or a polyfill will do. */
 function isSignal(value) {
   if (typeof value !== 'object' || value === null) return false;
-  return 'aborted' in value && typeof value.addEventListener === 'function';
+  const isFunction = typeof read(value, 'addEventListener') === 'function';
+  return isFunction && read(value, 'aborted') !== undefined;
 }
 
 /** lock(signal) for lock({ signal }) would otherwise pass, and could never be aborted. */

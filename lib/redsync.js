@@ -5,7 +5,7 @@ const { Client } = require('./client.js');
 const { invalidType } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { asyncDispose } = require('./lock.js');
-const { Mutex, PRIVATE } = require('./mutex.js');
+const { Mutex, PRIVATE, adopt } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
 const { throwIfAborted } = require('./signals.js');
 const { hold } = require('./using.js');
@@ -62,7 +62,9 @@ class Redsync {
     const routine = rest.length > 1 ? rest[1] : rest[0];
     const { settings, signal } = readAcquireOptions(options, this.#settings);
     if (typeof routine !== 'function') throw invalidType('routine', routine, 'a function');
-    const lock = await this.#mutex(names, autoExtended(settings)).lock({ signal });
+    const mutex = this.#mutex(names, autoExtended(settings));
+    const isHeld = settings.value !== undefined;
+    const lock = await (isHeld ? adopt(mutex, { signal }) : mutex.lock({ signal }));
     return hold(lock, signal, routine);
   }
 

@@ -47,9 +47,14 @@ class Target {
     if (!this.client.isClosed) this.client.release(this, value);
   }
 
-  /** Lets the engine extend the lock of this value no more. */
-  letExpire(value) {
-    this.client.letExpire(this, value);
+  /**
+   * Lets the engine extend the lock of this value no more.
+   *
+   * @param {string} value
+   * @param {number} [lease] that it is not to be extended for; none for whoever looks after it
+   */
+  letExpire(value, lease) {
+    this.client.letExpire(this, value, lease);
   }
 
   /** How long a lock is valid that is acquired or extended now, in milliseconds. */

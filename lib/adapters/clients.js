@@ -1,5 +1,7 @@
 'use strict';
 
+const { read } = require('../fields.js');
+
 // Clients are told apart by their methods: none of their packages is loaded for that.
 
 const ADAPTERS = [
@@ -13,14 +15,14 @@ const ADAPTERS = [
  * @returns {string | undefined} the module whose newPool() takes this client
  */
 function adapterFor(client) {
-  const isFunction = (key) => typeof client[key] === 'function';
+  const isFunction = (key) => typeof read(client, key) === 'function';
   const [adapter] = ADAPTERS.find(([, methods]) => methods.every(isFunction)) ?? [];
   return adapter === 'redsync/ioredis' && isIovalkey(client) ? 'redsync/iovalkey' : adapter;
 }
 
 /** Its clusters do not differ from those of ioredis; and newPool() of either takes both. */
 function isIovalkey(client) {
-  return typeof client.clearSocketTimeout === 'function';
+  return typeof read(client, 'clearSocketTimeout') === 'function';
 }
 
 module.exports = { adapterFor };

@@ -37,7 +37,8 @@ ${NODES}
                     SIGKILL; 5000 by default
   --help, -h
 
-SIGINT, SIGTERM and SIGHUP are passed on to the program.
+SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the
+program, unless it has got them itself, as it does by Ctrl-C on a terminal.
 
 Exit codes: that of the program, or
   1      the lock could not be had

@@ -7,8 +7,15 @@ const { FailedError, RedisError } = require('../errors.js');
 const { Redsync } = require('../redsync.js');
 const { EXIT, killedBy } = require('./exit-codes.js');
 const { UsageError, milliseconds } = require('./usage.js');
+const { Witness } = require('./witness.js');
 
-const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+/** They end the wait for the lock. While the program runs they are its own, and it is what ends. */
+const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
+
+/** These say nothing to this process. Node.js would open its inspector, or end. */
+const OTHERS = ['SIGUSR1', 'SIGUSR2'];
+
+const FORWARDED = [...ENDING, ...OTHERS];
 const KILL_AFTER = 5000;
 
 // A lock is tried for in portions: in between is the chance to say that no node can be asked.
@@ -60,6 +67,7 @@ class Signals {
   #listener = (signal) => this.#receive(signal);
   #abort = new AbortController();
   #child;
+  #witness;
 
   constructor() {
     this.first = undefined;
@@ -73,15 +81,23 @@ class Signals {
   /** From now on they are the program's. */
   forwardTo(child) {
     this.#child = child;
+    if (process.platform !== 'win32') this.#witness = new Witness();
   }
 
   #receive(signal) {
     if (this.#child !== undefined) {
-      this.#child.kill(signal);
-      return;
+      this.#forward(signal);
+    } else if (ENDING.includes(signal)) {
+      this.first ??= signal;
+      this.giveUp();
     }
-    this.first ??= signal;
-    this.giveUp();
+  }
+
+  /** What was sent to the process group the program has got already. */
+  async #forward(signal) {
+    // On Windows nobody but the console sends one, to all who are attached to it.
+    if (this.#witness === undefined || (await this.#witness.hasSeen(signal))) return;
+    this.#child.kill(signal);
   }
 
   /** Nobody waits for the lock any more. */
@@ -91,6 +107,7 @@ class Signals {
 
   stop() {
     for (const signal of FORWARDED) process.off(signal, this.#listener);
+    this.#witness?.stop();
   }
 }
 

@@ -1,5 +1,6 @@
 //! One `Redsync`: its nodes, and its calls that are under way.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -7,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Asked, Busy, CancellationToken, Delay, Error, Found, Health, Held, Holder, Loss, Mutex,
-    NodeError, Nodes, Options, Refused, Value, ValueSource,
+    Asked, Busy, CancellationToken, Delay, Error, Extension, Found, Health, Held, Hold, Holder,
+    Keys, Loss, Mutex, NodeError, Nodes, Options, Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
 
 use super::outbox::{Outbox, Outcome};
-use super::wire::{MutexCall, Operation, RetryDelay, milliseconds};
+use super::wire::{MutexCall, NO_CALL, Operation, RetryDelay, milliseconds};
 use crate::clock;
 
 /// Rounds of one client under way: the acquisitions beyond wait as the records that they came in, so
@@ -78,6 +79,19 @@ impl Client {
                     completion.settle_held(extended);
                 });
             }
+            Operation::Adopt(call) => {
+                let extension = call.extension;
+                let (value, mutex) = self.mutex(number, call);
+                let completion = self.completion(number);
+                spawn_local(async move {
+                    let extended = mutex.extend(value).await;
+                    if let (Ok(held), Some(extension)) = (&extended, extension) {
+                        completion.client.adopt(number, mutex.hold(held), extension);
+                    }
+                    completion.report(&mutex);
+                    completion.settle_held(extended);
+                });
+            }
             Operation::Valid(call) => {
                 let (value, mutex) = self.mutex(number, call);
                 let completion = self.completion(number);
@@ -126,10 +140,10 @@ impl Client {
                 let until = call.until;
                 let (value, mutex) = self.mutex(number, call);
                 let hold = mutex.hold(&Held { value, until });
-                self.nodes.lease(hold, None, Lease::new(self, number, until));
+                self.nodes.lease(hold, None, Lease::new(self, (number, Wish::Told), until));
             }
             Operation::LetExpire(call) => {
-                self.nodes.let_expire(&call.keys, &Value::from(call.value.as_str()));
+                self.let_expire(number, &call.keys, &Value::from(call.value.as_str()));
             }
         }
     }
@@ -200,12 +214,41 @@ impl Client {
                 if retries { mutex.lock(&stop).await } else { mutex.try_lock(&stop).await };
             if let (Ok(held), Some(_)) = (&acquired, extension) {
                 let client = &completion.client;
-                let lease = Lease::new(client, number, held.until);
+                let lease = Lease::new(client, (number, Wish::Kept), held.until);
                 client.nodes.lease(mutex.hold(held), extension, lease);
             }
             completion.report(&mutex);
             completion.settle_held(acquired);
         });
+    }
+
+    /// Keeps a lock alive that was acquired elsewhere, beside whoever of this client does so already.
+    fn adopt(&self, number: u32, hold: Hold, extension: Extension) {
+        match self.lease(hold.keys(), hold.value()) {
+            Some(lease) => {
+                lease.join((number, Wish::Kept), hold.until());
+                self.nodes.keep_alive(hold.keys(), hold.value(), extension);
+            }
+            None => {
+                let lease = Lease::new(self, (number, Wish::Kept), hold.until());
+                self.nodes.lease(hold, Some(extension), lease);
+            }
+        }
+    }
+
+    /// Extends a lock no more: for whoever asks for it, or for good if no number is given.
+    fn let_expire(&self, number: u32, keys: &Keys, value: &Value) {
+        let is_kept = number != NO_CALL
+            && self.lease(keys, value).is_none_or(|lease| lease.is_kept_without(number));
+        if !is_kept {
+            self.nodes.let_expire(keys, value);
+        }
+    }
+
+    /// What looks after a lock.
+    fn lease(&self, keys: &Keys, value: &Value) -> Option<Rc<Lease>> {
+        let holder: Rc<dyn Any> = self.nodes.holder(keys, value)?;
+        holder.downcast().ok()
     }
 
     fn cancel(&self, number: u32) {
@@ -259,16 +302,57 @@ impl Client {
     }
 }
 
-/// A lock that is kept alive or watched, as its JavaScript side is told of it.
+/// A lock that is kept alive or watched, as its JavaScript side is told of it: of its loss or of another
+/// end, and of one of them exactly once.
 struct Lease {
     outbox: Arc<Outbox>,
-    number: u32,
+    /// All who are told: more than one only if the lock was adopted beside who held it already.
+    numbers: RefCell<Vec<(u32, Wish)>>,
+}
+
+/// What somebody wants of a lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// The lock is to be kept alive.
+    Kept,
+    /// No more than to be told.
+    Told,
+    /// It was to be kept, but can be reached no more. Somebody may still listen.
+    Dropped,
 }
 
 impl Lease {
-    fn new(client: &Client, number: u32, until: Duration) -> Rc<Self> {
-        client.outbox.set_until(number, Some(until));
-        Rc::new(Self { outbox: client.outbox.clone(), number })
+    fn new(client: &Client, who: (u32, Wish), until: Duration) -> Rc<Self> {
+        let lease = Self { outbox: client.outbox.clone(), numbers: RefCell::default() };
+        lease.join(who, until);
+        Rc::new(lease)
+    }
+
+    fn join(&self, who: (u32, Wish), until: Duration) {
+        let mut numbers = self.numbers.borrow_mut();
+        self.outbox.set_until(who.0, Some(until));
+        self.retain(&mut numbers, |(_, wish)| wish != Wish::Dropped);
+        numbers.push(who);
+    }
+
+    /// Is the lock to be kept alive if this number does not ask for it any more?
+    fn is_kept_without(&self, number: u32) -> bool {
+        let mut numbers = self.numbers.borrow_mut();
+        let Some(mine) = numbers.iter_mut().find(|(each, _)| *each == number) else { return true };
+        mine.1 = Wish::Dropped;
+        let is_kept = numbers.iter().any(|(_, wish)| *wish == Wish::Kept);
+        if is_kept {
+            self.retain(&mut numbers, |(each, _)| each != number);
+        } else {
+            self.outbox.push(number, Outcome::Dropped, 0.0, |_| {});
+        }
+        is_kept
+    }
+
+    fn retain(&self, numbers: &mut Vec<(u32, Wish)>, is_meant: impl Fn((u32, Wish)) -> bool) {
+        for (number, _) in numbers.extract_if(.., |each| !is_meant(*each)) {
+            self.outbox.ended(number);
+        }
     }
 }
 
@@ -280,17 +364,23 @@ impl Holder for Lease {
     }
 
     fn extended(&self, until: Duration) {
-        self.outbox.set_until(self.number, Some(until));
+        for (number, _) in self.numbers.borrow().iter() {
+            self.outbox.set_until(*number, Some(until));
+        }
     }
 
     fn lost(&self, why: Loss) {
-        self.outbox.lost(self.number, why);
+        for (number, _) in self.numbers.take() {
+            self.outbox.lost(number, why);
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.outbox.set_until(self.number, None);
+        for (number, _) in self.numbers.take() {
+            self.outbox.ended(number);
+        }
     }
 }
 

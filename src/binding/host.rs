@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rand::rngs::SysError;
-use redsync_engine::{Clock, Load, MemoryNode, Node, Nodes, Queues};
+use redsync_engine::{Clock, Load, Loss, MemoryNode, Node, Nodes, Queues};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
@@ -173,6 +173,10 @@ impl Host {
         };
         match client {
             Some(client) => client.start(record.call, record.operation),
+            // A lease is told of its end, too.
+            None if matches!(record.operation, Operation::Watch(_)) => {
+                outbox.lost(record.call, Loss::Closed);
+            }
             None if record.operation.has_completion() => {
                 outbox.push(record.call, Outcome::Closed, 0.0, |_| {});
             }

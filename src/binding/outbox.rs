@@ -67,6 +67,10 @@ pub enum Outcome {
     Report = 30,
     /// Text: one line a node, then the values.
     Inspected = 31,
+    /// This lease has ended, and not by a loss: nothing more is said under its number.
+    Ended = 40,
+    /// Nobody asks for the lock of this lease to be extended any more.
+    Dropped = 41,
 }
 
 /// What a pool is asked.
@@ -166,6 +170,11 @@ impl Outbox {
         let was_woken = mem::replace(&mut queue.is_woken, true);
         drop(queue);
         self.wake_unless(was_woken);
+    }
+
+    /// Queues what can wait until the event loop is woken for something else.
+    fn note(&self, call: u32, outcome: Outcome) {
+        self.lock().add(call, outcome, 0.0, |_| {});
     }
 
     /// Queues a question to a pool of a client, and how long somebody waits for its answer.
@@ -306,7 +315,15 @@ impl Outbox {
             Loss::MaxStall => '4',
             Loss::Closed => '5',
         };
-        self.push(lease, Outcome::Lost, self.until(lease), |text| text.push(why));
+        let until = self.until(lease);
+        self.set_until(lease, None);
+        self.push(lease, Outcome::Lost, until, |text| text.push(why));
+    }
+
+    /// The lease has ended otherwise. Whoever has ended it knows; its number can be used again.
+    pub fn ended(&self, lease: u32) {
+        self.set_until(lease, None);
+        self.note(lease, Outcome::Ended);
     }
 
     /// Notes when the lock of a lease is over; JavaScript reads it when it is asked.

@@ -30,7 +30,8 @@ pub enum Operation {
     Close,
     /// Tell when the lock of this value is over. The call is the number of the lease.
     Watch(MutexCall),
-    /// Do not extend the lock of this value any more.
+    /// Do not extend the lock of this value any more. The call is the number of the lease that it is
+    /// not to be extended for, or none for whoever looks after the lock.
     LetExpire(MutexCall),
     /// A pool has answered: its index among the nodes, its vote, and what it has found if asked for that. The call is the question.
     PoolAnswer(usize, Vote, Option<Found>),
@@ -38,6 +39,8 @@ pub enum Operation {
     Advance(Duration),
     /// What does each node store under this key? Each is waited for so long.
     Inspect(Duration, String),
+    /// Extend, and keep the lock alive from then on. The call is the number of the lease.
+    Adopt(MutexCall),
 }
 
 impl Operation {
@@ -133,6 +136,7 @@ impl<'a> Reader<'a> {
                 let [limit, key] = operands else { return None };
                 Operation::Inspect(milliseconds(*limit), self.string(*key)?.to_owned())
             }
+            15 => Operation::Adopt(self.mutex_call(operands)?),
             _ => return None,
         };
         Some(Record { call: *call as u32, client: *client as u32, operation })

@@ -1,5 +1,6 @@
 //! Held locks: kept alive until they are released, and told of the moment they are lost.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -72,7 +73,7 @@ pub enum Loss {
 }
 
 /// Who holds a lock.
-pub trait Holder {
+pub trait Holder: Any {
     /// When it last showed a sign of life, on the engine's clock, which shows `now`.
     fn last_alive(&self, now: Duration) -> Duration;
     /// The lock lives longer.
@@ -88,6 +89,12 @@ struct Keep {
     /// To be extended no more from then on.
     hold_until: Duration,
     max_stall: Duration,
+}
+
+impl Keep {
+    fn from(Extension { interval, max_hold, max_stall }: Extension, now: Duration) -> Self {
+        Self { interval, hold_until: now.saturating_add(max_hold), max_stall }
+    }
 }
 
 /// There may be very many: what is small here is small a hundred thousand times.
@@ -143,6 +150,23 @@ pub struct Hold {
     pub(crate) until: Duration,
 }
 
+impl Hold {
+    /// What is locked.
+    pub fn keys(&self) -> &Keys {
+        &self.request.keys
+    }
+
+    /// The ownership value.
+    pub fn value(&self) -> &Value {
+        &self.request.value
+    }
+
+    /// When it is over.
+    pub fn until(&self) -> Duration {
+        self.until
+    }
+}
+
 /// Leases in the order of a time, and of their numbers.
 type Schedule = RefCell<BTreeMap<(Duration, u64), Rc<Lease>>>;
 
@@ -178,11 +202,7 @@ impl Nodes {
         let number = leases.next_number.get();
         leases.next_number.set(number + 1);
         let now = self.now();
-        let keep = extension.map(|Extension { interval, max_hold, max_stall }| Keep {
-            interval,
-            hold_until: now.saturating_add(max_hold),
-            max_stall,
-        });
+        let keep = extension.map(|extension| Keep::from(extension, now));
         let lease = Rc::new(Lease {
             request: hold.request,
             drift_factor: hold.drift_factor,
@@ -209,6 +229,21 @@ impl Nodes {
     /// Ends a lease: the lock is neither extended nor lost from now on.
     pub fn end_lease(&self, keys: &Keys, value: &Value) {
         self.leases().remove(keys, value);
+    }
+
+    /// Who holds a lock that there is a lease of.
+    pub fn holder(&self, keys: &Keys, value: &Value) -> Option<Rc<dyn Holder>> {
+        self.leases().find(keys, value)?.holder()
+    }
+
+    /// Keeps a lock alive from now on that there is a lease of.
+    pub fn keep_alive(&self, keys: &Keys, value: &Value, extension: Extension) {
+        if let Some(lease) = self.leases().find(keys, value) {
+            let now = self.now();
+            lease.keep.set(Some(Keep::from(extension, now)));
+            lease.stopped.take();
+            self.leases().plan_extension(&lease, now + extension.interval);
+        }
     }
 
     /// Extends a lock no more: it is lost when its time is over.
@@ -265,7 +300,10 @@ impl Leases {
     }
 
     fn plan_extension(&self, lease: &Rc<Lease>, when: Duration) {
-        lease.extends.set(Some(when));
+        // It has one place only, also when it is planned while it is being extended.
+        if let Some(before) = lease.extends.replace(Some(when)) {
+            self.extensions.borrow_mut().remove(&(before, lease.number));
+        }
         self.plan(&self.extensions, lease, when);
     }
 

@@ -532,3 +532,42 @@ async fn leases_that_are_ended_take_no_memory() {
     }
     assert_eq!(Rc::strong_count(&names), 1, "whatever remembers a lock has its names");
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_is_only_watched_or_left_to_expire_can_be_kept_alive_after_all() {
+    for extension in [None, Some(KEPT)] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let mutex = world.mutex(tries(1));
+        let lease = Lease::of(mutex, &world, extension).await;
+        let (lock, value) = (keys(&[KEY]), lease.held.value.clone());
+        world.nodes.let_expire(&lock, &value);
+        sleep(ms(5000)).await;
+        assert_eq!(world.asked(EXTEND), [], "not yet");
+        world.nodes.keep_alive(&lock, &value, KEPT);
+        sleep(ms(60_000)).await;
+        assert_eq!(lease.listener.lost(), []);
+        let times: Vec<_> = (1..=24).map(|i| ms(5000) + INTERVAL * i).collect();
+        assert_eq!(world.times(EXTEND, lease.listener.start), times[..times.len() - 1]);
+        lease.unlock().await.unwrap();
+        assert!(world.nodes.holder(&lock, &value).is_none());
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn asked_again_to_be_kept_alive_while_it_is_extended_it_is_extended_as_often_as_before() {
+    let world = World::of(&[Behaviour::Slow(ms(100)); 3]);
+    let lease = Lease::on(&world, KEPT).await;
+    let (lock, value) = (keys(&[KEY]), lease.held.value.clone());
+    for _ in 0..5 {
+        // The extension is under way now, and then it is not.
+        for pause in [INTERVAL + ms(50), ms(200)] {
+            sleep(pause).await;
+            world.nodes.keep_alive(&lock, &value, KEPT);
+        }
+    }
+    let before = world.asked(EXTEND).len();
+    sleep(ms(60_000)).await;
+    let asked = (world.asked(EXTEND).len() - before) / 3;
+    assert!((20..=24).contains(&asked), "{asked} extensions in a minute");
+    assert_eq!(lease.listener.lost(), []);
+}
