@@ -616,7 +616,11 @@ export class NodeTakenError extends RedsyncError {
 export class RedisError extends RedsyncError {
   /** Index of the node. */
   readonly node: number;
-  /** Why it failed. */
+  /**
+   * Why it failed, with a `code`. Its own `cause` is what the pool or its client threw, if the node is
+   * one and it was not long ago: as a getter, which `console.log()` does not follow, for clients put
+   * what they have sent into their errors.
+   */
   readonly cause: Error;
 }
 
