@@ -1,4 +1,4 @@
-/// <reference lib="esnext.disposable" />
+/// <reference path="./lib/disposable.d.ts" />
 
 /**
  * A set of independent Redis nodes that vote on locks (Redlock). A lock is held once a quorum of
