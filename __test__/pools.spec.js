@@ -124,6 +124,22 @@ for (const [title, [pool, code, message, isSlow]] of Object.entries(BAD_POOLS)) 
   });
 }
 
+test('a pool is asked for as many milliseconds as were wanted', async (t) => {
+  const asked = [];
+  const redsync = open(t, conn({
+    setNX: async (name, value, expiry) => asked.push(expiry) > 0,
+    eval: async (script, keys, [, expiry]) => (expiry === undefined ? 1 : asked.push(expiry) && 1),
+  }));
+  // Among them many of which a thousandth is no number of so many bits.
+  const wanted = Array.from({ length: 500 }, (_, i) => 1001 + i * 7);
+  for (const expiry of [...wanted, 86_399_999]) {
+    const lock = await redsync.newMutex('name', { expiry }).lock();
+    await lock.extend();
+    await lock.unlock();
+    t.deepEqual(asked.splice(0), [expiry, expiry]);
+  }
+});
+
 test('what a pool threw itself is the cause of what is told of it', async (t) => {
   const mine = () => Object.assign(new Error(`redis://user:${SECRET}@host`), { mine: true });
   const thrown = new Map();

@@ -231,7 +231,7 @@ pub fn milliseconds(number: f64) -> Duration {
 
 /// A moment or a length of time as JavaScript's milliseconds. Whole ones stay whole.
 pub fn to_milliseconds(duration: Duration) -> f64 {
-    duration.as_millis() as f64 + f64::from(duration.subsec_nanos() % 1_000_000) / 1e6
+    duration.as_secs() as f64 * 1000.0 + f64::from(duration.subsec_nanos()) / 1e6
 }
 
 #[cfg(test)]
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn whole_milliseconds_cross_as_they_are() {
-        for number in [0.0, 1.0, 8000.0, 86_400_000.0, 900_719_925_474_099.0, 8e15] {
+        for number in [0.0, 1.0, 1001.0, 8000.0, 86_400_000.0, 900_719_925_474_099.0, 8e15] {
             assert_eq!(milliseconds(number).as_millis(), number as u128);
             assert_eq!(to_milliseconds(milliseconds(number)), number);
         }
