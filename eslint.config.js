@@ -11,7 +11,7 @@ const NODE = [
 const globals = Object.fromEntries(NODE.map((name) => [name, 'readonly']));
 
 module.exports = [
-  { ignores: ['native.js', '**/*.d.ts', 'target/', 'docs/', 'examples/testing/'] },
+  { ignores: ['native.js', '**/*.d.ts', '**/target/', 'docs/', 'examples/testing/'] },
   js.configs.recommended,
   {
     rules: {

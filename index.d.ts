@@ -1,4 +1,4 @@
-/// <reference lib="esnext.disposable" />
+/// <reference path="./lib/disposable.d.ts" />
 
 /**
  * A set of independent Redis nodes that vote on locks (Redlock). A lock is held once a quorum of
@@ -132,7 +132,7 @@ export class Redsync {
    * @example
    * await redsync.ready({ timeout: 2000 });
    */
-  ready(options?: CallOptions & { timeout?: number }): Promise<void>;
+  ready(options?: CallOptions & { timeout?: number | undefined }): Promise<void>;
 
   /**
    * Asks every node for a sign of life. A node that is down is an entry with `status: 'down'`, not
@@ -146,7 +146,7 @@ export class Redsync {
    *   console.log(endpoint, status, latency);
    * }
    */
-  health(options?: { timeout?: number }): Promise<NodeHealth[]>;
+  health(options?: { timeout?: number | undefined }): Promise<NodeHealth[]>;
 
   /**
    * Asks every node what it stores under the name, for people who want to know who holds a lock. It
@@ -162,7 +162,10 @@ export class Redsync {
    *   console.log(endpoint, status, remaining);
    * }
    */
-  inspect(name: string, options?: CallOptions & { timeout?: number }): Promise<NodeInspection[]>;
+  inspect(
+    name: string,
+    options?: CallOptions & { timeout?: number | undefined },
+  ): Promise<NodeInspection[]>;
 
   /**
    * What has been done through this Redsync so far, and what is known of its nodes. Costs nothing.
@@ -191,7 +194,7 @@ export interface RedsyncOptions extends MutexOptions {
    * Put before every name to make its Redis key: a well-formed string of up to 1024 bytes.
    * @default ''
    */
-  keyPrefix?: string;
+  keyPrefix?: string | undefined;
 }
 
 /** What {@link Redsync.health} tells about one node. */
@@ -332,60 +335,60 @@ export interface MutexOptions {
    * (`expiry * timeoutFactor`) to leave some validity.
    * @default 8000
    */
-  expiry?: number;
+  expiry?: number | undefined;
   /**
    * How often `lock()` tries: an integer from 1 on, or `Infinity`.
    * @default 32
    */
-  tries?: number;
+  tries?: number | undefined;
   /**
    * Pause before attempt n + 1 in milliseconds: an integer from 1 to 86 400 000, or a function of n
    * (1, 2, …) that returns a number from 0 to 86 400 000. If it throws, `lock()` rejects with that.
    * @default random, at least 50 and less than 250
    */
-  retryDelay?: number | ((tries: number) => number);
+  retryDelay?: number | ((tries: number) => number) | undefined;
   /**
    * Share of `expiry` that is written off because the nodes' clocks may run at different speeds:
    * greater than 0, less than 1.
    * @default 0.01
    */
-  driftFactor?: number;
+  driftFactor?: number | undefined;
   /**
    * Share of `expiry` that a node may take to answer: greater than 0, less than 1. The resulting
    * timeout may be a fraction of a millisecond, which few networks can meet.
    * @default 0.05
    */
-  timeoutFactor?: number;
+  timeoutFactor?: number | undefined;
   /**
    * Makes the value by which a node knows the lock's owner: a non-empty well-formed string of at
    * most 16 KiB. It is called anew for every attempt and must never return the same value twice:
    * two holders with one value could release each other's lock.
    * @default 16 bytes from the operating system's secure random source, in base64
    */
-  genValue?: () => string | Promise<string>;
+  genValue?: (() => string | Promise<string>) | undefined;
   /**
    * The value of a lock that is held elsewhere, in order to take it over: `unlock()`, `extend()`
    * and `valid()` act on it without a `lock()` first, and `using()` holds it. With `autoExtend` it is
    * kept alive from the first successful `extend()` on. A non-empty well-formed string of at most
    * 16 KiB.
    */
-  value?: string;
+  value?: string | undefined;
   /**
    * Settle as soon as enough nodes have answered to decide, either way. The others are still
    * followed up, and cleaned up if need be.
    * @default false
    */
-  failFast?: boolean;
+  failFast?: boolean | undefined;
   /**
    * Ask the nodes in a random order.
    * @default false
    */
-  shufflePools?: boolean;
+  shufflePools?: boolean | undefined;
   /**
    * Let `extend()` set the key again on nodes that have lost it, unless somebody else has it now.
    * @default false
    */
-  setNXOnExtend?: boolean;
+  setNXOnExtend?: boolean | undefined;
   /**
    * Keep the lock alive until it is released or lost. The extension runs on the engine's own thread:
    * it goes on while JavaScript is blocked. `true` is
@@ -396,7 +399,7 @@ export interface MutexOptions {
    * with the process warning `REDSYNC_LOCK_DROPPED`.
    * @default false; true in `using()`
    */
-  autoExtend?: boolean | AutoExtendOptions;
+  autoExtend?: boolean | AutoExtendOptions | undefined;
 }
 
 /** How to keep a lock alive. */
@@ -405,18 +408,18 @@ export interface AutoExtendOptions {
    * Milliseconds from one extension to the next; shorter than the validity of the lock.
    * @default a third of `expiry`
    */
-  interval?: number;
+  interval?: number | undefined;
   /**
    * Stop extending so many milliseconds after acquisition: the lock is then lost on its expiry.
    * @default Infinity
    */
-  maxHold?: number;
+  maxHold?: number | undefined;
   /**
    * Stop extending when the event loop has not turned for so many milliseconds: a process that hangs
    * must not hold its locks for ever.
    * @default 60000
    */
-  maxStall?: number;
+  maxStall?: number | undefined;
 }
 
 /** Options of a single call. */
@@ -425,7 +428,7 @@ export interface CallOptions {
    * Aborts the call, which then rejects with `signal.reason`. What it may have left on the nodes is
    * cleaned up in the background.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -632,7 +635,11 @@ export class NodeTakenError extends RedsyncError {
 export class RedisError extends RedsyncError {
   /** Index of the node. */
   readonly node: number;
-  /** Why it failed. */
+  /**
+   * Why it failed, with a `code`. Its own `cause` is what the pool or its client threw, if the node is
+   * one and it was not long ago: as a getter, which `console.log()` does not follow, for clients put
+   * what they have sent into their errors.
+   */
   readonly cause: Error;
 }
 
@@ -681,9 +688,9 @@ export interface Pool {
    * What errors and `health()` call the node: `host:port`, for example. Letters, digits and
    * ` _.-:,/[]` only, so that no password gets into it by accident. Default `pool`.
    */
-  readonly endpoint?: string;
+  readonly endpoint?: string | undefined;
   /** Several names have to be in one slot, as in a Redis Cluster. Default false. */
-  readonly isCluster?: boolean;
+  readonly isCluster?: boolean | undefined;
 }
 
 /**
@@ -756,57 +763,57 @@ export interface Script {
  */
 export interface ConnectionOptions {
   /** A URL, as the constructor of {@link Redsync} takes it. `memory:` goes with no other option. */
-  url?: string;
+  url?: string | undefined;
   /** Host name or IP address. */
-  host?: string;
+  host?: string | undefined;
   /**
    * An integer from 1 to 65535.
    * @default 6379
    */
-  port?: number;
+  port?: number | undefined;
   /** Absolute path of a Unix domain socket, instead of `host` and `port`. */
-  path?: string;
+  path?: string | undefined;
   /** ACL user. The user `default` if only a password is given. */
-  username?: string;
-  password?: string;
+  username?: string | undefined;
+  password?: string | undefined;
   /**
    * Number of the database. A cluster has number 0 only.
    * @default 0
    */
-  db?: number;
+  db?: number | undefined;
   /**
    * Whether to use TLS, for sentinels and the servers of a cluster too, and how. `true` is the same
    * as `{}`; `false` must not contradict the `url`; a socket has no TLS.
    * @default true for `rediss:`, `rediss+sentinel:` and `rediss+cluster:` URLs, otherwise false
    */
-  tls?: boolean | TlsOptions;
+  tls?: boolean | TlsOptions | undefined;
   /**
    * Redis Sentinel: 1 to 64 sentinels that tell which server is the primary of `masterName`, also
    * after a failover. A `port` is 26379 unless given.
    */
-  sentinels?: readonly { host: string; port?: number }[];
+  sentinels?: readonly { host: string; port?: number | undefined }[] | undefined;
   /** The name by which the sentinels know the primary; required with them. At most 1024 bytes. */
-  masterName?: string;
+  masterName?: string | undefined;
   /** ACL user at the sentinels. */
-  sentinelUsername?: string;
+  sentinelUsername?: string | undefined;
   /** Password at the sentinels, which do not get `password`. */
-  sentinelPassword?: string;
+  sentinelPassword?: string | undefined;
   /**
    * Redis Cluster: 1 to 64 of its servers, by which the others are found. A `port` is 6379 unless
    * given. The whole cluster is one node, with one vote.
    */
-  cluster?: readonly { host: string; port?: number }[];
+  cluster?: readonly { host: string; port?: number | undefined }[] | undefined;
   /**
    * How long connecting may take, in milliseconds: an integer from 1 on.
    * @default 1000
    */
-  connectTimeout?: number;
+  connectTimeout?: number | undefined;
   /**
    * Name of the connection, as CLIENT LIST shows it: 1 to 128 printable ASCII characters without
    * spaces.
    * @default 'redsync'
    */
-  clientName?: string;
+  clientName?: string | undefined;
 }
 
 /**
@@ -825,14 +832,14 @@ export interface TlsOptions {
    * Certificates of the authorities to trust.
    * @default those of the system
    */
-  ca?: string | Uint8Array;
+  ca?: string | Uint8Array | undefined;
   /** Certificate of the client, with those that lead to its authority; goes with `key`. */
-  cert?: string | Uint8Array;
+  cert?: string | Uint8Array | undefined;
   /** Private key of the client, not encrypted; goes with `cert`. */
-  key?: string | Uint8Array;
+  key?: string | Uint8Array | undefined;
   /**
    * The host name that the server's certificate must be for.
    * @default the host that is connected to
    */
-  servername?: string;
+  servername?: string | undefined;
 }

@@ -7,9 +7,12 @@ export {
 } from './redlock.js';
 export type {
   Client,
+  ClientExecutionResult,
   ExecutionResult,
   ExecutionStats,
   IoredisClient,
+  PartialSettings,
   RedlockAbortSignal,
+  Script,
   Settings,
 } from './redlock.js';

@@ -13,14 +13,22 @@ import { EventEmitter } from 'events';
  * const lock = await redlock.acquire(['account:7'], 5000);
  */
 
-/** An ioredis client, of a server or of a cluster, as far as it is needed here; or a URL. */
-export type Client = string | IoredisClient;
+/**
+ * One of the clients that were given: a `Redis` or `Cluster` of ioredis, or a URL. ioredis need not be
+ * installed, so its types are not named here.
+ */
+export type Client = any;
 
 /** What a `Redis` or `Cluster` of ioredis has. */
 export interface IoredisClient {
   evalsha(...args: any[]): Promise<unknown>;
   quit(): Promise<unknown>;
 }
+
+/** The vote of one client. */
+export type ClientExecutionResult =
+  | { client: Client; vote: 'for'; value: number }
+  | { client: Client; vote: 'against'; error: Error };
 
 /** The votes of one attempt. */
 export type ExecutionStats = {
@@ -29,7 +37,7 @@ export type ExecutionStats = {
   /** How many votes decide. */
   readonly quorumSize: number;
   readonly votesFor: Set<Client>;
-  /** With a {@link ResourceLockedError}, or why the client could not be asked. */
+  /** With a {@link ResourceLockedError}, or why the client could not be asked: its own error if it gave one. */
   readonly votesAgainst: Map<Client, Error>;
 };
 
@@ -69,9 +77,18 @@ export interface Settings {
   readonly automaticExtensionThreshold: number;
 }
 
+/** Settings of which some are given. */
+export type PartialSettings = { readonly [Key in keyof Settings]?: Settings[Key] | undefined };
+
+/** A text in Lua and its SHA1. */
+export interface Script {
+  readonly value: string;
+  readonly hash: string;
+}
+
 /** One client has a resource locked for somebody else, or no longer for us. */
 export class ResourceLockedError extends Error {
-  constructor(message: string, options?: { cause?: unknown });
+  constructor(message: string, options?: { cause?: unknown } | undefined);
   readonly message: string;
 }
 
@@ -90,7 +107,7 @@ export class ExecutionError extends Error {
   constructor(
     message: string,
     attempts: ReadonlyArray<Promise<ExecutionStats>>,
-    options?: { cause?: unknown },
+    options?: { cause?: unknown } | undefined,
   );
   readonly message: string;
   readonly attempts: ReadonlyArray<Promise<ExecutionStats>>;
@@ -126,7 +143,7 @@ export class Lock {
 /** What the routine of {@link Redlock.using} gets. */
 export type RedlockAbortSignal = AbortSignal & {
   /** Why the lock is lost; the same as `reason`. */
-  error?: Error;
+  error?: Error | undefined;
 };
 
 /**
@@ -145,20 +162,27 @@ export class Redlock extends EventEmitter {
    * @param clients ioredis clients or URLs, one for each independent node; one given twice counts
    *   once.
    * @param settings Defaults of every call.
-   * @param scripts For the signature only: the scripts are fixed, and giving one throws.
+   * @param scripts For the signature only: the scripts are fixed, and a function that would change one
+   *   throws.
    * @throws {TypeError | RangeError} For no clients, or a setting that is not allowed.
    */
   constructor(
-    clients: Iterable<Client>,
-    settings?: Partial<Settings>,
+    clients: Iterable<string | IoredisClient>,
+    settings?: PartialSettings,
     scripts?: {
-      readonly acquireScript?: undefined;
-      readonly extendScript?: undefined;
-      readonly releaseScript?: undefined;
+      readonly acquireScript?: string | ((script: string) => string) | undefined;
+      readonly extendScript?: string | ((script: string) => string) | undefined;
+      readonly releaseScript?: string | ((script: string) => string) | undefined;
     },
   );
   readonly clients: Set<Client>;
   readonly settings: Settings;
+  /** What the servers are asked, as the engine has it: to be read only. */
+  readonly scripts: {
+    readonly acquireScript: Script;
+    readonly extendScript: Script;
+    readonly releaseScript: Script;
+  };
 
   /** Ends all operations and `quit()`s every client. Locks that are held expire. */
   quit(): Promise<void>;
@@ -168,14 +192,15 @@ export class Redlock extends EventEmitter {
    *
    * @param resources 1 to 64 names, which are the keys in Redis. On a cluster they must be in one
    *   slot: give them a common `{tag}`.
-   * @param duration An integer from 1 to 86 400 000.
+   * @param duration An integer from 1 on, in milliseconds.
    * @param settings Those that differ for this lock, its release and its extensions.
    * @throws {ExecutionError} When no attempt found a quorum.
+   * @throws {RangeError} For a duration that is no integer, or none at all.
    *
    * @example
    * const lock = await redlock.acquire(['account:7', 'account:9'], 5000, { retryCount: 0 });
    */
-  acquire(resources: string[], duration: number, settings?: Partial<Settings>): Promise<Lock>;
+  acquire(resources: string[], duration: number, settings?: PartialSettings): Promise<Lock>;
 
   /**
    * Releases the lock on all clients. A lock that is over already ends it at once.
@@ -185,7 +210,7 @@ export class Redlock extends EventEmitter {
    * @example
    * await redlock.release(lock);
    */
-  release(lock: Lock, settings?: Partial<Settings>): Promise<ExecutionResult>;
+  release(lock: Lock, settings?: PartialSettings): Promise<ExecutionResult>;
 
   /**
    * Lets the lock live for another `duration` from now.
@@ -197,7 +222,7 @@ export class Redlock extends EventEmitter {
    * @example
    * lock = await redlock.extend(lock, 5000);
    */
-  extend(existing: Lock, duration: number, settings?: Partial<Settings>): Promise<Lock>;
+  extend(existing: Lock, duration: number, settings?: PartialSettings): Promise<Lock>;
 
   /**
    * Holds the resources, kept alive, while `routine` runs, then releases them.
@@ -218,7 +243,7 @@ export class Redlock extends EventEmitter {
   using<T>(
     resources: string[],
     duration: number,
-    settings: Partial<Settings>,
+    settings: PartialSettings,
     routine?: (signal: RedlockAbortSignal) => Promise<T>,
   ): Promise<T>;
   using<T>(

@@ -124,6 +124,67 @@ for (const [title, [pool, code, message, isSlow]] of Object.entries(BAD_POOLS)) 
   });
 }
 
+test('a pool is asked for as many milliseconds as were wanted', async (t) => {
+  const asked = [];
+  const redsync = open(t, conn({
+    setNX: async (name, value, expiry) => asked.push(expiry) > 0,
+    eval: async (script, keys, [, expiry]) => (expiry === undefined ? 1 : asked.push(expiry) && 1),
+  }));
+  // Seconds and back again, in floating point, is not the same for some of them.
+  const wanted = Array.from({ length: 10_000 }, (_, i) => 60_000 + i)
+    .filter((ms) => (Math.floor(ms / 1000) + (ms % 1000) / 1000) * 1000 !== ms);
+  t.true(wanted.length > 10);
+  for (const expiry of [...wanted.slice(0, 100), 86_399_999]) {
+    const lock = await redsync.newMutex('name', { expiry }).lock();
+    await lock.extend();
+    await lock.unlock();
+    t.deepEqual(asked.splice(0), [expiry, expiry]);
+  }
+});
+
+test('what a pool threw itself is the cause of what is told of it', async (t) => {
+  const mine = () => Object.assign(new Error(`redis://user:${SECRET}@host`), { mine: true });
+  const thrown = new Map();
+  const throwing = (node, name) => () => {
+    const error = mine();
+    thrown.set(node, [...thrown.get(node) ?? [], error]);
+    throw new Map([[name, error]]).get(name);
+  };
+  const pools = [0, 1, 2].map((node) => conn({
+    setNX: throwing(node, 'setNX'), eval: throwing(node, 'eval'), pttl: throwing(node, 'pttl'),
+  }));
+  const redsync = open(t, [...pools, { get: throwing(3, 'get') }, 'memory:'], {
+    ...OPTIONS, tries: 2, retryDelay: 1,
+  });
+  const mutex = redsync.newMutex('name', { value: 'value' });
+  for (const call of ['lock', 'extend', 'unlock', 'valid']) {
+    const { errors } = await rejection(mutex[call]());
+    for (const { node, cause } of errors.filter(({ node }) => node < 4)) {
+      t.true(thrown.get(node).includes(cause.cause), `${call} ${node}`);
+    }
+    t.is(new Set(errors.map(({ cause }) => cause.cause)).size, errors.length);
+  }
+  const told = [...await redsync.health(), ...await redsync.inspect('name')];
+  for (const { node, error } of told.filter(({ node }) => node < 4)) {
+    t.true(thrown.get(node).includes(error.cause.cause), `${node}`);
+  }
+});
+
+test('what pools threw is kept for a bounded number of calls only', async (t) => {
+  let count = 0;
+  const redsync = open(t, conn({
+    setNX: async () => { throw new Error(`the ${count++}th`); }, eval: async () => -1,
+  }));
+  const calls = Array.from({ length: 1500 }, (_, i) => redsync.newMutex(`name:${i}`).lock());
+  const errors = (await Promise.allSettled(calls)).map(({ reason }) => reason.errors[0].cause);
+  t.true(errors.every(({ code }) => code === 'EPOOL'));
+  const kept = errors.map(({ cause }) => cause).filter((cause) => cause !== undefined);
+  t.is(new Set(kept).size, kept.length);
+  t.true(kept.length > 0);
+  const { cause } = (await rejection(redsync.newMutex('name').lock())).errors[0].cause;
+  t.is(cause.message, 'the 1500th');
+});
+
 test('answers that are no votes do not count as such', async (t) => {
   for (const answer of [2, -2, NaN, 1.5, '1.0', 'OK', null, true, [1]]) {
     const redsync = open(t, conn({ setNX: async () => true, eval: async () => answer }));

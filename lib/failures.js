@@ -11,6 +11,7 @@ const {
   RedsyncError,
   TakenError,
 } = require('./errors.js');
+const ownErrors = require('./own-errors.js');
 const { readLines } = require('./votes.js');
 
 const LONGEST_NAME = 64;
@@ -80,11 +81,11 @@ function reasons(errors) {
 
 function nodeErrors(text, nodes) {
   const refusals = readLines(text).filter(({ kind }) => kind !== 'pending');
-  return refusals.map(({ node, kind, code, message }) => {
+  return refusals.map(({ node, kind, code, message, own }) => {
     const { endpoint } = nodes[node];
     if (kind === 'taken') return withoutFrames(new NodeTakenError(node, endpoint));
     if (kind === 'absent') return withoutFrames(new RedisError(node, endpoint, absent()));
-    return nodeError(node, endpoint, code, message);
+    return nodeError(node, endpoint, code, message, own);
   });
 }
 
@@ -104,9 +105,25 @@ function coded(message, code) {
   return withoutFrames(error);
 }
 
-/** Why a node has failed. */
-function nodeError(node, endpoint, code, message) {
-  return withoutFrames(new RedisError(node, endpoint, coded(message, code)));
+/**
+ * Why a node has failed.
+ *
+ * @param {number} node
+ * @param {string} endpoint
+ * @param {string} code
+ * @param {string} message
+ * @param {string} [own] see lib/votes.js
+ */
+function nodeError(node, endpoint, code, message, own) {
+  const cause = coded(message, code);
+  if (own !== undefined) showOnRequest(cause, ownErrors.find(Number(own)));
+  return withoutFrames(new RedisError(node, endpoint, cause));
+}
+
+/** What a pool threw may hold secrets, so it is a getter, which nothing that prints errors follows. */
+function showOnRequest(error, cause) {
+  if (cause === undefined) return;
+  Object.defineProperty(error, 'cause', { __proto__: null, get: () => cause, configurable: true });
 }
 
 /** Where the error of a node was put together says nothing about what has failed. */
@@ -123,7 +140,7 @@ function withoutFrames(error) {
 function nodeHealth(text, nodes) {
   const lines = text.split('\n').slice(0, -1);
   return lines.map((line, node) => {
-    const [status, latency, server, watching, code, message] = line.split('\t');
+    const [status, latency, server, watching, code, message, own] = line.split('\t');
     const { endpoint } = nodes[node];
     return {
       node,
@@ -132,7 +149,7 @@ function nodeHealth(text, nodes) {
       ...(latency !== '' && { latency: Number(latency) }),
       ...(server !== '' && { server }),
       ...(watching !== '' && { watching: watching === '1' }),
-      ...(code !== '' && { error: nodeError(node, endpoint, code, message) }),
+      ...(code !== '' && { error: nodeError(node, endpoint, code, message, own) }),
     };
   });
 }
@@ -147,7 +164,7 @@ function nodeInspections(text, nodes) {
   const lines = text.split('\n', nodes.length);
   let start = lines.reduce((length, line) => length + line.length + 1, 0);
   return lines.map((line, node) => {
-    const [status, left, length, code, message] = line.split('\t');
+    const [status, left, length, code, message, own] = line.split('\t');
     const { endpoint } = nodes[node];
     const value = text.slice(start, start + Number(length));
     start += value.length;
@@ -156,7 +173,7 @@ function nodeInspections(text, nodes) {
       endpoint,
       status,
       ...(status === 'held' && { value, remaining: left === '' ? Infinity : Number(left) }),
-      ...(code !== '' && { error: nodeError(node, endpoint, code, message) }),
+      ...(code !== '' && { error: nodeError(node, endpoint, code, message, own) }),
     };
   });
 }

@@ -102,7 +102,15 @@ function readRedsyncOptions(input) {
   return Object.freeze({ keyPrefix: fields.keyPrefix ?? '', settings: settle(fields, DEFAULTS) });
 }
 
-function settle(fields, defaults) {
+/**
+ * The settings of a mutex.
+ *
+ * @param {Record<string, unknown>} fields each past its rule already, or another's rule: node-redlock
+ *   knows no longest expiry
+ * @param {Readonly<typeof DEFAULTS>} [defaults]
+ * @returns {Readonly<typeof DEFAULTS>}
+ */
+function settle(fields, defaults = DEFAULTS) {
   const settings = { ...defaults };
   for (const key of Object.keys(MUTEX_RULES)) settings[key] = fields[key] ?? defaults[key];
   checkValidity(settings);
@@ -192,6 +200,8 @@ function checkGeneratedValue(value) {
 }
 
 module.exports = {
+  settle,
+  ownershipValue,
   readMutexOptions,
   readRedsyncOptions,
   readNames,

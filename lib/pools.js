@@ -7,6 +7,7 @@ const { setMaxListeners } = require('node:events');
 const { clearTimeout, setTimeout } = require('node:timers');
 
 const calls = require('./calls.js');
+const ownErrors = require('./own-errors.js');
 const { failureOf } = require('./pool-failures.js');
 const { Run } = require('./pool-run.js');
 const { SCRIPTS } = require('./scripts.js');
@@ -238,7 +239,7 @@ class Question {
 
   fail(vote, method, error) {
     const { code, message } = failureOf(method, error);
-    this.answer(vote, code, message);
+    this.answer(vote, code, `${message}\t${ownErrors.keep(error)}`);
   }
 
   answerNonsense(method) {
@@ -284,7 +285,7 @@ function serve(client, nodes, keyPrefix) {
 
 /** The engine asks them no more. */
 function forget(client) {
-  clients.delete(client);
+  if (clients.delete(client) && clients.size === 0) ownErrors.clear();
 }
 
 function isServed(client) {

@@ -56,6 +56,65 @@ function programs(urls) {
   };
 }
 
+/** A program that uses every entry, with options that a program may have no value for. */
+const TYPED = `
+import { Redsync, type Lock } from 'redsync';
+import Redlock, { ExecutionError } from 'redsync/redlock';
+import { newPool as overIoredis } from 'redsync/ioredis';
+import { newPool as overIovalkey } from 'redsync/iovalkey';
+import { newPool as overNodeRedis } from 'redsync/node-redis';
+import { newPool as overGlide } from 'redsync/valkey-glide';
+import { newClock } from 'redsync/testing';
+
+const clock = newClock();
+const signal = undefined;
+const redsync = new Redsync(clock.nodes(), { expiry: undefined, autoExtend: { interval: undefined } });
+const redlock = new Redlock(clock.nodes(), { retryCount: undefined });
+const node = { host: '10.0.0.1', tls: { ca: undefined }, sentinels: undefined };
+export const lock: Promise<Lock> = redsync.acquire('name', { signal, value: undefined });
+export const pools = [overIoredis, overIovalkey, overNodeRedis, overGlide].map(({ length }) => length);
+export const others = [new Redsync(node), redlock.acquire(['name'], 1000), ExecutionError.name];
+`;
+
+/** Every way in which TypeScript looks for a package, as \`module\`, \`moduleResolution\` and the file's name. */
+const RESOLUTIONS = [
+  ['commonjs', 'node10', 'typed.ts'],
+  ['node16', 'node16', 'typed.cts'],
+  ['node16', 'node16', 'typed.mts'],
+  ['nodenext', 'nodenext', 'typed.mts'],
+  ['esnext', 'bundler', 'typed.ts'],
+];
+
+/** Are the types of every entry found, and are they right by the strictest rules? */
+function checkTypes(folder) {
+  // The clients whose types the entries name, and those of Node.js.
+  const scopes = ['@types', '@valkey', 'ioredis', '@ioredis', 'iovalkey', '@iovalkey', 'redis', '@redis'];
+  for (const name of [...scopes, 'undici-types', 'long', 'protobufjs', '@protobufjs']) {
+    const own = path.join(root, 'node_modules', name);
+    if (fs.existsSync(own)) fs.symlinkSync(own, path.join(folder, 'node_modules', name), 'junction');
+  }
+  for (const [module, moduleResolution, file] of RESOLUTIONS) {
+    fs.writeFileSync(path.join(folder, file), TYPED);
+    const compilerOptions = {
+      module,
+      moduleResolution,
+      noEmit: true,
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      esModuleInterop: true,
+      target: 'es2022',
+      types: ['node'],
+      ignoreDeprecations: '6.0', // node10
+      // Only the program and this package: the clients' types do not all bear these rules.
+      skipLibCheck: moduleResolution === 'node10',
+    };
+    const config = path.join(folder, 'tsconfig.json');
+    fs.writeFileSync(config, JSON.stringify({ compilerOptions, files: [file] }));
+    run(bin('tsc'), ['--project', config], { cwd: folder, stdio: 'inherit' });
+    announce(`tsc, ${moduleResolution}, ${file}: finds all types`);
+  }
+}
+
 /** Installs the packed file in an empty folder, and runs programs there with each of `nodes`. */
 async function tryPackage(nodes) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-package-'));
@@ -64,6 +123,7 @@ async function tryPackage(nodes) {
     const file = pack(folder);
     checkPackage(file);
     run('npm', ['install', '--no-save', '--ignore-scripts', file], { cwd: folder });
+    checkTypes(folder);
     const env = { ...process.env, PATH: path.dirname(process.execPath), CARGO_HOME: folder };
     for (const [name, text] of Object.entries(programs(servers.map(({ url }) => url)))) {
       fs.writeFileSync(path.join(folder, name), text);
@@ -81,7 +141,7 @@ async function tryPackage(nodes) {
 function checkPackage(file) {
   for (const [name, ...args] of [
     ['publint', 'run', file, '--strict'],
-    ['attw', file, '--quiet', '--profile', 'node16'],
+    ['attw', file, '--quiet'],
   ]) {
     run(bin(name), args, { cwd: root, stdio: 'inherit' });
     announce(`${name}: nothing to complain of`);

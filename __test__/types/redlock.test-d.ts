@@ -3,6 +3,7 @@ import { expectAssignable, expectError, expectNotAssignable, expectType } from '
 import Redlock, { ExecutionError, Lock, ResourceLockedError } from '../../redlock';
 import type {
   Client,
+  ClientExecutionResult,
   ExecutionResult,
   ExecutionStats,
   RedlockAbortSignal,
@@ -26,7 +27,13 @@ expectError(new Redlock(client));
 expectError(new Redlock([{ host: 'a' }]));
 expectError(new Redlock([client], { retryCout: 1 }));
 expectError(new Redlock([client], { retryCount: '1' }));
-expectError(new Redlock([client], {}, { acquireScript: (script: string) => script }));
+// Throws, but a program that passes on what it was given compiles.
+new Redlock([client], {}, { acquireScript: (script: string) => script, extendScript: '' });
+new Redlock([client], { retryCount: undefined }, { releaseScript: undefined });
+expectError(new Redlock([client], {}, { acquireScript: 1 }));
+expectType<string>(redlock.scripts.acquireScript.value);
+expectType<string>(redlock.scripts.extendScript.hash);
+expectError((redlock.scripts.releaseScript.value = ''));
 expectType<Set<Client>>(redlock.clients);
 expectType<Settings>(redlock.settings);
 expectError((redlock.settings.retryCount = 1));
@@ -78,6 +85,16 @@ expectType<Promise<string>>(
 );
 expectError(redlock.using(['a'], 1000, async (signal: string) => signal));
 
+expectType<Promise<number>>(redlock.using(['a'], 1000, { retryCount: undefined }, async () => 1));
+
+// Clients are whatever was given: ioredis need not be installed
+declare class Redis {
+  readonly options: { host: string };
+  evalsha(...args: unknown[]): Promise<unknown>;
+  quit(): Promise<'OK'>;
+}
+for (const one of new Redlock([new Redis()]).clients) expectAssignable<Redis>(one);
+
 // Errors
 const locked = new ResourceLockedError('locked');
 expectAssignable<Error>(locked);
@@ -89,3 +106,9 @@ expectType<number>(stats.membershipSize);
 expectType<number>(stats.quorumSize);
 expectType<Set<Client>>(stats.votesFor);
 expectType<Map<Client, Error>>(stats.votesAgainst);
+const against: ReadonlyMap<Redis, Error> = stats.votesAgainst;
+expectAssignable<object>(against);
+
+declare const vote: ClientExecutionResult;
+if (vote.vote === 'for') expectType<number>(vote.value);
+else expectType<Error>(vote.error);

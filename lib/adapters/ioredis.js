@@ -16,8 +16,9 @@ class RedisConn extends ClientConn {
     return isSet(await this.#client.set(name, value));
   }
 
-  setNX(name, value, expiry) {
-    return this.#client.set(name, value, 'PX', expiry, 'NX').then(isSet);
+  // Mocks give no promises.
+  async setNX(name, value, expiry) {
+    return isSet(await this.#client.set(name, value, 'PX', expiry, 'NX'));
   }
 
   evalSha(sha1, keys, args) {
@@ -53,7 +54,7 @@ function onlyReply([[error, reply]]) {
 
 function describe(name) {
   return (client) => {
-    const { keyPrefix = '' } = client.options;
+    const { keyPrefix = '' } = optionsOf(client);
     return {
       conn: new RedisConn(client),
       endpoint: `${name} ${placeOf(client)}`,
@@ -63,8 +64,14 @@ function describe(name) {
   };
 }
 
-function placeOf({ isCluster, options: { sentinels, name, path, host, port } }) {
-  if (isCluster) return 'cluster';
+/** Mocks have none. */
+function optionsOf({ options }) {
+  return options ?? {};
+}
+
+function placeOf(client) {
+  if (client.isCluster) return 'cluster';
+  const { sentinels, name, path, host = 'client', port } = optionsOf(client);
   const place = Array.isArray(sentinels)
     ? `sentinels ${name}`
     : (path ?? showServers([{ host, port }]));

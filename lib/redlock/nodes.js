@@ -26,9 +26,26 @@ function readClients(clients) {
  */
 function nodeOf(client, index) {
   if (typeof client === 'string') return client;
-  if (typeof client?.evalsha === 'function')
+  const error = invalidType(`clients[${index}]`, client, 'an ioredis client or a URL', true);
+  if (typeof client !== 'object' || client === null) throw error;
+  try {
     return require('../adapters/ioredis.js').newPool(client);
-  throw invalidType(`clients[${index}]`, client, 'an ioredis client or a URL', true);
+  } catch {
+    return useless(error);
+  }
+}
+
+/**
+ * A node that always fails: node-redlock does not look at its clients before it asks them, and
+ * programs are tested with ones that they never use.
+ */
+function useless(error) {
+  return {
+    endpoint: 'no client',
+    get() {
+      throw error;
+    },
+  };
 }
 
 module.exports = { nodeOf, readClients };

@@ -1,7 +1,10 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
+// As they are now: test runners put others in their place, and a lock would wait for these.
+const { clearTimeout, setTimeout } = require('node:timers');
 
+const { Client } = require('../client.js');
 const {
   ClosedError,
   LockExpiredError,
@@ -9,23 +12,30 @@ const {
   TakenError,
   invalidType,
 } = require('../errors.js');
-const { Redsync } = require('../redsync.js');
-const { ExecutionError } = require('./errors.js');
+const { Mutex, PRIVATE } = require('../mutex.js');
+const { readNodes } = require('../nodes.js');
+const { ownershipValue, readNames } = require('../options.js');
+const { SCRIPTS } = require('../scripts.js');
+const { isOverAlready, noQuorum } = require('./errors.js');
 const { Lock, isOver, remember, settingsOf } = require('./lock.js');
 const { nodeOf, readClients } = require('./nodes.js');
 const {
-  extendedOptions,
-  mutexOptions,
+  extendedSettings,
+  mutexSettings,
   readResources,
   readSettings,
   refuseScripts,
-  releaseOptions,
+  releaseSettings,
+  surplusOf,
 } = require('./settings.js');
 const { countVotes, isAbsent, isNotOurs } = require('./votes.js');
 
+/** So many attempts are remembered, the newest: there may be no limit to how many are made. */
+const ATTEMPTS = 1000;
+
 /** node-redlock 5, on the engine. */
 class Redlock extends EventEmitter {
-  #redsync;
+  #client;
   #pauses = new Set(); // what ends each pause between two attempts
 
   constructor(clients, settings, scripts) {
@@ -35,52 +45,75 @@ class Redlock extends EventEmitter {
     const all = readClients(clients);
     this.settings = readSettings(settings);
     refuseScripts(scripts);
-    this.#redsync = new Redsync([...all].map(nodeOf));
+    this.#client = new Client(readNodes([...all].map(nodeOf)), '');
     // Not shown by console.log(): there are URLs among them.
     Object.defineProperty(this, 'clients', { __proto__: null, value: all });
   }
 
+  /** Those of the engine. */
+  get scripts() {
+    const shown = ({ source, sha1 }) => ({ value: source, hash: sha1 });
+    return {
+      acquireScript: shown(SCRIPTS.acquire),
+      extendScript: shown(SCRIPTS.extend),
+      releaseScript: shown(SCRIPTS.release),
+    };
+  }
+
   async quit() {
-    const closed = this.#redsync.close();
+    const closed = this.#client.close();
     for (const end of this.#pauses) end();
     await closed;
-    const clients = [...this.clients].filter((client) => typeof client !== 'string');
-    await Promise.all(clients.map((client) => client.quit()));
+    // URLs have no quit().
+    await Promise.all([...this.clients].map((client) => client.quit?.()));
   }
 
   async acquire(resources, duration, settings) {
     const effective = readSettings(settings, this.settings);
+    const names = readResources('resources', resources);
     const { held, attempts } = await this.#acquire(
-      readResources('resources', resources),
-      mutexOptions(duration, effective),
+      this.#mutex(names, mutexSettings(duration, effective)),
+      resources.length,
       effective,
     );
-    const expiration = held.until.getTime();
-    return remember(new Lock(this, resources, held.value, attempts, expiration), effective);
+    return this.#lockOf(held, resources, duration, attempts, effective);
   }
 
   async release(lock, settings) {
     const effective = this.#settingsFor(lock, settings);
-    const mutex = this.#redsync.newMutex(readResources('lock.resources', lock.resources), {
-      ...releaseOptions(lock.expiration - Date.now(), effective),
-      value: lock.value,
-    });
+    const mutex = this.#mutexOf(lock, releaseSettings(lock.expiration - Date.now(), effective));
     lock.expiration = 0;
-    return this.#release(mutex, effective);
+    return this.#release(mutex, lock.resources.length, effective);
   }
 
   async extend(existing, duration, settings) {
     const effective = this.#settingsFor(existing, settings);
-    const { resources, value } = existing;
-    const mutex = this.#redsync.newMutex(readResources('existing.resources', resources), {
-      ...mutexOptions(duration, effective),
-      value,
-    });
-    if (isOver(existing)) throw new ExecutionError('the lock is over and cannot be extended', []);
+    const mutex = this.#mutexOf(existing, mutexSettings(duration, effective));
+    if (isOver(existing)) throw isOverAlready();
+    const { resources } = existing;
     const isHopeless = (error) => this.#isLost(error) || isOver(existing);
-    const { attempts } = await this.#perform(effective, isHopeless, () => mutex.extend());
+    const extend = () => mutex.extend();
+    const { attempts } = await this.#perform(resources.length, effective, isHopeless, extend);
     existing.expiration = 0;
-    return remember(new Lock(this, resources, value, attempts, mutex.until.getTime()), effective);
+    return this.#lockOf(mutex, resources, duration, attempts, effective);
+  }
+
+  #lockOf({ value, until }, resources, duration, attempts, settings) {
+    const expiration = until.getTime() - surplusOf(duration);
+    return remember(new Lock(this, resources, value, attempts, expiration), settings);
+  }
+
+  #mutex(names, settings) {
+    return new Mutex(PRIVATE, this.#client, readNames(names), '', settings);
+  }
+
+  #mutexOf({ resources, value }, settings) {
+    const names = readResources('lock.resources', resources);
+    return this.#mutex(names, { ...settings, value: ownershipValue('lock.value', value) });
+  }
+
+  get #quorum() {
+    return Math.floor(this.clients.size / 2) + 1;
   }
 
   async using(resources, duration, settingsOrRoutine, optionalRoutine) {
@@ -89,7 +122,8 @@ class Redlock extends EventEmitter {
     const settings = readSettings(isRoutine ? undefined : settingsOrRoutine, this.settings);
     if (typeof routine !== 'function') throw invalidType('routine', routine, 'a function');
     const names = readResources('resources', resources);
-    const { held } = await this.#acquire(names, extendedOptions(duration, settings), settings);
+    const mutex = this.#mutex(names, extendedSettings(duration, settings));
+    const { held } = await this.#acquire(mutex, resources.length, settings);
     const { signal, settle } = lossOf(held);
     let result;
     try {
@@ -97,11 +131,11 @@ class Redlock extends EventEmitter {
     } catch (error) {
       settle();
       // Why the routine failed is what the caller needs to know.
-      await this.#release(held, settings).catch(() => {});
+      await this.#release(held, resources.length, settings).catch(() => {});
       throw error;
     }
     settle();
-    await this.#release(held, settings);
+    await this.#release(held, resources.length, settings);
     return result;
   }
 
@@ -110,21 +144,17 @@ class Redlock extends EventEmitter {
     return readSettings(settings, settingsOf(lock) ?? this.settings);
   }
 
-  async #acquire(names, options, settings) {
-    const mutex = this.#redsync.newMutex(names, options);
+  async #acquire(mutex, size, settings) {
     let held;
-    const { attempts } = await this.#perform(
-      settings,
-      () => false,
-      async () => {
-        held = await mutex.lock();
-      },
-    );
+    const lock = async () => {
+      held = await mutex.lock();
+    };
+    const { attempts } = await this.#perform(size, settings, () => false, lock);
     return { held, attempts };
   }
 
   /** Counts over all attempts: a node that has released has, whatever it says to the next one. */
-  #release(owner, settings) {
+  #release(owner, size, settings) {
     const waiting = new Set(); // nodes that did not answer: the engine goes on asking them, too
     const released = new Set();
     const hear = (errors) => {
@@ -136,44 +166,47 @@ class Redlock extends EventEmitter {
       }
     };
     const isHopeless = (error) => error instanceof LockExpiredError || error instanceof TakenError;
-    return this.#perform(settings, isHopeless, async () => {
+    return this.#perform(size, settings, isHopeless, async () => {
       try {
         await owner.unlock();
       } catch (error) {
         if (error.errors === undefined) throw error;
         hear(error.errors);
-        if (released.size < this.#redsync.quorum) throw error;
+        if (released.size < this.#quorum) throw error;
       }
     });
   }
 
   /** So many nodes store nothing of ours that the others are no quorum, whatever they would say. */
   #isLost({ errors = [] }) {
-    return errors.filter(isNotOurs).length > this.clients.size - this.#redsync.quorum;
+    return errors.filter(isNotOurs).length > this.clients.size - this.#quorum;
   }
 
   /**
    * Attempts it until it succeeds, as often as the settings allow, or until there is no hope.
    *
+   * @param {number} size how many resources it is about
    * @param {object} settings
    * @param {(error: Error) => boolean} isHopeless
    * @param {() => Promise<unknown>} attempt
    */
-  async #perform({ retryCount, retryDelay, retryJitter }, isHopeless, attempt) {
+  async #perform(size, { retryCount, retryDelay, retryJitter }, isHopeless, attempt) {
     const limit = retryCount === -1 ? Infinity : retryCount + 1;
     const attempts = [];
-    for (;;) {
+    const tell = (errors) => {
+      if (attempts.length === ATTEMPTS) attempts.shift();
+      attempts.push(Promise.resolve(this.#tell(errors, size)));
+    };
+    for (let count = 1; ; count++) {
       try {
         await attempt();
-        attempts.push(Promise.resolve(this.#tell([])));
+        tell([]);
         return { attempts };
       } catch (error) {
         if (!(error instanceof RedsyncError)) throw error;
-        attempts.push(Promise.resolve(this.#tell(this.#errorsOf(error))));
-        const isLast = attempts.length >= limit || error instanceof ClosedError;
-        if (isLast || isHopeless(error)) {
-          throw new ExecutionError(describe(error, attempts), attempts, { cause: error });
-        }
+        tell(this.#errorsOf(error));
+        const isLast = count >= limit || error instanceof ClosedError;
+        if (isLast || isHopeless(error)) throw noQuorum(attempts, error);
       }
       const jitter = (Math.random() * 2 - 1) * retryJitter;
       await this.#pause(Math.max(0, retryDelay + jitter));
@@ -189,8 +222,8 @@ class Redlock extends EventEmitter {
   }
 
   /** Counts the votes of an attempt, and emits those against. */
-  #tell(errors) {
-    const votes = countVotes(this.clients, errors);
+  #tell(errors, size) {
+    const votes = countVotes(this.clients, errors, size);
     for (const error of votes.votesAgainst.values()) {
       try {
         this.emit('error', error);
@@ -217,17 +250,13 @@ class Redlock extends EventEmitter {
   }
 }
 
-function describe({ message }, { length }) {
-  return length === 1 ? message : `${length} attempts failed, the last one: ${message}`;
-}
-
 /** The signal of using(): it has the error as `error`, too. `settle()` leaves it as it is. */
 function lossOf(held) {
   const controller = new AbortController();
   const { signal } = controller;
   const lose = () => {
     const { reason } = held.signal;
-    signal.error = new ExecutionError(reason.message, [], { cause: reason });
+    signal.error = noQuorum([], reason);
     controller.abort(signal.error);
   };
   if (held.signal.aborted) lose();

@@ -2,7 +2,8 @@
 
 const { validity } = require('../auto-extend.js');
 const { invalidType, outOfRange, typeError } = require('../errors.js');
-const { integer } = require('../fields.js');
+const { settle } = require('../options.js');
+const { notInteger } = require('./errors.js');
 
 const DAY = 86_400_000;
 
@@ -15,9 +16,17 @@ const DEFAULTS = Object.freeze({
   automaticExtensionThreshold: 500,
 });
 
+/**
+ * For how long the keys live at least and at most, in milliseconds: shorter, and no answer could be
+ * there in time; longer, and no Date could tell the end.
+ */
+const SHORTEST = 20;
+const LONGEST = 8e15;
+
 /** How long a node may take to answer: a second, for long locks more, for short ones less. */
 const PATIENCE = 1000;
 const PATIENT_SHARE = 0.05;
+const LONGEST_PATIENCE = 60_000;
 
 /** By how much the duration has to exceed the threshold. */
 const SLACK = 100;
@@ -26,7 +35,6 @@ const SHORTEST_INTERVAL = 10;
 
 function number(min, max, expected) {
   return (argument, value) => {
-    if (typeof value !== 'number') throw invalidType(argument, value, expected);
     if (!(value >= min && value <= max)) throw outOfRange(argument, value, expected);
     return value;
   };
@@ -41,51 +49,52 @@ function driftFactor(argument, value) {
 
 function retryCount(argument, value) {
   const expected = 'an integer from 0 on, or -1 or Infinity for no limit';
-  if (typeof value !== 'number') throw invalidType(argument, value, expected);
   const allowed = value === Infinity || (Number.isSafeInteger(value) && value >= -1);
   if (!allowed) throw outOfRange(argument, value, expected);
   return value;
 }
 
-const milliseconds = number(0, DAY, `a number from 0 to ${DAY}`);
+const pause = number(0, DAY, `a number from 0 to ${DAY}`);
 
 const RULES = {
   __proto__: null,
   driftFactor,
   retryCount,
-  retryDelay: milliseconds,
-  retryJitter: milliseconds,
-  automaticExtensionThreshold: milliseconds,
+  retryDelay: pause,
+  retryJitter: pause,
+  automaticExtensionThreshold: number(0, LONGEST, `a number from 0 to ${LONGEST}`),
 };
 
 /**
- * Unknown settings are ignored, as node-redlock does: programs that have some must go on running.
+ * What is no setting or no number is ignored, as node-redlock does: programs that have some must go on
+ * running.
  *
  * @param {unknown} input
  * @param {typeof DEFAULTS} [defaults]
  * @returns {typeof DEFAULTS}
  */
 function readSettings(input, defaults = DEFAULTS) {
-  if (input === undefined) return defaults;
-  if (typeof input !== 'object' || input === null) {
-    throw invalidType('settings', input, 'an object');
-  }
+  if (input === undefined || input === null) return defaults;
+  if (typeof input !== 'object') throw invalidType('settings', input, 'an object');
   const settings = { ...defaults };
   for (const [key, rule] of Object.entries(RULES)) {
     const value = input[key];
-    if (value !== undefined) settings[key] = rule(`settings.${key}`, value);
+    if (typeof value === 'number') settings[key] = rule(`settings.${key}`, value);
   }
   return Object.freeze(settings);
 }
 
-/** The engine's own scripts are part of what makes it right. A custom one is not dropped silently. */
+/**
+ * The engine's own scripts are part of what makes it right, so a function that would change one is not
+ * dropped silently. What else is given node-redlock ignores, too.
+ */
 function refuseScripts(scripts) {
   if (scripts === undefined) return;
   if (typeof scripts !== 'object' || scripts === null) {
     throw invalidType('scripts', scripts, 'an object');
   }
   for (const key of ['acquireScript', 'extendScript', 'releaseScript']) {
-    if (scripts[key] !== undefined) {
+    if (typeof scripts[key] === 'function') {
       throw typeError(`The "scripts.${key}" argument is not supported: the scripts are fixed`);
     }
   }
@@ -105,24 +114,38 @@ function readResources(argument, resources) {
   return [...new Set(resources)];
 }
 
-const wholeDuration = integer(1, DAY);
+/** @returns {number} how long the keys live, in milliseconds */
+function expiryOf(duration) {
+  if (!Number.isInteger(duration)) throw notInteger(duration);
+  if (duration < 1) throw outOfRange('duration', duration, 'at least 1');
+  return Math.min(Math.max(duration, SHORTEST), LONGEST);
+}
+
+/** How much longer the keys live than they were wanted to, in milliseconds. */
+function surplusOf(duration) {
+  return Math.max(0, SHORTEST - duration);
+}
 
 /**
- * The options of the engine for a lock of this duration.
+ * The settings of the engine for a lock of this duration.
  *
  * @param {unknown} duration
  * @param {typeof DEFAULTS} settings
  */
+function mutexSettings(duration, settings) {
+  return settle(mutexOptions(duration, settings));
+}
+
 function mutexOptions(duration, settings) {
-  const expiry = wholeDuration('duration', duration);
+  const expiry = expiryOf(duration);
   // The engine wants some drift; this much is none.
   const drift = Math.max(settings.driftFactor, Number.EPSILON);
-  const patience = Math.max(PATIENCE / expiry, PATIENT_SHARE);
+  const patience = Math.min(Math.max(PATIENCE, PATIENT_SHARE * expiry), LONGEST_PATIENCE);
   const options = {
     expiry,
     tries: 1,
     driftFactor: drift,
-    timeoutFactor: Math.min(patience, (1 - drift) / 2),
+    timeoutFactor: Math.min(patience / expiry, (1 - drift) / 2),
   };
   if (validity(options) <= 1) {
     const expected = `long enough for a driftFactor of ${settings.driftFactor} to leave some validity`;
@@ -132,22 +155,22 @@ function mutexOptions(duration, settings) {
 }
 
 /**
- * The options for a release. The engine asks nodes that do not answer again for as long as the key
+ * The settings for a release. The engine asks nodes that do not answer again for as long as the key
  * may be there.
  *
  * @param {number} remaining milliseconds
  * @param {typeof DEFAULTS} settings
  */
-function releaseOptions(remaining, settings) {
-  const expiry = Math.min(Math.max(Math.ceil(remaining) || 0, 2 * PATIENCE), DAY);
-  return mutexOptions(expiry, settings);
+function releaseSettings(remaining, settings) {
+  const life = Math.min(Math.max(Math.ceil(remaining) || 0, 2 * PATIENCE), LONGEST);
+  return mutexSettings(life, settings);
 }
 
 /**
- * The options for a lock that is kept alive: extended when so much of it is left as the settings say,
+ * The settings for a lock that is kept alive: extended when so much of it is left as the settings say,
  * or earlier if a node could otherwise take too long to answer.
  */
-function extendedOptions(duration, settings) {
+function extendedSettings(duration, settings) {
   const options = mutexOptions(duration, settings);
   const { automaticExtensionThreshold: threshold } = settings;
   if (threshold > duration - SLACK) {
@@ -157,14 +180,15 @@ function extendedOptions(duration, settings) {
   const wanted = validity({ ...options, timeoutFactor: 0 }) - threshold;
   const latest = 0.9 * validity(options);
   const interval = Math.floor(Math.min(Math.max(wanted, SHORTEST_INTERVAL), latest));
-  return { ...options, autoExtend: { interval: Math.max(1, interval) } };
+  return settle({ ...options, autoExtend: { interval: Math.max(1, interval) } });
 }
 
 module.exports = {
-  extendedOptions,
-  mutexOptions,
+  extendedSettings,
+  mutexSettings,
   readResources,
   readSettings,
   refuseScripts,
-  releaseOptions,
+  releaseSettings,
+  surplusOf,
 };

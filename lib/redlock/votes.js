@@ -1,7 +1,7 @@
 'use strict';
 
 const { NodeTakenError } = require('../errors.js');
-const { ResourceLockedError } = require('./errors.js');
+const { notApplied } = require('./errors.js');
 
 /** @param {Error} error why a node voted against */
 function isAbsent(error) {
@@ -17,20 +17,24 @@ function isNotOurs(error) {
   return error instanceof NodeTakenError || isAbsent(error);
 }
 
+/** A client's own error as it is, where there is one. */
+function reasonOf(error, resources) {
+  if (isNotOurs(error)) return notApplied(resources, error);
+  const own = error.cause?.cause;
+  return own instanceof Error ? own : error;
+}
+
 /**
  * The votes of one attempt.
  *
  * @param {Set<unknown>} clients
  * @param {readonly { node: number }[]} errors one for each client that voted against
+ * @param {number} resources how many were asked for
  */
-function countVotes(clients, errors) {
+function countVotes(clients, errors, resources) {
   const list = [...clients];
   const votesAgainst = new Map();
-  for (const error of errors) {
-    const { message, node } = error;
-    const reason = isNotOurs(error) ? new ResourceLockedError(message, { cause: error }) : error;
-    votesAgainst.set(list[node], reason);
-  }
+  for (const error of errors) votesAgainst.set(list[error.node], reasonOf(error, resources));
   return {
     membershipSize: list.length,
     quorumSize: Math.floor(list.length / 2) + 1,

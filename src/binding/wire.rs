@@ -224,12 +224,43 @@ fn pool_vote(vote: f64, code: &str, message: &str) -> Vote {
     }
 }
 
-/// JavaScript's milliseconds; Infinity is for ever.
+/// JavaScript's milliseconds; Infinity is for ever. Whole ones stay whole, however many they are.
 pub fn milliseconds(number: f64) -> Duration {
-    Duration::try_from_secs_f64(number.max(0.0) / 1000.0).unwrap_or(Duration::MAX)
+    if number == f64::INFINITY {
+        return Duration::MAX;
+    }
+    let number = number.max(0.0);
+    Duration::from_millis(number as u64) + Duration::from_secs_f64(number.fract() / 1000.0)
 }
 
-/// A moment or a length of time as JavaScript's milliseconds.
+/// A moment or a length of time as JavaScript's milliseconds. Whole ones stay whole.
 pub fn to_milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    duration.as_secs() as f64 * 1000.0 + f64::from(duration.subsec_nanos()) / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_milliseconds_cross_as_they_are() {
+        for number in [0.0, 1.0, 1001.0, 8000.0, 86_400_000.0, 900_719_925_474_099.0, 8e15] {
+            assert_eq!(milliseconds(number).as_millis(), number as u128);
+            assert_eq!(to_milliseconds(milliseconds(number)), number);
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_millisecond_crosses_to_the_nanosecond() {
+        assert_eq!(milliseconds(2.5), Duration::from_micros(2500));
+        assert_eq!(to_milliseconds(Duration::from_micros(2500)), 2.5);
+    }
+
+    #[test]
+    fn what_is_no_length_of_time_is_none() {
+        assert_eq!(milliseconds(-1.0), Duration::ZERO);
+        assert_eq!(milliseconds(f64::NAN), Duration::ZERO);
+        assert_eq!(milliseconds(f64::INFINITY), Duration::MAX);
+        assert!(milliseconds(f64::MAX) > Duration::from_secs(1 << 50));
+    }
 }
