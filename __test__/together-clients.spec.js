@@ -20,6 +20,7 @@ async function connect(t, kind, servers, { client, ...options } = {}) {
   made.forEach(({ close }) => t.teardown(() => close()));
   const redsync = new Redsync(made.map(({ pool }) => pool), { ...PATIENT, ...options });
   t.teardown(() => redsync.close());
+  await redsync.health(); // the clients are believed
   return redsync;
 }
 
@@ -77,6 +78,7 @@ test('several clients of the engine share one client, and each lock is answered 
   t.teardown(() => close());
   const both = [1, 2].map(() => new Redsync(pool, PATIENT));
   both.forEach((redsync) => t.teardown(() => redsync.close()));
+  await both[0].health();
   const locks = await lockMany(both[0], 300);
   const outcomes = await Promise.all(locks.flatMap(({ mutex, value }) => [
     mutex.unlock(),

@@ -1,6 +1,7 @@
 'use strict';
 
 const { showServers } = require('../addresses.js');
+const { typeError } = require('../errors.js');
 const { ClientConn, isSet, poolOver } = require('./conn.js');
 
 class RedisConn extends ClientConn {
@@ -16,7 +17,13 @@ class RedisConn extends ClientConn {
   }
 
   setNX(name, value, expiry) {
-    const options = { condition: 'NX', expiration: { type: 'PX', value: expiry } };
+    // As version 4 has it, and as version 5 and later do, which overlook what they know better.
+    const options = {
+      NX: true,
+      PX: expiry,
+      condition: 'NX',
+      expiration: { type: 'PX', value: expiry },
+    };
     return this.#client.set(name, value, options).then(isSet);
   }
 
@@ -45,7 +52,15 @@ function placeOf({ options }) {
   return /^[\w.:[\]/ -]{1,200}$/.test(place) ? place : 'client';
 }
 
+/** With it the commands of version 4 take callbacks, and answer nothing. */
+function rejectLegacyMode(client) {
+  if (client?.options?.legacyMode) {
+    throw typeError('The "client" argument must be a client of node-redis without legacyMode');
+  }
+}
+
 function newPool(client) {
+  rejectLegacyMode(client);
   return poolOver(client, 'redsync/node-redis', describe);
 }
 
