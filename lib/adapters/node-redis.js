@@ -40,10 +40,40 @@ class RedisConn extends ClientConn {
   }
 }
 
+/** A cluster of version 4 looks for the keys of a script in the wrong place, and sends it anywhere. */
+class OldClusterConn extends RedisConn {
+  #client;
+
+  constructor(client) {
+    super(client);
+    this.#client = client;
+  }
+
+  evalSha(sha1, keys, args) {
+    return this.#run('EVALSHA', sha1, keys, args);
+  }
+
+  evalSource(source, keys, args) {
+    return this.#run('EVAL', source, keys, args);
+  }
+
+  scriptLoad({ source }) {
+    return this.#client.sendCommand(undefined, false, ['SCRIPT', 'LOAD', source]);
+  }
+
+  #run(command, script, keys, args) {
+    const words = [command, script, String(keys.length), ...keys, ...args.map(String)];
+    return this.#client.sendCommand(keys[0], false, words);
+  }
+}
+
 function describe(client) {
   const isCluster = typeof client.getSlotRandomNode === 'function';
   const place = isCluster ? 'cluster' : placeOf(client);
-  return { conn: new RedisConn(client), endpoint: `node-redis ${place}`, isCluster };
+  // destroy() came with version 5.
+  const isOld = isCluster && typeof client.destroy !== 'function';
+  const conn = isOld ? new OldClusterConn(client) : new RedisConn(client);
+  return { conn, endpoint: `node-redis ${place}`, isCluster };
 }
 
 function placeOf({ options }) {
