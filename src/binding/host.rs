@@ -155,6 +155,9 @@ impl Host {
             Operation::Advance(ahead) => {
                 return self.clock(record.client, ahead).set(ahead);
             }
+            Operation::Unreadable(true) => {
+                return outbox.push(record.call, Outcome::Panicked, 0.0, |_| {});
+            }
             Operation::Close => self.clients.remove(&record.client),
             _ => self.clients.get(&record.client).cloned(),
         };
