@@ -78,9 +78,16 @@ for (const [kind, makers] of Object.entries(OLDER)) {
   });
 }
 
-test('the legacy mode of node-redis 4 is a TypeError', (t) => {
-  const client = require('redis-4').createClient({ legacyMode: true });
+test('the legacy mode of node-redis 4 is a TypeError that names what to give', async (t) => {
+  const [server] = await useServers(t, 1);
+  const client = require('redis-4').createClient({ url: server.url, legacyMode: true });
+  client.on('error', () => {});
+  await client.connect();
+  t.teardown(() => client.disconnect());
   const error = t.throws(() => newPool(client), { instanceOf: TypeError });
   t.is(error.code, 'ERR_INVALID_ARG_TYPE');
-  t.regex(error.message, /"client" argument .*legacyMode/);
+  t.regex(error.message, /"client" argument .*legacyMode: give newPool\(client\.v4\)$/);
+  const redsync = open(t, newPool(client.v4));
+  t.is((await redsync.health())[0].status, 'up');
+  t.true(await (await redsync.newMutex('name').lock()).unlock());
 });

@@ -15,7 +15,7 @@ export interface NodeRedisClient {
  * `createSentinel()` or `createCluster()` made, connected by you. The client stays yours: it is never
  * closed, and its settings hold.
  *
- * @throws {TypeError} For anything but such a client, and for one in `legacyMode`.
+ * @throws {TypeError} For anything but such a client, and for one in `legacyMode`: give its `v4`.
  *
  * @example
  * const { createClient } = require('redis');

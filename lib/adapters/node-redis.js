@@ -85,7 +85,9 @@ function placeOf({ options }) {
 /** With it the commands of version 4 take callbacks, and answer nothing. */
 function rejectLegacyMode(client) {
   if (client?.options?.legacyMode) {
-    throw typeError('The "client" argument must be a client of node-redis without legacyMode');
+    throw typeError(
+      'The "client" argument must not be a client in legacyMode: give newPool(client.v4)',
+    );
   }
 }
 
