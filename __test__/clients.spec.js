@@ -335,6 +335,21 @@ for (const [kind, options] of [
   });
 }
 
+for (const kind of ['ioredis', 'iovalkey']) {
+  test.serial(`a tag in the prefix of a client makes one slot of all names [${kind}]`, async (t) => {
+    const { servers } = await useCluster(t);
+    const openWith = async (keyPrefix) => {
+      const { pool } = await use(t, kind, servers, { keyPrefix }, CLUSTER_CLIENTS);
+      return open(t, pool);
+    };
+    const tagged = await openWith('{app}:');
+    await works(t, tagged, ['a', 'b']);
+    const plain = await openWith('app:');
+    await works(t, plain, 'a');
+    t.throws(() => plain.newMutex(['a', 'b']), { instanceOf: TypeError, message: /one slot/ });
+  });
+}
+
 for (const [kind, options] of [
   ['ioredis', { scaleReads: 'slave' }],
   ['iovalkey', { scaleReads: 'slave' }],

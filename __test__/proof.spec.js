@@ -6,6 +6,7 @@
 const test = require('ava');
 
 const { FailedError, Redsync } = require('../index.js');
+const { newPool } = require('../lib/adapters/ioredis.js');
 const { rejection, until } = require('./helpers/async.js');
 const { HandWrittenPool } = require('./helpers/hand-written-pool.js');
 const { useProxy } = require('./helpers/proxy.js');
@@ -227,6 +228,17 @@ test('a pool whose setNX() always fails is not believed, and locks by a script',
       t.is(await redsync.newMutex('name').tryLock(), null);
       t.true(await lock.unlock());
     }
+  }
+});
+
+test('a client that does not say what became of a SET is found out', async (t) => {
+  for (const reply of [undefined, 'QUEUED', 'PONG', 1, true, {}]) {
+    const client = {
+      options: {}, set: async () => reply, evalsha: async () => null, pttl() {}, defineCommand() {},
+    };
+    const [{ status, error }] = await open(t, newPool(client)).health();
+    t.is(status, 'down', String(reply));
+    t.is(error.cause.message, 'the answer of setNX() makes no sense');
   }
 });
 

@@ -56,6 +56,21 @@ for (const kind of ADAPTERS) {
     locks.forEach((lock, i) => t.is(lock.signal.aborted, fates[i] !== 'kept'));
   });
 
+  test.serial(`extensions of one tick have each its own expiry [${kind}]`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const redsync = await connect(t, kind, [server]);
+    const locks = await lockMany(redsync, 90);
+    const expiries = locks.map((_, i) => 1_000_000 * (1 + i % 3));
+    const extended = await Promise.all(locks.map(({ mutex: { name }, value }, i) => (
+      redsync.newMutex(name, { value, expiry: expiries[i] }).extend()
+    )));
+    t.true(extended.every((result) => result === true));
+    for (const [i, { mutex: { name } }] of locks.entries()) {
+      const left = await server.command('PTTL', name);
+      t.true(left > expiries[i] - 500_000 && left <= expiries[i], `${name}: ${left}`);
+    }
+  });
+
   test.serial(`where MGET is not allowed each lock is asked about alone [${kind}]`, async (t) => {
     const [server] = await useServers(t, 1);
     await server.command('ACL', 'SETUSER', 'default', '-mget');
