@@ -666,6 +666,11 @@ export type NodeInput = string | ConnectionOptions | Pool;
  * (`redsync/ioredis`), iovalkey (`redsync/iovalkey`), node-redis (`redsync/node-redis`) or Valkey
  * GLIDE (`redsync/valkey-glide`); implement it to bring any other.
  *
+ * A pool is tried before it is believed: until its `setNX` was seen to refuse a name that is taken and
+ * to store with the expiry that it was given, names are taken by a script. One that does otherwise is
+ * a node that is down. The key that it is tried on is `redsync:probe:` and a random end, behind the
+ * `keyPrefix`; it is removed at once.
+ *
  * A pool that throws, rejects, answers nonsense or does not answer is a node that has failed, and
  * nothing more. What it does too late is undone as soon as it has been done. `close()` of the Redsync
  * gives back all connections; it does not close the client.

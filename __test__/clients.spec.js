@@ -43,6 +43,7 @@ test('the wire is the same over every client', async (t) => {
   const made = await Promise.all(KINDS.map((kind) => use(t, kind, server)));
   const nodes = [server.url, ...made.map(({ pool }) => pool)];
   const all = nodes.map((node) => open(t, node));
+  await Promise.all(all.map((redsync) => redsync.health()));
   for (const [i, one] of all.entries()) {
     for (const [j, other] of all.entries()) {
       const what = `${i} ${j}`;
@@ -90,6 +91,7 @@ for (const kind of KINDS) {
     const [server] = await useServers(t, 1);
     const { pool } = await use(t, kind, server);
     const redsync = open(t, pool);
+    await redsync.health();
     for (const options of [{}, { setNXOnExtend: true }]) {
       const lock = await redsync.newMutex(['a', 'b'], options).lock();
       for (const call of [() => lock.extend(), () => lock.mutex.valid(), () => lock.unlock()]) {
@@ -220,6 +222,7 @@ for (const [kind, options, prefix, db] of [
     const [server] = await useServers(t, 1);
     const { pool } = await use(t, kind, server, options);
     const redsync = open(t, pool, { keyPrefix: 'lock:' });
+    await redsync.health();
     const lock = await redsync.newMutex(['one', 'two']).lock();
     const admin = await server.connect();
     t.teardown(() => admin.close());
@@ -311,6 +314,7 @@ for (const [kind, options] of [
     const cluster = await useCluster(t);
     const { pool } = await use(t, kind, cluster.servers, options, CLUSTER_CLIENTS);
     const redsync = open(t, pool);
+    await redsync.health();
     // None of the servers knows a script yet, nor do all of them after the first lock.
     await Promise.all(onAllServers.map((name) => works(t, redsync, name)));
     await works(t, redsync, ['{tag}:1', '{tag}:2']);
@@ -328,6 +332,21 @@ for (const [kind, options] of [
     await cluster.endMove(slot, from, to);
     await works(t, redsync, name);
     t.is(await cluster.size(), 0);
+  });
+}
+
+for (const kind of ['ioredis', 'iovalkey']) {
+  test.serial(`a tag in the prefix of a client makes one slot of all names [${kind}]`, async (t) => {
+    const { servers } = await useCluster(t);
+    const openWith = async (keyPrefix) => {
+      const { pool } = await use(t, kind, servers, { keyPrefix }, CLUSTER_CLIENTS);
+      return open(t, pool);
+    };
+    const tagged = await openWith('{app}:');
+    await works(t, tagged, ['a', 'b']);
+    const plain = await openWith('app:');
+    await works(t, plain, 'a');
+    t.throws(() => plain.newMutex(['a', 'b']), { instanceOf: TypeError, message: /one slot/ });
   });
 }
 

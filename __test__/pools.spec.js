@@ -7,7 +7,7 @@ const test = require('ava');
 const { FailedError, RedisError, Redsync, TakenError } = require('../index.js');
 const { rejection, until, untilSteady } = require('./helpers/async.js');
 const { HandWrittenPool } = require('./helpers/hand-written-pool.js');
-const { monitor, useServers } = require('./helpers/servers.js');
+const { monitor, startServer, useServers } = require('./helpers/servers.js');
 
 const HOST = '127.0.0.1';
 const SECRET = 'xyzzy';
@@ -40,6 +40,15 @@ function changed(pool, change) {
         ...own,
       };
     },
+  };
+}
+
+/** A pool that does all as it should, and from `turn()` on is another one. */
+function useTurning(t, server, other) {
+  let pool = usePool(t, server);
+  return {
+    get: (signal) => pool.get(signal),
+    turn() { pool = other; },
   };
 }
 
@@ -106,9 +115,18 @@ const BAD_POOLS = {
   ])),
 };
 
+let server;
+test.before(async () => {
+  server = await startServer();
+});
+test.after.always(() => server.stop());
+
 for (const [title, [pool, code, message, isSlow]] of Object.entries(BAD_POOLS)) {
   test(`a pool is a node that fails: ${title}`, async (t) => {
-    const alone = open(t, pool, isSlow ? HASTY : OPTIONS);
+    const turning = useTurning(t, server, pool);
+    const alone = open(t, turning, isSlow ? HASTY : OPTIONS);
+    await alone.health(); // it is believed now
+    turning.turn();
     const error = await rejection(alone.newMutex('name').lock());
     t.true(error instanceof FailedError);
     t.false(error instanceof TakenError);
@@ -118,7 +136,7 @@ for (const [title, [pool, code, message, isSlow]] of Object.entries(BAD_POOLS)) 
     t.is(nodeError.cause.message, message);
     t.false(require('node:util').inspect(error, { depth: 9 }).toLowerCase().includes(SECRET));
 
-    const among = open(t, ['memory:', 'memory:', pool], isSlow ? HASTY : OPTIONS);
+    const among = open(t, ['memory:', 'memory:', turning], isSlow ? HASTY : OPTIONS);
     const lock = await among.newMutex('name').lock();
     t.true(await lock.unlock());
   });
@@ -187,8 +205,10 @@ test('what pools threw is kept for a bounded number of calls only', async (t) =>
 
 test('answers that are no votes do not count as such', async (t) => {
   for (const answer of [2, -2, NaN, 1.5, '1.0', 'OK', null, true, [1]]) {
-    const redsync = open(t, conn({ setNX: async () => true, eval: async () => answer }));
-    const lock = await redsync.newMutex('name').lock();
+    const turning = useTurning(t, server, conn({ eval: async () => answer }));
+    const redsync = open(t, turning);
+    const lock = await redsync.newMutex(`no votes ${String(answer)}`).lock();
+    turning.turn();
     for (const call of [() => lock.extend(), () => lock.unlock()]) {
       const error = await rejection(call());
       t.is(error.errors[0].cause.message, 'the answer of eval() makes no sense', String(answer));
@@ -215,9 +235,13 @@ test('a late success is released', async (t) => {
   let letGo;
   const gate = new Promise((resolve) => { letGo = resolve; });
   const pool = changed(usePool(t, server), (conn) => ({
-    setNX: (...args) => gate.then(() => conn.setNX(...args)),
+    setNX: async (...args) => {
+      if (args[0] === 'late') await gate;
+      return conn.setNX(...args);
+    },
   }));
   const redsync = open(t, pool, HASTY);
+  await redsync.health();
   const { settle, commands } = await monitor(t, server);
   const error = await rejection(redsync.newMutex('late').lock());
   t.is(error.errors[0].cause.code, 'ETIMEDOUT');
@@ -237,9 +261,10 @@ test('a connection that comes too late is given back unused', async (t) => {
   let letGo;
   let aborted = 0;
   let closed = 0;
-  const gate = new Promise((resolve) => { letGo = resolve; });
+  let gate;
   const redsync = open(t, {
     async get(signal) {
+      if (gate === undefined) return pool.get(signal);
       signal.addEventListener('abort', () => aborted++);
       await gate;
       const conn = await pool.get();
@@ -249,6 +274,8 @@ test('a connection that comes too late is given back unused', async (t) => {
       } };
     },
   }, HASTY);
+  await redsync.health();
+  gate = new Promise((resolve) => { letGo = resolve; });
   await rejection(redsync.newMutex('late').lock());
   await until(() => aborted > 0);
   letGo();
@@ -314,12 +341,14 @@ test('questions about a key are asked one after the other, others side by side',
     eval: (...args) => track(args[1], () => conn.eval(...args)),
   }));
   const redsync = open(t, pool);
+  await redsync.health();
   const names = ['a', 'b', 'c', ['a', 'b'], ['b', 'c'], ['c', 'a'], ['c', 'b', 'a']];
   await Promise.all(Array.from({ length: 140 }, async (_, i) => {
     const mutex = redsync.newMutex(names[i % names.length]);
     const lock = await mutex.tryLock();
     await Promise.all([lock?.unlock(), mutex.valid()]);
   }));
+  await redsync.close(); // behind what is released in the background
   t.true(most > 1, 'side by side');
   t.is(await server.command('DBSIZE'), 0);
 });
@@ -331,7 +360,10 @@ test('a pool that owes an answer is asked no more than now and then, until it an
     setNX: () => new Promise((resolve) => { asked++; answers.push(() => resolve(true)); }),
     eval: async () => 1,
   });
-  const redsync = open(t, ['memory:', 'memory:', pool], HASTY);
+  const turning = useTurning(t, server, pool);
+  const redsync = open(t, ['memory:', 'memory:', turning], HASTY);
+  await redsync.health();
+  turning.turn();
   await (await redsync.newMutex('first').lock()).unlock(); // waits for its whole time
   const before = asked;
   for (let i = 0; i < 200; i++) await (await redsync.newMutex(`name ${i}`).lock()).unlock();
@@ -364,6 +396,7 @@ test('health() tells of a pool what is known', async (t) => {
   const good = usePool(t, server);
   const bad = { get: () => { throw coded('ECONNREFUSED'); } };
   const redsync = open(t, [good, bad, { get: never }]);
+  await open(t, good).ready(); // and is believed, which takes its time
   const [up, down, silent] = await redsync.health({ timeout: 200 });
   t.is(up.status, 'up');
   t.is(up.endpoint, `${HOST}:${server.port}`);
@@ -372,7 +405,6 @@ test('health() tells of a pool what is known', async (t) => {
   t.is(down.endpoint, 'pool');
   t.is(down.error.cause.code, 'ECONNREFUSED');
   t.is(silent.error.cause.code, 'ETIMEDOUT');
-  await open(t, good).ready();
   const error = await rejection(redsync.ready({ timeout: 300 }));
   t.is(error.errors.length, 2);
 });

@@ -20,6 +20,7 @@ async function connect(t, kind, servers, { client, ...options } = {}) {
   made.forEach(({ close }) => t.teardown(() => close()));
   const redsync = new Redsync(made.map(({ pool }) => pool), { ...PATIENT, ...options });
   t.teardown(() => redsync.close());
+  await redsync.health(); // the clients are believed
   return redsync;
 }
 
@@ -55,6 +56,21 @@ for (const kind of ADAPTERS) {
     locks.forEach((lock, i) => t.is(lock.signal.aborted, fates[i] !== 'kept'));
   });
 
+  test.serial(`extensions of one tick have each its own expiry [${kind}]`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const redsync = await connect(t, kind, [server]);
+    const locks = await lockMany(redsync, 90);
+    const expiries = locks.map((_, i) => 1_000_000 * (1 + i % 3));
+    const extended = await Promise.all(locks.map(({ mutex: { name }, value }, i) => (
+      redsync.newMutex(name, { value, expiry: expiries[i] }).extend()
+    )));
+    t.true(extended.every((result) => result === true));
+    for (const [i, { mutex: { name } }] of locks.entries()) {
+      const left = await server.command('PTTL', name);
+      t.true(left > expiries[i] - 500_000 && left <= expiries[i], `${name}: ${left}`);
+    }
+  });
+
   test.serial(`where MGET is not allowed each lock is asked about alone [${kind}]`, async (t) => {
     const [server] = await useServers(t, 1);
     await server.command('ACL', 'SETUSER', 'default', '-mget');
@@ -77,6 +93,7 @@ test('several clients of the engine share one client, and each lock is answered 
   t.teardown(() => close());
   const both = [1, 2].map(() => new Redsync(pool, PATIENT));
   both.forEach((redsync) => t.teardown(() => redsync.close()));
+  await both[0].health();
   const locks = await lockMany(both[0], 300);
   const outcomes = await Promise.all(locks.flatMap(({ mutex, value }) => [
     mutex.unlock(),

@@ -161,6 +161,18 @@ function begin(operation, client, call, operands, schedule) {
   records[used++] = client;
 }
 
+/**
+ * A string of the record that was begun. Halves of a character would be one when two strings come
+ * together, and all lengths behind them wrong: so each is well-formed, wherever it comes from.
+ *
+ * @param {string} string
+ */
+function put(string) {
+  const wellFormed = string.isWellFormed() ? string : string.toWellFormed();
+  records[used++] = Buffer.byteLength(wellFormed);
+  text += wellFormed;
+}
+
 function takeNumber() {
   return freeNumbers.length > 0 ? freeNumbers.pop() : listeners.push(undefined) - 1;
 }
@@ -229,10 +241,8 @@ function writeCall(operation, client, number, { keys, settings }, value, until) 
   records[used++] = maxHold;
   records[used++] = maxStall;
   records[used++] = until;
-  records[used++] = Buffer.byteLength(value);
-  for (let i = 0; i < keys.length; i++) records[used++] = Buffer.byteLength(keys[i]);
-  text += value;
-  for (let i = 0; i < keys.length; i++) text += keys[i];
+  put(value);
+  for (let i = 0; i < keys.length; i++) put(keys[i]);
 }
 
 /**
@@ -310,8 +320,7 @@ function inspect(client, key, timeout, listener) {
   const number = listen(listener);
   begin(OPERATION.INSPECT, client, number, 2);
   records[used++] = timeout;
-  records[used++] = Buffer.byteLength(key);
-  text += key;
+  put(key);
   return number;
 }
 
@@ -332,8 +341,7 @@ function answer(client, number, answer) {
   begin(OPERATION.ANSWER, client, number, 3);
   records[used++] = answer === undefined ? 0 : 1;
   records[used++] = typeof answer === 'number' ? answer : 0;
-  records[used++] = Buffer.byteLength(string);
-  text += string;
+  put(string);
 }
 
 /** Gives up a set of nodes that nobody can use any more. */
@@ -366,9 +374,8 @@ function answerPool(client, node, question, vote, code = '', message = '') {
   begin(OPERATION.POOL_ANSWER, client, question, 4, setImmediate);
   records[used++] = node;
   records[used++] = vote;
-  records[used++] = Buffer.byteLength(code);
-  records[used++] = Buffer.byteLength(message);
-  text += code + message;
+  put(code);
+  put(message);
 }
 
 /** A clock for tests is so far ahead of the engine's, in milliseconds. */

@@ -58,6 +58,11 @@ function failureOf(method, error) {
   return { code, message: `${method}() of the pool failed: ${what}` };
 }
 
+/** @param {string} method whose answer is none */
+function nonsense(method) {
+  return { code: 'EPROTO', message: `the answer of ${method}() makes no sense` };
+}
+
 /** Has the server itself refused the command? */
 function isRefusal(code) {
   return SERVER_CODES.has(code);
@@ -97,4 +102,4 @@ function glideCode(message) {
   return /^An error was signalled by the server(?:: | - )-? ?([A-Za-z]+)\b/.exec(message)?.[1];
 }
 
-module.exports = { failureOf, isRefusal };
+module.exports = { failureOf, isRefusal, nonsense };

@@ -4,6 +4,7 @@ const { SCRIPTS } = require('./scripts.js');
 const { OUTCOME, VOTE } = require('./calls.js');
 const { takesMany, takesOneOnly } = require('./adapters/conn.js');
 const { failureOf, isRefusal } = require('./pool-failures.js');
+const { text } = require('./pool-replies.js');
 
 /** As the links to Redis do it: see src/node/redis/batch.rs. */
 const MAX_RUN = 128;
@@ -61,27 +62,25 @@ class Run {
       keys.push(question.keys[0]);
       args.push(question.value);
     }
-    let reply;
+    return this.#eval(script, keys, args);
+  }
+
+  async #eval(script, keys, args) {
+    let letters;
     try {
-      reply = this.#conn.eval(script, keys, args);
+      letters = text(await this.#conn.eval(script, keys, args));
     } catch (error) {
       return this.#fail(error);
     }
-    reply.then(
-      (reply) => this.#read(reply),
-      (error) => this.#fail(error),
-    );
+    return this.#read(letters);
   }
 
   #askAlone(question) {
     question.use(this.#conn);
   }
 
-  #read(reply) {
-    // Clients can be told to give strings as buffers.
-    const letters = Buffer.isBuffer(reply) ? reply.toString('latin1') : reply;
-    const fits = typeof letters === 'string' && letters.length === this.#questions.length;
-    if (!fits || !LETTERS.test(letters)) {
+  #read(letters) {
+    if (letters.length !== this.#questions.length || !LETTERS.test(letters)) {
       return this.#questions.forEach((question) => question.answerNonsense('eval'));
     }
     this.#questions.forEach((question, i) => {

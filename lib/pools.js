@@ -3,12 +3,12 @@
 // Asks the pools of JavaScript what the engine asks their nodes. The order of the questions about a
 // key is the engine's business (src/node/callback.rs): it never asks two of them at once.
 
-const { setMaxListeners } = require('node:events');
-const { clearTimeout, setTimeout } = require('node:timers');
-
 const calls = require('./calls.js');
 const ownErrors = require('./own-errors.js');
-const { failureOf } = require('./pool-failures.js');
+const { giveBack, patienceUntil } = require('./pool-conns.js');
+const { failureOf, nonsense } = require('./pool-failures.js');
+const { proofOf } = require('./pool-proof.js');
+const { FOUND, integer, text } = require('./pool-replies.js');
 const { Run } = require('./pool-run.js');
 const { SCRIPTS } = require('./scripts.js');
 
@@ -17,54 +17,18 @@ const { OUTCOME, VOTE } = calls;
 /** What the health of a node is told by: the life of a key that nobody has. */
 const HEALTH_KEY = 'redsync:health';
 
-/** Waits that end so close to each other, in milliseconds, share a signal. */
-const SAME_END = 5;
+/** As much as the script tells, and more than redsync stores: see inspect.lua. */
+const MAX_FOUND = 17_000;
 
 /**
  * The nodes of each client in the engine. A run takes up what is asked of a node together.
- * @type {Map<number, { nodes: readonly { pool?: object, run?: Run }[], keyPrefix: string }>}
+ * @type {Map<number, { nodes: readonly PoolNode[], keyPrefix: string }>}
+ * @typedef {{ pool?: object, proof?: import('./pool-proof.js').Proof, run?: Run }} PoolNode
  */
 const clients = new Map();
 
-/** What `get(signal)` is given: it aborts when nobody waits for the connection any more. */
-class Patience {
-  #controller = new AbortController();
-  #waiting = 0;
-  #timer;
-
-  constructor(end) {
-    this.end = end;
-    // All who wait together listen to it.
-    setMaxListeners(0, this.signal);
-  }
-
-  get signal() {
-    return this.#controller.signal;
-  }
-
-  /** A timer is needed only while somebody waits. */
-  wait(now) {
-    if (this.#waiting++ > 0) return;
-    this.#timer = setTimeout(() => this.#controller.abort(), Math.max(1, this.end - now));
-    this.#timer.unref();
-  }
-
-  done() {
-    if (--this.#waiting === 0) clearTimeout(this.#timer);
-  }
-}
-
-let patience = new Patience(0);
-
 /** The nodes that have a run. */
 const running = [];
-
-function patienceUntil(end) {
-  if (patience.signal.aborted || Math.abs(patience.end - end) > SAME_END) {
-    patience = new Patience(end);
-  }
-  return patience;
-}
 
 // A question comes as several records, the last of which says what is asked.
 let client;
@@ -99,6 +63,9 @@ function endRuns() {
 }
 
 class Question {
+  #proof;
+  #isSet = false; // one name is taken by a plain SET, of a pool that is known to do it
+
   constructor(number, kind, end) {
     this.number = number;
     this.kind = kind;
@@ -115,6 +82,11 @@ class Question {
     const now = calls.now();
     if (served === undefined || this.#isTooLate(now)) return this.#tooLate();
     const node = served.nodes[this.node];
+    this.#proof = node.proof;
+    if (this.kind === OUTCOME.ASK_ACQUIRE && !this.#proof.isProven) {
+      this.#proof.look(served.keyPrefix);
+      if (this.#proof.fault !== undefined) return this.#refuse();
+    }
     let conn;
     let then;
     const waiting = patienceUntil(this.end);
@@ -124,20 +96,20 @@ class Question {
     } catch (error) {
       return this.fail(VOTE.UNSENT, 'get', error);
     }
-    if (typeof then !== 'function') {
-      return Run.takes(conn, this) ? this.#join(node, conn) : this.use(conn);
-    }
+    if (typeof then === 'function') return this.#wait(conn, waiting, now);
+    return Run.takes(conn, this) ? this.#join(node, conn) : this.use(conn);
+  }
+
+  async #wait(conn, waiting, now) {
     waiting.wait(now);
-    Promise.resolve(conn).then(
-      (conn) => {
-        waiting.done();
-        this.use(conn, calls.now());
-      },
-      (error) => {
-        waiting.done();
-        this.fail(VOTE.UNSENT, 'get', error);
-      },
-    );
+    try {
+      conn = await conn;
+    } catch (error) {
+      return this.fail(VOTE.UNSENT, 'get', error);
+    } finally {
+      waiting.done();
+    }
+    return this.use(conn, calls.now());
   }
 
   /** The engine has no other question open about its key, so it does not matter which goes first. */
@@ -161,46 +133,43 @@ class Question {
     this.answer(VOTE.UNSENT, 'ETIMEDOUT', 'no answer within the node timeout');
   }
 
+  /** The pool was found out. */
+  #refuse() {
+    const { code, message } = this.#proof.fault;
+    this.answer(VOTE.UNSENT, code, message);
+  }
+
   /** @param {number} [now] if there was a wait for the connection */
-  use(conn, now) {
+  async use(conn, now) {
     if (now !== undefined && this.#isTooLate(now)) {
-      release(conn);
+      giveBack(conn);
       return this.#tooLate();
     }
     let reply;
     try {
-      reply = this.#perform(conn);
+      // Awaited, and so never more than one answer, however a promise of somebody else's behaves.
+      reply = await this.#perform(conn);
     } catch (error) {
-      release(conn);
+      giveBack(conn);
       return this.fail(VOTE.FAILED, this.#method(), error);
     }
-    Promise.resolve(reply).then(
-      (reply) => {
-        release(conn);
-        this.#read(reply);
-      },
-      (error) => {
-        release(conn);
-        this.fail(VOTE.FAILED, this.#method(), error);
-      },
-    );
+    giveBack(conn);
+    if (this.kind === OUTCOME.ASK_HEALTH) return this.#tellHealth(reply);
+    return this.#read(reply);
   }
 
   #method() {
     if (this.kind === OUTCOME.ASK_HEALTH) return 'pttl';
-    return this.#isSet() ? 'setNX' : 'eval';
-  }
-
-  /** One name is taken by a plain SET. */
-  #isSet() {
-    return this.kind === OUTCOME.ASK_ACQUIRE && this.keys.length === 1;
+    return this.#isSet ? 'setNX' : 'eval';
   }
 
   #perform(conn) {
     const { kind, keys, value, expiry } = this;
     switch (kind) {
       case OUTCOME.ASK_ACQUIRE:
-        if (keys.length === 1) return conn.setNX(keys[0], value, expiry);
+        // What the server runs needs no proof: it is as it is written.
+        this.#isSet = keys.length === 1 && this.#proof.isProven;
+        if (this.#isSet) return conn.setNX(keys[0], value, expiry);
         return conn.eval(SCRIPTS.acquire, keys, [value, expiry]);
       case OUTCOME.ASK_RELEASE:
         return conn.eval(SCRIPTS.release, keys, [value]);
@@ -217,17 +186,29 @@ class Question {
     }
   }
 
+  /** A pool that answers is up if it is to be believed. */
+  async #tellHealth(reply) {
+    if (!this.#proof.isProven) await this.#proof.look(clients.get(this.client)?.keyPrefix);
+    if (this.#proof.fault !== undefined) return this.#refuse();
+    return this.#read(reply);
+  }
+
   #read(reply) {
-    const isFound = this.kind === OUTCOME.ASK_INSPECT && typeof reply === 'string';
-    if (isFound) return this.answer(VOTE.FOUND, '', reply);
+    if (this.kind === OUTCOME.ASK_INSPECT && reply !== null) return this.#readFound(reply);
     const vote = this.#voteOf(reply);
     if (vote === undefined) this.answerNonsense(this.#method());
     else this.answer(vote);
   }
 
+  #readFound(reply) {
+    const found = text(reply);
+    if (found.length <= MAX_FOUND && FOUND.test(found)) this.answer(VOTE.FOUND, '', found);
+    else this.answerNonsense('eval');
+  }
+
   #voteOf(reply) {
-    if (this.#isSet()) return typeof reply === 'boolean' ? Number(reply) : undefined;
-    if (this.kind === OUTCOME.ASK_INSPECT) return reply === null ? VOTE.ABSENT : undefined;
+    if (this.#isSet) return typeof reply === 'boolean' ? Number(reply) : undefined;
+    if (this.kind === OUTCOME.ASK_INSPECT) return VOTE.ABSENT;
     const number = integer(reply);
     if (this.kind === OUTCOME.ASK_HEALTH) return number >= -2 ? VOTE.GRANTED : undefined;
     const isVote =
@@ -243,31 +224,14 @@ class Question {
   }
 
   answerNonsense(method) {
-    this.answer(VOTE.FAILED, 'EPROTO', `the answer of ${method}() makes no sense`);
+    const { code, message } = nonsense(method);
+    this.answer(VOTE.FAILED, code, message);
   }
 
   answer(vote, code, message) {
     calls.answerPool(this.client, this.node, this.number, vote, code, message);
   }
 }
-
-/** Clients can be told to give the integers of Redis as strings, or as bigints. */
-function integer(reply) {
-  if (typeof reply === 'number') return reply;
-  if (typeof reply === 'bigint') return Number(reply);
-  return typeof reply === 'string' && /^-?\d{1,15}$/.test(reply) ? Number(reply) : undefined;
-}
-
-/** Gives a connection back. Whether that works says nothing about the lock. */
-function release(conn) {
-  try {
-    conn.close()?.then?.(undefined, ignore);
-  } catch {
-    // As above.
-  }
-}
-
-function ignore() {}
 
 calls.servePools(hear, endRuns);
 
@@ -280,7 +244,8 @@ calls.servePools(hear, endRuns);
  */
 function serve(client, nodes, keyPrefix) {
   if (nodes.every(({ pool }) => pool === undefined)) return;
-  clients.set(client, { nodes: nodes.map(({ pool }) => ({ pool, run: undefined })), keyPrefix });
+  const served = ({ pool }) => ({ pool, proof: pool && proofOf(pool), run: undefined });
+  clients.set(client, { nodes: nodes.map(served), keyPrefix });
 }
 
 /** The engine asks them no more. */

@@ -71,6 +71,11 @@ class HandWrittenConn {
     this.#giveBack = giveBack;
   }
 
+  /** For a test that sends something else. */
+  get client() {
+    return this.#client;
+  }
+
   get(name) {
     return this.#client.command('GET', name);
   }

@@ -47,10 +47,10 @@ function isNoScript(error) {
   return /\bNO_?SCRIPT/i.test(error?.message);
 }
 
-/** Did SET NX set it? Anything but OK and nothing is left for the engine to refuse. */
+/** Did SET NX set it? Anything but OK and nil is no answer: not even `true`. */
 function isSet(reply) {
   if (reply === null) return false;
-  return String(reply) === 'OK' ? true : reply;
+  return String(reply) === 'OK' ? true : undefined;
 }
 
 /** One pool a client, so that a client that is given twice is found out. */

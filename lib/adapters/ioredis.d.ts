@@ -2,7 +2,7 @@ import type { Cluster, Redis } from 'ioredis';
 import type { Pool } from '../../index.js';
 
 /**
- * A node over a client of ioredis 5 or newer: of a server, behind sentinels, or of a cluster. The
+ * A node over a client of ioredis 4 or newer: of a server, behind sentinels, or of a cluster. The
  * client stays yours: it is never closed, and its settings (`db`, `keyPrefix`, ...) hold.
  *
  * @throws {TypeError} For anything but such a client.

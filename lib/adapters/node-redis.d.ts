@@ -5,18 +5,17 @@ import type { Pool } from '../../index.js';
  * that it was made with.
  */
 export interface NodeRedisClient {
-  set(...args: never[]): Promise<unknown>;
-  eval(...args: never[]): Promise<unknown>;
-  evalSha(...args: never[]): Promise<unknown>;
-  scriptLoad(...args: never[]): Promise<unknown>;
+  set(...args: any[]): Promise<unknown>;
+  eval(...args: any[]): Promise<unknown>;
+  evalSha(...args: any[]): Promise<unknown>;
 }
 
 /**
- * A node over a client of node-redis 5 or newer: what `createClient()`, `createClientPool()`,
+ * A node over a client of node-redis 4 or newer: what `createClient()`, `createClientPool()`,
  * `createSentinel()` or `createCluster()` made, connected by you. The client stays yours: it is never
  * closed, and its settings hold.
  *
- * @throws {TypeError} For anything but such a client.
+ * @throws {TypeError} For anything but such a client, and for one in `legacyMode`: give its `v4`.
  *
  * @example
  * const { createClient } = require('redis');

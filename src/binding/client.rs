@@ -135,7 +135,7 @@ impl Client {
             }
             Operation::Close => self.close(number),
             // The host's.
-            Operation::PoolAnswer(..) | Operation::Advance(_) => {}
+            Operation::PoolAnswer(..) | Operation::Advance(_) | Operation::Unreadable(_) => {}
             Operation::Watch(call) => {
                 let until = call.until;
                 let (value, mutex) = self.mutex(number, call);

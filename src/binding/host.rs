@@ -37,7 +37,7 @@ pub enum NodeAddress {
 
 /// A node and a login. Those who share it are told the same, so that one can ask for all of them.
 #[derive(PartialEq, Eq, Hash)]
-enum Identity {
+pub enum Identity {
     Server(Endpoint, Login),
     Master { sentinels: Vec<Endpoint>, name: String, sentinel_login: Login, login: Login },
     Cluster(Vec<Endpoint>, Login),
@@ -53,7 +53,7 @@ struct Place<'a> {
 
 impl NodeAddress {
     /// `None` for a node that nobody else can have.
-    fn identity(&self) -> Option<Identity> {
+    pub fn identity(&self) -> Option<Identity> {
         match self {
             Self::Server(endpoint, access) => {
                 Some(Identity::Server(endpoint.clone(), access.login()))
@@ -167,6 +167,9 @@ impl Host {
             }
             Operation::Advance(ahead) => {
                 return self.clock(record.client, ahead).set(ahead);
+            }
+            Operation::Unreadable(true) => {
+                return outbox.push(record.call, Outcome::Panicked, 0.0, |_| {});
             }
             Operation::Close => self.clients.remove(&record.client),
             _ => self.clients.get(&record.client).cloned(),

@@ -41,6 +41,8 @@ pub enum Operation {
     Inspect(Duration, String),
     /// Extend, and keep the lock alive from then on. The call is the number of the lease.
     Adopt(MutexCall),
+    /// No operation that is known here, or not with what it needs. Does somebody wait for it?
+    Unreadable(bool),
 }
 
 impl Operation {
@@ -49,6 +51,7 @@ impl Operation {
         !matches!(
             self,
             Self::Cancel
+                | Self::Unreadable(false)
                 | Self::Answer(_)
                 | Self::Watch(_)
                 | Self::LetExpire(_)
@@ -102,13 +105,23 @@ impl<'a> Reader<'a> {
         Self { numbers, text }
     }
 
-    /// `None` at the end, and where what follows is no record: JavaScript of another version.
+    /// `None` at the end, and where what follows is no record.
     pub fn next_record(&mut self) -> Option<Record> {
         let length = *self.numbers.first()? as usize;
         let (record, rest) = self.numbers.split_at_checked(length)?;
         self.numbers = rest;
-        let [_, operation, call, client, operands @ ..] = record else { return None };
-        let operation = match *operation as u32 {
+        let [_, code, call, client, operands @ ..] = record else { return None };
+        let operation = self.operation(*code as u32, operands).unwrap_or_else(|| {
+            // Where the strings of what follows begin is not known any more: no name may be taken
+            // for another.
+            self.text = "";
+            unreadable(*code as u32, operands)
+        });
+        Some(Record { call: *call as u32, client: *client as u32, operation })
+    }
+
+    fn operation(&mut self, code: u32, operands: &[f64]) -> Option<Operation> {
+        Some(match code {
             0 => Operation::Lock(self.mutex_call(operands)?),
             1 => Operation::TryLock(self.mutex_call(operands)?),
             2 => Operation::Unlock(self.mutex_call(operands)?),
@@ -138,8 +151,7 @@ impl<'a> Reader<'a> {
             }
             15 => Operation::Adopt(self.mutex_call(operands)?),
             _ => return None,
-        };
-        Some(Record { call: *call as u32, client: *client as u32, operation })
+        })
     }
 
     fn mutex_call(&mut self, operands: &[f64]) -> Option<MutexCall> {
@@ -199,6 +211,15 @@ impl<'a> Reader<'a> {
         let (string, rest) = self.text.split_at_checked(length as usize)?;
         self.text = rest;
         Some(string)
+    }
+}
+
+/// What becomes of a record that cannot be read: whoever waits for it is told.
+fn unreadable(code: u32, operands: &[f64]) -> Operation {
+    match (code, operands) {
+        (6, _) => Operation::Answer(None),
+        (12, [node, ..]) => Operation::PoolAnswer(*node as usize, Err(NodeError::protocol()), None),
+        _ => Operation::Unreadable(matches!(code, 0..=4 | 7 | 8 | 14)),
     }
 }
 
@@ -262,5 +283,63 @@ mod tests {
         assert_eq!(milliseconds(f64::NAN), Duration::ZERO);
         assert_eq!(milliseconds(f64::INFINITY), Duration::MAX);
         assert!(milliseconds(f64::MAX) > Duration::from_secs(1 << 50));
+    }
+
+    /// An answer of a pool: its node, its vote, and the lengths of a code and a message.
+    fn pool_answer(call: f64, lengths: [f64; 2]) -> Vec<f64> {
+        vec![8.0, 12.0, call, 1.0, 0.0, -2.0, lengths[0], lengths[1]]
+    }
+
+    fn inspect(call: f64, length: f64) -> Vec<f64> {
+        vec![6.0, 14.0, call, 1.0, 400.0, length]
+    }
+
+    fn read(records: &[Vec<f64>], text: &str) -> Vec<Record> {
+        let numbers = records.concat();
+        let mut reader = Reader::new(&numbers, text);
+        std::iter::from_fn(|| reader.next_record()).collect()
+    }
+
+    #[test]
+    fn records_behind_one_that_cannot_be_read_are_told_of() {
+        let health = vec![5.0, 7.0, 3.0, 1.0, 400.0];
+        let unknown = vec![4.0, 99.0, 4.0, 1.0];
+        let of_another_version = vec![4.0, 2.0, 5.0, 1.0];
+        let answer = vec![7.0, 6.0, 6.0, 1.0, 1.0, 0.0, 9.0];
+        let records = [
+            inspect(1.0, 4.0),
+            unknown,
+            inspect(2.0, 4.0),
+            health,
+            of_another_version,
+            answer,
+            pool_answer(7.0, [1.0, 2.0]),
+        ];
+        let read = read(&records, "name".repeat(9).as_str());
+        assert_eq!(
+            read.iter().map(|record| record.call).collect::<Vec<_>>(),
+            [1, 4, 2, 3, 5, 6, 7]
+        );
+        let [first, unknown, second, health, old, answer, pool] = &read[..] else { panic!() };
+        assert!(matches!(&first.operation, Operation::Inspect(_, key) if key == "name"));
+        assert!(matches!(unknown.operation, Operation::Unreadable(false)));
+        assert!(matches!(second.operation, Operation::Unreadable(true)), "another's name");
+        assert!(matches!(health.operation, Operation::Health(_)), "it has no strings");
+        assert!(matches!(old.operation, Operation::Unreadable(true)));
+        assert!(matches!(answer.operation, Operation::Answer(None)));
+        assert!(matches!(pool.operation, Operation::PoolAnswer(0, Err(_), None)));
+    }
+
+    #[test]
+    fn a_string_that_is_cut_within_a_character_is_none() {
+        for length in [1.0, 3.0, 100.0, f64::INFINITY] {
+            let read = read(&[inspect(1.0, length), inspect(2.0, 1.0)], "éa");
+            assert_eq!(read.len(), 2, "{length}");
+            for record in read {
+                let has_completion = record.operation.has_completion();
+                let is_told = matches!(record.operation, Operation::Unreadable(true));
+                assert!(has_completion && (is_told || length == 3.0), "{length}");
+            }
+        }
     }
 }

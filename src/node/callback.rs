@@ -269,6 +269,10 @@ impl Node for CallbackNode {
         })
     }
 
+    fn may_repeat(&self) -> bool {
+        true
+    }
+
     fn close(&self) {
         self.state.borrow_mut().is_closed = true;
     }

@@ -233,7 +233,8 @@ impl Mutex {
         votes.and(Round::ask(&self.nodes, Verb::Acquire, request, others, false).votes().await)
     }
 
-    /// Releases an attempt wherever it may have stored its value: not where the node said "taken".
+    /// Releases an attempt wherever it may have stored its value: not where the node said "taken",
+    /// unless it may have been asked twice.
     ///
     /// The last attempt waits, so that a failed call leaves nothing behind when it returns; but not
     /// for nodes that did not answer: they are cleaned up behind the caller's back, for they have had
@@ -251,6 +252,8 @@ impl Mutex {
         let granting = votes.granting();
         let mut silent = votes.holding(request.keys.len() == 1);
         silent.retain(|node| !granting.contains(node));
+        let members = self.nodes.members();
+        silent.extend(votes.taking().into_iter().filter(|&node| members[node].may_repeat()));
         cleanup::release(&self.nodes, request, silent);
         if is_last {
             self.release_and_leave(place, request, granting).await;

@@ -121,6 +121,13 @@ pub trait Node {
         Box::pin(ready(Some(false)))
     }
 
+    /// May what it is asked arrive twice, in its place in the order, with only the last answer told?
+    /// Clients send a lost command again. "Taken" may then be about the very value that was to be
+    /// stored, so it is released there too.
+    fn may_repeat(&self) -> bool {
+        false
+    }
+
     /// Drops connections and answers all that is asked from now on with an error.
     fn close(&self);
 }

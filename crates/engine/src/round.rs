@@ -240,6 +240,11 @@ impl Votes<'_> {
         self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Granted))))
     }
 
+    /// The nodes that store somebody else's value, or so they say.
+    pub(crate) fn taking(&self) -> Vec<usize> {
+        self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Taken))))
+    }
+
     /// The nodes that store nothing.
     pub(crate) fn absent(&self) -> Vec<usize> {
         self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Absent))))

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{CancellationToken, Options, Verb};
+use redsync_engine::{CancellationToken, Error, Options, Verb};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Behaviour, TIMEOUT, World, after, held, ms, timed, tries};
+use crate::support::{Behaviour, FOREIGN, KEY, TIMEOUT, World, after, held, ms, timed, tries};
 
 const BROKEN: Behaviour = Behaviour::Error { applied: false };
 const HUNG: Behaviour = Behaviour::Never { applied: false };
@@ -89,6 +89,38 @@ async fn only_nodes_that_may_hold_the_value_are_asked_to_release_it() {
     let lock = held(mutex.lock(&CancellationToken::new()).await);
     mutex.unlock(lock.value).await.unwrap();
     assert_eq!(world.log().len(), 6, "one question a node to lock, and one to unlock");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_value_that_a_repeated_question_met_is_released() {
+    for (tries_in_all, behaviours) in [
+        (1, [Behaviour::Twice; 3]),
+        (3, [Behaviour::Twice; 3]),
+        (1, [Behaviour::Twice, Behaviour::Twice, BROKEN]),
+    ] {
+        let world = World::of(&behaviours);
+        let outcome = world.mutex(tries(tries_in_all)).lock(&CancellationToken::new()).await;
+        assert!(matches!(outcome, Err(Error::Taken { .. })), "{behaviours:?}: {outcome:?}");
+        sleep(ms(1)).await;
+        assert_eq!(world.stored()[..2], [None, None], "{behaviours:?}: long before it expires");
+
+        world.all_become(Behaviour::Ok);
+        let mutex = world.mutex(tries(1));
+        let (outcome, elapsed) = timed(mutex.lock(&CancellationToken::new())).await;
+        held(outcome);
+        assert_eq!(elapsed, Duration::ZERO, "{behaviours:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_may_repeat_a_question_keeps_what_is_somebody_elses() {
+    let world = World::of(&[Behaviour::Twice; 3]);
+    for node in &world.scripted {
+        node.plant(KEY, FOREIGN);
+    }
+    world.mutex(tries(1)).lock(&CancellationToken::new()).await.unwrap_err();
+    sleep(ms(1)).await;
+    assert!(world.stored().iter().all(|stored| stored.as_deref() == Some(FOREIGN)));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -23,6 +23,9 @@ pub enum Behaviour {
     Ok,
     /// As `Ok`, but somebody else is always quicker: their value is under every key that was free.
     Taken,
+    /// As `Ok`, but every command reaches the store twice, and the second answer is the one that is
+    /// given: a client that sends again what was lost with a connection.
+    Twice,
     /// Answers with an error at once; `applied` tells whether the command was carried out first.
     Error { applied: bool },
     /// Drops the question, as a connection does that is torn down.
@@ -148,6 +151,10 @@ impl ScriptedNode {
                 request.keys.iter().for_each(|key| self.plant(key, FOREIGN));
                 reply.send(Ok(self.store.apply(verb, &request)));
             }
+            Behaviour::Twice => {
+                self.store.apply(verb, &request);
+                reply.send(Ok(self.store.apply(verb, &request)));
+            }
             Behaviour::Error { applied } => {
                 if applied {
                     self.store.apply(verb, &request);
@@ -208,7 +215,7 @@ impl Node for ScriptedNode {
 
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
         let (delay, error) = match self.behaviour.get() {
-            Behaviour::Ok | Behaviour::Taken => (Duration::ZERO, None),
+            Behaviour::Ok | Behaviour::Taken | Behaviour::Twice => (Duration::ZERO, None),
             Behaviour::Error { .. } => (Duration::ZERO, Some(broken())),
             Behaviour::Closed => (Duration::ZERO, Some(NodeError::closed())),
             Behaviour::Slow(delay) | Behaviour::Far(delay) if delay < limit => (delay, None),
@@ -238,6 +245,10 @@ impl Node for ScriptedNode {
 
     fn watches(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
         Box::pin(ready(Some(self.is_watchable.get())))
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.behaviour.get() == Behaviour::Twice
     }
 
     fn close(&self) {

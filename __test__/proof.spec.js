@@ -1,0 +1,286 @@
+'use strict';
+
+// A pool is not believed before it was seen to store with NX and PX: what becomes of one that does
+// not, and of one that does.
+
+const test = require('ava');
+
+const { FailedError, Redsync } = require('../index.js');
+const { newPool } = require('../lib/adapters/ioredis.js');
+const { rejection, until } = require('./helpers/async.js');
+const { HandWrittenPool } = require('./helpers/hand-written-pool.js');
+const { useProxy } = require('./helpers/proxy.js');
+const { monitor, useServers } = require('./helpers/servers.js');
+
+const HOST = '127.0.0.1';
+const EXPIRY = 20_000;
+const OPTIONS = { expiry: EXPIRY, timeoutFactor: 0.25, tries: 1 };
+
+function open(t, nodes, options = OPTIONS) {
+  const redsync = new Redsync(nodes, options);
+  t.teardown(() => redsync.close());
+  return redsync;
+}
+
+/** A pool over a server whose `setNX` is `change(send, name, value, expiry)`. */
+function usePool(t, server, setNX) {
+  const pool = new HandWrittenPool({ host: HOST, port: server.port });
+  t.teardown(() => pool.end());
+  if (setNX === undefined) return pool;
+  return {
+    async get(signal) {
+      const conn = await pool.get(signal);
+      const send = (...words) => conn.client.command(...words);
+      return {
+        setNX: (name, value, expiry) => setNX(send, name, value, expiry, conn),
+        eval: (...args) => conn.eval(...args),
+        pttl: (name) => conn.pttl(name),
+        close: () => conn.close(),
+      };
+    },
+  };
+}
+
+const isOk = async (reply) => await reply === 'OK';
+const honest = (send, name, value, expiry) => isOk(send('SET', name, value, 'NX', 'PX', expiry));
+
+const LIARS = {
+  'leaves NX and PX out': [
+    (send, name, value) => isOk(send('SET', name, value)), 'takes a name that is taken',
+  ],
+  'leaves NX out': [
+    (send, name, value, expiry) => isOk(send('SET', name, value, 'PX', expiry)),
+    'takes a name that is taken',
+  ],
+  'leaves PX out': [
+    (send, name, value) => isOk(send('SET', name, value, 'NX')), 'stores without an expiry',
+  ],
+  'takes milliseconds for seconds': [
+    (send, name, value, expiry) => isOk(send('SET', name, value, 'NX', 'EX', expiry)),
+    'stores with another expiry than it is given',
+  ],
+  'counts in whole seconds': [
+    (send, ...args) => honest(send, ...args.with(2, Math.floor(args[2] / 1000) * 1000)),
+    'stores with another expiry than it is given',
+  ],
+  'stores for a third of the time': [
+    (send, ...args) => honest(send, ...args.with(2, Math.ceil(args[2] / 3))),
+    'stores with another expiry than it is given',
+  ],
+  'stores for a moment': [
+    (send, ...args) => honest(send, ...args.with(2, 1)),
+    /takes a name that is taken|stores nothing, or not for as long|stores with another expiry/,
+  ],
+  'stores another value': [
+    (send, name, value, expiry) => honest(send, name, `"${value}"`, expiry),
+    'stores another value than it is given',
+  ],
+  'stores under another name': [
+    (send, name, ...args) => honest(send, `"${name}"`, ...args), 'stores nothing',
+  ],
+  'stores nothing': [
+    (() => {
+      const taken = new Set();
+      return async (send, name) => !taken.has(name) && Boolean(taken.add(name));
+    })(),
+    'stores nothing',
+  ],
+  'says OK': [async (...args) => await honest(...args) ? 'OK' : null, 'makes no sense'],
+};
+
+for (const [title, [setNX, reason]] of Object.entries(LIARS)) {
+  test(`a pool whose setNX() ${title} never grants a lock that is none`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const pool = usePool(t, server, setNX);
+    const others = [open(t, pool), open(t, pool), open(t, server.url)];
+    const lock = await others[0].newMutex('name').lock().catch(failed);
+    t.truthy(lock, 'the first is taken by a script');
+    // For as long as the pool is looked at, and when it was found out.
+    await until(async () => {
+      const found = await Promise.all(others.map((redsync) => (
+        redsync.newMutex('name').lock().catch(failed)
+      )));
+      t.deepEqual(found, [undefined, undefined, undefined]);
+      const left = await server.command('PTTL', 'name');
+      t.true(left > 0 && left <= EXPIRY, `${left}`);
+      return (await others[0].health())[0].status === 'down';
+    });
+    t.true(await lock.unlock());
+
+    const error = await rejection(others[1].newMutex('name').lock());
+    const several = await rejection(others[1].newMutex(['one', 'two']).lock());
+    const [health] = await others[1].health();
+    for (const { cause } of [error.errors[0], several.errors[0], health.error]) {
+      t.regex(cause.code, /^(EPOOL|EPROTO)$/);
+      t.regex(cause.message, new RegExp(`setNX\\(\\).*(${reason.source ?? reason})`));
+    }
+    await rejection(others[0].ready({ timeout: 100 }));
+    if (title !== 'stores under another name') await until(() => isEmpty(server));
+  });
+}
+
+function failed(error) {
+  if (!(error instanceof FailedError)) throw error;
+}
+
+async function isEmpty(server) {
+  return await server.command('DBSIZE') === 0;
+}
+
+/** What was sent about one name. */
+function verbsOf(commands, name) {
+  return commands.filter((words) => words.includes(name)).map(([verb]) => verb.toLowerCase());
+}
+
+test('a pool that does as it says is believed once it was seen, by all who use it', async (t) => {
+  const [server] = await useServers(t, 1);
+  const pool = usePool(t, server, honest);
+  const { settle } = await monitor(t, server);
+  await (await open(t, pool).newMutex('first').lock()).unlock();
+  t.false(verbsOf(await settle(), 'first').includes('set'), 'by a script');
+  await open(t, pool).health();
+  await (await open(t, pool).newMutex('second').lock()).unlock();
+  const commands = await settle();
+  t.is(verbsOf(commands, 'second')[0], 'set');
+
+  const probed = commands.filter(([verb, name]) => verb === 'SET' && name !== 'second');
+  t.is(probed.length, 2, 'looked at once');
+  t.is(new Set(probed.map(([, name]) => name)).size, 1);
+  t.true(await isEmpty(server), 'and nothing is left of it');
+});
+
+test('what setNX() is tried on has the prefix of the keys', async (t) => {
+  const [server] = await useServers(t, 1);
+  const { settle } = await monitor(t, server);
+  await open(t, usePool(t, server), { ...OPTIONS, keyPrefix: 'app:' }).ready();
+  const probed = (await settle()).filter(([verb]) => verb === 'SET');
+  t.is(probed.length, 2);
+  t.true(probed.every(([, name]) => name.startsWith('app:')));
+});
+
+test('a pool that could not be looked at is looked at again with the next question', async (t) => {
+  const [server] = await useServers(t, 1);
+  const proxy = await useProxy(t, server);
+  const redsync = open(t, usePool(t, proxy));
+  proxy.answerWith('-LOADING Redis is loading the dataset in memory\r\n');
+  for (let i = 0; i < 3; i++) {
+    const error = await rejection(redsync.newMutex('name').lock());
+    t.is(error.errors[0].cause.code, 'LOADING');
+  }
+  await proxy.heal();
+  await (await redsync.newMutex('name').lock()).unlock();
+  await redsync.health();
+  const { settle } = await monitor(t, server);
+  await (await redsync.newMutex('name').lock()).unlock();
+  t.is(verbsOf(await settle(), 'name')[0], 'set', 'believed');
+});
+
+test('what came between once is not held against a pool', async (t) => {
+  const [server] = await useServers(t, 1);
+  let flushes = 0;
+  const redsync = open(t, usePool(t, server, async (send, ...args) => {
+    const isSet = await honest(send, ...args);
+    if (flushes++ === 0) await send('FLUSHALL');
+    return isSet;
+  }));
+  t.is((await redsync.health())[0].status, 'up');
+  t.true(await (await redsync.newMutex('name').lock()).unlock());
+});
+
+test('a pool that was found out is believed when it has changed', async (t) => {
+  const [server] = await useServers(t, 1);
+  let isHonest = false;
+  const redsync = open(t, usePool(t, server, (send, name, value, expiry) => (
+    isHonest ? honest(send, name, value, expiry) : isOk(send('SET', name, value))
+  )));
+  t.is((await redsync.health())[0].status, 'down');
+  isHonest = true;
+  await until(async () => {
+    const lock = await redsync.newMutex('name').lock().catch(failed);
+    return lock?.unlock();
+  });
+  t.is((await redsync.health())[0].status, 'up');
+});
+
+test('a pool whose scripts are refused is not believed, and stores nothing', async (t) => {
+  const [server] = await useServers(t, 1);
+  await server.command('ACL', 'SETUSER', 'default', '-eval', '-evalsha');
+  const redsync = open(t, usePool(t, server, (send, name, value) => isOk(send('SET', name, value))));
+  for (let i = 0; i < 3; i++) {
+    const error = await rejection(redsync.newMutex('name').lock());
+    t.is(error.errors[0].cause.code, 'NOPERM');
+    await redsync.health();
+  }
+  t.true(await isEmpty(server));
+});
+
+test('a pool whose setNX() always fails is not believed, and locks by a script', async (t) => {
+  const [server] = await useServers(t, 1);
+  for (const setNX of [
+    () => { throw new Error('sync'); },
+    async () => { throw new Error('async'); },
+    async () => false,
+    () => new Promise(() => {}),
+  ]) {
+    const redsync = open(t, usePool(t, server, setNX));
+    for (let i = 0; i < 3; i++) {
+      const lock = await redsync.newMutex('name').lock();
+      t.is(await redsync.newMutex('name').tryLock(), null);
+      t.true(await lock.unlock());
+    }
+  }
+});
+
+test('a client that does not say what became of a SET is found out', async (t) => {
+  for (const reply of [undefined, 'QUEUED', 'PONG', 1, true, {}]) {
+    const client = {
+      options: {}, set: async () => reply, evalsha: async () => null, pttl() {}, defineCommand() {},
+    };
+    const [{ status, error }] = await open(t, newPool(client)).health();
+    t.is(status, 'down', String(reply));
+    t.is(error.cause.message, 'the answer of setNX() makes no sense');
+  }
+});
+
+test('a pool with one connection is looked at between its questions', async (t) => {
+  const [server] = await useServers(t, 1);
+  const one = usePool(t, server);
+  let last = Promise.resolve();
+  const redsync = open(t, {
+    async get() {
+      const before = last;
+      let giveBack;
+      last = new Promise((resolve) => { giveBack = resolve; });
+      await before;
+      const conn = await one.get();
+      return {
+        setNX: (...args) => conn.setNX(...args),
+        eval: (...args) => conn.eval(...args),
+        pttl: (name) => conn.pttl(name),
+        close() { conn.close(); giveBack(); },
+      };
+    },
+  });
+  t.is((await redsync.health())[0].status, 'up');
+  const locks = await Promise.all(['a', 'b', 'c'].map((name) => redsync.newMutex(name).lock()));
+  for (const lock of locks) t.true(await lock.unlock());
+  t.true(await isEmpty(server));
+});
+
+test('a late answer of setNX() leaves nothing behind', async (t) => {
+  const [server] = await useServers(t, 1);
+  let letGo;
+  const gate = new Promise((resolve) => { letGo = resolve; });
+  let asked = 0;
+  const redsync = open(t, usePool(t, server, async (...args) => {
+    asked++;
+    await gate;
+    return honest(...args);
+  }));
+  await (await redsync.newMutex('name').lock()).unlock();
+  await until(() => asked === 1);
+  letGo();
+  await redsync.health();
+  t.is(asked, 2);
+  t.true(await isEmpty(server));
+});

@@ -1,0 +1,60 @@
+'use strict';
+
+// The connections of pools: for how long they are waited for, and how they are given back.
+
+const { setMaxListeners } = require('node:events');
+const { clearTimeout, setTimeout } = require('node:timers');
+
+/** Waits that end so close to each other, in milliseconds, share a signal. */
+const SAME_END = 5;
+
+/** What `get(signal)` is given: it aborts when nobody waits for the connection any more. */
+class Patience {
+  #controller = new AbortController();
+  #waiting = 0;
+  #timer;
+
+  constructor(end) {
+    this.end = end;
+    // All who wait together listen to it.
+    setMaxListeners(0, this.signal);
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  /** A timer is needed only while somebody waits. */
+  wait(now) {
+    if (this.#waiting++ > 0) return;
+    this.#timer = setTimeout(() => this.#controller.abort(), Math.max(1, this.end - now));
+    this.#timer.unref();
+  }
+
+  done() {
+    if (--this.#waiting === 0) clearTimeout(this.#timer);
+  }
+}
+
+let patience = new Patience(0);
+
+/** @param {number} end on the clock of the engine */
+function patienceUntil(end) {
+  if (patience.signal.aborted || Math.abs(patience.end - end) > SAME_END) {
+    patience = new Patience(end);
+  }
+  return patience;
+}
+
+/** Gives a connection back. Whether that works says nothing about the lock. */
+function giveBack(conn) {
+  try {
+    conn.close()?.then?.(undefined, ignore);
+  } catch {
+    // As above.
+  }
+}
+
+function ignore() {}
+
+module.exports = { giveBack, patienceUntil };

@@ -1,0 +1,146 @@
+'use strict';
+
+// A pool is not believed before it was seen to do what its setNX() says: to store with the expiry that
+// it was given, and to refuse a name that is taken. One that stores without NX or PX would grant a
+// lock to everybody, or for ever. Until then names are taken by a script, which the server runs as it
+// is written.
+
+const { randomUUID } = require('node:crypto');
+
+const calls = require('./calls.js');
+const { giveBack, patienceUntil } = require('./pool-conns.js');
+const { nonsense } = require('./pool-failures.js');
+const { FOUND, integer, text } = require('./pool-replies.js');
+const { SCRIPTS } = require('./scripts.js');
+
+/** What setNX() is tried on: a key of which nobody knows the end. */
+const PROBE_KEY = 'redsync:probe:';
+
+/** For how long it is stored, in ms, should its release be lost. Whoever counts in seconds shows. */
+const EXPIRY = 9876;
+
+/** By how much the clocks of server and client may differ in that time, in ms. */
+const DRIFT = EXPIRY / 100 + 2;
+
+/** What took so long says nothing, and is waited for no longer. */
+const LONGEST = EXPIRY / 2;
+
+/** A pool that was found out is looked at again after this time, in ms, if somebody asks for it. */
+const PAUSE = 1000;
+
+/** The pool could not be looked at: it may be another time. */
+class Inconclusive extends Error {}
+
+class Proof {
+  /** It was seen to do as it says. */
+  isProven = false;
+
+  /**
+   * What was found wrong with it.
+   * @type {{ code: string, message: string } | undefined}
+   */
+  fault;
+
+  #pool;
+  #look = { since: -Infinity, isOver: true, end: Promise.resolve() };
+
+  constructor(pool) {
+    this.#pool = pool;
+  }
+
+  /**
+   * Looks at the pool, unless that is under way already. Not to be called for one that is proven.
+   *
+   * @param {string} [keyPrefix]
+   * @returns {Promise<void>} resolves when it is over, whatever came of it
+   */
+  look(keyPrefix = '') {
+    const now = calls.now();
+    const { since, isOver } = this.#look;
+    const pause = this.fault === undefined ? 0 : PAUSE;
+    if (now - since >= (isOver ? pause : LONGEST)) {
+      const look = { since: now, isOver: false };
+      this.#look = look;
+      look.end = this.#examine(keyPrefix + PROBE_KEY, now).finally(() => {
+        look.isOver = true;
+      });
+    }
+    return this.#look.end;
+  }
+
+  async #examine(key, now) {
+    const waiting = patienceUntil(now + LONGEST);
+    waiting.wait(now);
+    let conn;
+    try {
+      conn = await this.#pool.get(waiting.signal);
+      // What else could have come between, a FLUSHALL or a failover, does not do so twice.
+      const fault = (await tryOut(conn, key)) && (await tryOut(conn, key));
+      this.isProven = fault === undefined;
+      this.fault = fault;
+    } catch {
+      // Known is what was known before. Whoever needs the pool is told what is wrong.
+    } finally {
+      waiting.done();
+      giveBack(conn);
+    }
+  }
+}
+
+/** @returns {Promise<{ code: string, message: string } | undefined>} what is wrong */
+async function tryOut(conn, prefix) {
+  const key = prefix + randomUUID();
+  const values = [randomUUID(), randomUUID()];
+  // Nothing is stored unless it can be looked at, and removed.
+  if ((await conn.eval(SCRIPTS.inspect, [key], [])) !== null) throw new Inconclusive();
+  const start = calls.now();
+  try {
+    const isStored = await conn.setNX(key, values[0], EXPIRY);
+    const isStoredAgain = isStored === true && (await conn.setNX(key, values[1], EXPIRY));
+    if (typeof isStored !== 'boolean' || typeof isStoredAgain !== 'boolean')
+      return nonsense('setNX');
+    if (!isStored) throw new Inconclusive();
+    const found = await conn.eval(SCRIPTS.inspect, [key], []);
+    const elapsed = calls.now() - start;
+    if (elapsed > LONGEST) throw new Inconclusive();
+    return isStoredAgain ? fault('takes a name that is taken') : faultIn(found, values[0], elapsed);
+  } finally {
+    await remove(conn, key, values);
+  }
+}
+
+function faultIn(found, value, elapsed) {
+  if (found === null) return fault('stores nothing, or not for as long as it is told');
+  const [, left, stored] = FOUND.exec(text(found)) ?? [];
+  if (stored === undefined) throw new Inconclusive();
+  if (stored !== value) return fault('stores another value than it is given');
+  if (Number(left) < 0) return fault('stores without an expiry');
+  const isAsTold = left <= EXPIRY && left >= EXPIRY - elapsed - DRIFT;
+  return isAsTold ? undefined : fault('stores with another expiry than it is given');
+}
+
+function fault(what) {
+  return { code: 'EPOOL', message: `setNX() of the pool ${what}` };
+}
+
+/** Removes whichever is stored, or what was stored instead: the key is nobody else's. */
+async function remove(conn, key, values) {
+  for (const value of values) if (await release(conn, key, value)) return;
+  const found = FOUND.exec(text(await conn.eval(SCRIPTS.inspect, [key], [])));
+  if (found !== null) await release(conn, key, found[2]);
+}
+
+async function release(conn, key, value) {
+  return integer(await conn.eval(SCRIPTS.release, [key], [value])) === 1;
+}
+
+/** By pool: what was seen of one holds for all who use it. @type {WeakMap<object, Proof>} */
+const proofs = new WeakMap();
+
+/** @param {object} pool */
+function proofOf(pool) {
+  if (!proofs.has(pool)) proofs.set(pool, new Proof(pool));
+  return proofs.get(pool);
+}
+
+module.exports = { proofOf };
