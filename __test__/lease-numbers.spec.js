@@ -114,7 +114,8 @@ async function countNumbers(file, cycles) {
       await drop((signal) => lock.unlock({ signal }));
     },
     lost: async (name) => {
-      const lock = await redsync.acquire(name, { expiry: 12 });
+      const lock = await redsync.acquire(name, { expiry: 60 }).catch(() => {}); // over already
+      if (lock === undefined || lock.signal.aborted) return;
       await new Promise((resolve) => lock.signal.addEventListener('abort', resolve));
     },
     adopted: async (name) => {
@@ -133,7 +134,8 @@ async function countNumbers(file, cycles) {
   };
   for (const [way, perform] of Object.entries(ways)) {
     const before = highest;
-    const count = ['kept', 'signal'].includes(way) ? cycles : cycles / 10;
+    const counts = { kept: cycles, signal: cycles, lost: 300 };
+    const count = counts[way] ?? cycles / 10;
     for (let i = 0; i < count; i += 10) {
       const names = Array.from({ length: 10 }, (_, j) => `${way} ${i + j}`);
       await Promise.all(names.map(perform));
