@@ -8,7 +8,7 @@ const { Redsync } = require('../index.js');
 const { newPool } = require('../lib/adapters/node-redis.js');
 const { SCRIPTS } = require('../lib/scripts.js');
 const { rejection } = require('./helpers/async.js');
-const { likeGlide, likeIoredis, likeNodeRedis } = require('./helpers/clients.js');
+const { likeIoredis, likeNodeRedis } = require('./helpers/clients.js');
 const { useCluster } = require('./helpers/cluster.js');
 const { monitor, useServers } = require('./helpers/servers.js');
 
@@ -19,7 +19,6 @@ const OLDER = {
   'ioredis 5': likeIoredis('ioredis', require('ioredis-5')),
   'node-redis 4': likeNodeRedis(require('redis-4')),
   'node-redis 5': likeNodeRedis(require('redis-5')),
-  'valkey-glide 1': likeGlide(require('glide-1')),
 };
 
 function open(t, nodes) {
