@@ -124,14 +124,39 @@ test('every npm command exists', (t) => {
   t.true(found > 0);
 });
 
+/** The anchors that a document's headings make, as the places that show it write them. */
+function anchors(document) {
+  const headings = read(document).matchAll(/^#+ +(.*)$/gm);
+  return new Set([...headings].map(([, heading]) => (
+    heading.toLowerCase().replace(/[^\w\s-]/g, '').trim().replaceAll(' ', '-')
+  )));
+}
+
 test('every link leads somewhere', (t) => {
   for (const document of DOCUMENTS) {
-    for (const [, target] of read(document).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
-      if (/^[a-z]+:/.test(target)) continue;
-      const file = path.join(ROOT, path.dirname(document), target);
-      t.true(fs.existsSync(file), `${document}: ${target}`);
+    for (const [, link] of read(document).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(link)) continue;
+      const [target, anchor] = link.split('#');
+      const file = target === '' ? document : path.join(path.dirname(document), target);
+      t.true(fs.existsSync(path.join(ROOT, file)), `${document}: ${link}`);
+      if (anchor !== undefined) t.true(anchors(file).has(anchor), `${document}: ${link}`);
     }
   }
+});
+
+test('every source file that is named exists', (t) => {
+  const sources = ['crates/engine', 'src', 'lib', '__test__', 'bench', 'interop', 'examples', 'fuzz', 'scripts', 'soak'];
+  const files = ['index.js', 'build.rs', 'redlock.js', 'native.js'].concat(sources.flatMap((folder) => (
+    fs.readdirSync(path.join(ROOT, folder), { recursive: true }).map((file) => path.join(folder, file))
+  )));
+  let found = 0;
+  for (const document of DOCUMENTS) {
+    for (const [, name] of read(document).matchAll(/`([\w/.-]+\.(?:rs|js|lua))`/g)) {
+      found++;
+      t.true(files.some((file) => `/${file}`.endsWith(`/${name}`)), `${document}: ${name}`);
+    }
+  }
+  t.true(found > 20, `${found}`);
 });
 
 test('the API reference is that of index.d.ts', (t) => {
