@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::mem;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -138,8 +139,14 @@ impl Reply {
 
     /// Casts the vote.
     pub fn send(mut self, vote: Vote) {
-        self.cast = true;
-        self.tally.cast(self.place, vote);
+        self.send_early(vote);
+    }
+
+    /// Casts the vote though the node is still to answer. That answer does not count.
+    pub fn send_early(&mut self, vote: Vote) {
+        if !mem::replace(&mut self.cast, true) {
+            self.tally.cast(self.place, vote);
+        }
     }
 
     /// Notes what the node stores, before its vote.
@@ -158,9 +165,7 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if !self.cast {
-            self.tally.cast(self.place, Err(NodeError::closed()));
-        }
+        self.send_early(Err(NodeError::closed()));
     }
 }
 

@@ -60,6 +60,26 @@ enum State {
     Closed,
 }
 
+/// Why a server is not asked.
+enum Unusable {
+    Down(NodeError),
+    /// It owes an answer.
+    Silent,
+}
+
+impl Unusable {
+    fn error(self) -> NodeError {
+        match self {
+            Self::Down(error) => error,
+            Self::Silent => silent(),
+        }
+    }
+}
+
+fn silent() -> NodeError {
+    NodeError::new("ETIMEDOUT", "the server does not answer")
+}
+
 /// The link to one server.
 pub struct Link {
     route: Route,
@@ -108,15 +128,15 @@ impl Link {
 
     /// Sends the question with this tick's pipeline, or answers it at once: if the server is down, or
     /// has been silent for longer than the question would wait. But a release follows what it is to
-    /// release, though nobody may wait for so long: the server will come to both.
-    pub fn ask(self: &Rc<Self>, question: Question) {
+    /// release, though nobody waits for so long: the server will come to both.
+    pub fn ask(self: &Rc<Self>, mut question: Question) {
         self.start();
-        let unusable = match question.verb {
-            Verb::Release => self.is_unusable(Duration::MAX),
-            _ => self.is_unusable(question.request.timeout),
-        };
-        if let Some(error) = unusable {
-            return question.fail_unsent(&error);
+        match self.is_unusable(question.request.timeout) {
+            Some(Unusable::Silent) if question.verb == Verb::Release => {
+                question.reply.send_early(Err(silent()));
+            }
+            Some(unusable) => return question.fail_unsent(&unusable.error()),
+            None => {}
         }
         let mut queue = self.queue.borrow_mut();
         queue.push_back(question);
@@ -130,27 +150,28 @@ impl Link {
         self.start();
         let first = group.requests().first();
         if let Some(error) = first.and_then(|request| self.is_unusable(request.timeout)) {
+            let error = error.error();
             return group.into_questions().for_each(|question| question.fail_unsent(&error));
         }
         self.groups.borrow_mut().push(group);
         self.work.notify_one();
     }
 
-    fn is_unusable(&self, patience: Duration) -> Option<NodeError> {
+    fn is_unusable(&self, patience: Duration) -> Option<Unusable> {
         let silent_since = match &*self.state.borrow() {
             State::Down(error) => {
                 self.want();
-                return Some(error.clone());
+                return Some(Unusable::Down(error.clone()));
             }
-            State::Closed => return Some(NodeError::closed()),
+            State::Closed => return Some(Unusable::Down(NodeError::closed())),
             State::Unused => None,
             State::Connecting(since) => Some(*since),
             State::Up => self.oldest(),
         };
         // A server that owes an answer for longer than this question would wait is not asked: its
         // answers would come in order. As soon as it has answered it is asked again.
-        let is_suspect = silent_since.is_some_and(|since| since.elapsed() >= patience);
-        is_suspect.then(|| NodeError::new("ETIMEDOUT", "the server does not answer"))
+        let is_silent = silent_since.is_some_and(|since| since.elapsed() >= patience);
+        is_silent.then_some(Unusable::Silent)
     }
 
     /// Waits for a first connection, then PINGs.
@@ -379,7 +400,7 @@ impl Link {
                 () = &mut dead, if self.oldest().is_some() => {
                     let dies = self.oldest().unwrap_or_else(Instant::now) + DEAD_AFTER;
                     if dies <= Instant::now() {
-                        return NodeError::new("ETIMEDOUT", "the server does not answer");
+                        return silent();
                     }
                     dead.as_mut().reset(dies);
                 }
