@@ -14,6 +14,7 @@ use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
 
 use crate::cleanup;
+use crate::mutant::Mutant;
 use crate::node::{Keys, Request, Verb};
 use crate::nodes::Nodes;
 use crate::round::{Round, Votes};
@@ -127,7 +128,8 @@ impl Lease {
 
     /// The lock lives longer.
     fn prolong(&self, until: Duration) {
-        self.until.set(self.until.get().max(until));
+        let so_far = if Mutant::LeaseShortened.is_on() { until } else { self.until.get() };
+        self.until.set(so_far.max(until));
         if let Some(holder) = self.holder() {
             holder.extended(self.until.get());
         }
@@ -170,12 +172,14 @@ impl Nodes {
         holder: Rc<dyn Holder>,
     ) {
         let leases = self.leases();
-        leases.remove(&hold.request.keys, &hold.request.value);
+        if !Mutant::LeasedTwice.is_on() {
+            leases.remove(&hold.request.keys, &hold.request.value);
+        }
         let number = leases.next_number.get();
         leases.next_number.set(number + 1);
         let now = self.now();
         let keep = extension.map(|Extension { interval, max_hold, max_stall }| Keep {
-            interval,
+            interval: if Mutant::LateExtension.is_on() { interval * 3 } else { interval },
             hold_until: now.saturating_add(max_hold),
             max_stall,
         });
@@ -419,7 +423,7 @@ fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'
         }
         return;
     }
-    if votes.taken() || votes.lost() {
+    if votes.taken() || votes.lost() || Mutant::LossToldEarly.is_on() {
         let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
         // What a minority still stores is nobody's lock.
         cleanup::release(nodes, request, votes.holding(false));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::mutant::Mutant;
 use crate::node::Keys;
 use crate::nodes::Nodes;
 use crate::turns::Turns;
@@ -139,7 +140,7 @@ impl Queue {
         self.first_ticket.set(first);
         drop(line);
         self.last_used.set(Some(Instant::now()));
-        if was_first {
+        if was_first && !Mutant::LeaveWakesNobody.is_on() {
             self.wake_head();
         }
     }

@@ -8,7 +8,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{
-    Clock, Health, Keys, MemoryNode, Node, NodeError, Notice, Reply, Request, Status, Value, Verb,
+    Clock, Fate, Health, Keys, MemoryNode, Node, NodeError, Notice, Reply, Request, Status, Value,
+    Verb,
 };
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -23,6 +24,9 @@ pub enum Behaviour {
     Ok,
     /// As `Ok`, but somebody else is always quicker: their value is under every key that was free.
     Taken,
+    /// Refuses a script when it has stored the first of its keys, as a server does that runs out of
+    /// memory.
+    Halfway,
     /// Answers with an error at once; `applied` tells whether the command was carried out first.
     Error { applied: bool },
     /// Drops the question, as a connection does that is torn down.
@@ -148,6 +152,12 @@ impl ScriptedNode {
                 request.keys.iter().for_each(|key| self.plant(key, FOREIGN));
                 reply.send(Ok(self.store.apply(verb, &request)));
             }
+            Behaviour::Halfway => {
+                if verb == Verb::Acquire {
+                    self.store.apply(verb, &about_first_key(&request));
+                }
+                reply.send(Err(broken().with(Fate::Refused)));
+            }
             Behaviour::Error { applied } => {
                 if applied {
                     self.store.apply(verb, &request);
@@ -170,6 +180,16 @@ impl ScriptedNode {
                 self.unanswered.borrow_mut().push(reply);
             }
         }
+    }
+}
+
+/// The same, about the first of its keys only.
+fn about_first_key(request: &Request) -> Request {
+    Request {
+        keys: Rc::new([request.keys[0].clone()]),
+        value: request.value.clone(),
+        expiry: request.expiry,
+        timeout: request.timeout,
     }
 }
 
@@ -209,7 +229,7 @@ impl Node for ScriptedNode {
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
         let (delay, error) = match self.behaviour.get() {
             Behaviour::Ok | Behaviour::Taken => (Duration::ZERO, None),
-            Behaviour::Error { .. } => (Duration::ZERO, Some(broken())),
+            Behaviour::Halfway | Behaviour::Error { .. } => (Duration::ZERO, Some(broken())),
             Behaviour::Closed => (Duration::ZERO, Some(NodeError::closed())),
             Behaviour::Slow(delay) | Behaviour::Far(delay) if delay < limit => (delay, None),
             _ => (limit, Some(NodeError::timed_out())),
