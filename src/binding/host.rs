@@ -20,7 +20,7 @@ use super::outbox::{Outbox, Outcome};
 use super::wire::{NO_CALL, Operation, Reader, Record};
 use crate::clock::{BootClock, TestClock};
 use crate::node::callback::CallbackNode;
-use crate::node::redis::{Access, Endpoint, RedisNode, Sentinels};
+use crate::node::redis::{Access, Endpoint, Login, RedisNode, Sentinels};
 use crate::random::OsRandom;
 
 /// Where a node is.
@@ -35,6 +35,15 @@ pub enum NodeAddress {
     Pool,
 }
 
+/// A node and a login. Those who share it are told the same, so that one can ask for all of them.
+#[derive(PartialEq, Eq, Hash)]
+enum Identity {
+    Server(Endpoint, Login),
+    Master { sentinels: Vec<Endpoint>, name: String, sentinel_login: Login, login: Login },
+    Cluster(Vec<Endpoint>, Login),
+    Memory(String),
+}
+
 /// Where JavaScript finds the pool of a node.
 struct Place<'a> {
     client: u32,
@@ -43,18 +52,22 @@ struct Place<'a> {
 }
 
 impl NodeAddress {
-    /// The same for the same node; `None` for one that nobody else can have.
-    pub fn place(&self) -> Option<String> {
-        let list = |endpoints: &[Endpoint]| -> String {
-            endpoints.iter().map(|endpoint| format!("{endpoint},")).collect()
-        };
+    /// `None` for a node that nobody else can have.
+    fn identity(&self) -> Option<Identity> {
         match self {
-            Self::Server(endpoint, access) => Some(format!("{endpoint}/{}", access.db)),
-            Self::Master(Sentinels { sentinels, master_name, .. }, access) => {
-                Some(format!("{}/{master_name}/{}", list(sentinels), access.db))
+            Self::Server(endpoint, access) => {
+                Some(Identity::Server(endpoint.clone(), access.login()))
             }
-            Self::Cluster(seeds, _) => Some(list(seeds)),
-            Self::Memory(name, _) => name.as_ref().map(|name| format!("memory:{name}")),
+            Self::Master(Sentinels { sentinels, master_name, access: of_sentinels }, access) => {
+                Some(Identity::Master {
+                    sentinels: sentinels.clone(),
+                    name: master_name.clone(),
+                    sentinel_login: of_sentinels.login(),
+                    login: access.login(),
+                })
+            }
+            Self::Cluster(seeds, access) => Some(Identity::Cluster(seeds.clone(), access.login())),
+            Self::Memory(name, _) => name.clone().map(Identity::Memory),
             Self::Pool => None,
         }
     }
@@ -109,8 +122,8 @@ struct Host {
     /// The nodes of a client that are pools, until it is closed.
     pools: HashMap<u32, HashMap<usize, Weak<CallbackNode>>>,
     memory: HashMap<String, Rc<MemoryNode>>,
-    /// By the places of their nodes.
-    queues: HashMap<Vec<String>, Weak<Queues>>,
+    /// By their nodes.
+    queues: HashMap<Vec<Identity>, Weak<Queues>>,
     clocks: HashMap<u32, Rc<TestClock>>,
     load: Rc<Load>,
 }
@@ -208,19 +221,17 @@ impl Host {
         Ok(Nodes::sharing(self.load.clone(), queues, members, clock, random))
     }
 
-    /// The queues of all who have opened these nodes: one who waits for a name on them waits behind the
-    /// others, through whichever `Redsync`.
+    /// The queues of all who have opened these nodes with these logins: one who waits for a name on them
+    /// waits behind the others, through whichever `Redsync`.
     fn queues(&mut self, addresses: &[NodeAddress]) -> Rc<Queues> {
-        let Some(places) = addresses.iter().map(NodeAddress::place).collect::<Option<Vec<_>>>()
-        else {
-            return Rc::default();
-        };
+        let identities: Option<Vec<_>> = addresses.iter().map(NodeAddress::identity).collect();
+        let Some(identities) = identities else { return Rc::default() };
         self.queues.retain(|_, queues| queues.strong_count() > 0);
-        if let Some(queues) = self.queues.get(&places).and_then(Weak::upgrade) {
+        if let Some(queues) = self.queues.get(&identities).and_then(Weak::upgrade) {
             return queues;
         }
         let queues = Rc::default();
-        self.queues.insert(places, Rc::downgrade(&queues));
+        self.queues.insert(identities, Rc::downgrade(&queues));
         queues
     }
 

@@ -10,16 +10,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cleanup;
 use crate::error::{Error, Refused};
+use crate::line::Means;
 use crate::mutant::Mutant;
 use crate::mutex::{Held, Mutex};
 use crate::node::{Request, Verb};
-use crate::options::ValueSource;
+use crate::options::{Asked, Delay, Options, ValueSource};
 use crate::queue::Place;
 use crate::round::{Round, Votes};
 use crate::validity;
 use crate::value::Value;
 use crate::vote::{Answer, Vote};
-use crate::waiting;
+
+/// go-redsync's default pause between two attempts: long enough for a short critical section, random so
+/// that two contenders that have split the votes do not meet again.
+const RANDOM_FROM: Duration = Duration::from_millis(50);
+const RANDOM_TO: Duration = Duration::from_millis(250);
 
 /// Longer than any lock is waited for: 30 years.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -35,6 +40,15 @@ enum Manner {
     OneFirstAndLook,
 }
 
+/// One attempt of a call.
+struct Attempt {
+    /// Counted from 1.
+    number: u64,
+    is_last: bool,
+    manner: Manner,
+    value: Value,
+}
+
 impl Mutex {
     /// Stands in line until it holds the lock or its tries are used up.
     pub(crate) async fn acquire(
@@ -44,100 +58,99 @@ impl Mutex {
     ) -> Result<Held, Error> {
         if tries == 1 {
             // It waits for nothing, so neither for those in line.
-            return self.attempt(None, Manner::AtOnce, 1, 1, cancel).await;
+            let value = self.fresh_value(None, 1, cancel).await?;
+            let attempt = Attempt { number: 1, is_last: true, manner: Manner::AtOnce, value };
+            return self.attempt(None, attempt, cancel).await;
         }
-        let place = self.nodes.queues().join(&self.keys);
-        let mut failure = None;
+        let place = self.nodes.queues().join(&self.keys, self.means());
+        let mut value = None;
         if place.may_ask() {
-            let manner = manner(&place);
-            match self.attempt(Some(&place), manner, 1, tries, cancel).await {
-                Err(error @ (Error::Failed { .. } | Error::Taken { .. })) => failure = Some(error),
-                settled => return settled,
+            let fresh = self.fresh_value(Some(&place), 1, cancel).await?;
+            if !place.may_ask() {
+                value = Some(fresh); // others went first meanwhile
+            } else {
+                let manner = manner(&place);
+                let attempt = Attempt { number: 1, is_last: false, manner, value: fresh };
+                match self.attempt(Some(&place), attempt, cancel).await {
+                    Err(Error::Failed { .. } | Error::Taken { .. }) => {}
+                    settled => return settled,
+                }
             }
         }
         // In a box, for most calls never come here.
-        Box::pin(self.wait(place, failure, tries, cancel)).await
+        Box::pin(self.wait(place, value, tries, cancel)).await
     }
 
     /// Goes on after the first attempt. Its own schedule says when a call fails; in between it asks
     /// whenever there is a chance, which uses up none of its tries.
     async fn wait(
         &self,
-        mut place: Place,
-        mut failure: Option<Error>,
+        place: Place,
+        mut value: Option<Value>,
         tries: u64,
         cancel: &CancellationToken,
     ) -> Result<Held, Error> {
-        let mut attempt = 1;
-        while attempt < tries {
+        let mut number = 1;
+        let mut since = Instant::now();
+        loop {
             self.seen.borrow_mut().waits += 1;
-            let paused = {
-                let mut pause = pin!(waiting::pause(&self.nodes, &self.options.delay, attempt));
-                cancel.run_until_cancelled(pause.as_mut()).await
-            };
-            let pause = match paused {
-                None => return cancelled(place),
-                Some(pause) => pause.map_err(|Refused| Error::Refused)?,
-            };
-            let next = Instant::now() + pause.min(FOR_EVER);
+            let next = Instant::now() + self.pause(&place, number, cancel).await?.min(FOR_EVER);
             loop {
                 let chance = timeout_at(next, place.chance(&self.nodes));
-                match cancel.run_until_cancelled(chance).await {
+                let first = match cancel.run_until_cancelled(chance).await {
                     None => return cancelled(place),
                     Some(Err(_)) => break,
-                    Some(Ok(first)) => {
-                        let manner = match manner(&place) {
-                            Manner::AtOnce => Manner::AtOnce,
-                            _ => Manner::OneFirst(Some(first)),
-                        };
-                        match self.attempt(Some(&place), manner, attempt, u64::MAX, cancel).await {
-                            Err(Error::Failed { votes, .. } | Error::Taken { votes, .. }) => {
-                                place.missed(&self.nodes, &votes);
-                            }
-                            settled => return settled,
-                        }
-                    }
-                }
-            }
-            attempt += 1;
-            if place.is_first() {
-                place.try_watching_again();
-                let is_last = attempt >= tries;
-                let manner = match manner(&place) {
-                    Manner::OneFirstAndLook if !is_last && place.is_watched(&self.nodes) => {
-                        Manner::OneFirst(None)
-                    }
-                    manner => manner,
+                    Some(Ok(first)) => first,
                 };
-                match self.attempt(Some(&place), manner, attempt, tries, cancel).await {
-                    Err(error @ (Error::Failed { .. } | Error::Taken { .. })) => {
-                        failure = Some(error);
+                let Some(fresh) = value.take().or_else(|| self.random_value()) else {
+                    // Others may have had the chance by the time that it is there.
+                    value = Some(self.fresh_value(Some(&place), number, cancel).await?);
+                    continue;
+                };
+                let manner = match manner(&place) {
+                    Manner::AtOnce => Manner::AtOnce,
+                    _ => Manner::OneFirst(Some(first)),
+                };
+                let attempt = Attempt { number, is_last: false, manner, value: fresh };
+                match self.attempt(Some(&place), attempt, cancel).await {
+                    Err(Error::Failed { votes, .. } | Error::Taken { votes, .. }) => {
+                        place.missed(&self.nodes, &votes);
                     }
                     settled => return settled,
                 }
-            } else {
-                failure = None; // what the head has heard is newer
             }
-        }
-        match failure {
-            Some(error) => Err(error),
-            None => Err(self.report(&place, tries).await),
+            number += 1;
+            let is_last = number >= tries;
+            let is_informed = !place.is_first() && place.is_informed(&self.nodes, since);
+            since = Instant::now();
+            // The head asks for all. What it has heard ends a call only if that is "taken".
+            let heard = if is_informed { place.heard() } else { None };
+            if !is_informed || is_last && heard.is_none() {
+                place.try_watching_again();
+                let fresh = match value.take() {
+                    Some(fresh) => fresh,
+                    None => self.fresh_value(Some(&place), number, cancel).await?,
+                };
+                let manner = self.manner_on_schedule(&place, is_last);
+                let attempt = Attempt { number, is_last, manner, value: fresh };
+                match self.attempt(Some(&place), attempt, cancel).await {
+                    Err(Error::Failed { .. } | Error::Taken { .. }) if !is_last => {}
+                    settled => return settled,
+                }
+            } else if let Some(votes) = heard.filter(|_| is_last) {
+                return Err(Error::Taken { votes, attempts: number });
+            }
         }
     }
 
-    /// The error of a call whose tries were used up in line: what the head has heard, or what a look
-    /// at the nodes shows.
-    async fn report(&self, place: &Place, attempts: u64) -> Error {
-        let votes = match place.heard() {
-            Some(votes) => votes,
-            None => {
-                let request = self.request(self.nodes.random_value());
-                self.ask(Verb::Owner, &request).votes().await.into_inner()
+    fn manner_on_schedule(&self, place: &Place, is_last: bool) -> Manner {
+        match manner(place) {
+            _ if !place.is_first() => Manner::OneFirstAndLook,
+            Manner::OneFirstAndLook if !is_last && place.is_watched(&self.nodes) => {
+                Manner::OneFirst(None)
             }
-        };
-        let taken = votes.iter().filter(|vote| **vote == Some(Ok(Answer::Taken))).count();
-        let is_taken = self.nodes.quorum().is_reached(taken);
-        Error::not_acquired(is_taken, refusals(votes), attempts)
+            manner => manner,
+        }
     }
 
     /// Stores a fresh value on every node, and holds the lock if a quorum granted in time.
@@ -147,15 +160,10 @@ impl Mutex {
     async fn attempt(
         &self,
         place: Option<&Place>,
-        manner: Manner,
-        attempt: u64,
-        tries: u64,
+        Attempt { number, is_last, manner, value }: Attempt,
         cancel: &CancellationToken,
     ) -> Result<Held, Error> {
-        let value = match cancel.run_until_cancelled(self.fresh_value(attempt)).await {
-            None => return Err(Error::Cancelled),
-            Some(value) => value?,
-        };
+        let _asking = place.map(Place::asks);
         self.seen.borrow_mut().attempts += 1;
         let request = self.request(value);
         let start = self.nodes.now();
@@ -177,7 +185,7 @@ impl Mutex {
                 return Err(Error::Cancelled);
             }
             // Nobody waits for this any more, so it may wait for every node.
-            self.release_and_wait(&request, self.nodes.order(false)).await;
+            self.release_and_leave(place, &request, self.nodes.order(false)).await;
             return Err(Error::Cancelled);
         };
         let now = self.nodes.now();
@@ -190,11 +198,13 @@ impl Mutex {
             self.seen.borrow_mut().votes = votes.into_inner();
             return Ok(Held { value: request.value.clone(), until });
         }
-        if let Some(place) = place {
-            place.lost(votes.as_slice());
+        match place {
+            Some(place) if votes.granted() || votes.failed() => place.failed(votes.as_slice()),
+            Some(place) => place.lost(votes.as_slice(), votes.taken()),
+            None => {}
         }
-        self.give_up(&request, &votes, attempt >= tries).await;
-        Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), attempt))
+        self.give_up(place, &request, &votes, is_last).await;
+        Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), number))
     }
 
     async fn one_first(&self, request: &Rc<Request>, first: Option<usize>) -> Votes<'static> {
@@ -228,7 +238,13 @@ impl Mutex {
     /// The last attempt waits, so that a failed call leaves nothing behind when it returns; but not
     /// for nodes that did not answer: they are cleaned up behind the caller's back, for they have had
     /// their time already.
-    async fn give_up(&self, request: &Rc<Request>, votes: &Votes<'_>, is_last: bool) {
+    async fn give_up(
+        &self,
+        place: Option<&Place>,
+        request: &Rc<Request>,
+        votes: &Votes<'_>,
+        is_last: bool,
+    ) {
         if Mutant::StaleVote.is_on() && !is_last {
             return;
         }
@@ -237,27 +253,83 @@ impl Mutex {
         silent.retain(|node| !granting.contains(node));
         cleanup::release(&self.nodes, request, silent);
         if is_last {
-            self.release_and_wait(request, granting).await;
+            self.release_and_leave(place, request, granting).await;
         } else {
             cleanup::release(&self.nodes, request, granting);
         }
     }
 
-    async fn release_and_wait(&self, request: &Rc<Request>, holders: Vec<usize>) {
-        if let Some(released) = cleanup::release(&self.nodes, request, holders) {
+    /// Nobody in line waits for the answers: who asks next is behind the releases at each node.
+    async fn release_and_leave(
+        &self,
+        place: Option<&Place>,
+        request: &Rc<Request>,
+        holders: Vec<usize>,
+    ) {
+        let released = cleanup::release(&self.nodes, request, holders);
+        place.inspect(|place| place.leave());
+        if let Some(released) = released {
             // Whatever is not released by then goes on in the background.
             let _ = timeout(request.timeout, released).await;
         }
     }
 
-    async fn fresh_value(&self, attempt: u64) -> Result<Value, Error> {
-        match &self.options.values {
-            ValueSource::Random => Ok(self.nodes.random_value()),
-            ValueSource::Ask(ask) => match ask(attempt).await {
-                Ok(value) => Ok(Value::from(value.as_str())),
-                Err(Refused) => Err(Error::Refused),
-            },
+    async fn pause(
+        &self,
+        place: &Place,
+        attempts: u64,
+        cancel: &CancellationToken,
+    ) -> Result<Duration, Error> {
+        match &self.options.delay {
+            Delay::Random => Ok(self.nodes.random_duration(RANDOM_FROM, RANDOM_TO)),
+            Delay::Fixed(delay) => Ok(*delay),
+            Delay::Ask(ask) => self.ask_caller(Some(place), ask(attempts), cancel).await,
         }
+    }
+
+    /// `None`: the caller has to be asked.
+    fn random_value(&self) -> Option<Value> {
+        match self.options.values {
+            ValueSource::Random => Some(self.nodes.random_value()),
+            ValueSource::Ask(_) => None,
+        }
+    }
+
+    async fn fresh_value(
+        &self,
+        place: Option<&Place>,
+        attempt: u64,
+        cancel: &CancellationToken,
+    ) -> Result<Value, Error> {
+        match &self.options.values {
+            _ if cancel.is_cancelled() => Err(Error::Cancelled),
+            ValueSource::Random => Ok(self.nodes.random_value()),
+            ValueSource::Ask(ask) => {
+                let value = self.ask_caller(place, ask(attempt), cancel).await?;
+                Ok(Value::from(value.as_str()))
+            }
+        }
+    }
+
+    /// Others go first for as long as the caller's own code takes to answer.
+    async fn ask_caller<T>(
+        &self,
+        place: Option<&Place>,
+        asked: Asked<T>,
+        cancel: &CancellationToken,
+    ) -> Result<T, Error> {
+        place.inspect(|place| place.step_out());
+        let answer = cancel.run_until_cancelled(asked).await;
+        place.inspect(|place| place.step_in());
+        match answer {
+            None => Err(Error::Cancelled),
+            Some(answer) => answer.map_err(|Refused| Error::Refused),
+        }
+    }
+
+    fn means(&self) -> Means {
+        let Options { expiry, timeout_factor, .. } = self.options;
+        Means { timeout: validity::node_timeout(expiry, timeout_factor), expiry }
     }
 }
 

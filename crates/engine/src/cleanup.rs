@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::mutant::Mutant;
 use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
-use crate::round::Round;
+use crate::round::{Round, Votes};
 
 /// The first pause before a node that did not answer is asked again; doubled from then on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -82,8 +82,29 @@ pub(crate) fn release(
     }))
 }
 
+/// The votes of a release as soon as they decide. Those nodes that have not answered by then are waited for
+/// in the background, and asked again if they do not answer at all.
+pub(crate) async fn follow_up(
+    round: Round,
+    nodes: &Rc<Nodes>,
+    request: &Rc<Request>,
+) -> Votes<'static> {
+    let votes = round.first_votes().await;
+    if votes.are_complete() {
+        make_up_for(nodes, request, votes.unsettled());
+    } else {
+        let (nodes, request, busy) = (nodes.clone(), request.clone(), nodes.busy());
+        spawn_local(async move {
+            let _busy = busy;
+            let unsettled = round.votes().await.unsettled();
+            make_up_for(&nodes, &request, unsettled);
+        });
+    }
+    votes
+}
+
 /// Asks these nodes again, and again, in the background.
-pub(crate) fn make_up_for(nodes: &Rc<Nodes>, request: &Rc<Request>, unsettled: Vec<usize>) {
+fn make_up_for(nodes: &Rc<Nodes>, request: &Rc<Request>, unsettled: Vec<usize>) {
     for node in unsettled {
         let missed = nodes.missed(node);
         missed.add(nodes.now() + request.expiry, request.clone());

@@ -28,9 +28,10 @@ const TOGETHER: u32 = 16;
 /// So many locks are extended in one round,
 const AT_ONCE: usize = 512;
 
-/// and no more while so many rounds are under way: a node has its time to answer from when it is
-/// asked, and a hundred thousand locks at once would take it longer.
-const MAX_ROUNDS: usize = 4096;
+/// and no more while so many are being extended: a node has its time to answer from when it is asked,
+/// and a hundred thousand locks at once would take it longer. Calls have room of their own: no number
+/// of them may keep a lock that is held from being extended.
+const MAX_EXTENDING: usize = 4096;
 
 /// The longest sleep while a lock is watched. A machine that was suspended wakes up with its timers
 /// where they were: the loss must not wait for them.
@@ -160,6 +161,9 @@ pub(crate) struct Leases {
     next_number: Cell<u64>,
     changed: Notify,
     is_served: Cell<bool>,
+    /// How many are being extended.
+    extending: Cell<usize>,
+    room: Notify,
 }
 
 impl Nodes {
@@ -218,11 +222,13 @@ impl Nodes {
         }
     }
 
-    /// The holder has extended the lock by itself.
-    pub(crate) fn prolong_lease(&self, request: &Request, until: Duration) {
+    /// A lock lives longer.
+    pub(crate) fn prolong(&self, request: &Request, until: Duration) {
         if let Some(lease) = self.leases().find(&request.keys, &request.value) {
             lease.prolong(until);
         }
+        let left = until.saturating_sub(self.now());
+        self.queues().prolong(&request.keys, &request.value, left);
     }
 
     pub(crate) fn end_all_leases(&self, why: Loss) {
@@ -302,6 +308,27 @@ impl Leases {
         }
     }
 
+    /// How many are being extended.
+    pub(crate) fn extending(&self) -> usize {
+        self.extending.get()
+    }
+
+    fn begin_extending(&self, count: usize) {
+        self.extending.set(self.extending.get() + count);
+    }
+
+    fn end_extending(&self, count: usize) {
+        self.extending.set(self.extending.get() - count);
+        self.room.notify_waiters();
+    }
+
+    /// Waits until more can be extended.
+    async fn room(&self) {
+        while self.extending.get() >= MAX_EXTENDING {
+            self.room.notified().await;
+        }
+    }
+
     /// When there is something to do.
     fn next(&self) -> Option<Duration> {
         let first = |schedule: &Schedule| schedule.borrow().keys().next().map(|(when, _)| *when);
@@ -371,7 +398,7 @@ fn needs(leases: &Leases, lease: &Rc<Lease>, now: Duration) -> bool {
 
 async fn extend_all(nodes: Rc<Nodes>, mut leases: VecDeque<Rc<Lease>>) {
     while !leases.is_empty() {
-        nodes.room(MAX_ROUNDS).await;
+        nodes.leases().room().await;
         let now = nodes.now();
         let some = leases.drain(..AT_ONCE.min(leases.len()));
         let mut some: Vec<_> = some.filter(|lease| needs(nodes.leases(), lease, now)).collect();
@@ -388,9 +415,12 @@ fn extend(nodes: &Rc<Nodes>, leases: Vec<Rc<Lease>>) {
     let start = nodes.now();
     let requests: Rc<[_]> = leases.iter().map(|lease| lease.request.clone()).collect();
     let round = Round::ask_each(nodes, Verb::Extend { recreate: false }, &requests);
+    nodes.leases().begin_extending(leases.len());
     let nodes = nodes.clone();
     spawn_local(async move {
-        for (lease, votes) in leases.iter().zip(round.votes_on_each().await.iter()) {
+        let votes = round.votes_on_each().await;
+        nodes.leases().end_extending(leases.len());
+        for (lease, votes) in leases.iter().zip(votes.iter()) {
             settle(&nodes, lease, start, &votes);
         }
     });
@@ -407,6 +437,7 @@ fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'
     let until = validity::until(start, request.expiry, lease.drift_factor);
     if votes.granted() && now < until {
         lease.prolong(until);
+        nodes.queues().prolong(&request.keys, &request.value, until - now);
         lease.failures.set(0);
         if let Some(keep) = lease.keep.get() {
             leases.plan_extension(lease, now + keep.interval);

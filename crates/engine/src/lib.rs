@@ -21,13 +21,15 @@
 //! | `cleanup` | releases that outlive the call they belong to |
 //! | `vote` | what one node says: an answer or an error |
 //! | `quorum`, `validity` | the arithmetic: votes that decide, drift, `until` |
-//! | `waiting` | the pause between two attempts |
-//! | `queue` | the line of those who want the same keys, and what its head does |
-//! | `watch` | what is known of the keys node by node, and who tells |
+//! | `queue` | those who want the same keys, and what is known of their lock |
+//! | `line` | who is first among them |
+//! | `chance` | what the first does next: a decision by what is known of each node |
+//! | `view` | what is known of one node |
 //! | `turns` | fairness between processes |
 //! | `lease` | held locks: kept alive, and their loss told |
 //! | `nodes` | the set of nodes and what their mutexes share |
 //! | `node` | the trait that a backend implements |
+//! | `notice` | how a node tells what becomes of keys |
 //! | `memory` | a node in this process |
 //! | `health` | is a quorum there? |
 //! | `inspect` | who holds a lock, node by node |
@@ -36,17 +38,20 @@
 //! | `mutant` | mistakes for the simulation to find; not in any build but its own |
 
 mod acquire;
+mod chance;
 mod cleanup;
 mod clock;
 mod error;
 mod health;
 mod inspect;
 mod lease;
+mod line;
 mod memory;
 mod mutant;
 mod mutex;
 mod node;
 mod nodes;
+mod notice;
 mod options;
 mod queue;
 mod quorum;
@@ -56,9 +61,8 @@ mod tally;
 mod turns;
 mod validity;
 mod value;
+mod view;
 mod vote;
-mod waiting;
-mod watch;
 
 pub use clock::Clock;
 pub use error::{Error, Refused};
@@ -69,6 +73,7 @@ pub use mutant::Mutant;
 pub use mutex::{Held, Mutex};
 pub use node::{Health, Keys, Node, Request, Status, Verb};
 pub use nodes::{Busy, Load, Nodes};
+pub use notice::{Notice, Sight};
 pub use options::{Asked, Delay, Options, ValueSource};
 pub use queue::Queues;
 pub use quorum::Quorum;
@@ -78,4 +83,3 @@ pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
 pub use value::Value;
 pub use vote::{Answer, Fate, Found, NodeError, Vote};
-pub use watch::{Notice, Sight};

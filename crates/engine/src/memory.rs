@@ -11,9 +11,9 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::mutant::Mutant;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
+use crate::notice::{Notice, Sight};
 use crate::tally::Reply;
 use crate::vote::{Answer, Found};
-use crate::watch::{Notice, Sight};
 
 struct Entry {
     value: Box<str>,

@@ -77,13 +77,13 @@ impl Mutex {
         if let Some(queue) = &queue {
             queue.releasing(&request.value);
         }
-        let votes = round.votes().await;
+        let votes = match verb {
+            Verb::Release => cleanup::follow_up(round, &self.nodes, &request).await,
+            _ => round.votes().await,
+        };
         if let Some(queue) = &queue {
             queue.released(&request.value);
             self.nodes.queues().tidy(&self.keys, queue);
-        }
-        if verb == Verb::Release {
-            cleanup::make_up_for(&self.nodes, &request, votes.unsettled());
         }
         match votes {
             votes
@@ -112,7 +112,7 @@ impl Mutex {
         let votes = self.ask(verb, &request).votes().await;
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && self.nodes.now() < until {
-            self.nodes.prolong_lease(&request, until);
+            self.nodes.prolong(&request, until);
             self.seen.borrow_mut().votes = votes.into_inner();
             return Ok(Held { value: request.value.clone(), until });
         }

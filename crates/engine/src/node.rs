@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::notice::Notice;
 use crate::tally::{Replies, Reply};
 use crate::value::Value;
 use crate::vote::NodeError;
-use crate::watch::Notice;
 
 /// The keys of one lock: taken, extended and released together, all or nothing.
 pub type Keys = Rc<[Box<str>]>;

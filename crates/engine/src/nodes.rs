@@ -113,10 +113,10 @@ impl Nodes {
         &self.missed[node]
     }
 
-    /// Waits until fewer than `limit` rounds are under way: whoever takes in calls can do with little
-    /// more memory than the calls themselves need.
+    /// Waits until fewer than `limit` rounds of calls are under way: whoever takes in calls can do with
+    /// little more memory than the calls themselves need. Those that keep locks alive do not count.
     pub async fn room(&self, limit: usize) {
-        while self.rounds.get() >= limit {
+        while self.rounds.get().saturating_sub(self.leases.extending()) >= limit {
             self.room.notified().await;
         }
     }

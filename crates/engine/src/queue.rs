@@ -1,21 +1,23 @@
-//! The line of those in this process who want the same keys. Only its head asks the nodes, and it asks
-//! when there is reason to.
+//! The line of those in this process who want the same keys, and what is known of their lock. Only its
+//! head asks the nodes, and it asks when there is reason to.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::chance::{Decision, Situation, Wait};
+use crate::line::{Line, Means};
 use crate::mutant::Mutant;
 use crate::node::Keys;
 use crate::nodes::Nodes;
+use crate::notice::{Listener, Notice, Sight};
 use crate::turns::Turns;
 use crate::value::Value;
+use crate::view::{Known, View, Watch};
 use crate::vote::{Answer, Vote};
-use crate::watch::{Known, Notice, Sight, View, Watch};
 
 /// A queue that nobody stands in is remembered for so long: who comes back at once is not new.
 const MEMORY: Duration = Duration::from_secs(1);
@@ -45,10 +47,16 @@ pub struct Queues {
 
 impl Queues {
     /// Joins the end of the line.
-    pub(crate) fn join(self: &Rc<Self>, keys: &Keys) -> Place {
+    pub(crate) fn join(self: &Rc<Self>, keys: &Keys, means: Means) -> Place {
         let queue = self.queue(keys);
-        let ticket = queue.join();
-        Place { queues: self.clone(), keys: keys.clone(), queue, ticket, wake: None }
+        let ticket = queue.line.join(means);
+        let standing = Cell::new(Standing::Present);
+        let place =
+            Place { queues: self.clone(), keys: keys.clone(), queue, ticket, standing, means };
+        if place.may_do_better() {
+            place.queue.prefer_better();
+        }
+        place
     }
 
     fn queue(&self, keys: &Keys) -> Rc<Queue> {
@@ -70,6 +78,16 @@ impl Queues {
         self.by_keys.borrow().get(keys).cloned()
     }
 
+    /// The lock of this value lives for so long from now.
+    pub(crate) fn prolong(&self, keys: &Keys, value: &Value, left: Duration) {
+        let Some(queue) = self.find(keys) else { return };
+        if let Some((held, until)) = queue.held.borrow_mut().as_mut()
+            && held == value
+        {
+            *until = (*until).max(Instant::now() + left);
+        }
+    }
+
     /// Forgets the queue if there is no use for it any more.
     pub(crate) fn tidy(&self, keys: &Keys, queue: &Rc<Queue>) {
         if queue.is_of_use(Instant::now()) {
@@ -85,9 +103,7 @@ impl Queues {
 /// One queue, and what is known of its lock.
 #[derive(Default)]
 pub(crate) struct Queue {
-    /// In the order of their tickets, which are counted from `first_ticket`. Who has left is `None`.
-    line: RefCell<VecDeque<Option<Option<Rc<Notify>>>>>,
-    first_ticket: Cell<u64>,
+    line: Line,
     /// One entry a node, once somebody has to wait.
     views: RefCell<Vec<View>>,
     next_number: Cell<u64>,
@@ -96,9 +112,15 @@ pub(crate) struct Queue {
     turns: RefCell<Turns>,
     /// The lock that this process has, as far as is known.
     held: RefCell<Option<(Value, Instant)>>,
+    /// Attempts under way.
+    attempts: Cell<usize>,
+    /// When the nodes last answered an attempt.
+    answered: Cell<Option<Instant>>,
+    /// When and with what means attempts have failed since then.
+    failed: Cell<Option<(Instant, Means)>>,
     /// Somebody elsewhere wants the lock too.
     has_met_others: Cell<bool>,
-    /// What the last attempt heard that asked all nodes.
+    /// What the last attempt heard, if all nodes were asked and the lock is taken.
     heard: RefCell<Option<Vec<Option<Vote>>>>,
     /// Since when there has been a chance that was left to others.
     chance_since: Cell<Option<Instant>>,
@@ -113,53 +135,20 @@ pub(crate) struct Queue {
     trip: Cell<Duration>,
 }
 
-/// What the head is to do.
-enum Next {
-    Ask { first: usize },
-    Wait(Option<Instant>),
-}
-
 impl Queue {
-    fn join(&self) -> u64 {
-        let mut line = self.line.borrow_mut();
-        line.push_back(Some(None));
-        self.first_ticket.get() + line.len() as u64 - 1
-    }
-
-    fn leave(&self, ticket: u64) {
-        let mut line = self.line.borrow_mut();
-        let mut first = self.first_ticket.get();
-        let was_first = ticket == first;
-        if let Some(entry) = line.get_mut((ticket - first) as usize) {
-            *entry = None;
-        }
-        while let Some(None) = line.front() {
-            line.pop_front();
-            first += 1;
-        }
-        self.first_ticket.set(first);
-        drop(line);
-        self.last_used.set(Some(Instant::now()));
-        if was_first && !Mutant::LeaveWakesNobody.is_on() {
-            self.wake_head();
-        }
-    }
-
-    fn wake_head(&self) {
-        if let Some(Some(Some(wake))) = self.line.borrow().front() {
-            wake.notify_one();
-        }
-    }
-
     fn is_of_use(&self, now: Instant) -> bool {
         let is_recent = || self.last_used.get().is_some_and(|used| now < used + MEMORY);
         // A lock that nobody else has asked for leaves nothing here while it is held: most are like that.
         let is_wanted = || self.is_held_here(now) || is_recent();
-        !self.line.borrow().is_empty() || self.has_met_others.get() && is_wanted()
+        !self.line.is_empty() || self.has_met_others.get() && is_wanted()
+    }
+
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.held.borrow().as_ref().map(|(_, until)| *until).filter(|until| now < *until)
     }
 
     fn is_held_here(&self, now: Instant) -> bool {
-        self.held.borrow().as_ref().is_some_and(|(_, until)| now < *until)
+        self.held_until(now).is_some()
     }
 
     /// Forgets what was seen of all nodes, and what is still to be told of them.
@@ -185,14 +174,23 @@ impl Queue {
         let may_be_held = self.held.borrow().as_ref().is_none_or(|(held, _)| held == value);
         if may_be_held {
             self.held.take();
+            self.heard.take();
             self.see_all_as(Known::Free);
             self.last_used.set(Some(Instant::now()));
-            self.wake_head();
+            self.line.wake_head();
         }
     }
 
-    pub(crate) fn awaits(&self, node: usize, number: u64) -> bool {
-        !self.line.borrow().is_empty() && self.current(node, number)
+    /// Others may have the means that those lacked who have failed.
+    fn prefer_better(&self) {
+        if let Some((_, means)) = self.failed.get() {
+            self.line.prefer_more_than(means);
+        }
+    }
+
+    fn answered(&self) {
+        self.answered.set(Some(Instant::now()));
+        self.failed.set(None);
     }
 
     fn current(&self, node: usize, number: u64) -> bool {
@@ -201,7 +199,70 @@ impl Queue {
         })
     }
 
-    pub(crate) fn seen(&self, node: usize, number: u64, sight: Sight) {
+    /// How long it takes others to take what is free.
+    fn moment(&self) -> Duration {
+        MOMENT + 2 * self.trip.get()
+    }
+
+    fn news(&self, now: Instant) {
+        self.last_news.set(Some(now));
+        self.line.wake_head();
+    }
+
+    /// Decides what the head does next, and has the nodes watched that have to be.
+    fn decide(self: &Rc<Self>, nodes: &Nodes, keys: &Keys) -> Decision {
+        let now = Instant::now();
+        let order = nodes.order_of(keys);
+        let mut views = self.views.borrow_mut();
+        views.resize(order.len(), View::default());
+        views.iter_mut().for_each(|view| view.expire(now));
+        let situation = Situation {
+            now,
+            quorum: nodes.quorum(),
+            views: &views,
+            order: &order,
+            moment: self.moment(),
+            chance_since: self.chance_since.get(),
+            is_our_turn: self.turns.borrow().is_our_turn(),
+            paused_until: self.paused_until.get().filter(|until| now < *until),
+            last_news: self.last_news.get(),
+            held_until: self.held_until(now),
+        };
+        let decision = situation.decide();
+        self.gate.set(situation.gate().unwrap_or_default());
+        if situation.stood_back_for_nobody() {
+            self.turns.borrow_mut().nobody_came();
+        }
+        let Decision::Wait(Wait { watch, chance_since, .. }) = &decision else {
+            self.chance_since.set(None);
+            return decision;
+        };
+        self.chance_since.set(*chance_since);
+        let notices: Vec<_> = watch.iter().map(|&node| self.notice(&mut views, node)).collect();
+        // A node may answer at once.
+        drop(views);
+        for (&node, notice) in watch.iter().zip(notices) {
+            nodes.members()[node].watch(keys, notice);
+        }
+        decision
+    }
+
+    fn notice(self: &Rc<Self>, views: &mut [View], node: usize) -> Notice {
+        let number = self.next_number.get() + 1;
+        self.next_number.set(number);
+        let view = &mut views[node];
+        (view.watch, view.number, view.asked) = (Watch::Asked, number, Some(Instant::now()));
+        let listener = Rc::downgrade(self);
+        Notice::new(listener as Weak<dyn Listener>, node, number)
+    }
+}
+
+impl Listener for Queue {
+    fn awaits(&self, node: usize, number: u64) -> bool {
+        !self.line.is_empty() && self.current(node, number)
+    }
+
+    fn seen(&self, node: usize, number: u64, sight: Sight) {
         if !self.current(node, number) {
             return;
         }
@@ -224,7 +285,7 @@ impl Queue {
         self.news(now);
     }
 
-    pub(crate) fn changed(&self, node: usize, number: u64) {
+    fn changed(&self, node: usize, number: u64) {
         if !self.current(node, number) {
             return;
         }
@@ -234,112 +295,15 @@ impl Queue {
             forget_unwatched(&mut views, node);
         }
         drop(views);
+        self.heard.take();
         self.news(Instant::now());
     }
 
-    pub(crate) fn cannot_watch(&self, node: usize, number: u64) {
+    fn cannot_watch(&self, node: usize, number: u64) {
         if self.current(node, number) {
             self.views.borrow_mut()[node].watch = Watch::Refused;
-            self.wake_head();
+            self.line.wake_head();
         }
-    }
-
-    /// How long it takes others to take what is free.
-    fn moment(&self) -> Duration {
-        MOMENT + 2 * self.trip.get()
-    }
-
-    fn news(&self, now: Instant) {
-        self.last_news.set(Some(now));
-        self.wake_head();
-    }
-
-    /// Decides what the head does next, and has the nodes watched that have to be.
-    fn look(self: &Rc<Self>, nodes: &Nodes, keys: &Keys) -> Next {
-        let now = Instant::now();
-        let order = nodes.order_of(keys);
-        let quorum = nodes.quorum();
-        let mut views = self.views.borrow_mut();
-        views.resize(order.len(), View::default());
-        views.iter_mut().for_each(|view| view.expire(now));
-        let count = |known| views.iter().filter(|view| view.known == known).count();
-
-        let gate = order.iter().copied().find(|&node| views[node].watch != Watch::Refused);
-        let gate_is_free = gate.is_some_and(|gate| views[gate].known == Known::Free);
-        let is_possible = !quorum.is_out_of_reach(count(Known::Taken) + count(Known::Down));
-        let is_free = quorum.is_reached(count(Known::Free));
-        let moment = self.moment();
-        let paused_until = self.paused_until.get().filter(|until| now < *until);
-        let mut wake = views.iter().filter_map(|view| view.ends).min();
-        let mut watching = Vec::new();
-        if is_free || gate_is_free && is_possible {
-            let since = self.chance_since.get().unwrap_or(now);
-            let has_waited = now >= since + moment;
-            if has_waited && !self.turns.borrow().is_our_turn() {
-                self.turns.borrow_mut().nobody_came();
-            }
-            let is_our_turn = self.turns.borrow().is_our_turn();
-            if is_our_turn && paused_until.is_none() {
-                self.chance_since.set(None);
-                let free = order.iter().copied().find(|&node| views[node].known == Known::Free);
-                return Next::Ask { first: free.unwrap_or_default() };
-            }
-            // Leave it to the others, and see whether somebody takes it.
-            self.chance_since.set(Some(since));
-            wake = if is_our_turn { paused_until } else { Some(since + moment) };
-            watching.extend(gate);
-        } else {
-            self.chance_since.set(None);
-            // Most locks are held for a short time, and released on all nodes at once: one node tells
-            // enough. For a longer one a quorum is watched.
-            let quiet_since = self.last_news.get().unwrap_or(now);
-            let is_long = now >= quiet_since + moment;
-            if !is_long {
-                wake =
-                    Some(wake.map_or(quiet_since + moment, |wake| wake.min(quiet_since + moment)));
-            }
-            if is_long || !self.is_held_here(now) {
-                watching.extend(gate);
-            }
-            if is_long || gate.is_some_and(|gate| views[gate].known != Known::Taken) {
-                let is_watched =
-                    |view: &View| view.watch == Watch::On && view.known == Known::Taken;
-                let mut watched = views.iter().filter(|view| is_watched(view)).count();
-                for &node in &order {
-                    if quorum.is_reached(watched) {
-                        break;
-                    }
-                    let view = &views[node];
-                    let can_watch = view.watch == Watch::Off || view.watch == Watch::Asked;
-                    if can_watch && (is_long || view.known == Known::Taken) {
-                        watching.push(node);
-                        watched += 1;
-                    }
-                }
-            }
-        }
-        watching.retain(|&node| views[node].watch == Watch::Off);
-        watching.dedup();
-        let mut notices = Vec::with_capacity(watching.len());
-        for node in watching {
-            let number = self.next_number.get() + 1;
-            self.next_number.set(number);
-            let view = &mut views[node];
-            (view.watch, view.number, view.asked) = (Watch::Asked, number, Some(now));
-            notices.push((node, Notice::new(Rc::downgrade(self), node, number)));
-        }
-        self.gate.set(gate.unwrap_or_default());
-        if let Some((_, until)) = self.held.borrow().as_ref()
-            && now < *until
-        {
-            wake = Some(wake.map_or(*until, |wake| wake.min(*until)));
-        }
-        // A node may answer at once.
-        drop(views);
-        for (node, notice) in notices {
-            nodes.members()[node].watch(keys, notice);
-        }
-        Next::Wait(wake)
     }
 }
 
@@ -358,20 +322,47 @@ pub(crate) struct Place {
     keys: Keys,
     queue: Rc<Queue>,
     ticket: u64,
-    wake: Option<Rc<Notify>>,
+    standing: Cell<Standing>,
+    means: Means,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Present,
+    SteppedOut,
+    Gone,
 }
 
 impl Place {
     /// Is nobody before it?
     pub(crate) fn is_first(&self) -> bool {
-        self.ticket == self.queue.first_ticket.get()
+        self.queue.line.is_head(self.ticket)
     }
 
     /// Is there reason to ask at once, without a look at the nodes?
     pub(crate) fn may_ask(&self) -> bool {
         let queue = &self.queue;
         let is_our_turn = || !queue.has_met_others.get() || queue.turns.borrow().is_our_turn();
-        self.is_first() && !queue.is_held_here(Instant::now()) && is_our_turn()
+        let is_free = || !queue.is_held_here(Instant::now()) && queue.attempts.get() == 0;
+        self.is_first() && is_free() && is_our_turn()
+    }
+
+    /// Have others failed because the nodes did not answer them in time, who could not wait for as long
+    /// as this one?
+    fn may_do_better(&self) -> bool {
+        self.queue.failed.get().is_some_and(|(_, failed)| self.means.exceed(failed))
+    }
+
+    /// Is it known, without asking, what an attempt would be told? By the nodes, which would tell of a
+    /// release; or by an attempt of another since that time, unless it failed with less means.
+    pub(crate) fn is_informed(&self, nodes: &Nodes, since: Instant) -> bool {
+        let queue = &self.queue;
+        let is_answered = queue.answered.get().is_some_and(|when| since <= when);
+        let has_failed = queue.failed.get().is_some_and(|(when, _)| since <= when);
+        queue.is_held_here(Instant::now())
+            || self.is_watched(nodes)
+            || is_answered
+            || has_failed && !self.may_do_better()
     }
 
     /// Are there others elsewhere who want the lock, so that votes could be split?
@@ -382,23 +373,23 @@ impl Place {
     /// Is a quorum known to be taken, and watched?
     pub(crate) fn is_watched(&self, nodes: &Nodes) -> bool {
         let views = self.queue.views.borrow();
-        let taken = |view: &&View| view.watch == Watch::On && view.known == Known::Taken;
-        nodes.quorum().is_reached(views.iter().filter(taken).count())
+        nodes.quorum().is_reached(views.iter().filter(|view| view.is_watched_taken()).count())
     }
 
     /// Resolves when it is first in line and it is worth asking; with the node to ask first.
-    pub(crate) async fn chance(&mut self, nodes: &Nodes) -> usize {
-        let wake = self.wake.get_or_insert_default().clone();
-        let index = (self.ticket - self.queue.first_ticket.get()) as usize;
-        if let Some(Some(entry)) = self.queue.line.borrow_mut().get_mut(index) {
-            entry.get_or_insert_with(|| wake.clone());
-        }
+    pub(crate) async fn chance(&self, nodes: &Nodes) -> usize {
+        let queue = &self.queue;
+        let wake = queue.line.wake_of(self.ticket);
         loop {
             let mut until = None;
-            if self.is_first() {
-                match self.queue.look(nodes, &self.keys) {
-                    Next::Ask { first } => return first,
-                    Next::Wait(time) => until = time,
+            // One attempt at a time, but for those that the schedule makes.
+            if self.is_first() && queue.attempts.get() == 0 {
+                if self.may_do_better() && queue.heard.borrow().is_none() {
+                    return nodes.order_of(&self.keys)[0];
+                }
+                match queue.decide(nodes, &self.keys) {
+                    Decision::Ask { first } => return first,
+                    Decision::Wait(wait) => until = wait.until,
                 }
             }
             match until {
@@ -407,6 +398,31 @@ impl Place {
                     let _ = timeout_at(until, wake.notified()).await;
                 }
             }
+        }
+    }
+
+    /// Lets others go first until [`Place::step_in`]: it waits for something else than the lock.
+    pub(crate) fn step_out(&self) {
+        if Mutant::HeadKeepsTurn.is_on() {
+            return;
+        }
+        if self.standing.replace(Standing::SteppedOut) == Standing::Present {
+            self.queue.line.step_out(self.ticket);
+        }
+    }
+
+    /// Takes its place again.
+    pub(crate) fn step_in(&self) {
+        if self.standing.replace(Standing::Present) == Standing::SteppedOut {
+            self.queue.line.step_in(self.ticket, self.means);
+        }
+    }
+
+    /// Leaves the line for good.
+    pub(crate) fn leave(&self) {
+        if self.standing.replace(Standing::Gone) != Standing::Gone {
+            self.queue.last_used.set(Some(Instant::now()));
+            self.queue.line.leave(self.ticket);
         }
     }
 
@@ -419,10 +435,39 @@ impl Place {
         }
     }
 
-    /// An attempt has failed, with these votes.
-    pub(crate) fn lost(&self, votes: &[Option<Vote>]) {
+    /// The nodes are being asked, until this is dropped.
+    pub(crate) fn asks(&self) -> Asking<'_> {
+        self.queue.attempts.set(self.queue.attempts.get() + 1);
+        Asking { queue: &self.queue }
+    }
+
+    /// An attempt has lost the lock to somebody else, with these votes.
+    pub(crate) fn lost(&self, votes: &[Option<Vote>], is_taken: bool) {
+        self.hear(votes);
+        let queue = &self.queue;
+        queue.answered();
+        let is_known = is_taken && votes.iter().all(Option::is_some);
+        *queue.heard.borrow_mut() = is_known.then(|| votes.to_vec());
+    }
+
+    /// An attempt has failed, because too few nodes answered in time. Those go first who may do better.
+    pub(crate) fn failed(&self, votes: &[Option<Vote>]) {
+        self.hear(votes);
+        let queue = &self.queue;
+        let (_, failed) = queue.failed.get().unwrap_or((Instant::now(), Means::default()));
+        queue.failed.set(Some((Instant::now(), failed.or_more(self.means))));
+        queue.prefer_better();
+    }
+
+    fn hear(&self, votes: &[Option<Vote>]) {
         let queue = &self.queue;
         let now = Instant::now();
+        if votes.contains(&Some(Ok(Answer::Taken))) && !queue.is_held_here(now) {
+            queue.has_met_others.set(true);
+        }
+        if !self.is_first() {
+            return; // what the head goes by is its own
+        }
         let mut views = queue.views.borrow_mut();
         views.resize(votes.len(), View::default());
         forget_unwatched(&mut views, usize::MAX);
@@ -432,12 +477,6 @@ impl Place {
             }
         }
         drop(views);
-        if votes.contains(&Some(Ok(Answer::Taken))) && !queue.is_held_here(now) {
-            queue.has_met_others.set(true);
-        }
-        if votes.iter().all(Option::is_some) {
-            *queue.heard.borrow_mut() = Some(votes.to_vec());
-        }
         queue.last_news.set(Some(now));
     }
 
@@ -464,12 +503,13 @@ impl Place {
         queue.turns.borrow_mut().own(now);
         *queue.held.borrow_mut() = Some((value.clone(), now + left));
         queue.heard.take();
+        queue.answered();
         queue.splits.set(0);
         queue.paused_until.set(None);
         queue.see_all_as(Known::Nothing);
     }
 
-    /// What the head has heard of the nodes last; `None` if nothing since the lock was here.
+    /// What was heard of the nodes last, if it is that the lock is taken, and nothing was heard since.
     pub(crate) fn heard(&self) -> Option<Vec<Option<Vote>>> {
         self.queue.heard.borrow().clone()
     }
@@ -477,7 +517,19 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.queue.leave(self.ticket);
+        self.leave();
         self.queues.tidy(&self.keys, &self.queue);
+    }
+}
+
+/// An attempt is under way.
+pub(crate) struct Asking<'a> {
+    queue: &'a Queue,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.queue.attempts.set(self.queue.attempts.get() - 1);
+        self.queue.line.wake_head();
     }
 }

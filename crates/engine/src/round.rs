@@ -112,6 +112,17 @@ impl Round {
         Votes { votes, asked, quorum: self.nodes.quorum() }
     }
 
+    /// The votes as they are when they decide (fail-fast), with the round going on; else as `votes`.
+    pub(crate) async fn first_votes(&self) -> Votes<'static> {
+        let time_is_up = timeout_at(self.deadline, self.tally.over()).await.is_err();
+        let votes = if time_is_up { self.close().await } else { self.tally.go_on() };
+        Votes {
+            votes: Cow::Owned(votes),
+            asked: Cow::Owned(self.asked.clone()),
+            quorum: self.nodes.quorum(),
+        }
+    }
+
     /// The votes on each lock, when all are in, or time is up.
     pub(crate) async fn votes_on_each(mut self) -> VotesOnEach {
         let votes = self.close().await;
@@ -186,6 +197,12 @@ impl Votes<'_> {
         self.quorum.is_reached(self.count(Answer::Taken))
     }
 
+    /// So few nodes have answered that they are no quorum, whatever they said.
+    pub(crate) fn failed(&self) -> bool {
+        let errors = self.votes.iter().filter(|vote| matches!(vote, Some(Err(_)))).count();
+        self.quorum.is_out_of_reach(errors)
+    }
+
     /// So many nodes do not store our value that the others are no quorum, whatever they would say.
     pub(crate) fn lost(&self) -> bool {
         self.quorum.is_out_of_reach(self.count(Answer::Taken) + self.count(Answer::Absent))
@@ -214,6 +231,11 @@ impl Votes<'_> {
             Some(Err(error)) => error.fate != Fate::Denied,
             None => true,
         })
+    }
+
+    /// Has every node that was asked answered, or had its time?
+    pub(crate) fn are_complete(&self) -> bool {
+        self.asked.iter().all(|&node| self.votes[node].is_some())
     }
 
     /// The nodes that granted.

@@ -16,7 +16,7 @@ use crate::vote::{Answer, Found, NodeError, Vote};
 pub(crate) struct Tally {
     quorum: Quorum,
     /// Whether to stop at the first votes that decide. For a single request.
-    fail_fast: bool,
+    fail_fast: Cell<bool>,
     /// The votes of all nodes on the first request, on the second, and so on.
     votes: RefCell<Vec<Option<Vote>>>,
     /// What was found, and on which node, in the order of the answers.
@@ -35,7 +35,7 @@ impl Tally {
     pub(crate) fn new(quorum: Quorum, requests: usize, asked: usize, fail_fast: bool) -> Rc<Self> {
         Rc::new(Self {
             quorum,
-            fail_fast,
+            fail_fast: Cell::new(fail_fast),
             votes: RefCell::new(vec![None; quorum.size() * requests]),
             found: RefCell::default(),
             open: Cell::new(true),
@@ -66,7 +66,7 @@ impl Tally {
     }
 
     fn is_over(&self) -> bool {
-        self.pending.get() == 0 || self.fail_fast && self.is_decided()
+        self.pending.get() == 0 || self.fail_fast.get() && self.is_decided()
     }
 
     /// Granted, taken, or neither whatever the others say. (Not as soon as it cannot be granted any
@@ -102,6 +102,12 @@ impl Tally {
             }
         })
         .await
+    }
+
+    /// The votes so far. The count goes on until all have voted.
+    pub(crate) fn go_on(&self) -> Vec<Option<Vote>> {
+        self.fail_fast.set(false);
+        self.votes.borrow().clone()
     }
 
     /// Ends the count. What comes later is ignored.

@@ -406,6 +406,23 @@ async fn nodes_are_not_asked_for_more_than_they_can_answer_in_time() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn no_number_of_calls_holds_up_an_extension() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::on(&world, KEPT).await;
+    world.scripted[2].become_(HUNG);
+    // Each waits for the node that hangs, for longer than the lock lives.
+    let patient = Options { expiry: Duration::from_secs(600), ..tries(1) };
+    for number in 0..6000 {
+        let name = format!("name {number}");
+        let mutex = Mutex::new(world.nodes.clone(), keys(&[&name]), patient.clone());
+        tokio::task::spawn_local(async move { mutex.lock(&CancellationToken::new()).await });
+    }
+    sleep(3 * VALIDITY).await;
+    assert_eq!(lease.listener.lost(), []);
+    assert!(lease.listener.until() > 3 * VALIDITY);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_lock_that_waits_long_for_a_node_holds_up_no_other() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let patient = Options { expiry: ms(3_600_000), ..tries(1) };

@@ -3,12 +3,13 @@
 mod support;
 
 use std::cell::RefCell;
+use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, CancellationToken, Clock, Delay, Error, Held, MemoryNode, Mutex, Node, Nodes, Options,
-    Queues, Request, Value, Verb,
+    Answer, Asked, CancellationToken, Clock, Delay, Error, Held, MemoryNode, Mutex, Node, Nodes,
+    Options, Queues, Request, Value, ValueSource, Verb,
 };
 use support::{A_WHILE, Behaviour, FOREIGN, KEY, TokioClock, World, held, keys, ms, timed, tries};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
@@ -271,6 +272,156 @@ async fn in_line_too_the_schedule_ends_a_call() {
     assert_eq!(elapsed, Duration::ZERO);
     release(&world);
     held(head.await.unwrap());
+}
+
+/// A function of the caller that never answers.
+fn silent<T: 'static>() -> Rc<dyn Fn(u64) -> Asked<T>> {
+    Rc::new(|_| Box::pin(pending()))
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_head_that_waits_for_its_callers_function_lets_others_go_first() {
+    // For a value, before it has asked at all; and for a delay, when it has.
+    let sources = [
+        Options { values: ValueSource::Ask(silent()), ..patient() },
+        Options { delay: Delay::Ask(silent()), ..patient() },
+    ];
+    for options in sources {
+        let world = taken(3);
+        let cancel = CancellationToken::new();
+        let head = cancellable(&world, options, cancel.clone());
+        sleep(ms(10)).await;
+        let second = lock(&world, patient());
+        sleep(ms(10)).await;
+        let ((), elapsed) = timed(async {
+            release(&world);
+            held(second.await.unwrap());
+        })
+        .await;
+        assert_eq!(elapsed, Duration::ZERO);
+        cancel.cancel();
+        assert_eq!(head.await.unwrap(), Err(Error::Cancelled));
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_comes_back_from_its_callers_function_has_kept_its_place() {
+    let world = taken(3);
+    let values = ValueSource::Ask(Rc::new(|attempt| {
+        Box::pin(async move {
+            sleep(ms(30)).await;
+            Ok(format!("value {attempt}"))
+        })
+    }));
+    let first = lock(&world, Options { values, ..patient() });
+    yield_now().await;
+    let [second, third] = [lock(&world, patient()), lock(&world, patient())];
+    sleep(ms(100)).await;
+    release(&world);
+    // It has used up its first value, and somebody else goes first while it gets another.
+    let lock = held(second.await.unwrap());
+    sleep(ms(100)).await;
+    world.mutex(patient()).unlock(lock.value).await.unwrap();
+    held(first.await.unwrap());
+    sleep(A_WHILE).await;
+    assert!(!third.is_finished());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_head_whose_timeout_is_too_short_holds_nobody_up() {
+    let far = || World::of(&[Behaviour::Far(ms(6)); 3]);
+    let alone = far();
+    let (outcome, elapsed_alone) = timed(lock(&alone, patient())).await;
+    held(outcome.unwrap());
+    // An expiry of 100 ms leaves a node 5 ms; whoever comes later is not behind it, either.
+    for pause in [ms(0), ms(10), ms(100)] {
+        let world = far();
+        let hasty = Options { expiry: ms(100), ..tries(u64::MAX) };
+        let cancel = CancellationToken::new();
+        let head = cancellable(&world, hasty, cancel.clone());
+        sleep(pause).await;
+        let (outcome, elapsed) = timed(lock(&world, patient())).await;
+        held(outcome.unwrap());
+        // There is one attempt under way, and then its release.
+        assert!(elapsed <= elapsed_alone + 2 * ms(6), "{pause:?}: {elapsed:?}");
+        cancel.cancel();
+        head.await.unwrap().unwrap_err();
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_call_fails_by_what_it_has_seen_itself() {
+    // The head is told that the nodes are too slow for it; the other that the lock is taken.
+    let world = World::of(&[Behaviour::Far(ms(6)); 3]);
+    world.scripted.iter().for_each(|node| node.plant(KEY, FOREIGN));
+    let head = lock(&world, Options { expiry: ms(100), ..tries(50) });
+    sleep(ms(1)).await;
+    let second = lock(&world, Options { expiry: LATER, ..tries(3) }).await.unwrap();
+    assert!(matches!(second, Err(Error::Taken { attempts: 3, .. })), "{second:?}");
+    let head = head.await.unwrap();
+    assert!(matches!(head, Err(Error::Failed { attempts: 50, .. })), "{head:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_head_that_asks_now_and_then_holds_nobody_up() {
+    // Nobody tells that the lock is free again.
+    let world = taken(3);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(false));
+    let _head = lock(&world, patient());
+    sleep(ms(5)).await;
+    let second = lock(&world, Options { delay: Delay::Fixed(ms(20)), ..tries(5) });
+    sleep(ms(50)).await;
+    release(&world);
+    let (outcome, elapsed) = timed(second).await;
+    held(outcome.unwrap());
+    assert!(elapsed <= ms(20), "{elapsed:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_crowd_asks_little_more_than_one_where_nobody_tells() {
+    for behaviour in [Behaviour::Ok, Behaviour::Error { applied: false }] {
+        let asked_by = async |count: usize| {
+            let world = taken(3);
+            world.scripted.iter().for_each(|node| node.is_watchable.set(false));
+            world.all_become(behaviour);
+            let options = Options { delay: Delay::Random, ..tries(100) };
+            let many: Vec<_> = (0..count).map(|_| lock(&world, options.clone())).collect();
+            sleep(Duration::from_secs(3)).await;
+            many.into_iter().for_each(|waiting| waiting.abort());
+            world.log().len()
+        };
+        let (alone, crowd) = (asked_by(1).await, asked_by(300).await);
+        // At the shortest pauses, and not at the mean ones.
+        assert!(crowd <= alone * 4, "{behaviour:?}: {crowd} {alone}");
+    }
+}
+
+/// How long two hand-overs take within a process after a lock of this expiry, extended for 3 s.
+async fn hand_over_after(expiry: Duration) -> Duration {
+    let world = taken(3);
+    let options = Options { expiry, ..patient() };
+    let first = lock(&world, options.clone());
+    sleep(ms(10)).await;
+    let waiting: Vec<_> = (0..2).map(|_| lock(&world, patient())).collect();
+    release(&world);
+    let first = held(first.await.unwrap());
+    let mutex = world.mutex(options);
+    for _ in 0..10 {
+        sleep(ms(300)).await;
+        mutex.extend(first.value.clone()).await.unwrap();
+    }
+    let start = world.nodes.now();
+    mutex.unlock(first.value).await.unwrap();
+    for each in waiting {
+        let lock = held(each.await.unwrap());
+        mutex.unlock(lock.value).await.unwrap();
+    }
+    world.nodes.now() - start
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_lives_longer_is_not_taken_for_anothers() {
+    assert_eq!(hand_over_after(ms(500)).await, hand_over_after(LATER).await);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -1,9 +1,10 @@
 //! Where a server is, and how to get in.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::tls::Tls;
+use super::tls::{Tls, TlsOptions};
 
 /// A socket that a server listens on.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -33,4 +34,25 @@ pub struct Access {
     pub tls: Option<Tls>,
     /// Limit for the connection with its handshakes.
     pub connect_timeout: Duration,
+}
+
+/// As whom somebody is let in: what a server says to one login it need not say to another.
+#[derive(PartialEq, Eq, Hash)]
+pub struct Login {
+    username: Option<String>,
+    password: Option<String>,
+    db: u32,
+    tls: Option<Arc<TlsOptions>>,
+}
+
+impl Access {
+    /// The login that this leads to.
+    pub fn login(&self) -> Login {
+        Login {
+            username: self.username.clone(),
+            password: self.password.clone(),
+            db: self.db,
+            tls: self.tls.as_ref().map(|tls| tls.options().clone()),
+        }
+    }
 }

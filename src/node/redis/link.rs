@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use redis::Value;
-use redsync_engine::{Health, NodeError, Request, Status, Verb};
+use redsync_engine::{Health, NodeError, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -97,10 +97,15 @@ impl Link {
     }
 
     /// Sends the question with this tick's pipeline, or answers it at once: if the server is down, or
-    /// has been silent for longer than the question would wait.
+    /// has been silent for longer than the question would wait. But a release follows what it is to
+    /// release, though nobody may wait for so long: the server will come to both.
     pub fn ask(self: &Rc<Self>, question: Question) {
         self.start();
-        if let Some(error) = self.is_unusable(&question.request) {
+        let unusable = match question.verb {
+            Verb::Release => self.is_unusable(Duration::MAX),
+            _ => self.is_unusable(question.request.timeout),
+        };
+        if let Some(error) = unusable {
             return question.fail_unsent(&error);
         }
         let mut queue = self.queue.borrow_mut();
@@ -114,14 +119,14 @@ impl Link {
     pub fn ask_group(self: &Rc<Self>, group: Group) {
         self.start();
         let first = group.requests().first();
-        if let Some(error) = first.and_then(|request| self.is_unusable(request)) {
+        if let Some(error) = first.and_then(|request| self.is_unusable(request.timeout)) {
             return group.into_questions().for_each(|question| question.fail_unsent(&error));
         }
         self.groups.borrow_mut().push(group);
         self.work.notify_one();
     }
 
-    fn is_unusable(&self, request: &Request) -> Option<NodeError> {
+    fn is_unusable(&self, patience: Duration) -> Option<NodeError> {
         let silent_since = match &*self.state.borrow() {
             State::Down(error) => return Some(error.clone()),
             State::Closed => return Some(NodeError::closed()),
@@ -131,7 +136,7 @@ impl Link {
         };
         // A server that owes an answer for longer than this question would wait is not asked: its
         // answers would come in order. As soon as it has answered it is asked again.
-        let is_suspect = silent_since.is_some_and(|since| since.elapsed() >= request.timeout);
+        let is_suspect = silent_since.is_some_and(|since| since.elapsed() >= patience);
         is_suspect.then(|| NodeError::new("ETIMEDOUT", "the server does not answer"))
     }
 

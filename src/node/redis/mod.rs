@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use redsync_engine::{Health, Keys, Node, Notice, Replies, Reply, Request, Verb};
 
-pub use address::{Access, Endpoint};
+pub use address::{Access, Endpoint, Login};
 use cluster::Cluster;
 pub use command::found;
 use link::Link;

@@ -15,6 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::failure::io_error;
 
 /// What TLS needs to know, in PEM.
+#[derive(PartialEq, Eq, Hash)]
 pub struct TlsOptions {
     /// The authorities to trust instead of the system's.
     pub ca: Option<String>,
@@ -29,13 +30,18 @@ pub struct TlsOptions {
 pub struct Tls {
     /// Or why none can be made: told by each call, as everything that is wrong with a node.
     config: Result<Arc<ClientConfig>, NodeError>,
-    servername: Option<String>,
+    options: Arc<TlsOptions>,
 }
 
 impl Tls {
     /// Reads the certificates.
     pub fn new(options: TlsOptions) -> Self {
-        Self { config: config(&options).map(Arc::new), servername: options.servername }
+        Self { config: config(&options).map(Arc::new), options: Arc::new(options) }
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> &Arc<TlsOptions> {
+        &self.options
     }
 
     /// The handshake.
@@ -45,7 +51,7 @@ impl Tls {
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, NodeError> {
         let config = self.config.clone()?;
-        let name = self.servername.as_deref().unwrap_or(host).to_owned();
+        let name = self.options.servername.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name)
             .map_err(|_| NodeError::new("ERR_TLS", "the host's name cannot be verified"))?;
         TlsConnector::from(config)

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{CancellationToken, Verb};
+use redsync_engine::{CancellationToken, Options, Verb};
 use tokio::time::{sleep, timeout};
 
 use crate::support::{Behaviour, TIMEOUT, World, after, held, ms, timed, tries};
@@ -102,6 +102,28 @@ async fn an_unlock_that_a_node_missed_is_made_up_for() {
     world.scripted[1].become_(Behaviour::Ok);
     sleep(TIMEOUT + ms(100)).await;
     assert_eq!(world.stored(), [None, None, None]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_unlock_that_is_decided_early_asks_each_node_once() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mutex = world.mutex(Options { fail_fast: true, ..tries(1) });
+    let lock = held(mutex.lock(&CancellationToken::new()).await);
+    world.scripted[2].become_(Behaviour::Far(ms(200)));
+    let (released, elapsed) = timed(mutex.unlock(lock.value)).await;
+    assert_eq!((released, elapsed), (Ok(()), Duration::ZERO));
+    sleep(EXPIRY).await;
+    assert_eq!(world.asked(Verb::Release).len(), 3);
+
+    // One that does not answer is asked again, as ever.
+    world.scripted[2].become_(Behaviour::Ok);
+    let lock = held(mutex.lock(&CancellationToken::new()).await);
+    world.scripted[2].become_(HUNG);
+    mutex.unlock(lock.value).await.unwrap();
+    sleep(TIMEOUT + ms(10)).await;
+    world.scripted[2].become_(Behaviour::Ok);
+    sleep(ms(2000)).await;
+    assert_eq!(world.stored()[2], None);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -1,75 +1,9 @@
 //! What is known of the keys of a lock, node by node, while somebody waits for it.
 
-use std::cell::Cell;
-use std::rc::Weak;
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use crate::queue::Queue;
+use crate::notice::Sight;
 use crate::vote::{Answer, Vote};
-
-/// How a node stands to the keys of a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
-    /// It stores none of them.
-    Free,
-    /// It stores one of them at least.
-    Taken {
-        /// When the last of them expires, from now; `None`: never.
-        life: Option<Duration>,
-    },
-}
-
-/// The right to tell one queue what becomes of its keys on one node: see
-/// [`Node::watch`](crate::Node::watch).
-///
-/// Dropped, it says that the node cannot watch the keys, or not any more.
-pub struct Notice {
-    queue: Weak<Queue>,
-    node: usize,
-    number: u64,
-    has_seen: Cell<bool>,
-}
-
-impl Notice {
-    pub(crate) fn new(queue: Weak<Queue>, node: usize, number: u64) -> Self {
-        Self { queue, node, number, has_seen: Cell::new(false) }
-    }
-
-    /// Is there still somebody who waits for it?
-    pub fn is_wanted(&self) -> bool {
-        self.queue.upgrade().is_some_and(|queue| queue.awaits(self.node, self.number))
-    }
-
-    /// How the keys are now. From here on the node has to tell of every change.
-    pub fn seen(&self, sight: Sight) {
-        self.has_seen.set(true);
-        if let Some(queue) = self.queue.upgrade() {
-            queue.seen(self.node, self.number, sight);
-        }
-    }
-
-    /// One of the keys may have changed since they were seen. What comes after that is for another
-    /// notice to tell.
-    pub fn changed(&self) {
-        if let Some(queue) = self.queue.upgrade() {
-            queue.changed(self.node, self.number);
-        }
-    }
-}
-
-impl Drop for Notice {
-    fn drop(&mut self) {
-        let Some(queue) = self.queue.upgrade() else { return };
-        if self.has_seen.get() {
-            // Whatever happened while nobody looked.
-            queue.changed(self.node, self.number);
-        } else {
-            queue.cannot_watch(self.node, self.number);
-        }
-    }
-}
 
 /// What is known of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +29,7 @@ pub(crate) enum Watch {
 }
 
 /// One node as the head of a queue sees it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) known: Known,
     pub(crate) watch: Watch,
@@ -136,6 +70,8 @@ impl View {
             Ok(Answer::Granted) => Known::Nothing,
             Ok(Answer::Taken) => Known::Taken,
             Ok(Answer::Absent) => Known::Free,
+            // Another may have been too impatient: what the node tells by itself is more than that.
+            Err(_) if self.watch == Watch::On => self.known,
             Err(_) => Known::Down,
         };
     }
@@ -145,5 +81,10 @@ impl View {
         if self.ends.is_some_and(|ends| ends <= now) {
             self.change();
         }
+    }
+
+    /// Is it sure to tell when what it stores is released?
+    pub(crate) fn is_watched_taken(&self) -> bool {
+        self.watch == Watch::On && self.known == Known::Taken
     }
 }

@@ -1,0 +1,79 @@
+//! How a node tells somebody what becomes of the keys of a lock.
+
+use std::cell::Cell;
+use std::rc::Weak;
+use std::time::Duration;
+
+/// How a node stands to the keys of a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It stores none of them.
+    Free,
+    /// It stores one of them at least.
+    Taken {
+        /// When the last of them expires, from now; `None`: never.
+        life: Option<Duration>,
+    },
+}
+
+/// Who is told. A notice is known by the index of its node and a number.
+pub(crate) trait Listener {
+    /// Is somebody still waiting for this notice?
+    fn awaits(&self, node: usize, number: u64) -> bool;
+    /// How the keys are.
+    fn seen(&self, node: usize, number: u64, sight: Sight);
+    /// One of the keys may have changed since they were seen.
+    fn changed(&self, node: usize, number: u64);
+    /// The node cannot watch the keys.
+    fn cannot_watch(&self, node: usize, number: u64);
+}
+
+/// The right to tell one queue what becomes of its keys on one node: see
+/// [`Node::watch`](crate::Node::watch).
+///
+/// Dropped, it says that the node cannot watch the keys, or not any more.
+pub struct Notice {
+    listener: Weak<dyn Listener>,
+    node: usize,
+    number: u64,
+    has_seen: Cell<bool>,
+}
+
+impl Notice {
+    pub(crate) fn new(listener: Weak<dyn Listener>, node: usize, number: u64) -> Self {
+        Self { listener, node, number, has_seen: Cell::new(false) }
+    }
+
+    /// Is there still somebody who waits for it?
+    pub fn is_wanted(&self) -> bool {
+        self.listener.upgrade().is_some_and(|listener| listener.awaits(self.node, self.number))
+    }
+
+    /// How the keys are now. From here on the node has to tell of every change.
+    pub fn seen(&self, sight: Sight) {
+        self.has_seen.set(true);
+        if let Some(listener) = self.listener.upgrade() {
+            listener.seen(self.node, self.number, sight);
+        }
+    }
+
+    /// One of the keys may have changed since they were seen. What comes after that is for another
+    /// notice to tell.
+    pub fn changed(&self) {
+        if let Some(listener) = self.listener.upgrade() {
+            listener.changed(self.node, self.number);
+        }
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        let Some(listener) = self.listener.upgrade() else { return };
+        if self.has_seen.get() {
+            // Whatever happened while nobody looked.
+            listener.changed(self.node, self.number);
+        } else {
+            listener.cannot_watch(self.node, self.number);
+        }
+    }
+}
