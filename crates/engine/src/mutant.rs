@@ -24,6 +24,10 @@ pub enum Mutant {
     KeptHead,
     /// Whoever leaves the line does not wake the next one.
     LeaveWakesNobody,
+    /// Whoever is the head stays it, also while it waits for its caller or when it cannot have the lock.
+    HeadKeepsTurn,
+    /// Whoever came last is the head.
+    LastComeFirst,
     /// Closing waits for calls, and not for the releases behind their backs.
     CloseDoesNotWait,
     /// An extension by the holder can shorten his lease.

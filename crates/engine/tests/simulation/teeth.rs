@@ -60,8 +60,8 @@ mod in_the_engine {
     use redsync_engine::Mutant;
 
     use super::Violation::{
-        self, Exclusion, Leftover, LossToldWrongly, LossUntrue, Misreported, NotKept, Stale,
-        Unprotected, Unserved,
+        self, Exclusion, Leftover, LossToldWrongly, LossUntrue, Misreported, NotKept, Overtaken,
+        Stale, Unprotected, Unserved,
     };
 
     fn mutant(mutant: Mutant, violations: &[Violation]) {
@@ -111,6 +111,16 @@ mod in_the_engine {
     #[test]
     fn who_leaves_the_line_and_wakes_nobody_is_found() {
         mutant(Mutant::LeaveWakesNobody, &[Unserved]);
+    }
+
+    #[test]
+    fn a_head_that_keeps_its_turn_is_found() {
+        mutant(Mutant::HeadKeepsTurn, &[Unserved]);
+    }
+
+    #[test]
+    fn a_line_that_serves_the_last_first_is_found() {
+        mutant(Mutant::LastComeFirst, &[Overtaken]);
     }
 
     #[test]
