@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::timeout;
 
+use crate::mutant::Mutant;
 use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::round::{Round, Votes};
@@ -71,7 +72,7 @@ pub(crate) fn release(
     if holders.is_empty() {
         return None;
     }
-    let busy = nodes.busy();
+    let busy = (!Mutant::CloseDoesNotWait.is_on()).then(|| nodes.busy());
     let round = Round::ask(nodes, Verb::Release, request, holders, false);
     let (nodes, request) = (nodes.clone(), request.clone());
     Some(spawn_local(async move {

@@ -15,6 +15,7 @@ use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
 
 use crate::cleanup;
+use crate::mutant::Mutant;
 use crate::node::{Keys, Request, Verb};
 use crate::nodes::Nodes;
 use crate::round::{Round, Votes};
@@ -93,6 +94,7 @@ struct Keep {
 
 impl Keep {
     fn from(Extension { interval, max_hold, max_stall }: Extension, now: Duration) -> Self {
+        let interval = if Mutant::LateExtension.is_on() { interval * 3 } else { interval };
         Self { interval, hold_until: now.saturating_add(max_hold), max_stall }
     }
 }
@@ -135,7 +137,8 @@ impl Lease {
 
     /// The lock lives longer.
     fn prolong(&self, until: Duration) {
-        self.until.set(self.until.get().max(until));
+        let so_far = if Mutant::LeaseShortened.is_on() { until } else { self.until.get() };
+        self.until.set(so_far.max(until));
         if let Some(holder) = self.holder() {
             holder.extended(self.until.get());
         }
@@ -198,7 +201,9 @@ impl Nodes {
         holder: Rc<dyn Holder>,
     ) {
         let leases = self.leases();
-        leases.remove(&hold.request.keys, &hold.request.value);
+        if !Mutant::LeasedTwice.is_on() {
+            leases.remove(&hold.request.keys, &hold.request.value);
+        }
         let number = leases.next_number.get();
         leases.next_number.set(number + 1);
         let now = self.now();
@@ -488,7 +493,7 @@ fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'
         }
         return;
     }
-    if votes.taken() || votes.lost() {
+    if votes.taken() || votes.lost() || Mutant::LossToldEarly.is_on() {
         let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
         // What a minority still stores is nobody's lock.
         cleanup::release(nodes, request, votes.holding(false));

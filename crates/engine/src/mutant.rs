@@ -22,6 +22,32 @@ pub enum Mutant {
     CallersRelease,
     /// A call that is cancelled stays in line.
     KeptHead,
+    /// Whoever leaves the line does not wake the next one.
+    LeaveWakesNobody,
+    /// Whoever is the head stays it, also while it waits for its caller or when it cannot have the lock.
+    HeadKeepsTurn,
+    /// Whoever came last is the head.
+    LastComeFirst,
+    /// Closing waits for calls, and not for the releases behind their backs.
+    CloseDoesNotWait,
+    /// An extension by the holder can shorten his lease.
+    LeaseShortened,
+    /// One extension that failed, and the lock is told lost.
+    LossToldEarly,
+    /// A lease is extended when three intervals have passed.
+    LateExtension,
+    /// The first of two leases of one lock is not replaced.
+    LeasedTwice,
+    /// A script about several names that was refused is taken to have stored nothing.
+    HalfwayForgotten,
+    /// Who was asked in the second part of an attempt is forgotten.
+    AskedForgotten,
+    /// A release is told to have been one, whatever the nodes have said.
+    UnlockUnchecked,
+    /// A lock is told to be stored, whatever the nodes have said.
+    ValidUnchecked,
+    /// What a lost lock had stored again on a minority is left there.
+    MinorityLeft,
 }
 
 impl Mutant {

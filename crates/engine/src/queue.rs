@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::chance::{Decision, Situation, Wait};
 use crate::line::{Line, Means};
+use crate::mutant::Mutant;
 use crate::node::Keys;
 use crate::nodes::Nodes;
 use crate::notice::{Listener, Notice, Sight};
@@ -402,6 +403,9 @@ impl Place {
 
     /// Lets others go first until [`Place::step_in`]: it waits for something else than the lock.
     pub(crate) fn step_out(&self) {
+        if Mutant::HeadKeepsTurn.is_on() {
+            return;
+        }
         if self.standing.replace(Standing::SteppedOut) == Standing::Present {
             self.queue.line.step_out(self.ticket);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::mutant::Mutant;
 use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::quorum::Quorum;
@@ -215,7 +216,9 @@ impl Votes<'_> {
                 Fate::Unsent => false,
                 Fate::Unknown => true,
                 // A script may have been refused half-way.
-                Fate::Refused | Fate::Denied => !is_all_or_nothing,
+                Fate::Refused | Fate::Denied => {
+                    !is_all_or_nothing && !Mutant::HalfwayForgotten.is_on()
+                }
             },
             None => true,
         })
@@ -275,7 +278,7 @@ impl Votes<'_> {
         let (mut votes, mut asked) = (self.votes.into_owned(), self.asked.into_owned());
         for &node in others.asked.iter() {
             votes[node].clone_from(&others.votes[node]);
-            if !asked.contains(&node) {
+            if !asked.contains(&node) && !Mutant::AskedForgotten.is_on() {
                 asked.push(node);
             }
         }

@@ -470,6 +470,51 @@ async fn an_extension_by_the_holder_counts() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn a_shorter_extension_by_the_holder_shortens_nothing() {
+    for extension in [None, Some(Extension { interval: ms(20_000), ..KEPT })] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::of(world.mutex(tries(1)), &world, extension).await;
+        sleep(ms(2000)).await;
+        let shorter = world.mutex(Options { expiry: ms(1000), ..tries(1) });
+        held(shorter.extend(lease.held.value.clone()).await);
+        assert_eq!(lease.listener.until(), VALIDITY, "told what holds");
+        sleep(ms(20_000)).await;
+        lease.assert_lost(&world, VALIDITY - MARGIN, Loss::Expired).await;
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_extension_that_comes_too_late_is_none_and_is_soon_tried_again() {
+    // A node timeout beyond the expiry, and an extension by the holder that lasts for longer.
+    let options = Options { expiry: ms(1000), timeout_factor: 2.0, ..tries(1) };
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let extension = Extension { interval: ms(600), ..KEPT };
+    let lease = Lease::of(world.mutex(options), &world, Some(extension)).await;
+    held(world.mutex(tries(1)).extend(lease.held.value.clone()).await);
+    // What is promised from 600 ms on is over at 1588 ms.
+    world.all_become(Behaviour::Slow(ms(1100)));
+    sleep(ms(1800)).await;
+    assert_eq!(world.times(EXTEND, lease.listener.start), [ms(0), ms(600), ms(1700 + 50)]);
+    assert_eq!(lease.listener.lost(), []);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn of_two_leases_of_one_lock_the_second_counts() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let first = Lease::on(&world, KEPT).await;
+    sleep(ms(1000)).await;
+    let second = Listener::new(&world);
+    world.nodes.lease(first.mutex.hold(&first.held), Some(KEPT), second.clone());
+    sleep(ms(10_100)).await;
+    assert_eq!(first.listener.until(), Duration::ZERO, "the first is told nothing any more");
+    let times: Vec<_> = (1..=4).map(|i| ms(1000) + INTERVAL * i).collect();
+    assert_eq!(world.times(EXTEND, first.listener.start), times, "extended once an interval");
+    first.unlock().await.unwrap();
+    sleep(ms(20_000)).await;
+    assert_eq!((first.listener.lost(), second.lost()), (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_lock_that_is_let_expire_is_lost_in_time() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let lease = Lease::on(&world, KEPT).await;

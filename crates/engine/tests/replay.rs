@@ -16,9 +16,12 @@ use tokio::time::sleep;
 const CONTENDERS: usize = 4;
 const NODES: usize = 5;
 const CYCLES: usize = 12;
-/// Short enough for faults to outlast locks: expiry plays a part, not only release.
-const EXPIRY: Duration = ms(1000);
+/// Short enough for work to outlast locks: expiry plays a part, not only release. And longer than a node
+/// that is back has to wait for its release.
+const EXPIRY: Duration = ms(4000);
 const NODE_TIMEOUT: Duration = ms(50);
+/// The longest pause of the clean-up, with a round before it that times out.
+const CLEANED_UP: Duration = ms(2000 + 2 * 50);
 
 /// What is asked, in order; and who held from when to when.
 struct Trace {
@@ -61,7 +64,8 @@ async fn run(seed: u64) -> Trace {
             let mut rng = StdRng::seed_from_u64(seed ^ (contender as u64 + 1) << 32);
             let mutex = world.mutex(Options {
                 expiry: EXPIRY,
-                tries: 20,
+                timeout_factor: NODE_TIMEOUT.as_secs_f64() / EXPIRY.as_secs_f64(),
+                tries: 80,
                 delay: Delay::Random,
                 shuffle: true,
                 fail_fast: rng.random_bool(0.5),
@@ -76,7 +80,7 @@ async fn run(seed: u64) -> Trace {
                 let Ok(lock) = mutex.lock(&cancel).await else { continue };
                 let from = world.nodes.now();
                 // Some work outlives its lock; the lock is given up at `until` then.
-                sleep(ms(rng.random_range(0..1500))).await;
+                sleep(ms(rng.random_range(0..6000))).await;
                 held.borrow_mut().push((from, world.nodes.now().min(lock.until)));
                 let _ = mutex.unlock(lock.value).await;
             }
@@ -87,7 +91,10 @@ async fn run(seed: u64) -> Trace {
 
     // Every node answers again: what was stored last has to go sooner than by its expiry.
     world.all_become(Behaviour::Ok);
-    sleep(ms(800)).await;
+    let deadline = world.nodes.now() + CLEANED_UP;
+    while !world.is_clean() && world.nodes.now() < deadline {
+        sleep(ms(10)).await;
+    }
     world.assert_clean(&seed);
     Trace { log: world.log(), held: held.take() }
 }

@@ -404,17 +404,17 @@ async fn hand_over_after(expiry: Duration) -> Duration {
     sleep(ms(10)).await;
     let waiting: Vec<_> = (0..2).map(|_| lock(&world, patient())).collect();
     release(&world);
-    let first = held(first.await.unwrap());
+    let first = held(first.await.expect("no panic"));
     let mutex = world.mutex(options);
     for _ in 0..10 {
         sleep(ms(300)).await;
-        mutex.extend(first.value.clone()).await.unwrap();
+        mutex.extend(first.value.clone()).await.expect("extended");
     }
     let start = world.nodes.now();
-    mutex.unlock(first.value).await.unwrap();
+    mutex.unlock(first.value).await.expect("no panic");
     for each in waiting {
-        let lock = held(each.await.unwrap());
-        mutex.unlock(lock.value).await.unwrap();
+        let lock = held(each.await.expect("no panic"));
+        mutex.unlock(lock.value).await.expect("no panic");
     }
     world.nodes.now() - start
 }

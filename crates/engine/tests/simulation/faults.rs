@@ -35,6 +35,11 @@ faults! {
     Dropped => "locks dropped without unlock",
     HandedOver => "locks handed over by value",
     Stalled => "holders that show no sign of life",
+    /// A script about several names that was refused when it had stored the first.
+    RefusedHalfway => "scripts refused half-way",
+    Hasty => "calls too hasty for their way to the nodes",
+    LateSource => "calls whose values or pauses come late",
+    SilentSource => "calls whose values or pauses never come",
 }
 
 const COUNT: usize = Fault::ALL.len();

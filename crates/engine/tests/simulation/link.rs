@@ -94,5 +94,9 @@ impl Node for SimulatedLink {
         let link = &self.world.links[self.index];
         link.is_closed.set(true);
         link.reset(self.world.now(), &NodeError::closed());
+        if self.world.schedule.orderly {
+            // What has not arrived by then never does: whoever closes has to have waited for it.
+            link.swept.set(link.connection.get());
+        }
     }
 }

@@ -46,6 +46,7 @@ pub enum What {
     NodeResumes(usize),
     NodeRestarts(usize),
     ClientResumes(usize),
+    Close(usize),
     Abort(CancellationToken),
     Healing,
     /// Nothing: the invariants are looked at.

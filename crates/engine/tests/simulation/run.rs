@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use redsync_engine::{Delay, Mutex, Options};
+use redsync_engine::{Delay, Options};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
@@ -22,6 +22,7 @@ use crate::node::State;
 use crate::schedule::{Profile, Schedule};
 use crate::script::{self, Running};
 use crate::violation::Violation;
+use crate::way::Way;
 use crate::world::World;
 
 /// A node that is back is asked again after the longest pause of the clean-up, and a little; the
@@ -111,7 +112,9 @@ impl Run {
         let mut clients = Vec::new();
         let mut processes = Vec::new();
         for index in 0..world.schedule.clients.len() {
-            let client = Client::new(world.clone(), index, Rc::clone(&handed_over), &mut chance);
+            let aside = Chance::of(seed.rotate_left(17) ^ index as u64);
+            let handed_over = Rc::clone(&handed_over);
+            let client = Client::new(world.clone(), index, handed_over, &mut chance, aside);
             let process = LocalSet::new();
             for _ in 0..world.schedule.tasks {
                 let (client, chance) = (client.clone(), chance.split());
@@ -120,6 +123,10 @@ impl Run {
                     script::run(client, chance).await;
                     drop(running);
                 });
+            }
+            if world.schedule.orderly && world.schedule.closes && index > 0 && client.percent(50) {
+                let after = client.aside.borrow_mut().within(0..=8);
+                world.closings[index].set(Some(after));
             }
             clients.push(client);
             processes.push(Some(process));
@@ -177,6 +184,16 @@ impl Run {
         let world = &self.world;
         let exact = world.schedule.clients_are_exact();
         world.witness.look(&world.nodes, |client| world.paused[client].get(), exact);
+        if world.schedule.orderly {
+            let (now, trip) = (world.now(), world.schedule.round_trip());
+            world.witness.look_at_leases();
+            world.report_left(world.witness.find_stray(&world.nodes, now, trip));
+        }
+        world.waiters.look(&world.nodes, world.now(), world.is_calm());
+        for found in world.waiters.take_found() {
+            world.tell(format_args!("VIOLATION: {found}"));
+            world.witness.report(found);
+        }
         self.proceed(cx);
     }
 
@@ -195,6 +212,7 @@ impl Run {
                 world.disconnect(node);
             }
             What::ClientResumes(client) => self.resume(client),
+            What::Close(client) => self.close(client),
             What::Abort(cancel) => cancel.cancel(),
             What::Healing => self.heal(),
             What::Look => {}
@@ -254,19 +272,22 @@ impl Run {
             Fault::ClientKilled if client > 0 && self.processes[client].is_some() => {
                 world.witness.leaves(client);
                 self.processes[client] = None;
-                let links = client * world.nodes.len()..(client + 1) * world.nodes.len();
-                world.links[links].iter().for_each(|link| link.abandon());
+                let (count, links) = (world.links_of_client(), &world.links);
+                links[client * count..(client + 1) * count].iter().for_each(|link| link.abandon());
             }
-            Fault::Closed if client > 0 && !self.clients[client].is_closed.get() => {
-                if let Some(process) = &self.processes[client] {
-                    process.spawn_local(self.clients[client].close());
-                }
-                return; // counted there
-            }
+            Fault::Closed if client > 0 => return self.close(client), // counted there
             _ => return,
         }
         world.tell(format_args!("{fault:?} (node {node}, client {client}) until {some_time}"));
         world.faults.count(fault);
+    }
+
+    fn close(&self, client: usize) {
+        if let Some(process) = &self.processes[client]
+            && !self.clients[client].is_closed.get()
+        {
+            process.spawn_local(self.clients[client].close());
+        }
     }
 
     fn resume(&mut self, client: usize) {
@@ -287,6 +308,8 @@ impl Run {
     fn heal(&mut self) {
         let world = &self.world;
         world.is_healed.set(true);
+        let quiet_from = world.links.iter().map(|link| link.quiet_from()).max();
+        world.quiet_from.set(quiet_from.unwrap_or_default());
         world.tell(format_args!("all is healed"));
         for client in 0..self.clients.len() {
             world.plan(world.now(), What::ClientResumes(client));
@@ -322,12 +345,12 @@ impl Run {
             }
             Phase::Expiring | Phase::Working | Phase::CleaningUp | Phase::Trying => {}
             Phase::Over => {
-                world.witness.look_at_the_end(&world.nodes, &NAMES);
+                world.witness.look_at_the_end(&world.nodes);
                 for (index, process) in self.processes.iter_mut().enumerate() {
                     let Some(process) = process else { continue };
                     if pin!(process).poll(cx).is_pending() {
                         world.witness.report(Violation::TaskLeft);
-                    } else if Rc::strong_count(&self.clients[index].nodes) > 1 {
+                    } else if self.clients[index].sets.iter().any(|set| Rc::strong_count(set) > 1) {
                         world.witness.report(Violation::NodesLeaked);
                     }
                 }
@@ -339,7 +362,8 @@ impl Run {
         self.world.tell(format_args!("the end of {:?}", self.phase));
         match self.phase {
             Phase::CleaningUp => {
-                self.world.witness.look_for_leftovers(&self.world.nodes, &NAMES, self.world.now());
+                let world = &self.world;
+                world.report_left(world.witness.find_leftover(&world.nodes, world.now()));
                 self.phase = Phase::Trying;
                 self.try_all();
             }
@@ -370,9 +394,10 @@ impl Run {
             process.spawn_local(async move {
                 for name in &NAMES[..names] {
                     let keys = Rc::new([(*name).into()]);
-                    let mutex = Mutex::new(client.nodes.clone(), keys, options.clone());
-                    if let Ok(held) = mutex.lock(&client.stop).await {
-                        let _ = mutex.unlock(held.value).await;
+                    let way = Way::of(client.sets[0].clone(), keys, options.clone());
+                    let _busy = way.nodes.busy();
+                    if let Ok(held) = client.acquire(&way, u64::MAX, &client.stop).await {
+                        let _ = way.mutex.unlock(held.value).await;
                     }
                 }
                 drop(running);

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::chance::Chance;
 
+/// What the company of a schedule is drawn from, with its seed.
+const COMPANY: u64 = 0x5e75_0f00;
+
 /// Which assumptions a schedule keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -63,6 +66,15 @@ pub struct Schedule {
     pub eager: bool,
     /// When everything is healed.
     pub healing: u64,
+    /// Nothing is lost, late or down, and only calls are aborted and processes ended: what fails, or
+    /// does not come in time, is the engine's doing.
+    pub orderly: bool,
+    /// The nodes objects of one process, which share its queues.
+    pub sets: usize,
+    /// The calls of every set but the first have an expiry that is too short for the way to the nodes.
+    pub hasty: bool,
+    /// Percent of the calls that have to wait for their values or pauses.
+    pub slow_sources: u32,
 }
 
 impl Schedule {
@@ -81,7 +93,7 @@ impl Schedule {
         let (eager, single, watches) = (maybe(30), maybe(60), maybe(60));
         let has_faults =
             resets || node_pauses || crashes || forgetting || client_pauses || kills || closes;
-        Self {
+        let schedule = Self {
             is_told,
             profile,
             names: if single { 1 } else { 2 },
@@ -109,7 +121,74 @@ impl Schedule {
             closes,
             eager,
             watches,
+            orderly: false,
+            sets: 1,
+            hasty: false,
+            slow_sources: 0,
+        };
+        schedule.with_company(Chance::of(seed ^ COMPANY))
+    }
+
+    /// Some schedules have several sets of nodes in a process, and some of them no faults: drawn apart,
+    /// so that a seed of the others keeps its schedule.
+    fn with_company(mut self, mut chance: Chance) -> Self {
+        match chance.within(0..=11) {
+            0..=1 => self.into_orderly(chance),
+            2 => {
+                self.sets = 2;
+                self.slow_sources = chance.pick(&[0, 20]);
+                self
+            }
+            _ => self,
         }
+    }
+
+    fn into_orderly(self, mut chance: Chance) -> Self {
+        let expiry = chance.pick(&[1000, 3000, 10_000]);
+        let (hasty, closes) = (chance.percent(40), chance.percent(40));
+        let near: &[u64] = if hasty { &[4, 6, 10] } else { &[0, 1, 1, 3, 10] };
+        Self {
+            orderly: true,
+            expiry,
+            hasty,
+            sets: if hasty { 2 } else { chance.pick(&[1, 1, 2]) },
+            slow_sources: chance.pick(&[0, 25, 40]),
+            distances: self.nodes.iter().map(|_| chance.pick(near)).collect(),
+            tasks: chance.pick(&[1, 1, 2, 3]),
+            fault_pause: (self.kills || closes).then_some(expiry),
+            closes,
+            healing: chance.within(expiry..=expiry * 4),
+            loss: 0,
+            spikes: 0,
+            refusals: 0,
+            resets: false,
+            stragglers: false,
+            node_pauses: false,
+            crashes: false,
+            forgetting: false,
+            client_pauses: false,
+            ..self
+        }
+    }
+
+    /// Can each client rely on it that the nodes tell?
+    pub fn is_told_of_changes(&self) -> bool {
+        self.orderly && self.watches
+    }
+
+    /// The longest that a round takes where nothing is lost or late.
+    pub fn round_trip(&self) -> u64 {
+        2 * self.distances.iter().max().copied().unwrap_or(0) + 2
+    }
+
+    /// The shortest way of a message that can take this long.
+    pub fn nearest(&self, longest: u64) -> u64 {
+        if self.hasty { longest / 2 } else { 0 }
+    }
+
+    /// An expiry of which the node timeout is over before any answer can be there.
+    pub fn hasty_expiry(&self) -> u64 {
+        (3.0 / self.timeout_factor) as u64
     }
 
     /// Milliseconds after which no key lives that was stored or extended before.
@@ -122,6 +201,7 @@ impl Schedule {
         self.expiry * 2
     }
 
+    /// Of a call with this expiry.
     pub fn timeout(&self, expiry: u64) -> Duration {
         redsync_engine::node_timeout(Duration::from_millis(expiry), self.timeout_factor)
     }

@@ -1,18 +1,23 @@
 //! What a task of a client does: it goes for locks, holds them, and leaves them in every way there is.
 
 use std::cell::Cell;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Error, Extension, Held, Holder, Keys, Loss, Value};
+use redsync_engine::{Answer, Error, Extension, Held, Keys, Value, Verb};
 use tokio::time::sleep;
 
 use crate::chance::Chance;
-use crate::client::{Client, NAMES, Way};
+use crate::client::{Client, NAMES};
 use crate::faults::Fault;
+use crate::holder::SimulatedHolder;
 use crate::message::What;
 use crate::violation::Violation;
+use crate::way::Way;
 use crate::witness::Belief;
+
+/// So long a call that would never end is in the way of others, at most.
+const ENDLESS: u64 = 2000;
 
 /// Several rounds of locking.
 pub async fn run(client: Rc<Client>, mut chance: Chance) {
@@ -55,11 +60,16 @@ async fn lock(client: &Rc<Client>, chance: &mut Chance) {
         }
     }
     let tries = if chance.percent(70) { way.tries } else { 1 };
-    let call = async {
-        if tries == 1 { way.mutex.try_lock(&cancel).await } else { way.mutex.lock(&cancel).await }
+    let deadline = if way.is_endless() {
+        // For as long as the others have to have their locks in spite of it.
+        let time = client.aside.borrow_mut().within(0..=ENDLESS);
+        client.world.plan(client.world.now() + time, What::Abort(cancel.clone()));
+        time + 2 * way.timeout
+    } else {
+        way.lock_deadline(tries)
     };
-    match client.settled(way.lock_deadline(tries), call).await {
-        Ok(held) if client.is_closed.get() => unlock(client, &way, &held.value).await,
+    match client.settled(&way, deadline, client.acquire(&way, tries, &cancel)).await {
+        Ok(held) if client.is_closed.get() => drop(unlock(client, &way, &held.value).await),
         Ok(held) => hold(client, chance, &way, held).await,
         Err(Error::Cancelled) if !cancel.is_cancelled() => {
             client.world.witness.report(Violation::Stuck)
@@ -73,14 +83,21 @@ async fn take_over(client: &Rc<Client>, chance: &mut Chance, keys: Keys, value: 
     client.world.faults.count(Fault::HandedOver);
     let expiry = chance.pick(&[client.world.schedule.expiry, client.world.schedule.expiry / 2]);
     let way = client.way(chance, keys, expiry);
-    match client.settled(way.deadline(), way.mutex.extend(value.clone())).await {
+    match client.settled(&way, way.deadline(), way.mutex.extend(value.clone())).await {
         Ok(held) => hold(client, chance, &way, held).await,
-        Err(_) => unlock(client, &way, &value).await,
+        Err(_) => drop(unlock(client, &way, &value).await),
     }
 }
 
-async fn unlock(client: &Rc<Client>, way: &Way, value: &Value) {
-    let _ = client.settled(way.deadline(), way.mutex.unlock(value.clone())).await;
+/// Gives whether it was told to be released.
+async fn unlock(client: &Rc<Client>, way: &Way, value: &Value) -> bool {
+    let listening = client.world.hearing.open(Verb::Release, value);
+    let call = way.mutex.unlock(value.clone());
+    let released = client.settled(way, way.deadline(), call).await;
+    if !listening.explains(&released) {
+        client.world.witness.report(Violation::Misreported);
+    }
+    released.is_ok()
 }
 
 async fn hold(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: Held) {
@@ -106,16 +123,20 @@ async fn hold(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: Held) {
             break;
         }
         if chance.percent(60) {
-            extend(client, chance, way, &belief, &value).await;
+            if extend_if_held(client, chance, way, &belief, &value).await {
+                return;
+            }
         } else {
-            let valid = client.settled(way.deadline(), way.mutex.valid(value.clone())).await;
-            client.world.trace.add(&[u64::from(valid == Ok(true))]);
+            look(client, way, &belief, &value).await;
         }
     }
     let (most, outlives) = (way.expiry * 2 / 3, chance.percent(25));
     rest(chance, most).await;
     if outlives {
         sleep(belief.until().saturating_sub(client.now())).await;
+        if client.percent(30) && extend_if_held(client, chance, way, &belief, &value).await {
+            return;
+        }
     }
     leave(client, chance, way, &belief, value).await;
 }
@@ -136,41 +157,106 @@ fn lease(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: &Held, belie
         max_stall: millis(way.expiry),
     });
     belief.is_leased.set(true);
-    let holder = SimulatedHolder {
-        client: Rc::downgrade(client),
-        belief: belief.clone(),
-        last_alive: stalls.then(|| client.now()),
-    };
-    client.nodes.lease(way.mutex.hold(held), extension, Rc::new(holder));
+    let holder = SimulatedHolder::new(client, way, belief, extension, stalls);
+    if client.percent(10) {
+        // The first of two leases of one lock is replaced: nobody is told of it any more.
+        let first = SimulatedHolder::replaced(client, belief);
+        way.nodes.lease(way.mutex.hold(held), extension, first);
+    }
+    way.nodes.lease(way.mutex.hold(held), extension, holder);
 }
 
-/// By the caller, with an expiry that may be another one.
+/// Is the lock held for so long, and is so little in the way, that a call about it cannot fail?
+fn is_unhindered(client: &Client, way: &Way, belief: &Belief) -> bool {
+    let schedule = &client.world.schedule;
+    schedule.orderly
+        && !client.is_closed.get()
+        && way.timeout > schedule.round_trip()
+        && belief.left() > millis(4 * way.timeout)
+}
+
+/// Looks whether the lock is still stored.
+async fn look(client: &Rc<Client>, way: &Way, belief: &Belief, value: &Value) {
+    let is_unhindered = is_unhindered(client, way, belief);
+    let listening = client.world.hearing.open(Verb::Owner, value);
+    let valid = client.settled(way, way.deadline(), way.mutex.valid(value.clone())).await;
+    let is_explained = match valid {
+        Ok(true) => listening.granted(),
+        Ok(false) => listening.lost(),
+        Err(_) => true,
+    };
+    if !is_explained {
+        client.world.witness.report(Violation::Misreported);
+    }
+    if is_unhindered && valid != Ok(true) && !client.is_closed.get() {
+        client.world.witness.report(Violation::NeedlessFailure);
+    }
+    client.world.trace.add(&[u64::from(valid == Ok(true))]);
+}
+
+/// Gives whether the lock is known to be somebody else's, and is left as it is.
+async fn extend_if_held(
+    client: &Rc<Client>,
+    chance: &mut Chance,
+    way: &Way,
+    belief: &Belief,
+    value: &Value,
+) -> bool {
+    let is_taken = extend(client, chance, way, belief, value).await;
+    let goes_away = is_taken && client.percent(70);
+    if goes_away {
+        belief.release();
+        way.nodes.end_lease(&way.keys, value);
+    }
+    goes_away
+}
+
+/// By the caller, with an expiry that may be another one. Gives whether the lock is told to be
+/// somebody else's.
 async fn extend(
     client: &Rc<Client>,
     chance: &mut Chance,
     way: &Way,
     belief: &Belief,
     value: &Value,
-) {
+) -> bool {
     let expiry = match chance.within(0..=3) {
         0 => way.expiry / 2,
         1 => way.expiry * 2,
         _ => way.expiry,
     };
-    let way =
-        client.way(chance, way.keys.clone(), expiry.min(client.world.schedule.longest_expiry()));
-    let extended = client.settled(way.deadline(), way.mutex.extend(value.clone())).await;
-    if let Ok(held) = extended
-        && belief.is_held()
-    {
-        if client.now() >= held.until {
-            client.world.witness.report(Violation::Stale);
-        }
-        belief.prolong(held.until);
-        client.belief_may_end(held.until);
+    let longest = client.world.schedule.longest_expiry();
+    let released_with = way.expiry;
+    let way = client.way_again(chance, way, expiry.min(longest));
+    if way.expiry > released_with {
+        // Released with a shorter expiry than this, it is not looked for so long.
+        client.world.witness.excuse(value);
     }
-    // Released with a shorter expiry than this, it is not looked for so long.
-    client.world.witness.excuse(value);
+    let is_unhindered = is_unhindered(client, &way, belief);
+    let listening = client.world.hearing.open(Verb::Extend { recreate: false }, value);
+    let call = way.mutex.extend(value.clone());
+    let extended = client.settled(&way, way.deadline(), call).await;
+    if !listening.explains(&extended) {
+        client.world.witness.report(Violation::Misreported);
+    }
+    if is_unhindered && extended.is_err() && !client.is_closed.get() {
+        client.world.witness.report(Violation::NeedlessFailure);
+    }
+    match extended {
+        Ok(held) if belief.is_held() => {
+            if client.now() >= held.until {
+                client.world.witness.report(Violation::Stale);
+            }
+            belief.prolong(held.until);
+            client.belief_may_end(held.until);
+            false
+        }
+        Ok(_) => false,
+        Err(error) => {
+            let taken = error.votes().iter().filter(|vote| **vote == Some(Ok(Answer::Taken)));
+            way.nodes.quorum().is_reached(taken.count())
+        }
+    }
 }
 
 async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Belief, value: Value) {
@@ -180,47 +266,26 @@ async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Bel
         0 => {
             client.world.faults.count(Fault::Dropped);
             witness.excuse(&value);
-            client.nodes.let_expire(&way.keys, &value);
+            belief.keep(None);
+            way.nodes.let_expire(&way.keys, &value);
         }
         1 => {
             belief.release();
-            client.nodes.end_lease(&way.keys, &value);
+            way.nodes.end_lease(&way.keys, &value);
             witness.excuse(&value);
             client.handed_over.borrow_mut().push_back((way.keys.clone(), value));
         }
         _ => {
+            let is_unhindered = is_unhindered(client, way, belief);
             belief.release();
-            unlock(client, way, &value).await;
-        }
-    }
-}
-
-/// Who is told about a lock that the engine looks after.
-struct SimulatedHolder {
-    /// A killed client leaves its leases where they are: they must not hold it.
-    client: Weak<Client>,
-    belief: Rc<Belief>,
-    /// Since when it has shown no sign of life, if it stopped to.
-    last_alive: Option<Duration>,
-}
-
-impl Holder for SimulatedHolder {
-    fn last_alive(&self, now: Duration) -> Duration {
-        self.last_alive.unwrap_or(now)
-    }
-
-    fn extended(&self, until: Duration) {
-        self.belief.prolong(until);
-        if let Some(client) = self.client.upgrade() {
-            client.belief_may_end(until);
-        }
-    }
-
-    fn lost(&self, why: Loss) {
-        let Some(client) = self.client.upgrade() else { return };
-        client.world.trace.add(&[why as u64]);
-        if !self.belief.lose() {
-            client.world.witness.report(Violation::LossToldWrongly);
+            let is_released = unlock(client, way, &value).await;
+            if is_unhindered && !is_released && !client.is_closed.get() {
+                witness.report(Violation::NeedlessFailure);
+            }
+            if is_released && client.percent(20) && unlock(client, way, &value).await {
+                // Nothing can have stored it again.
+                witness.report(Violation::Misreported);
+            }
         }
     }
 }

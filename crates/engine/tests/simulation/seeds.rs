@@ -5,4 +5,6 @@ pub const SEEDS: &[(u64, &str)] = &[
     (22, "who was asked after the first node had only what that one had left of the node timeout"),
     (219_270, "those of [a, b] and of [b] began at different nodes and split the votes for ever"),
     (226_869, "the same"),
+    (582, "who headed the line kept the others of its process from a lock that was free"),
+    (16_252, "the same"),
 ];

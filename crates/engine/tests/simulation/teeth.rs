@@ -59,7 +59,10 @@ fn one_value_for_all_attempts_is_found() {
 mod in_the_engine {
     use redsync_engine::Mutant;
 
-    use super::Violation::{self, Exclusion, Forgotten, Leftover, Stale, Unprotected};
+    use super::Violation::{
+        self, Exclusion, Leftover, LossToldWrongly, LossUntrue, Misreported, NotKept, Overtaken,
+        Stale, Unprotected, Unserved,
+    };
 
     fn mutant(mutant: Mutant, violations: &[Violation]) {
         super::mutant(super::Mutant::Engine(mutant), violations);
@@ -102,6 +105,71 @@ mod in_the_engine {
 
     #[test]
     fn a_cancelled_waiter_that_keeps_the_head_is_found() {
-        mutant(Mutant::KeptHead, &[Forgotten]);
+        mutant(Mutant::KeptHead, &[Unserved]);
+    }
+
+    #[test]
+    fn who_leaves_the_line_and_wakes_nobody_is_found() {
+        mutant(Mutant::LeaveWakesNobody, &[Unserved]);
+    }
+
+    #[test]
+    fn a_head_that_keeps_its_turn_is_found() {
+        mutant(Mutant::HeadKeepsTurn, &[Unserved]);
+    }
+
+    #[test]
+    fn a_line_that_serves_the_last_first_is_found() {
+        mutant(Mutant::LastComeFirst, &[Overtaken]);
+    }
+
+    #[test]
+    fn a_close_that_does_not_wait_is_found() {
+        mutant(Mutant::CloseDoesNotWait, &[Leftover]);
+    }
+
+    #[test]
+    fn a_lease_that_is_shortened_is_found() {
+        mutant(Mutant::LeaseShortened, &[LossUntrue]);
+    }
+
+    #[test]
+    fn a_loss_that_is_told_early_is_found() {
+        mutant(Mutant::LossToldEarly, &[LossUntrue]);
+    }
+
+    #[test]
+    fn a_late_extension_is_found() {
+        mutant(Mutant::LateExtension, &[NotKept]);
+    }
+
+    #[test]
+    fn a_lock_that_is_leased_twice_is_found() {
+        mutant(Mutant::LeasedTwice, &[LossToldWrongly]);
+    }
+
+    #[test]
+    fn a_script_that_is_refused_half_way_and_forgotten_is_found() {
+        mutant(Mutant::HalfwayForgotten, &[Leftover]);
+    }
+
+    #[test]
+    fn nodes_that_were_asked_and_forgotten_are_found() {
+        mutant(Mutant::AskedForgotten, &[Leftover]);
+    }
+
+    #[test]
+    fn a_release_that_is_told_without_being_one_is_found() {
+        mutant(Mutant::UnlockUnchecked, &[Misreported]);
+    }
+
+    #[test]
+    fn a_lock_that_is_told_to_be_stored_and_is_not_is_found() {
+        mutant(Mutant::ValidUnchecked, &[Misreported]);
+    }
+
+    #[test]
+    fn a_minority_that_is_left_by_an_extension_is_found() {
+        mutant(Mutant::MinorityLeft, &[Leftover]);
     }
 }

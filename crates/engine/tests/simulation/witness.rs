@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use redsync_engine::{Clock, Keys, Quorum, Value};
 
+use crate::client::NAMES;
 use crate::clock::SimulatedClock;
 use crate::node::SimulatedNode;
 use crate::violation::Violation;
+
+/// Milliseconds from one look at all nodes to the next.
+const BETWEEN_LOOKS: u64 = 100;
 
 /// A lock as its holder sees it.
 pub struct Belief {
@@ -23,12 +27,29 @@ pub struct Belief {
     is_lost: Cell<bool>,
     /// Looked after by the engine, which has promised to tell the loss.
     pub is_leased: Cell<bool>,
-    is_released: Cell<bool>,
+    /// When its holder gave it up, on his clock.
+    released: Cell<Option<Duration>>,
+    /// The engine is to extend it again and again.
+    keep: Cell<Option<Keep>>,
+    extended: Cell<Duration>,
+}
+
+/// How a lock is to be kept alive, as its holder's clock shows it.
+#[derive(Clone, Copy)]
+pub struct Keep {
+    /// From one extension to the end of the next.
+    pub within: Duration,
+    /// No longer than that.
+    pub hold_until: Duration,
 }
 
 impl Belief {
     fn is_believed(&self) -> bool {
         self.is_held.get() && self.clock.now() < self.until.get()
+    }
+
+    pub fn value(&self) -> &Value {
+        &self.value
     }
 
     pub fn until(&self) -> Duration {
@@ -41,18 +62,50 @@ impl Belief {
 
     pub fn prolong(&self, until: Duration) {
         self.until.set(self.until.get().max(until));
+        self.extended.set(self.clock.now());
+    }
+
+    /// How the engine keeps it alive from now on, if it does.
+    pub fn keep(&self, keep: Option<Keep>) {
+        self.keep.set(keep);
+        self.extended.set(self.clock.now());
+    }
+
+    /// Is it to be kept alive now?
+    pub fn is_kept(&self) -> bool {
+        self.keep.get().is_some_and(|keep| self.clock.now() < keep.hold_until)
+    }
+
+    /// Should it have been extended by now?
+    fn is_overdue(&self) -> bool {
+        let since = self.clock.now().saturating_sub(self.extended.get());
+        self.is_kept() && self.keep.get().is_some_and(|keep| since > keep.within)
+    }
+
+    /// For how much longer it is held.
+    pub fn left(&self) -> Duration {
+        if self.is_held.get() {
+            self.until.get().saturating_sub(self.clock.now())
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// The holder begins to release it, or gives it away.
     pub fn release(&self) {
         self.is_held.set(false);
-        self.is_released.set(true);
+        self.released.set(Some(self.clock.now()));
+    }
+
+    /// Was it given up so long ago?
+    fn is_over_for(&self, time: Duration) -> bool {
+        self.released.get().is_some_and(|released| self.clock.now() > released + time)
     }
 
     /// The holder was told that it is lost: true if that was right.
     pub fn lose(&self) -> bool {
         self.is_held.set(false);
-        !self.is_lost.replace(true) && !self.is_released.get()
+        !self.is_lost.replace(true) && self.released.get().is_none()
     }
 }
 
@@ -63,6 +116,10 @@ struct Used {
     nodes: u32,
     /// It may be left on a node until it expires there.
     is_excused: bool,
+    /// When it was sent last.
+    sent: u64,
+    /// Whoever has believed to hold the lock by it.
+    belief: Option<Rc<Belief>>,
     /// When its keys have expired, unless they were late: nobody looks for them any more.
     gone: u64,
 }
@@ -74,6 +131,8 @@ pub struct Witness {
     /// Clients of which keys may be left: killed or closed.
     gone: Vec<Cell<bool>>,
     found: RefCell<BTreeSet<Violation>>,
+    /// When to look for strays again.
+    next_look: Cell<u64>,
     pub acquired: Cell<u64>,
 }
 
@@ -85,6 +144,7 @@ impl Witness {
             values: RefCell::default(),
             gone: (0..clients).map(|_| Cell::default()).collect(),
             found: RefCell::default(),
+            next_look: Cell::default(),
             acquired: Cell::default(),
         }
     }
@@ -114,29 +174,49 @@ impl Witness {
             client,
             keys,
             value,
+            keep: Cell::default(),
+            extended: Cell::new(clock.now()),
             clock,
             until: Cell::new(until),
             is_held: Cell::new(true),
             is_lost: Cell::default(),
             is_leased: Cell::default(),
-            is_released: Cell::default(),
+            released: Cell::default(),
         });
+        if let Some(used) = self.values.borrow_mut().get_mut(&belief.value) {
+            used.belief = Some(belief.clone());
+        }
         self.beliefs.borrow_mut().push(belief.clone());
         belief
     }
 
-    pub fn value_used(&self, node: usize, client: usize, value: &Value, gone: u64) {
+    pub fn value_used(&self, node: usize, client: usize, value: &Value, now: u64, gone: u64) {
         let mut values = self.values.borrow_mut();
         let used = values.entry(value.clone()).or_insert(Used {
             client,
             nodes: 0,
             is_excused: false,
+            sent: now,
+            belief: None,
             gone,
         });
+        used.sent = now;
         if used.nodes & 1 << node != 0 || used.client != client {
             self.report(Violation::ValueRepeated);
         }
         used.nodes |= 1 << node;
+    }
+
+    /// Has anybody held a lock by it?
+    pub fn was_held(&self, value: &Value) -> bool {
+        self.values.borrow().get(value).is_some_and(|used| used.belief.is_some())
+    }
+
+    /// Its keys have been extended, and are there for longer.
+    pub fn value_extended(&self, value: &Value, gone: u64) {
+        if let Some(used) = self.values.borrow_mut().get_mut(value) {
+            used.gone = used.gone.max(gone);
+        }
     }
 
     /// This value may be left on a node until it expires there.
@@ -150,14 +230,28 @@ impl Witness {
     pub fn leaves(&self, client: usize) {
         self.gone[client].set(true);
         for belief in self.beliefs.borrow().iter().filter(|belief| belief.client == client) {
-            belief.is_held.set(false);
-            belief.is_released.set(true);
+            belief.release();
         }
     }
 
-    /// A client that is being closed may give up what it has to clean up.
-    pub fn closes(&self, client: usize) {
-        self.gone[client].set(true);
+    /// A client that is being closed may give up what it has to clean up, where nodes do not answer; and
+    /// the locks that it holds are there until they expire.
+    pub fn closes(&self, client: usize, all_answer: bool) {
+        if !all_answer {
+            return self.gone[client].set(true);
+        }
+        for belief in self.beliefs.borrow().iter().filter(|belief| belief.client == client) {
+            if belief.is_held.get() {
+                self.excuse(&belief.value);
+            }
+        }
+    }
+
+    /// What has to be true of locks that are kept alive, with nothing in the way.
+    pub fn look_at_leases(&self) {
+        if self.beliefs.borrow().iter().any(|it| it.is_believed() && it.is_overdue()) {
+            self.report(Violation::NotKept);
+        }
     }
 
     /// What has to be true at any time.
@@ -185,23 +279,42 @@ impl Witness {
         }
     }
 
-    /// What has to be true when nobody is at work and every node can be reached: no key of an
-    /// attempt that was given up, or of a lock that was released, is there.
-    pub fn look_for_leftovers(&self, nodes: &[SimulatedNode], keys: &[&str], now: u64) {
-        let values = self.values.borrow();
-        for (node, key) in nodes.iter().flat_map(|node| keys.iter().map(move |key| (node, key))) {
-            let Some(value) = node.get(key) else { continue };
-            let is_excused =
-                |used: &Used| used.is_excused || self.gone[used.client].get() || now >= used.gone;
-            if !values.get(&Value::from(value.as_str())).is_some_and(is_excused) {
-                self.report(Violation::Leftover);
-            }
+    /// What has to be true while nothing is lost or late: a value is stored by an attempt that is under
+    /// way, or for a holder. Gives one that is not.
+    pub fn find_stray(&self, nodes: &[SimulatedNode], now: u64, trip: u64) -> Option<Value> {
+        if now < self.next_look.get() {
+            return None;
         }
+        self.next_look.set(now + BETWEEN_LOOKS);
+        let (attempt, release) = (5 * trip + 20, Duration::from_millis(2 * trip + 20));
+        self.find(nodes, |used| {
+            let is_over = match &used.belief {
+                Some(belief) => belief.is_over_for(release),
+                None => now > used.sent + attempt,
+            };
+            is_over && !used.is_excused && !self.gone[used.client].get()
+        })
+    }
+
+    /// What has to be true when nobody is at work and every node can be reached: no key of an
+    /// attempt that was given up, or of a lock that was released, is there. Gives one that is.
+    pub fn find_leftover(&self, nodes: &[SimulatedNode], now: u64) -> Option<Value> {
+        self.find(nodes, |used| {
+            !used.is_excused && !self.gone[used.client].get() && now < used.gone
+        })
+    }
+
+    /// A value that is stored on a node, and should not be.
+    fn find(&self, nodes: &[SimulatedNode], is_wrong: impl Fn(&Used) -> bool) -> Option<Value> {
+        let values = self.values.borrow();
+        let stored = nodes.iter().flat_map(|node| NAMES.iter().filter_map(|name| node.get(name)));
+        let mut stored = stored.map(|value| Value::from(value.as_str()));
+        stored.find(|value| values.get(value).is_none_or(&is_wrong))
     }
 
     /// What has to be true one expiry later.
-    pub fn look_at_the_end(&self, nodes: &[SimulatedNode], keys: &[&str]) {
-        if nodes.iter().any(|node| keys.iter().any(|key| node.get(key).is_some())) {
+    pub fn look_at_the_end(&self, nodes: &[SimulatedNode]) {
+        if nodes.iter().any(|node| NAMES.iter().any(|key| node.get(key).is_some())) {
             self.report(Violation::KeyLeft);
         }
     }

@@ -6,16 +6,19 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Answer, Fate, Keys, NodeError, Notice, Quorum, Reply, Request, Verb};
+use redsync_engine::{Answer, Fate, Keys, NodeError, Notice, Quorum, Reply, Request, Value, Verb};
 
 use crate::chance::Chance;
 use crate::clock::{SimulatedClock, Time};
 use crate::faults::{Counter, Fault};
+use crate::hearing::Hearing;
 use crate::link::Link;
 use crate::message::{Answered, Command, Event, Watching, What};
-use crate::node::SimulatedNode;
+use crate::node::{SimulatedNode, State};
 use crate::schedule::Schedule;
 use crate::trace::Trace;
+use crate::violation::Violation;
+use crate::waiter::Waiters;
 use crate::witness::Witness;
 
 pub struct World {
@@ -26,10 +29,14 @@ pub struct World {
     pub faults: Counter,
     pub trace: Trace,
     pub witness: Witness,
+    pub waiters: Waiters,
+    pub hearing: Hearing,
     pub nodes: Vec<SimulatedNode>,
-    /// One for each client and node, by client.
+    /// One for each client, set and node, in this order.
     pub links: Vec<Link>,
     pub is_healed: Cell<bool>,
+    /// When what was on its way at the healing has come.
+    pub quiet_from: Cell<u64>,
     events: RefCell<BinaryHeap<Event>>,
     next_number: Cell<u64>,
     /// Answers that came while their client was paused.
@@ -38,6 +45,8 @@ pub struct World {
     pub paused: Vec<Cell<bool>>,
     /// Milliseconds that each client was paused.
     pub lost_time: Vec<Cell<u64>>,
+    /// How many attempts each client gives up until it is closed, with the releases on their way.
+    pub closings: Vec<Cell<Option<u64>>>,
     /// How many commands each client sends until it aborts what it does.
     pub fuses: Vec<RefCell<Option<(u64, redsync_engine::CancellationToken)>>>,
 }
@@ -52,18 +61,22 @@ impl World {
         let nodes: Vec<_> = schedule.nodes.iter().enumerate().map(clock).collect();
         let clients = schedule.clients.len();
         let world = Self {
-            links: (0..clients * nodes.len()).map(|_| Link::default()).collect(),
+            links: (0..clients * schedule.sets * nodes.len()).map(|_| Link::default()).collect(),
             inboxes: (0..clients).map(|_| RefCell::default()).collect(),
             paused: (0..clients).map(|_| Cell::default()).collect(),
             lost_time: (0..clients).map(|_| Cell::default()).collect(),
+            closings: (0..clients).map(|_| Cell::default()).collect(),
             fuses: (0..clients).map(|_| RefCell::default()).collect(),
             witness: Witness::new(Quorum::of(nodes.len()), clients),
+            waiters: Waiters::new(Quorum::of(nodes.len())),
+            hearing: Hearing::new(Quorum::of(nodes.len())),
             nodes,
             time,
             chance: RefCell::new(chance),
             faults: Counter::default(),
             trace: Trace::new(schedule.is_told),
             is_healed: Cell::new(false),
+            quiet_from: Cell::default(),
             events: RefCell::default(),
             next_number: Cell::default(),
             schedule,
@@ -74,6 +87,21 @@ impl World {
     /// Milliseconds since the start.
     pub fn now(&self) -> u64 {
         self.time.get()
+    }
+
+    /// Whose link this is.
+    fn client_of(&self, link: usize) -> usize {
+        link / self.links_of_client()
+    }
+
+    /// How many links each client has.
+    pub fn links_of_client(&self) -> usize {
+        self.schedule.sets * self.nodes.len()
+    }
+
+    /// May nothing stand in the way of a call but other calls?
+    pub fn is_calm(&self) -> bool {
+        self.schedule.orderly || self.is_healed.get() && self.now() >= self.quiet_from.get()
     }
 
     fn number(&self) -> u64 {
@@ -106,6 +134,14 @@ impl World {
         self.nodes.iter().for_each(|node| node.crash(true));
     }
 
+    /// This value is still stored, if there is one.
+    pub fn report_left(&self, value: Option<Value>) {
+        if let Some(value) = value {
+            self.tell(format_args!("VIOLATION: {} is left", short(&value)));
+            self.witness.report(Violation::Leftover);
+        }
+    }
+
     /// A line of the story of this schedule.
     pub fn tell(&self, line: fmt::Arguments<'_>) {
         self.trace.tell(self.now(), line);
@@ -129,7 +165,7 @@ impl World {
         } else if longest == 0 {
             0
         } else {
-            chance.within(0..=longest)
+            chance.within(self.schedule.nearest(longest)..=longest)
         };
         if Duration::from_millis(distance) > self.schedule.timeout(self.schedule.expiry) {
             self.faults.count(Fault::Delayed);
@@ -139,7 +175,7 @@ impl World {
 
     /// Takes a command from the engine and puts it on its way.
     pub fn send(&self, index: usize, verb: Verb, request: &Rc<Request>, reply: Reply) {
-        let (link, client) = (&self.links[index], index / self.nodes.len());
+        let (link, client) = (&self.links[index], self.client_of(index));
         self.trace.add(&[self.now(), index as u64, verb_number(verb)]);
         self.trace.add_text(&request.value);
         let (node, value) = (index % self.nodes.len(), short(&request.value));
@@ -149,12 +185,28 @@ impl World {
         ));
         if verb == Verb::Acquire {
             let gone = self.now() + request.expiry.as_millis() as u64 * 95 / 100;
-            self.witness.value_used(index % self.nodes.len(), client, &request.value, gone);
+            self.witness.value_used(
+                index % self.nodes.len(),
+                client,
+                &request.value,
+                self.now(),
+                gone,
+            );
+        }
+        if matches!(verb, Verb::Extend { .. }) {
+            let gone = self.now() + request.expiry.as_millis() as u64 * 95 / 100;
+            self.witness.value_extended(&request.value, gone);
+        }
+        if verb == Verb::Release && !self.witness.was_held(&request.value) {
+            self.come_closer_to_closing(client);
         }
         self.burn_fuse(client);
         let node = &self.nodes[index % self.nodes.len()];
         if self.percent(self.schedule.refusals) {
             self.faults.count(Fault::Refused);
+            if verb == Verb::Acquire && request.keys.len() > 1 {
+                self.refuse_halfway(node, request);
+            }
             return reply.send(Err(NodeError::new("OOM", "refused").with(Fate::Refused)));
         }
         if node.is_down() && self.chance.borrow_mut().percent(50) {
@@ -183,6 +235,16 @@ impl World {
         );
     }
 
+    /// A script that is stopped when it has stored the first of its keys.
+    fn refuse_halfway(&self, node: &SimulatedNode, request: &Rc<Request>) {
+        if node.state.get() == State::Up {
+            self.faults.count(Fault::RefusedHalfway);
+            let (value, expiry, timeout) = (request.value.clone(), request.expiry, request.timeout);
+            let keys = Rc::new([request.keys[0].clone()]);
+            node.apply(Verb::Acquire, &Request { keys, value, expiry, timeout });
+        }
+    }
+
     /// Puts the wish to watch keys on its way.
     pub fn watch(&self, index: usize, keys: &Keys, notice: Notice) {
         let node = &self.nodes[index % self.nodes.len()];
@@ -205,6 +267,14 @@ impl World {
         let is_current = watching.connection == self.links[watching.link].connection.get();
         if is_current && watching.life == node.life.get() {
             node.watch(&watching.keys, watching.notice);
+        }
+    }
+
+    fn come_closer_to_closing(&self, client: usize) {
+        let Some(left) = self.closings[client].take() else { return };
+        match left.checked_sub(1) {
+            Some(left) => self.closings[client].set(Some(left)),
+            None => self.plan(self.now(), What::Close(client)),
         }
     }
 
@@ -239,7 +309,12 @@ impl World {
         }
         let answer = node.apply(command.verb, &command.request);
         self.trace.add(&[self.now(), command.number, answer_number(answer)]);
-        let (client, index) = (command.link / self.nodes.len(), command.link % self.nodes.len());
+        let at_node = command.link % self.nodes.len();
+        self.hearing.note(command.verb, &command.request.value, at_node, answer);
+        if command.verb == Verb::Acquire && answer == Answer::Granted {
+            self.waiters.disturb(&command.request.keys);
+        }
+        let (client, index) = (self.client_of(command.link), command.link % self.nodes.len());
         let (verb, value) = (command.verb, short(&command.request.value));
         let late = if is_late { " (straggler)" } else { "" };
         self.tell(format_args!(
@@ -265,7 +340,7 @@ impl World {
 
     /// An answer is at its client.
     pub fn answer(&self, answered: Answered) {
-        let client = answered.link / self.nodes.len();
+        let client = self.client_of(answered.link);
         if self.paused[client].get() {
             return self.inboxes[client].borrow_mut().push(answered);
         }

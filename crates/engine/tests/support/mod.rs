@@ -115,6 +115,12 @@ impl World {
         on_first.map(|asked| asked.at - start).collect()
     }
 
+    /// Does no node store anything but a foreign value?
+    pub fn is_clean(&self) -> bool {
+        let is_foreign = |value: String| value == FOREIGN;
+        self.stored().into_iter().flatten().all(is_foreign)
+    }
+
     /// Asserts that no node stores anything but a foreign value.
     pub fn assert_clean(&self, case: &dyn std::fmt::Debug) {
         for (node, stored) in self.stored().into_iter().enumerate() {

@@ -8,7 +8,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{
-    Clock, Health, Keys, MemoryNode, Node, NodeError, Notice, Reply, Request, Status, Value, Verb,
+    Clock, Fate, Health, Keys, MemoryNode, Node, NodeError, Notice, Reply, Request, Status, Value,
+    Verb,
 };
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -26,6 +27,9 @@ pub enum Behaviour {
     /// As `Ok`, but every command reaches the store twice, and the second answer is the one that is
     /// given: a client that sends again what was lost with a connection.
     Twice,
+    /// Refuses a script when it has stored the first of its keys, as a server does that runs out of
+    /// memory.
+    Halfway,
     /// Answers with an error at once; `applied` tells whether the command was carried out first.
     Error { applied: bool },
     /// Drops the question, as a connection does that is torn down.
@@ -155,6 +159,12 @@ impl ScriptedNode {
                 self.store.apply(verb, &request);
                 reply.send(Ok(self.store.apply(verb, &request)));
             }
+            Behaviour::Halfway => {
+                if verb == Verb::Acquire {
+                    self.store.apply(verb, &about_first_key(&request));
+                }
+                reply.send(Err(broken().with(Fate::Refused)));
+            }
             Behaviour::Error { applied } => {
                 if applied {
                     self.store.apply(verb, &request);
@@ -177,6 +187,16 @@ impl ScriptedNode {
                 self.unanswered.borrow_mut().push(reply);
             }
         }
+    }
+}
+
+/// The same, about the first of its keys only.
+fn about_first_key(request: &Request) -> Request {
+    Request {
+        keys: Rc::new([request.keys[0].clone()]),
+        value: request.value.clone(),
+        expiry: request.expiry,
+        timeout: request.timeout,
     }
 }
 
@@ -216,7 +236,7 @@ impl Node for ScriptedNode {
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
         let (delay, error) = match self.behaviour.get() {
             Behaviour::Ok | Behaviour::Taken | Behaviour::Twice => (Duration::ZERO, None),
-            Behaviour::Error { .. } => (Duration::ZERO, Some(broken())),
+            Behaviour::Halfway | Behaviour::Error { .. } => (Duration::ZERO, Some(broken())),
             Behaviour::Closed => (Duration::ZERO, Some(NodeError::closed())),
             Behaviour::Slow(delay) | Behaviour::Far(delay) if delay < limit => (delay, None),
             _ => (limit, Some(NodeError::timed_out())),

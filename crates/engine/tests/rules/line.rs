@@ -1,0 +1,103 @@
+//! The line: whoever leaves it lets the next one on, and what this process knows of its own lock ends
+//! with that lock.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::{CancellationToken, Delay, Error, Held, Options, Value, Verb};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep;
+
+use crate::support::{A_WHILE, Behaviour, FOREIGN, KEY, TIMEOUT, World, held, ms, timed, tries};
+
+/// Long after the rest of a test.
+const LATER: Duration = Duration::from_secs(600);
+
+/// Pauses that play no part.
+fn patient() -> Options {
+    Options { delay: Delay::Fixed(LATER), ..tries(10) }
+}
+
+fn lock(world: &Rc<World>, options: Options) -> JoinHandle<Result<Held, Error>> {
+    let mutex = world.mutex(options);
+    spawn_local(async move { mutex.lock(&CancellationToken::new()).await })
+}
+
+/// Nodes that are somebody else's, and tell of it.
+fn taken() -> Rc<World> {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    for node in &world.scripted {
+        node.is_watchable.set(true);
+        node.plant(KEY, FOREIGN);
+    }
+    Rc::new(world)
+}
+
+fn release(world: &World) {
+    world.scripted.iter().for_each(|node| node.wipe(KEY));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_next_in_line_sees_to_a_lock_that_is_left_to_its_expiry() {
+    let world = taken();
+    let first = lock(&world, patient());
+    sleep(ms(10)).await;
+    let second = lock(&world, patient());
+    sleep(ms(10)).await;
+    release(&world);
+    let lock = held(first.await.unwrap());
+    let (outcome, elapsed) = timed(second).await;
+    held(outcome.unwrap());
+    let left = lock.until - (world.nodes.now() - elapsed);
+    assert!(elapsed > left && elapsed < left + A_WHILE, "{elapsed:?}, when it expires: {left:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_has_expired_keeps_nobody_from_asking() {
+    // Somebody else wanted it as well, which is remembered; and the nodes tell of nothing.
+    let world = taken();
+    world.scripted.iter().for_each(|node| node.is_watchable.set(false));
+    let first = lock(&world, Options { delay: Delay::Fixed(ms(50)), ..tries(10) });
+    sleep(ms(10)).await;
+    release(&world);
+    let first = held(first.await.unwrap());
+    sleep(first.until - world.nodes.now() + A_WHILE).await;
+    let (outcome, elapsed) = timed(lock(&world, patient())).await;
+    held(outcome.unwrap());
+    assert_eq!(elapsed, Duration::ZERO, "asked when it came");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_release_of_another_value_is_no_reason_to_ask() {
+    let world = taken();
+    let first = lock(&world, patient());
+    sleep(ms(10)).await;
+    let second = lock(&world, patient());
+    sleep(ms(10)).await;
+    release(&world);
+    let lock = held(first.await.unwrap());
+    sleep(A_WHILE).await;
+    let asked = world.asked(Verb::Acquire).len();
+    for _ in 0..10 {
+        world.mutex(tries(1)).unlock(Value::from("an old one")).await.unwrap_err();
+        sleep(ms(50)).await;
+    }
+    assert_eq!(world.asked(Verb::Acquire).len(), asked);
+    assert!(!second.is_finished());
+    world.mutex(tries(1)).unlock(lock.value).await.unwrap();
+    let (outcome, elapsed) = timed(second).await;
+    held(outcome.unwrap());
+    assert!(elapsed <= ms(10), "{elapsed:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_is_asked_behind_the_first_node_has_the_whole_timeout() {
+    let world = taken();
+    let waiting = lock(&world, Options { delay: Delay::Fixed(ms(100)), ..tries(20) });
+    sleep(ms(10)).await;
+    world.all_become(Behaviour::Slow(TIMEOUT * 3 / 4));
+    release(&world);
+    let (outcome, elapsed) = timed(waiting).await;
+    held(outcome.unwrap());
+    assert!(elapsed <= 2 * TIMEOUT, "{elapsed:?}");
+}

@@ -1,0 +1,197 @@
+//! Who waits for a lock, and whether it could have been had meanwhile.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use redsync_engine::{CancellationToken, Keys, Quorum};
+
+use crate::client::NAMES;
+use crate::node::{SimulatedNode, State};
+use crate::schedule::Schedule;
+use crate::violation::Violation;
+use crate::way::Way;
+
+/// So often a waiter may see one served that has come after it, in its own process: who was first may
+/// have asked a moment too early.
+const OVERTAKEN: u32 = 1;
+
+/// The same where nodes do not tell, and who comes later may ask more often.
+const OVERTAKEN_UNTOLD: u32 = 3;
+
+/// So often the time of its patience a lock may be free in pieces that are each too short.
+const PIECES: u64 = 6;
+
+/// A call that is to get a lock.
+pub struct Waiter {
+    client: usize,
+    keys: Keys,
+    /// Which of the names, one bit each.
+    names: u8,
+    /// It waits in the line of its process.
+    is_in_line: bool,
+    /// For how long the lock may be free; `None`: it is in its own way.
+    patience: Option<u64>,
+    cancel: CancellationToken,
+    number: Cell<u64>,
+    /// Since the last look.
+    is_free: Cell<bool>,
+    /// For how long it has been free without a break, and in all.
+    stretch: Cell<u64>,
+    in_all: Cell<u64>,
+    overtaken: Cell<u32>,
+    may_be_overtaken: u32,
+}
+
+impl Waiter {
+    pub fn new(
+        client: usize,
+        way: &Way,
+        tries: u64,
+        schedule: &Schedule,
+        cancel: CancellationToken,
+    ) -> Self {
+        let is_told = schedule.is_told_of_changes();
+        Self {
+            may_be_overtaken: if is_told { OVERTAKEN } else { OVERTAKEN_UNTOLD },
+            patience: way.patience(schedule),
+            client,
+            keys: way.keys.clone(),
+            names: names(&way.keys),
+            is_in_line: tries > 1,
+            cancel,
+            number: Cell::default(),
+            is_free: Cell::default(),
+            stretch: Cell::default(),
+            in_all: Cell::default(),
+            overtaken: Cell::default(),
+        }
+    }
+
+    fn forget(&self) {
+        self.is_free.set(false);
+        self.stretch.set(0);
+    }
+}
+
+fn names(keys: &[Box<str>]) -> u8 {
+    let bit = |key: &str| NAMES.iter().position(|name| *name == key).unwrap_or_default();
+    keys.iter().fold(0, |names, key| names | 1 << bit(key))
+}
+
+/// All that wait.
+pub struct Waiters {
+    quorum: Quorum,
+    all: RefCell<Vec<Rc<Waiter>>>,
+    next_number: Cell<u64>,
+    last_look: Cell<u64>,
+    found: RefCell<Vec<Violation>>,
+}
+
+impl Waiters {
+    pub fn new(quorum: Quorum) -> Self {
+        Self {
+            quorum,
+            all: RefCell::default(),
+            next_number: Cell::default(),
+            last_look: Cell::default(),
+            found: RefCell::default(),
+        }
+    }
+
+    /// Until what is returned is dropped, the waiter waits.
+    pub fn join(&self, waiter: Waiter) -> Waiting<'_> {
+        let waiter = Rc::new(waiter);
+        waiter.number.set(self.next_number.get());
+        self.next_number.set(waiter.number.get() + 1);
+        self.all.borrow_mut().push(waiter.clone());
+        Waiting { waiters: self, waiter }
+    }
+
+    /// Somebody's value was stored, if only for a moment.
+    pub fn disturb(&self, keys: &[Box<str>]) {
+        for waiter in self.all.borrow().iter().filter(|waiter| waiter.names & names(keys) != 0) {
+            waiter.forget();
+        }
+    }
+
+    /// Counts for how long each could have had its lock. `None`: more is in the way than calls.
+    pub fn look(&self, nodes: &[SimulatedNode], now: u64, is_calm: bool) {
+        let passed = now - self.last_look.replace(now);
+        let all = self.all.borrow();
+        if !is_calm {
+            return all.iter().for_each(|waiter| waiter.forget());
+        }
+        let mut is_free = [None; 1 << NAMES.len()];
+        for waiter in all.iter() {
+            let Some(patience) = waiter.patience else { continue };
+            if waiter.cancel.is_cancelled() {
+                continue;
+            }
+            if waiter.is_free.get() {
+                waiter.stretch.set(waiter.stretch.get() + passed);
+                waiter.in_all.set(waiter.in_all.get() + passed);
+                if waiter.stretch.get() > patience || waiter.in_all.get() > PIECES * patience {
+                    self.found.borrow_mut().push(Violation::Unserved);
+                }
+            }
+            let names = waiter.names;
+            let is_free =
+                is_free[usize::from(names)].get_or_insert_with(|| self.is_free(nodes, names));
+            waiter.is_free.set(*is_free);
+            if !*is_free {
+                waiter.stretch.set(0);
+            }
+        }
+    }
+
+    fn is_free(&self, nodes: &[SimulatedNode], names: u8) -> bool {
+        let is_wanted = |index: usize| names & 1 << index != 0;
+        let stores = |node: &SimulatedNode| {
+            let mut wanted = NAMES.iter().enumerate().filter(|(index, _)| is_wanted(*index));
+            wanted.any(|(_, name)| node.get(name).is_some())
+        };
+        let is_free = |node: &&SimulatedNode| node.state.get() == State::Up && !stores(node);
+        self.quorum.is_reached(nodes.iter().filter(is_free).count())
+    }
+
+    pub fn take_found(&self) -> Vec<Violation> {
+        self.found.take()
+    }
+}
+
+/// A call that waits.
+pub struct Waiting<'a> {
+    waiters: &'a Waiters,
+    waiter: Rc<Waiter>,
+}
+
+impl Waiting<'_> {
+    /// It has the lock: those of its line that came before it had not.
+    pub fn won(&self) {
+        let me = &self.waiter;
+        for other in self.waiters.all.borrow().iter() {
+            let is_before_me = other.number < me.number && other.is_in_line && me.is_in_line;
+            let is_of_my_line = other.client == me.client && other.keys == me.keys;
+            if is_before_me && is_of_my_line && other.patience.is_some() {
+                other.overtaken.set(other.overtaken.get() + 1);
+                if other.overtaken.get() > other.may_be_overtaken && !other.cancel.is_cancelled() {
+                    self.waiters.found.borrow_mut().push(Violation::Overtaken);
+                }
+            }
+        }
+    }
+
+    /// It has it not, though it was free for longer than an attempt takes.
+    pub fn failed(&self, brief: u64) {
+        let me = &self.waiter;
+        if me.patience.is_some() && !me.cancel.is_cancelled() && me.stretch.get() > brief {
+            self.waiters.found.borrow_mut().push(Violation::FailedThoughFree);
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.waiters.all.borrow_mut().retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
+    }
+}

@@ -1,0 +1,262 @@
+//! How a call is made: with which options, through which set of nodes, and how long it may take.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::{Asked, Delay, Keys, Mutex, Nodes, Options, ValueSource};
+use tokio::time::sleep;
+
+use crate::chance::Chance;
+use crate::client::Client;
+use crate::faults::Fault;
+use crate::mutant;
+use crate::schedule::Schedule;
+
+/// Longer than anybody waits for the next attempt of his schedule.
+const PATIENT: u64 = 30_000;
+
+/// How one call of the engine is made.
+pub struct Way {
+    pub mutex: Mutex,
+    pub nodes: Rc<Nodes>,
+    pub keys: Keys,
+    pub expiry: u64,
+    pub tries: u64,
+    pub timeout: u64,
+    longest_pause: u64,
+    pub sources: Sources,
+    /// Its node timeout is over before any node can have answered.
+    pub is_hasty: bool,
+}
+
+/// What a call has to wait for, beside the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// Values and pauses are there at once.
+    Prompt,
+    /// They come late.
+    Late,
+    /// They never come: the call ends when it is aborted.
+    Silent,
+}
+
+impl Client {
+    /// A mutex with options as they come.
+    pub fn way(&self, chance: &mut Chance, keys: Keys, expiry: u64) -> Way {
+        let schedule = &self.world.schedule;
+        let (way, options) = self.plain_way(chance, &self.sets[0], keys, expiry);
+        let is_alone = schedule.sets == 1 && schedule.slow_sources == 0 && !schedule.orderly;
+        if is_alone { way } else { self.in_company(way, options) }
+    }
+
+    /// Another way to the lock of this one.
+    pub fn way_again(&self, chance: &mut Chance, way: &Way, expiry: u64) -> Way {
+        self.plain_way(chance, &way.nodes, way.keys.clone(), expiry).0
+    }
+
+    fn plain_way(
+        &self,
+        chance: &mut Chance,
+        nodes: &Rc<Nodes>,
+        keys: Keys,
+        expiry: u64,
+    ) -> (Way, Options) {
+        let schedule = &self.world.schedule;
+        let (delay, longest_pause) = match chance.within(0..=2) {
+            _ if schedule.eager => {
+                let pause = chance.within(1..=6);
+                (Delay::Fixed(Duration::from_millis(pause)), pause)
+            }
+            0 => (Delay::Random, 250),
+            1 => (Delay::Fixed(Duration::from_millis(20)), 20),
+            _ => {
+                let mut chance = chance.split();
+                let pauses = RefCell::new(move || Duration::from_millis(chance.within(0..=100)));
+                let ask = Rc::new(move |_| {
+                    let pause = pauses.borrow_mut()();
+                    Box::pin(async move { Ok(pause) }) as Asked<_>
+                });
+                (Delay::Ask(ask), 100)
+            }
+        };
+        let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
+        let options = Options {
+            expiry: Duration::from_millis(expiry),
+            tries,
+            delay,
+            drift_factor: schedule.drift_factor,
+            timeout_factor: schedule.timeout_factor,
+            fail_fast: chance.percent(50),
+            shuffle: chance.percent(30),
+            recreate_on_extend: chance.percent(30),
+            values: mutant::values(chance),
+        };
+        let mutex = Mutex::new(nodes.clone(), keys.clone(), options.clone());
+        let timeout = schedule.timeout(expiry).as_millis() as u64 + 1;
+        let way = Way {
+            mutex,
+            nodes: nodes.clone(),
+            keys,
+            expiry,
+            tries,
+            timeout,
+            longest_pause,
+            sources: Sources::Prompt,
+            is_hasty: false,
+        };
+        (way, options)
+    }
+
+    /// The same, or a way that is in the way of others.
+    fn in_company(&self, mut way: Way, mut options: Options) -> Way {
+        let schedule = &self.world.schedule;
+        let set = self.aside.borrow_mut().index(self.sets.len());
+        way.nodes = self.sets[set].clone();
+        if schedule.orderly && schedule.watches && self.percent(40) {
+            // Notices have to do, or others that leave the line.
+            (way.longest_pause, options.delay) =
+                (PATIENT, Delay::Fixed(Duration::from_millis(PATIENT)));
+        }
+        if schedule.hasty && set > 0 {
+            self.world.faults.count(Fault::Hasty);
+            way.is_hasty = true;
+            way.expiry = schedule.hasty_expiry();
+            way.timeout = schedule.timeout(way.expiry).as_millis() as u64 + 1;
+            options.expiry = Duration::from_millis(way.expiry);
+            let pause = self.aside.borrow_mut().within(50..=1000);
+            (way.longest_pause, options.delay) =
+                (pause, Delay::Fixed(Duration::from_millis(pause)));
+            (way.tries, options.tries) = (u64::MAX, u64::MAX);
+        } else if self.percent(schedule.slow_sources) {
+            way.sources = if self.percent(40) { Sources::Silent } else { Sources::Late };
+            self.world.faults.count(if way.sources == Sources::Late {
+                Fault::LateSource
+            } else {
+                Fault::SilentSource
+            });
+            let of_values = self.percent(50);
+            let mut aside = self.aside.borrow_mut();
+            let latency = Latency { longest: way.source_time(), sources: way.sources };
+            if of_values {
+                options.values = late_values(aside.split(), latency);
+            } else {
+                options.delay = late_pauses(aside.split(), latency, way.longest_pause);
+            }
+        }
+        way.mutex = Mutex::new(way.nodes.clone(), way.keys.clone(), options);
+        way
+    }
+}
+
+/// How long a function of the caller takes to answer.
+#[derive(Clone, Copy)]
+struct Latency {
+    longest: u64,
+    sources: Sources,
+}
+
+fn late<T: 'static>(chance: &mut Chance, latency: Latency, answer: T) -> Asked<T> {
+    let pause = Duration::from_millis(chance.within(0..=latency.longest));
+    Box::pin(async move {
+        if latency.sources == Sources::Silent {
+            std::future::pending::<()>().await;
+        }
+        sleep(pause).await;
+        Ok(answer)
+    })
+}
+
+fn late_values(chance: Chance, latency: Latency) -> ValueSource {
+    let chance = RefCell::new(chance);
+    ValueSource::Ask(Rc::new(move |_| {
+        let mut chance = chance.borrow_mut();
+        let value = format!("{:022}==", chance.within(0..=u64::MAX));
+        late(&mut chance, latency, value)
+    }))
+}
+
+fn late_pauses(chance: Chance, latency: Latency, longest_pause: u64) -> Delay {
+    let chance = RefCell::new(chance);
+    Delay::Ask(Rc::new(move |_| {
+        let mut chance = chance.borrow_mut();
+        let pause = Duration::from_millis(chance.within(0..=longest_pause));
+        late(&mut chance, latency, pause)
+    }))
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tries, {} ms apart at most", self.tries, self.longest_pause)?;
+        if self.is_hasty { write!(f, ", hasty") } else { write!(f, ", {:?}", self.sources) }
+    }
+}
+
+impl Way {
+    /// Through these nodes, with go-redsync's pauses.
+    pub fn of(nodes: Rc<Nodes>, keys: Keys, options: Options) -> Self {
+        let timeout = redsync_engine::node_timeout(options.expiry, options.timeout_factor);
+        Self {
+            expiry: options.expiry.as_millis() as u64,
+            tries: options.tries,
+            timeout: timeout.as_millis() as u64 + 1,
+            longest_pause: 250,
+            mutex: Mutex::new(nodes.clone(), keys.clone(), options),
+            nodes,
+            keys,
+            sources: Sources::Prompt,
+            is_hasty: false,
+        }
+    }
+
+    /// The longest that lock() may take.
+    pub fn lock_deadline(&self, tries: u64) -> u64 {
+        // Between two scheduled attempts there may be a chance, which may take two rounds beyond the
+        // time of the next; that one may be three. At the end come the release and a last look. Each
+        // attempt may have to wait for a value, and each pause to be told.
+        let attempt = 5 * self.timeout + self.longest_pause + 3 * self.source_time() + 10;
+        attempt.saturating_mul(tries).saturating_add(2 * self.timeout)
+    }
+
+    /// Does it end only when it is aborted?
+    pub fn is_endless(&self) -> bool {
+        self.is_hasty || self.sources == Sources::Silent
+    }
+
+    /// The longest that any other call may take.
+    pub fn deadline(&self) -> u64 {
+        self.timeout
+    }
+
+    fn source_time(&self) -> u64 {
+        if self.sources == Sources::Prompt { 0 } else { self.timeout * 4 }
+    }
+
+    /// For how long a lock can be free, and this call not have it: when nothing is in its way, and
+    /// the nodes tell or its own schedule has come.
+    pub fn patience(&self, schedule: &Schedule) -> Option<u64> {
+        if self.is_endless() || self.sources != Sources::Prompt {
+            return None;
+        }
+        let rounds = self.rounds(schedule, 12);
+        let is_told = schedule.is_told_of_changes();
+        Some(if is_told { rounds } else { rounds + self.longest_pause })
+    }
+
+    /// The same of a call that fails: its last attempt may have begun before the lock was free.
+    pub fn brief(&self, schedule: &Schedule) -> u64 {
+        self.rounds(schedule, 3)
+    }
+
+    /// So many rounds of whoever is in line, and what is left to others meanwhile.
+    fn rounds(&self, schedule: &Schedule, count: u64) -> u64 {
+        let round = if schedule.orderly {
+            schedule.round_trip()
+        } else {
+            schedule.timeout(schedule.longest_expiry()).as_millis() as u64 + 1
+        };
+        let moment = 2 + 2 * schedule.round_trip().min(100);
+        count * round + 2 * moment + 10
+    }
+}
