@@ -6,6 +6,7 @@ const test = require('ava');
 
 const { FailedError, Redsync } = require('../index.js');
 const { rejection, until, untilSteady } = require('./helpers/async.js');
+const { believed } = require('./helpers/believed.js');
 const { CLIENTS, CLUSTER_CLIENTS } = require('./helpers/clients.js');
 const { useCluster } = require('./helpers/cluster.js');
 const { worksAgain } = require('./helpers/recovery.js');
@@ -43,7 +44,7 @@ test('the wire is the same over every client', async (t) => {
   const made = await Promise.all(KINDS.map((kind) => use(t, kind, server)));
   const nodes = [server.url, ...made.map(({ pool }) => pool)];
   const all = nodes.map((node) => open(t, node));
-  await Promise.all(all.map((redsync) => redsync.health()));
+  await Promise.all(all.map((redsync) => believed(redsync)));
   for (const [i, one] of all.entries()) {
     for (const [j, other] of all.entries()) {
       const what = `${i} ${j}`;
@@ -91,7 +92,7 @@ for (const kind of KINDS) {
     const [server] = await useServers(t, 1);
     const { pool } = await use(t, kind, server);
     const redsync = open(t, pool);
-    await redsync.health();
+    await believed(redsync);
     for (const options of [{}, { setNXOnExtend: true }]) {
       const lock = await redsync.newMutex(['a', 'b'], options).lock();
       for (const call of [() => lock.extend(), () => lock.mutex.valid(), () => lock.unlock()]) {
@@ -222,7 +223,7 @@ for (const [kind, options, prefix, db] of [
     const [server] = await useServers(t, 1);
     const { pool } = await use(t, kind, server, options);
     const redsync = open(t, pool, { keyPrefix: 'lock:' });
-    await redsync.health();
+    await believed(redsync);
     const lock = await redsync.newMutex(['one', 'two']).lock();
     const admin = await server.connect();
     t.teardown(() => admin.close());
@@ -234,7 +235,7 @@ for (const [kind, options, prefix, db] of [
     t.true(await lock.extend());
     t.true(await lock.unlock());
     await works(t, redsync, 'one');
-    t.is((await redsync.health())[0].status, 'up');
+    t.is((await believed(redsync))[0].status, 'up');
     t.is(await admin.command('DBSIZE'), 0);
   });
 }
@@ -314,12 +315,12 @@ for (const [kind, options] of [
     const cluster = await useCluster(t);
     const { pool } = await use(t, kind, cluster.servers, options, CLUSTER_CLIENTS);
     const redsync = open(t, pool);
-    await redsync.health();
+    await believed(redsync);
     // None of the servers knows a script yet, nor do all of them after the first lock.
     await Promise.all(onAllServers.map((name) => works(t, redsync, name)));
     await works(t, redsync, ['{tag}:1', '{tag}:2']);
     t.throws(() => redsync.newMutex(['a', 'b']), { instanceOf: TypeError, message: /one slot/ });
-    t.is((await redsync.health())[0].status, 'up');
+    t.is((await believed(redsync))[0].status, 'up');
     t.is(await cluster.size(), 0);
 
     // A slot moves.

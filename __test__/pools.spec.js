@@ -5,7 +5,8 @@
 const test = require('ava');
 
 const { FailedError, RedisError, Redsync, TakenError } = require('../index.js');
-const { rejection, until, untilSteady } = require('./helpers/async.js');
+const { delay, rejection, until, untilSteady } = require('./helpers/async.js');
+const { believed } = require('./helpers/believed.js');
 const { HandWrittenPool } = require('./helpers/hand-written-pool.js');
 const { monitor, startServer, useServers } = require('./helpers/servers.js');
 
@@ -125,7 +126,7 @@ for (const [title, [pool, code, message, isSlow]] of Object.entries(BAD_POOLS)) 
   test(`a pool is a node that fails: ${title}`, async (t) => {
     const turning = useTurning(t, server, pool);
     const alone = open(t, turning, isSlow ? HASTY : OPTIONS);
-    await alone.health(); // it is believed now
+    await believed(alone); // it is believed now
     turning.turn();
     const error = await rejection(alone.newMutex('name').lock());
     t.true(error instanceof FailedError);
@@ -230,7 +231,7 @@ test('integers may be strings or bigints', async (t) => {
     t.true(await lock.extend());
     t.true(await lock.mutex.valid());
     t.true(await lock.unlock());
-    t.is((await redsync.health())[0].status, 'up');
+    t.is((await believed(redsync))[0].status, 'up');
   }
 });
 
@@ -245,11 +246,12 @@ test('a late success is released', async (t) => {
     },
   }));
   const redsync = open(t, pool, HASTY);
-  await redsync.health();
+  await believed(redsync);
   const { settle, commands } = await monitor(t, server);
   const error = await rejection(redsync.newMutex('late').lock());
   t.is(error.errors[0].cause.code, 'ETIMEDOUT');
   t.is((await settle()).length, 0);
+  await delay(2000); // again and again it is to be released
 
   letGo();
   await until(() => commands.some(([command]) => /^eval/i.test(command)));
@@ -257,6 +259,8 @@ test('a late success is released', async (t) => {
   const verbs = commands.map(([command]) => command.toLowerCase());
   t.is(verbs[0], 'set', 'it was set');
   t.regex(verbs[1], /^eval/, 'and released behind that');
+  const scripts = verbs.filter((verb) => verb.startsWith('eval'));
+  t.true(scripts.length <= 2, 'once, or twice if nobody was left to hear of it');
 });
 
 test('a connection that comes too late is given back unused', async (t) => {
@@ -278,7 +282,7 @@ test('a connection that comes too late is given back unused', async (t) => {
       } };
     },
   }, HASTY);
-  await redsync.health();
+  await believed(redsync);
   gate = new Promise((resolve) => { letGo = resolve; });
   await rejection(redsync.newMutex('late').lock());
   await until(() => aborted > 0);
@@ -345,7 +349,7 @@ test('questions about a key are asked one after the other, others side by side',
     eval: (...args) => track(args[1], () => conn.eval(...args)),
   }));
   const redsync = open(t, pool);
-  await redsync.health();
+  await believed(redsync);
   const names = ['a', 'b', 'c', ['a', 'b'], ['b', 'c'], ['c', 'a'], ['c', 'b', 'a']];
   await Promise.all(Array.from({ length: 140 }, async (_, i) => {
     const mutex = redsync.newMutex(names[i % names.length]);
@@ -360,13 +364,18 @@ test('questions about a key are asked one after the other, others side by side',
 test('a pool that owes an answer is asked no more than now and then, until it answers', async (t) => {
   const answers = [];
   let asked = 0;
+  let isBack = false;
   const pool = conn({
-    setNX: () => new Promise((resolve) => { asked++; answers.push(() => resolve(true)); }),
+    setNX: () => new Promise((resolve) => {
+      asked++;
+      if (isBack) resolve(true);
+      else answers.push(() => resolve(true));
+    }),
     eval: async () => 1,
   });
   const turning = useTurning(t, server, pool);
   const redsync = open(t, ['memory:', 'memory:', turning], HASTY);
-  await redsync.health();
+  await believed(redsync);
   turning.turn();
   await (await redsync.newMutex('first').lock()).unlock(); // waits for its whole time
   const before = asked;
@@ -381,7 +390,21 @@ test('a pool that owes an answer is asked no more than now and then, until it an
     await (await locking).unlock();
     return asked > after;
   });
+  isBack = true;
   for (const answer of answers.splice(0)) answer();
+  await until(async () => {
+    const after = asked;
+    for (let i = 0; i < 20; i++) await (await redsync.newMutex(`back ${i}`).lock()).unlock();
+    return asked - after === 20;
+  });
+});
+
+test.serial('a pool that never answers is asked so many questions, and no more', async (t) => {
+  const redsync = open(t, { get: never });
+  const asking = Array.from({ length: 10_050 }, () => redsync.health({ timeout: 1000 }));
+  const codes = (await Promise.all(asking)).map(([{ error }]) => error.cause.code);
+  t.is(codes.filter((code) => code === 'ETIMEDOUT').length, 10_000);
+  t.is(codes.filter((code) => code === 'ENOBUFS').length, 50);
 });
 
 test('close() does not wait for a pool that never answers, and asks it no more', async (t) => {
@@ -400,7 +423,7 @@ test('health() tells of a pool what is known', async (t) => {
   const good = usePool(t, server);
   const bad = { get: () => { throw coded('ECONNREFUSED'); } };
   const redsync = open(t, [good, bad, { get: never }]);
-  await open(t, good).ready(); // and is believed, which takes its time
+  await believed(open(t, good));
   const [up, down, silent] = await redsync.health({ timeout: 200 });
   t.is(up.status, 'up');
   t.is(up.endpoint, `${HOST}:${server.port}`);

@@ -8,6 +8,7 @@ const test = require('ava');
 const { FailedError, Redsync } = require('../index.js');
 const { newPool } = require('../lib/adapters/ioredis.js');
 const { rejection, until } = require('./helpers/async.js');
+const { believed } = require('./helpers/believed.js');
 const { HandWrittenPool } = require('./helpers/hand-written-pool.js');
 const { useProxy } = require('./helpers/proxy.js');
 const { monitor, useServers } = require('./helpers/servers.js');
@@ -103,13 +104,13 @@ for (const [title, [setNX, reason]] of Object.entries(LIARS)) {
       t.deepEqual(found, [undefined, undefined, undefined]);
       const left = await server.command('PTTL', 'name');
       t.true(left > 0 && left <= EXPIRY, `${left}`);
-      return (await others[0].health())[0].status === 'down';
+      return (await believed(others[0]))[0].status === 'down';
     });
     t.true(await lock.unlock());
 
     const error = await rejection(others[1].newMutex('name').lock());
     const several = await rejection(others[1].newMutex(['one', 'two']).lock());
-    const [health] = await others[1].health();
+    const [health] = await believed(others[1]);
     for (const { cause } of [error.errors[0], several.errors[0], health.error]) {
       t.regex(cause.code, /^(EPOOL|EPROTO)$/);
       t.regex(cause.message, new RegExp(`setNX\\(\\).*(${reason.source ?? reason})`));
@@ -138,7 +139,7 @@ test('a pool that does as it says is believed once it was seen, by all who use i
   const { settle } = await monitor(t, server);
   await (await open(t, pool).newMutex('first').lock()).unlock();
   t.false(verbsOf(await settle(), 'first').includes('set'), 'by a script');
-  await open(t, pool).health();
+  await believed(open(t, pool));
   await (await open(t, pool).newMutex('second').lock()).unlock();
   const commands = await settle();
   t.is(verbsOf(commands, 'second')[0], 'set');
@@ -169,7 +170,7 @@ test('a pool that could not be looked at is looked at again with the next questi
   }
   await proxy.heal();
   await (await redsync.newMutex('name').lock()).unlock();
-  await redsync.health();
+  await believed(redsync);
   const { settle } = await monitor(t, server);
   await (await redsync.newMutex('name').lock()).unlock();
   t.is(verbsOf(await settle(), 'name')[0], 'set', 'believed');
@@ -183,7 +184,7 @@ test('what came between once is not held against a pool', async (t) => {
     if (flushes++ === 0) await send('FLUSHALL');
     return isSet;
   }));
-  t.is((await redsync.health())[0].status, 'up');
+  t.is((await believed(redsync))[0].status, 'up');
   t.true(await (await redsync.newMutex('name').lock()).unlock());
 });
 
@@ -193,13 +194,13 @@ test('a pool that was found out is believed when it has changed', async (t) => {
   const redsync = open(t, usePool(t, server, (send, name, value, expiry) => (
     isHonest ? honest(send, name, value, expiry) : isOk(send('SET', name, value))
   )));
-  t.is((await redsync.health())[0].status, 'down');
+  t.is((await believed(redsync))[0].status, 'down');
   isHonest = true;
   await until(async () => {
     const lock = await redsync.newMutex('name').lock().catch(failed);
     return lock?.unlock();
   });
-  t.is((await redsync.health())[0].status, 'up');
+  t.is((await believed(redsync))[0].status, 'up');
 });
 
 test('a pool whose scripts are refused is not believed, and stores nothing', async (t) => {
@@ -209,7 +210,7 @@ test('a pool whose scripts are refused is not believed, and stores nothing', asy
   for (let i = 0; i < 3; i++) {
     const error = await rejection(redsync.newMutex('name').lock());
     t.is(error.errors[0].cause.code, 'NOPERM');
-    await redsync.health();
+    await believed(redsync);
   }
   t.true(await isEmpty(server));
 });
@@ -236,7 +237,7 @@ test('a client that does not say what became of a SET is found out', async (t) =
     const client = {
       options: {}, set: async () => reply, evalsha: async () => null, pttl() {}, defineCommand() {},
     };
-    const [{ status, error }] = await open(t, newPool(client)).health();
+    const [{ status, error }] = await believed(open(t, newPool(client)));
     t.is(status, 'down', String(reply));
     t.is(error.cause.message, 'the answer of setNX() makes no sense');
   }
@@ -261,7 +262,7 @@ test('a pool with one connection is looked at between its questions', async (t) 
       };
     },
   });
-  t.is((await redsync.health())[0].status, 'up');
+  t.is((await believed(redsync))[0].status, 'up');
   const locks = await Promise.all(['a', 'b', 'c'].map((name) => redsync.newMutex(name).lock()));
   for (const lock of locks) t.true(await lock.unlock());
   t.true(await isEmpty(server));
@@ -280,7 +281,7 @@ test('a late answer of setNX() leaves nothing behind', async (t) => {
   await (await redsync.newMutex('name').lock()).unlock();
   await until(() => asked === 1);
   letGo();
-  await redsync.health();
+  await believed(redsync);
   t.is(asked, 2);
   t.true(await isEmpty(server));
 });

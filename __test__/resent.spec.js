@@ -8,6 +8,7 @@ const test = require('ava');
 const { Redlock } = require('../redlock.js');
 const { FailedError, Redsync, TakenError } = require('../index.js');
 const { rejection, until } = require('./helpers/async.js');
+const { believed } = require('./helpers/believed.js');
 const { CLIENTS } = require('./helpers/clients.js');
 const { useProxy } = require('./helpers/proxy.js');
 const { useServers } = require('./helpers/servers.js');
@@ -53,7 +54,7 @@ for (const kind of [...RESENDING, 'node-redis']) {
       const { servers, proxies, made } = await use(t, kind);
       const redsync = new Redsync(made.map(({ pool }) => pool), OPTIONS);
       t.teardown(() => redsync.close());
-      await redsync.health();
+      await believed(redsync);
       await (await redsync.newMutex(names).lock()).unlock();
       t.true(await isEmpty(servers));
 
@@ -73,7 +74,7 @@ test('a key that is somebody else\'s is kept, whoever asks for it twice', async 
   const { servers, proxies, made } = await use(t, 'ioredis');
   const redsync = new Redsync(made.map(({ pool }) => pool), OPTIONS);
   t.teardown(() => redsync.close());
-  await redsync.health();
+  await believed(redsync);
   const other = new Redsync(servers.map(({ url }) => url), OPTIONS);
   t.teardown(() => other.close());
   const lock = await other.newMutex('one').lock();

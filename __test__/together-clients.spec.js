@@ -7,6 +7,7 @@ const test = require('ava');
 
 const { LockExpiredError, Redsync, TakenError } = require('../index.js');
 const { rejection, until } = require('./helpers/async.js');
+const { believed } = require('./helpers/believed.js');
 const { CLIENTS, CLUSTER_CLIENTS } = require('./helpers/clients.js');
 const { useCluster } = require('./helpers/cluster.js');
 const { ANSWERS, FATES, countScripts, deal, lockMany } = require('./helpers/fates.js');
@@ -20,7 +21,7 @@ async function connect(t, kind, servers, { client, ...options } = {}) {
   made.forEach(({ close }) => t.teardown(() => close()));
   const redsync = new Redsync(made.map(({ pool }) => pool), { ...PATIENT, ...options });
   t.teardown(() => redsync.close());
-  await redsync.health(); // the clients are believed
+  await believed(redsync); // the clients are believed
   return redsync;
 }
 
@@ -93,7 +94,7 @@ test('several clients of the engine share one client, and each lock is answered 
   t.teardown(() => close());
   const both = [1, 2].map(() => new Redsync(pool, PATIENT));
   both.forEach((redsync) => t.teardown(() => redsync.close()));
-  await both[0].health();
+  await believed(both[0]);
   const locks = await lockMany(both[0], 300);
   const outcomes = await Promise.all(locks.flatMap(({ mutex, value }) => [
     mutex.unlock(),

@@ -1,5 +1,7 @@
 //! Whatever crosses from JavaScript is read or refused: nothing panics, and nothing is read twice.
 
+use std::borrow::Cow;
+
 use redsync_engine::NodeError;
 
 use super::addon::{NodeSpec, Place, TlsSpec};
@@ -62,7 +64,13 @@ pub fn records(input: &[u8]) {
             Operation::PoolAnswer(node, vote, _) => {
                 let mut line = String::new();
                 write_vote(&mut line, node, Some(&vote));
-                vote.err().map_or(0, |NodeError { code, message, .. }| code.len() + message.len())
+                match vote {
+                    Err(NodeError {
+                        code: Cow::Owned(code), message: Cow::Owned(message), ..
+                    }) => code.len() + message.len(),
+                    // An answer, or the engine's own words.
+                    _ => 0,
+                }
             }
             _ => 0,
         };
