@@ -162,15 +162,23 @@ function begin(operation, client, call, operands, schedule) {
 }
 
 /**
- * A string of the record that was begun. Halves of a character would be one when two strings come
- * together, and all lengths behind them wrong: so each is well-formed, wherever it comes from.
+ * A string of the record that was begun, which is known to be well-formed: halves of a character would
+ * be one when two strings come together, and all lengths behind them wrong.
  *
  * @param {string} string
  */
 function put(string) {
-  const wellFormed = string.isWellFormed() ? string : string.toWellFormed();
-  records[used++] = Buffer.byteLength(wellFormed);
-  text += wellFormed;
+  records[used++] = Buffer.byteLength(string);
+  text += string;
+}
+
+/**
+ * One that comes from a pool, or whatever else is not checked before.
+ *
+ * @param {string} string
+ */
+function putWellFormed(string) {
+  put(string.isWellFormed() ? string : string.toWellFormed());
 }
 
 function takeNumber() {
@@ -341,7 +349,7 @@ function answer(client, number, answer) {
   begin(OPERATION.ANSWER, client, number, 3);
   records[used++] = answer === undefined ? 0 : 1;
   records[used++] = typeof answer === 'number' ? answer : 0;
-  put(string);
+  putWellFormed(string);
 }
 
 /** Gives up a set of nodes that nobody can use any more. */
@@ -374,8 +382,8 @@ function answerPool(client, node, question, vote, code = '', message = '') {
   begin(OPERATION.POOL_ANSWER, client, question, 4, setImmediate);
   records[used++] = node;
   records[used++] = vote;
-  put(code);
-  put(message);
+  putWellFormed(code);
+  putWellFormed(message);
 }
 
 /** A clock for tests is so far ahead of the engine's, in milliseconds. */

@@ -251,7 +251,11 @@ pub fn milliseconds(number: f64) -> Duration {
         return Duration::MAX;
     }
     let number = number.max(0.0);
-    Duration::from_millis(number as u64) + Duration::from_secs_f64(number.fract() / 1000.0)
+    let whole = Duration::from_millis(number as u64);
+    match number.fract() {
+        0.0 => whole,
+        part => whole + Duration::from_secs_f64(part / 1000.0),
+    }
 }
 
 /// A moment or a length of time as JavaScript's milliseconds. Whole ones stay whole.
