@@ -227,7 +227,7 @@ impl Client {
         match self.lease(hold.keys(), hold.value()) {
             Some(lease) => {
                 lease.join((number, Wish::Kept), hold.until());
-                self.nodes.keep_alive(hold.keys(), hold.value(), extension);
+                self.nodes.keep_alive(hold, extension);
             }
             None => {
                 let lease = Lease::new(self, (number, Wish::Kept), hold.until());

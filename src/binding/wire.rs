@@ -219,7 +219,7 @@ fn unreadable(code: u32, operands: &[f64]) -> Operation {
     match (code, operands) {
         (6, _) => Operation::Answer(None),
         (12, [node, ..]) => Operation::PoolAnswer(*node as usize, Err(NodeError::protocol()), None),
-        _ => Operation::Unreadable(matches!(code, 0..=4 | 7 | 8 | 14)),
+        _ => Operation::Unreadable(matches!(code, 0..=4 | 7 | 8 | 14 | 15)),
     }
 }
 

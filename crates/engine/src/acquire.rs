@@ -163,7 +163,7 @@ impl Mutex {
         Attempt { number, is_last, manner, value }: Attempt,
         cancel: &CancellationToken,
     ) -> Result<Held, Error> {
-        let _asking = place.map(Place::asks);
+        let asking = place.map(Place::asks);
         self.seen.borrow_mut().attempts += 1;
         let request = self.request(value);
         let start = self.nodes.now();
@@ -180,6 +180,8 @@ impl Mutex {
                 cancel.run_until_cancelled(Box::pin(self.one_first_and_look(&request))).await
             }
         };
+        // Whoever asks next is behind the releases: nobody has to wait for those.
+        drop(asking);
         let Some(votes) = voted else {
             if Mutant::CallersRelease.is_on() {
                 return Err(Error::Cancelled);

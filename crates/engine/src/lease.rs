@@ -101,8 +101,9 @@ impl Keep {
 
 /// There may be very many: what is small here is small a hundred thousand times.
 struct Lease {
-    request: Rc<Request>,
-    drift_factor: f64,
+    /// What it is extended with.
+    request: RefCell<Rc<Request>>,
+    drift_factor: Cell<f64>,
     /// In the order in which they began.
     number: u64,
     /// `None`: only watched.
@@ -132,7 +133,17 @@ impl Lease {
     /// Is it about that lock? The value alone would not do: it is the caller's, who may use one for all
     /// of his names.
     fn is_of(&self, keys: &Keys, value: &Value) -> bool {
-        self.request.value == *value && self.request.keys == *keys
+        let request = self.request.borrow();
+        request.value == *value && request.keys == *keys
+    }
+
+    fn timeout(&self) -> Duration {
+        self.request.borrow().timeout
+    }
+
+    /// Until when an extension that is asked for at `start` lets it live.
+    fn until_from(&self, start: Duration) -> Duration {
+        validity::until(start, self.request.borrow().expiry, self.drift_factor.get())
     }
 
     /// The lock lives longer.
@@ -209,8 +220,8 @@ impl Nodes {
         let now = self.now();
         let keep = extension.map(|extension| Keep::from(extension, now));
         let lease = Rc::new(Lease {
-            request: hold.request,
-            drift_factor: hold.drift_factor,
+            request: RefCell::new(hold.request),
+            drift_factor: Cell::new(hold.drift_factor),
             number,
             keep: Cell::new(keep),
             holder: Cell::new(Some(holder)),
@@ -241,9 +252,14 @@ impl Nodes {
         self.leases().find(keys, value)?.holder()
     }
 
-    /// Keeps a lock alive from now on that there is a lease of.
-    pub fn keep_alive(&self, keys: &Keys, value: &Value, extension: Extension) {
-        if let Some(lease) = self.leases().find(keys, value) {
+    /// Keeps a lock alive from now on that there is a lease of. Of the two expiries the longer one counts:
+    /// the shorter one may be over before the next extension.
+    pub fn keep_alive(&self, hold: Hold, extension: Extension) {
+        if let Some(lease) = self.leases().find(hold.keys(), hold.value()) {
+            if hold.request.expiry > lease.request.borrow().expiry {
+                lease.request.replace(hold.request);
+                lease.drift_factor.set(hold.drift_factor);
+            }
             let now = self.now();
             lease.keep.set(Some(Keep::from(extension, now)));
             lease.stopped.take();
@@ -288,7 +304,8 @@ impl Leases {
     }
 
     fn hash_of(&self, lease: &Lease) -> u64 {
-        self.hash(&lease.request.keys, &lease.request.value)
+        let request = lease.request.borrow();
+        self.hash(&request.keys, &request.value)
     }
 
     fn insert(&self, lease: Rc<Lease>) {
@@ -415,14 +432,15 @@ fn look_at_extensions(nodes: &Rc<Nodes>, now: Duration) {
     let first = leases.extensions.borrow().first_key_value().map(|(_, lease)| lease.clone());
     let Some(first) = first.filter(|lease| lease.extends.get() <= Some(now)) else { return };
     let interval = first.keep.get().map_or(Duration::ZERO, |keep| keep.interval);
-    let due = take_due(&leases.extensions, now + interval / TOGETHER).collect();
+    let due: VecDeque<_> = take_due(&leases.extensions, now + interval / TOGETHER).collect();
+    // They have no place any more, also while they wait for room.
+    due.iter().for_each(|lease| lease.extends.set(None));
     spawn_local(extend_all(nodes.clone(), due));
 }
 
 /// Does it need an extension now? If not, and ever again, that is planned.
 fn needs(leases: &Leases, lease: &Rc<Lease>, now: Duration) -> bool {
     let (Some(keep), Some(holder)) = (lease.keep.get(), lease.holder()) else { return false };
-    lease.extends.set(None);
     lease.stopped.set(if now >= keep.hold_until {
         Some(Loss::MaxHold)
     } else if now.saturating_sub(holder.last_alive(now)) >= keep.max_stall {
@@ -442,8 +460,8 @@ async fn extend_all(nodes: Rc<Nodes>, mut leases: VecDeque<Rc<Lease>>) {
         let some = leases.drain(..AT_ONCE.min(leases.len()));
         let mut some: Vec<_> = some.filter(|lease| needs(nodes.leases(), lease, now)).collect();
         // Those of one round have the same time to answer: none waits for one that may wait longer.
-        some.sort_by_key(|lease| lease.request.timeout);
-        for alike in some.chunk_by(|one, other| one.request.timeout == other.request.timeout) {
+        some.sort_by_key(|lease| lease.timeout());
+        for alike in some.chunk_by(|one, other| one.timeout() == other.timeout()) {
             extend(&nodes, alike.to_vec());
         }
         yield_now().await; // calls come first
@@ -452,28 +470,29 @@ async fn extend_all(nodes: Rc<Nodes>, mut leases: VecDeque<Rc<Lease>>) {
 
 fn extend(nodes: &Rc<Nodes>, leases: Vec<Rc<Lease>>) {
     let start = nodes.now();
-    let requests: Rc<[_]> = leases.iter().map(|lease| lease.request.clone()).collect();
+    // It may be kept with another expiry by the time that the nodes have answered.
+    let untils: Vec<_> = leases.iter().map(|lease| lease.until_from(start)).collect();
+    let requests: Rc<[_]> = leases.iter().map(|lease| lease.request.borrow().clone()).collect();
     let round = Round::ask_each(nodes, Verb::Extend { recreate: false }, &requests);
     nodes.leases().begin_extending(leases.len());
     let nodes = nodes.clone();
     spawn_local(async move {
         let votes = round.votes_on_each().await;
         nodes.leases().end_extending(leases.len());
-        for (lease, votes) in leases.iter().zip(votes.iter()) {
-            settle(&nodes, lease, start, &votes);
+        for ((lease, until), votes) in leases.iter().zip(untils).zip(votes.iter()) {
+            settle(&nodes, lease, until, &votes);
         }
     });
 }
 
-fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, start: Duration, votes: &Votes<'_>) {
+fn settle(nodes: &Rc<Nodes>, lease: &Rc<Lease>, until: Duration, votes: &Votes<'_>) {
     // Released or lost meanwhile: what was extended is followed by its release.
     if lease.holder().is_none() {
         return;
     }
     let leases = nodes.leases();
-    let request = &lease.request;
+    let request = &lease.request.borrow().clone();
     let now = nodes.now();
-    let until = validity::until(start, request.expiry, lease.drift_factor);
     if votes.granted() && now < until {
         lease.prolong(until);
         nodes.queues().prolong(&request.keys, &request.value, until - now);

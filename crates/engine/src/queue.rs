@@ -120,8 +120,8 @@ pub(crate) struct Queue {
     failed: Cell<Option<(Instant, Means)>>,
     /// Somebody elsewhere wants the lock too.
     has_met_others: Cell<bool>,
-    /// What the last attempt heard, if all nodes were asked and the lock is taken.
-    heard: RefCell<Option<Vec<Option<Vote>>>>,
+    /// What the last attempt heard, if all nodes were asked and the lock is taken; and its means.
+    heard: RefCell<Option<(Vec<Option<Vote>>, Means)>>,
     /// Since when there has been a chance that was left to others.
     chance_since: Cell<Option<Instant>>,
     /// How many chances in a row brought some votes, but too few.
@@ -447,7 +447,7 @@ impl Place {
         let queue = &self.queue;
         queue.answered();
         let is_known = is_taken && votes.iter().all(Option::is_some);
-        *queue.heard.borrow_mut() = is_known.then(|| votes.to_vec());
+        *queue.heard.borrow_mut() = is_known.then(|| (votes.to_vec(), self.means));
     }
 
     /// An attempt has failed, because too few nodes answered in time. Those go first who may do better.
@@ -455,7 +455,10 @@ impl Place {
         self.hear(votes);
         let queue = &self.queue;
         let (_, failed) = queue.failed.get().unwrap_or((Instant::now(), Means::default()));
-        queue.failed.set(Some((Instant::now(), failed.or_more(self.means))));
+        let failed = failed.or_more(self.means);
+        queue.failed.set(Some((Instant::now(), failed)));
+        // Who could wait for longer may still be right.
+        queue.heard.borrow_mut().take_if(|(_, means)| !means.exceed(failed));
         queue.prefer_better();
     }
 
@@ -511,7 +514,7 @@ impl Place {
 
     /// What was heard of the nodes last, if it is that the lock is taken, and nothing was heard since.
     pub(crate) fn heard(&self) -> Option<Vec<Option<Vote>>> {
-        self.queue.heard.borrow().clone()
+        self.queue.heard.borrow().as_ref().map(|(votes, _)| votes.clone())
     }
 }
 

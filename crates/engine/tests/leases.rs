@@ -588,7 +588,7 @@ async fn a_lock_that_is_only_watched_or_left_to_expire_can_be_kept_alive_after_a
         world.nodes.let_expire(&lock, &value);
         sleep(ms(5000)).await;
         assert_eq!(world.asked(EXTEND), [], "not yet");
-        world.nodes.keep_alive(&lock, &value, KEPT);
+        world.nodes.keep_alive(lease.mutex.hold(&lease.held), KEPT);
         sleep(ms(60_000)).await;
         assert_eq!(lease.listener.lost(), []);
         let times: Vec<_> = (1..=24).map(|i| ms(5000) + INTERVAL * i).collect();
@@ -602,12 +602,11 @@ async fn a_lock_that_is_only_watched_or_left_to_expire_can_be_kept_alive_after_a
 async fn asked_again_to_be_kept_alive_while_it_is_extended_it_is_extended_as_often_as_before() {
     let world = World::of(&[Behaviour::Slow(ms(100)); 3]);
     let lease = Lease::on(&world, KEPT).await;
-    let (lock, value) = (keys(&[KEY]), lease.held.value.clone());
     for _ in 0..5 {
         // The extension is under way now, and then it is not.
         for pause in [INTERVAL + ms(50), ms(200)] {
             sleep(pause).await;
-            world.nodes.keep_alive(&lock, &value, KEPT);
+            world.nodes.keep_alive(lease.mutex.hold(&lease.held), KEPT);
         }
     }
     let before = world.asked(EXTEND).len();
@@ -615,4 +614,43 @@ async fn asked_again_to_be_kept_alive_while_it_is_extended_it_is_extended_as_oft
     let asked = (world.asked(EXTEND).len() - before) / 3;
     assert!((20..=24).contains(&asked), "{asked} extensions in a minute");
     assert_eq!(lease.listener.lost(), []);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn asked_to_be_kept_alive_while_it_waits_for_room_it_is_extended_as_often_as_before() {
+    let world = World::of(&[Behaviour::Ok]);
+    let mut leases = Vec::new();
+    for i in 0..4200 {
+        let mutex = named(&world, &i.to_string(), tries(1));
+        leases.push(Lease::of(mutex, &world, Some(KEPT)).await);
+    }
+    world.all_become(Behaviour::Slow(ms(100)));
+    sleep(INTERVAL + ms(50)).await;
+    // The last ones wait until others have been extended.
+    for lease in &leases {
+        world.nodes.keep_alive(lease.mutex.hold(&lease.held), KEPT);
+    }
+    sleep(4 * INTERVAL).await;
+    assert!(leases.iter().all(|lease| lease.listener.lost().is_empty()));
+    assert_eq!(world.asked(EXTEND).len(), 4 * leases.len());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn kept_alive_with_another_expiry_it_is_not_lost() {
+    let short = Extension { interval: ms(300), ..KEPT };
+    let long = Extension { interval: ms(3000), ..KEPT };
+    let expiring = |expiry| Options { expiry, ..tries(1) };
+    for (first, then) in
+        [((ms(1000), short), (ms(10_000), long)), ((ms(10_000), long), (ms(1000), short))]
+    {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::of(world.mutex(expiring(first.0)), &world, Some(first.1)).await;
+        let mutex = world.mutex(expiring(then.0));
+        let held = held(mutex.extend(lease.held.value.clone()).await);
+        world.nodes.keep_alive(mutex.hold(&held), then.1);
+        sleep(ms(60_000)).await;
+        assert_eq!(lease.listener.lost(), [], "{first:?} {then:?}");
+        lease.unlock().await.unwrap();
+        world.assert_clean(&"released");
+    }
 }

@@ -622,3 +622,43 @@ async fn what_stood_back_for_others_goes_on_when_they_are_gone() {
     let turns = alone.contend(5, Options::default(), Duration::from_secs(2)).await;
     assert!(turns[0] > 2000 / 5, "{turns:?}");
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_waits_for_its_releases_holds_nobody_up() {
+    // A node that hangs has 3 s to answer to the attempt, and as much to the release.
+    let hung = Behaviour::Never { applied: true };
+    let options = Options { expiry: LATER, ..tries(2) };
+    for is_cancelled in [true, false] {
+        let world = taken(3);
+        world.scripted[0].wipe(KEY);
+        world.scripted[0].release_like(hung);
+        if is_cancelled {
+            release(&world);
+            world.scripted[2].become_(hung);
+        }
+        let cancel = CancellationToken::new();
+        let first = cancellable(&world, options.clone(), cancel.clone());
+        let second = lock(&world, Options { fail_fast: true, ..patient() });
+        sleep(ms(100)).await;
+        cancel.cancel();
+        release(&world);
+        let (outcome, elapsed) = timed(second).await;
+        held(outcome.unwrap());
+        first.await.unwrap().unwrap_err();
+        assert_eq!(elapsed, Duration::ZERO, "{is_cancelled}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_call_is_not_told_of_a_lock_that_nobody_has_seen_since() {
+    // Nobody tells of it, and then no node answers any more.
+    let world = taken(3);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(false));
+    let _head = lock(&world, Options { delay: Delay::Fixed(ms(100)), ..tries(1000) });
+    sleep(ms(5)).await;
+    let second = lock(&world, Options { delay: Delay::Fixed(ms(1000)), ..tries(3) });
+    sleep(ms(250)).await;
+    world.all_become(Behaviour::Error { applied: false });
+    let outcome = second.await.unwrap();
+    assert!(matches!(outcome, Err(Error::Failed { attempts: 3, .. })), "{outcome:?}");
+}
