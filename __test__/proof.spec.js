@@ -242,6 +242,49 @@ test('a client that does not say what became of a SET is found out', async (t) =
   }
 });
 
+const EVALS = {
+  'passes arguments as names': (run, script, keys, args) => (
+    run(script, [...args.slice(0, 1), ...keys], args.slice(1))
+  ),
+  'gives the value for the name': (run, script, [key], args) => (
+    args.length === 0 ? run(script, [key], []) : run(script, [args[0]], [key, ...args.slice(1)])
+  ),
+  'always says 1': async () => 1,
+  'says 1 for all but nil': async (run, ...args) => (await run(...args) === null ? null : 1),
+  'says 1 for every integer': async (run, ...args) => {
+    const reply = await run(...args);
+    return typeof reply === 'number' ? 1 : reply;
+  },
+  'leaves the arguments out': (run, script, keys) => run(script, keys, []),
+};
+
+for (const [title, change] of Object.entries(EVALS)) {
+  test(`a pool whose eval() ${title} has no two holders, and is found out`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const honestPool = usePool(t, server);
+    const pool = {
+      async get(signal) {
+        const conn = await honestPool.get(signal);
+        const run = (...args) => conn.eval(...args);
+        return {
+          setNX: (...args) => conn.setNX(...args),
+          eval: (...args) => change(run, ...args),
+          pttl: (name) => conn.pttl(name),
+          close: () => conn.close(),
+        };
+      },
+    };
+    const both = [open(t, pool), open(t, pool)];
+    const lock = (redsync) => redsync.newMutex('name').lock().catch(failed);
+    const locks = (await Promise.all(both.map(lock))).filter(Boolean);
+    t.true(locks.length <= 1, `${locks.length} holders`);
+    for (const { value } of locks) t.is(await server.command('GET', 'name'), value);
+    const [{ status, error }] = await both[0].health();
+    t.is(status, 'down');
+    t.regex(error.cause.message, /eval\(\)/);
+  });
+}
+
 test('a pool with one connection is looked at between its questions', async (t) => {
   const [server] = await useServers(t, 1);
   const one = usePool(t, server);
