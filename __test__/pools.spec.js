@@ -144,10 +144,16 @@ for (const [title, [pool, code, message, isSlow]] of Object.entries(BAD_POOLS)) 
 
 test('a pool is asked for as many milliseconds as were wanted', async (t) => {
   const asked = [];
-  const redsync = open(t, conn({
-    setNX: async (name, value, expiry) => asked.push(expiry) > 0,
-    eval: async (script, keys, [, expiry]) => (expiry === undefined ? 1 : asked.push(expiry) && 1),
-  }));
+  const [server] = await useServers(t, 1);
+  const redsync = open(t, changed(usePool(t, server), (conn) => ({
+    setNX: (name, value, expiry) => asked.push(expiry) && conn.setNX(name, value, expiry),
+    eval(script, keys, args) {
+      if (args[1] !== undefined) asked.push(args[1]);
+      return conn.eval(script, keys, args);
+    },
+  })));
+  await redsync.health();
+  asked.splice(0);
   // Seconds and back again, in floating point, is not the same for some of them.
   const wanted = Array.from({ length: 10_000 }, (_, i) => 60_000 + i)
     .filter((ms) => (Math.floor(ms / 1000) + (ms % 1000) / 1000) * 1000 !== ms);
@@ -189,10 +195,16 @@ test('what a pool threw itself is the cause of what is told of it', async (t) =>
 });
 
 test('what pools threw is kept for a bounded number of calls only', async (t) => {
-  let count = 0;
-  const redsync = open(t, conn({
-    setNX: async () => { throw new Error(`the ${count++}th`); }, eval: async () => -1,
-  }));
+  const [server] = await useServers(t, 1);
+  let count;
+  const redsync = open(t, changed(usePool(t, server), (conn) => ({
+    async setNX(...args) {
+      if (count === undefined) return conn.setNX(...args);
+      throw new Error(`the ${count++}th`);
+    },
+  })));
+  await redsync.health();
+  count = 0;
   const calls = Array.from({ length: 1500 }, (_, i) => redsync.newMutex(`name:${i}`).lock());
   const errors = (await Promise.allSettled(calls)).map(({ reason }) => reason.errors[0].cause);
   t.true(errors.every(({ code }) => code === 'EPOOL'));
@@ -220,8 +232,15 @@ test('answers that are no votes do not count as such', async (t) => {
 });
 
 test('integers may be strings or bigints', async (t) => {
-  for (const answer of [1, '1', 1n]) {
-    const redsync = open(t, conn({ eval: async () => answer, pttl: async () => answer }));
+  const [server] = await useServers(t, 1);
+  for (const turn of [String, BigInt]) {
+    const redsync = open(t, changed(usePool(t, server), (conn) => ({
+      async eval(...args) {
+        const reply = await conn.eval(...args);
+        return typeof reply === 'number' ? turn(reply) : reply;
+      },
+      pttl: async (name) => turn(await conn.pttl(name)),
+    })));
     const lock = await redsync.newMutex(['a', 'b']).lock();
     t.true(await lock.extend());
     t.true(await lock.mutex.valid());
@@ -312,9 +331,10 @@ test('every connection is given back, whatever becomes of the question', async (
   await server.command('CONFIG', 'SET', 'maxmemory', 1);
   await rejection(redsync.newMutex('oom').lock());
   await until(() => pool.out === 0);
+  await server.command('CONFIG', 'SET', 'maxmemory', 0);
 
   for (const close of [() => { throw new Error(SECRET); }, async () => { throw new Error(SECRET); }]) {
-    const bad = open(t, conn({ setNX: async () => true, eval: async () => 1, close }));
+    const bad = open(t, changed(pool, (conn) => ({ close() { conn.close(); return close(); } })));
     t.true(await (await bad.newMutex('name').lock()).unlock());
   }
 });

@@ -21,7 +21,7 @@ test('a mock of ioredis is a client that votes against', async () => {
   const error = await redlock.acquire(['name'], 5000).catch((error) => error);
   expect(error).toBeInstanceOf(ExecutionError);
   const [{ votesAgainst }] = await Promise.all(error.attempts);
-  expect(votesAgainst.get(client).message).toMatch(/the answer of setNX\(\) makes no sense$/);
+  expect(votesAgainst.get(client).message).toMatch(/the answer of eval\(\) makes no sense$/);
   const using = redlock.using(['a', 'b'], 5000, async () => {});
   await expect(using).rejects.toBeInstanceOf(ExecutionError);
   await redlock.quit();
