@@ -4,6 +4,7 @@
 // not, and of one that does.
 
 const test = require('ava');
+const { Redis } = require('ioredis');
 
 const { FailedError, Redsync } = require('../index.js');
 const { newPool } = require('../lib/adapters/ioredis.js');
@@ -326,4 +327,26 @@ test('a late answer of setNX() leaves nothing behind', async (t) => {
   await redsync.health();
   t.is(asked, 2);
   t.true(await isEmpty(server));
+});
+
+test('nothing is left of it when the client is closed behind the Redsync', async (t) => {
+  const [server] = await useServers(t, 1);
+  const proxy = await useProxy(t, server);
+  proxy.delay(5);
+  for (const change of [(conn) => conn, (conn, client) => ({
+    eval: (...args) => conn.eval(...args),
+    setNX: async (name, value) => await client.set(name, value) === 'OK',
+    pttl: (name) => conn.pttl(name),
+    close() {},
+  })]) {
+    const client = new Redis({ host: HOST, port: proxy.port, protocol: 2 });
+    client.on('error', () => {});
+    const conn = newPool(client).get();
+    const redsync = new Redsync({ get: () => change(conn, client) });
+    await (await redsync.newMutex('name').lock()).unlock();
+    await redsync.close();
+    client.disconnect();
+    await until(async () => !(await server.command('CLIENT', 'LIST')).includes('lib-name=ioredis'));
+    t.deepEqual(await server.command('KEYS', '*'), []);
+  }
 });

@@ -6,6 +6,7 @@
 // is written.
 
 const { randomUUID } = require('node:crypto');
+const { clearTimeout, setTimeout } = require('node:timers');
 
 const calls = require('./calls.js');
 const { giveBack, patienceUntil } = require('./pool-conns.js');
@@ -66,6 +67,16 @@ class Proof {
       });
     }
     return this.#look.end;
+  }
+
+  /** Resolves when nothing of a look is left, or when it takes too long to be waited for. */
+  async settled() {
+    const { isOver, end } = this.#look;
+    if (isOver) return;
+    let timer;
+    const limit = new Promise((resolve) => (timer = setTimeout(resolve, PAUSE)));
+    await Promise.race([end, limit]);
+    clearTimeout(timer);
   }
 
   async #examine(key, now) {

@@ -255,6 +255,12 @@ function serve(client, nodes, keyPrefix) {
   clients.set(client, { nodes: nodes.map(served), keyPrefix });
 }
 
+/** Resolves when nothing that a pool was tried on is left: whoever closes may close its client next. */
+async function settled(client) {
+  const { nodes = [] } = clients.get(client) ?? {};
+  await Promise.all(nodes.map(({ proof }) => proof?.settled()));
+}
+
 /** The engine asks them no more. */
 function forget(client) {
   if (clients.delete(client) && clients.size === 0) ownErrors.clear();
@@ -264,4 +270,4 @@ function isServed(client) {
   return clients.has(client);
 }
 
-module.exports = { serve, forget, isServed };
+module.exports = { serve, settled, forget, isServed };
