@@ -575,6 +575,7 @@ export interface Lock extends AsyncDisposable {
   /**
    * Stops automatic extension: the lock is valid until `until` and not longer, unless `extend()` is
    * called. `signal` aborts then. An extension that is on its way may still move `until` on once.
+   * The end of a routine of `using()`, or of a block with `await using`, does not release it any more.
    *
    * @example
    * // Nobody else gets it for the rest of its time, whatever becomes of this process.
