@@ -575,6 +575,7 @@ export interface Lock extends AsyncDisposable {
   /**
    * Stops automatic extension: the lock is valid until `until` and not longer, unless `extend()` is
    * called. `signal` aborts then. An extension that is on its way may still move `until` on once.
+   * The end of a routine of `using()`, or of a block with `await using`, does not release it any more.
    *
    * @example
    * // Nobody else gets it for the rest of its time, whatever becomes of this process.
@@ -635,12 +636,14 @@ export class NodeTakenError extends RedsyncError {
 export class RedisError extends RedsyncError {
   /** Index of the node. */
   readonly node: number;
+  /** Why it failed, with a `code`. */
+  readonly cause: Error & { readonly code: string };
   /**
-   * Why it failed, with a `code`. Its own `cause` is what the pool or its client threw, if the node is
-   * one and it was not long ago: as a getter, which `console.log()` does not follow, for clients put
-   * what they have sent into their errors.
+   * What the pool or its client threw, if the node is one and it was not long ago. Clients put what
+   * they have sent into their errors, so it is a getter, which neither `console.log()` nor a logger
+   * follows.
    */
-  readonly cause: Error;
+  readonly thrown?: unknown;
 }
 
 /** `ERR_EXTEND_FAILED`: no quorum has extended the lock. */

@@ -270,3 +270,20 @@ eachBackend('using() whose routine lets the lock expire', async (t, backend) => 
   });
   await until(() => backend.isFreeEverywhere(name));
 });
+
+eachBackend('what is left to expire is not released at the end of a block', async (t, backend) => {
+  const name = backend.name();
+  const redsync = backend.connect(t, { expiry: KEPT, autoExtend: true });
+  const value = await redsync.using(name, (signal, lock) => {
+    lock.letExpire();
+    return lock.value;
+  });
+  t.true(await backend.isHeldEverywhere(name, value));
+  await until(() => backend.isFreeEverywhere(name));
+  const lock = await redsync.newMutex(name).lock();
+  lock.letExpire();
+  await lock[Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]();
+  t.true(await backend.isHeldEverywhere(name, lock.value));
+  t.true(await lock.unlock(), 'by hand it is');
+  t.true(await backend.isFreeEverywhere(name));
+});

@@ -147,6 +147,39 @@ for (const isGroup of [false, true]) {
   });
 }
 
+test.serial('run: Ctrl-C reaches a program that has left the process group', async (t) => {
+  const servers = await useServers(t, 1);
+  const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
+  const [dashes, ...words] = program(LISTENS);
+  // As `timeout` and `setsid` do it.
+  const running = start(t, ['run', 'job', dashes, 'setsid', '--wait', ...words], environment(servers), options);
+  await running.says('started');
+  process.kill(-running.child.pid, 'SIGTERM');
+  await until(() => running.output.stdout.includes('SIGTERM') || running.child.exitCode !== null);
+  running.child.stdin.end();
+  t.true((await running.ended).stdout.includes('SIGTERM'));
+});
+
+test.serial('run: without file descriptors for a witness the program runs, or nothing does', async (t) => {
+  const servers = await useServers(t, 1);
+  const ends = new Set();
+  for (let limit = 20; limit <= 30; limit++) {
+    const command = `ulimit -n ${limit}; exec "$@"`;
+    const args = ['-c', command, 'sh', process.execPath, BIN, 'run', 'job', '--', '/bin/echo', 'done'];
+    const child = spawn('sh', args, {
+      env: { ...process.env, ...environment(servers) }, stdio: ['ignore', 'pipe', 'pipe'], timeout: TIMEOUT,
+    });
+    let output = '';
+    child.stdout.on('data', (chunk) => { output += chunk; });
+    const code = await new Promise((resolve) => { child.on('close', resolve); });
+    if (output !== '') t.deepEqual([limit, code, output], [limit, 0, 'done\n']);
+    t.true([0, 1, 126].includes(code), `${limit}: ${code}`);
+    ends.add(code);
+    await until(() => isFree(servers, 'job'));
+  }
+  t.true(ends.has(0));
+});
+
 test.serial('run: what says nothing to redsync does not end the wait', async (t) => {
   const servers = await useServers(t, 1);
   const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });

@@ -4,6 +4,7 @@
 // not, and of one that does.
 
 const test = require('ava');
+const { Redis } = require('ioredis');
 
 const { FailedError, Redsync } = require('../index.js');
 const { newPool } = require('../lib/adapters/ioredis.js');
@@ -243,6 +244,49 @@ test('a client that does not say what became of a SET is found out', async (t) =
   }
 });
 
+const EVALS = {
+  'passes arguments as names': (run, script, keys, args) => (
+    run(script, [...args.slice(0, 1), ...keys], args.slice(1))
+  ),
+  'gives the value for the name': (run, script, [key], args) => (
+    args.length === 0 ? run(script, [key], []) : run(script, [args[0]], [key, ...args.slice(1)])
+  ),
+  'always says 1': async () => 1,
+  'says 1 for all but nil': async (run, ...args) => (await run(...args) === null ? null : 1),
+  'says 1 for every integer': async (run, ...args) => {
+    const reply = await run(...args);
+    return typeof reply === 'number' ? 1 : reply;
+  },
+  'leaves the arguments out': (run, script, keys) => run(script, keys, []),
+};
+
+for (const [title, change] of Object.entries(EVALS)) {
+  test(`a pool whose eval() ${title} has no two holders, and is found out`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const honestPool = usePool(t, server);
+    const pool = {
+      async get(signal) {
+        const conn = await honestPool.get(signal);
+        const run = (...args) => conn.eval(...args);
+        return {
+          setNX: (...args) => conn.setNX(...args),
+          eval: (...args) => change(run, ...args),
+          pttl: (name) => conn.pttl(name),
+          close: () => conn.close(),
+        };
+      },
+    };
+    const both = [open(t, pool), open(t, pool)];
+    const lock = (redsync) => redsync.newMutex('name').lock().catch(failed);
+    const locks = (await Promise.all(both.map(lock))).filter(Boolean);
+    t.true(locks.length <= 1, `${locks.length} holders`);
+    for (const { value } of locks) t.is(await server.command('GET', 'name'), value);
+    const [{ status, error }] = await both[0].health();
+    t.is(status, 'down');
+    t.regex(error.cause.message, /eval\(\)/);
+  });
+}
+
 test('a pool with one connection is looked at between its questions', async (t) => {
   const [server] = await useServers(t, 1);
   const one = usePool(t, server);
@@ -284,4 +328,26 @@ test('a late answer of setNX() leaves nothing behind', async (t) => {
   await believed(redsync);
   t.is(asked, 2);
   t.true(await isEmpty(server));
+});
+
+test('nothing is left of it when the client is closed behind the Redsync', async (t) => {
+  const [server] = await useServers(t, 1);
+  const proxy = await useProxy(t, server);
+  proxy.delay(5);
+  for (const change of [(conn) => conn, (conn, client) => ({
+    eval: (...args) => conn.eval(...args),
+    setNX: async (name, value) => await client.set(name, value) === 'OK',
+    pttl: (name) => conn.pttl(name),
+    close() {},
+  })]) {
+    const client = new Redis({ host: HOST, port: proxy.port, protocol: 2 });
+    client.on('error', () => {});
+    const conn = newPool(client).get();
+    const redsync = new Redsync({ get: () => change(conn, client) });
+    await (await redsync.newMutex('name').lock()).unlock();
+    await redsync.close();
+    client.disconnect();
+    await until(async () => !(await server.command('CLIENT', 'LIST')).includes('lib-name=ioredis'));
+    t.deepEqual(await server.command('KEYS', '*'), []);
+  }
 });

@@ -762,3 +762,15 @@ test('neither a lock nor a Redlock shows the URLs that it has', async (t) => {
   for (const shown of [redlock, lock, error]) t.notRegex(inspect(shown), /secret/);
   await redlock.quit();
 });
+
+test.serial('what was added to Object.prototype is no setting', (t) => {
+  Object.prototype.retryCount = 0;
+  Object.prototype.acquireScript = () => '';
+  try {
+    const redlock = new Redlock(['memory:'], {}, {});
+    t.is(redlock.settings.retryCount, 10);
+  } finally {
+    delete Object.prototype.retryCount;
+    delete Object.prototype.acquireScript;
+  }
+});

@@ -115,15 +115,19 @@ function coded(message, code) {
  * @param {string} [own] see lib/votes.js
  */
 function nodeError(node, endpoint, code, message, own) {
-  const cause = coded(message, code);
-  if (own !== undefined) showOnRequest(cause, ownErrors.find(Number(own)));
-  return withoutFrames(new RedisError(node, endpoint, cause));
+  const error = withoutFrames(new RedisError(node, endpoint, coded(message, code)));
+  if (own !== undefined) showOnRequest(error, ownErrors.find(Number(own)));
+  return error;
 }
 
-/** What a pool threw may hold secrets, so it is a getter, which nothing that prints errors follows. */
-function showOnRequest(error, cause) {
-  if (cause === undefined) return;
-  Object.defineProperty(error, 'cause', { __proto__: null, get: () => cause, configurable: true });
+/**
+ * What a pool threw may hold secrets: so it is a getter, which console.log() does not follow, and no
+ * `cause`, for loggers follow those.
+ */
+function showOnRequest(error, thrown) {
+  if (thrown === undefined) return;
+  const property = { __proto__: null, get: () => thrown, configurable: true };
+  Object.defineProperty(error, 'thrown', property);
 }
 
 /** Where the error of a node was put together says nothing about what has failed. */

@@ -21,6 +21,7 @@ class Hold {
   #date; // the same by the wall clock, once somebody has asked
   #lease; // if the engine keeps the lock alive, or watches it
   #isOver = false; // unlock() was called: nothing extends it any more
+  #isLeft = false; // letExpire() was called: it is not for a block's end to release it
 
   /**
    * @param {import('./target.js').Target} target
@@ -37,8 +38,9 @@ class Hold {
     if (lease !== undefined) dropped.register(this, lease, this);
   }
 
-  get isOver() {
-    return this.#isOver;
+  /** Is it for the end of a block to release? */
+  get isToBeReleased() {
+    return !this.#isOver && !this.#isLeft;
   }
 
   get remaining() {
@@ -90,6 +92,7 @@ class Hold {
   /** Nothing extends it any more, unless extend() is called. */
   letExpire() {
     if (this.#isOver) return;
+    this.#isLeft = true;
     dropped.unregister(this); // that it is left to expire is no news then
     this.#target.letExpire(this.value);
   }

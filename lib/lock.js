@@ -45,7 +45,7 @@ class Lock {
   }
 
   async [asyncDispose]() {
-    if (this.#hold.isOver) return;
+    if (!this.#hold.isToBeReleased) return;
     try {
       await this.#hold.unlock();
     } catch {

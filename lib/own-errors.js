@@ -1,6 +1,6 @@
 'use strict';
 
-// What pools threw themselves, for the `cause` of the errors that tell of it. It stays on this side:
+// What pools threw themselves, for the `thrown` of the errors that tell of it. It stays on this side:
 // the engine is told in words of our own, for its words can hold what was sent, or a password.
 
 /** So many are kept, the newest of the process. Only those of calls that end now are looked for. */

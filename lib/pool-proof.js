@@ -6,6 +6,7 @@
 // is written.
 
 const { randomUUID } = require('node:crypto');
+const { clearTimeout, setTimeout } = require('node:timers');
 
 const calls = require('./calls.js');
 const { giveBack, patienceUntil } = require('./pool-conns.js');
@@ -68,6 +69,16 @@ class Proof {
     return this.#look.end;
   }
 
+  /** Resolves when nothing of a look is left, or when it takes too long to be waited for. */
+  async settled() {
+    const { isOver, end } = this.#look;
+    if (isOver) return;
+    let timer;
+    const limit = new Promise((resolve) => (timer = setTimeout(resolve, PAUSE)));
+    await Promise.race([end, limit]);
+    clearTimeout(timer);
+  }
+
   async #examine(key, now) {
     const waiting = patienceUntil(now + LONGEST);
     waiting.wait(now);
@@ -92,7 +103,7 @@ async function tryOut(conn, prefix) {
   const key = prefix + randomUUID();
   const values = [randomUUID(), randomUUID()];
   // Nothing is stored unless it can be looked at, and removed.
-  if ((await conn.eval(SCRIPTS.inspect, [key], [])) !== null) throw new Inconclusive();
+  if ((await conn.eval(SCRIPTS.inspect, [key], [])) !== null) return nonsense('eval');
   const start = calls.now();
   try {
     const isStored = await conn.setNX(key, values[0], EXPIRY);
@@ -103,24 +114,34 @@ async function tryOut(conn, prefix) {
     const found = await conn.eval(SCRIPTS.inspect, [key], []);
     const elapsed = calls.now() - start;
     if (elapsed > LONGEST) throw new Inconclusive();
-    return isStoredAgain ? fault('takes a name that is taken') : faultIn(found, values[0], elapsed);
+    if (isStoredAgain) return fault('setNX', 'takes a name that is taken');
+    return faultIn(found, values[0], elapsed) ?? (await faultOfScripts(conn, key, values));
   } finally {
     await remove(conn, key, values);
   }
 }
 
-function faultIn(found, value, elapsed) {
-  if (found === null) return fault('stores nothing, or not for as long as it is told');
-  const [, left, stored] = FOUND.exec(text(found)) ?? [];
-  if (stored === undefined) throw new Inconclusive();
-  if (stored !== value) return fault('stores another value than it is given');
-  if (Number(left) < 0) return fault('stores without an expiry');
-  const isAsTold = left <= EXPIRY && left >= EXPIRY - elapsed - DRIFT;
-  return isAsTold ? undefined : fault('stores with another expiry than it is given');
+/** Is what a script is given passed on as it is, and what it says? One value is stored under the key. */
+async function faultOfScripts(conn, key, [stored, other]) {
+  const acquired = integer(await conn.eval(SCRIPTS.acquire, [key], [other, EXPIRY]));
+  if (acquired === 1) return fault('eval', 'takes a name that is taken');
+  if (await release(conn, key, other)) return fault('eval', 'releases what is not stored');
+  const isReleased = acquired === 0 && (await release(conn, key, stored));
+  return isReleased ? undefined : fault('eval', 'does not release what is stored');
 }
 
-function fault(what) {
-  return { code: 'EPOOL', message: `setNX() of the pool ${what}` };
+function faultIn(found, value, elapsed) {
+  if (found === null) return fault('setNX', 'stores nothing, or not for as long as it is told');
+  const [, left, stored] = FOUND.exec(text(found)) ?? [];
+  if (stored === undefined) return nonsense('eval');
+  if (stored !== value) return fault('setNX', 'stores another value than it is given');
+  if (Number(left) < 0) return fault('setNX', 'stores without an expiry');
+  const isAsTold = left <= EXPIRY && left >= EXPIRY - elapsed - DRIFT;
+  return isAsTold ? undefined : fault('setNX', 'stores with another expiry than it is given');
+}
+
+function fault(method, what) {
+  return { code: 'EPOOL', message: `${method}() of the pool ${what}` };
 }
 
 /** Removes whichever is stored, or what was stored instead: the key is nobody else's. */

@@ -167,10 +167,9 @@ class Question {
     const { kind, keys, value, expiry } = this;
     switch (kind) {
       case OUTCOME.ASK_ACQUIRE:
-        // What the server runs needs no proof: it is as it is written.
         this.#isSet = keys.length === 1 && this.#proof.isProven;
         if (this.#isSet) return conn.setNX(keys[0], value, expiry);
-        return conn.eval(SCRIPTS.acquire, keys, [value, expiry]);
+        return this.#acquire(conn);
       case OUTCOME.ASK_RELEASE:
         return conn.eval(SCRIPTS.release, keys, [value]);
       case OUTCOME.ASK_EXTEND:
@@ -184,6 +183,14 @@ class Question {
       default:
         return conn.pttl((clients.get(this.client)?.keyPrefix ?? '') + HEALTH_KEY);
     }
+  }
+
+  /** What the server runs is as it is written, if it is what the pool was given: so that is looked at. */
+  async #acquire(conn) {
+    const reply = await conn.eval(SCRIPTS.acquire, this.keys, [this.value, this.expiry]);
+    if (this.#proof.isProven || integer(reply) !== VOTE.GRANTED) return reply;
+    const found = FOUND.exec(text(await conn.eval(SCRIPTS.inspect, [this.keys[0]], [])));
+    return found?.[2] === this.value ? reply : undefined;
   }
 
   /** A pool that answers is up if it is to be believed. */
@@ -248,6 +255,12 @@ function serve(client, nodes, keyPrefix) {
   clients.set(client, { nodes: nodes.map(served), keyPrefix });
 }
 
+/** Resolves when nothing that a pool was tried on is left: whoever closes may close its client next. */
+async function settled(client) {
+  const { nodes = [] } = clients.get(client) ?? {};
+  await Promise.all(nodes.map(({ proof }) => proof?.settled()));
+}
+
 /** The engine asks them no more. */
 function forget(client) {
   if (clients.delete(client) && clients.size === 0) ownErrors.clear();
@@ -257,4 +270,4 @@ function isServed(client) {
   return clients.has(client);
 }
 
-module.exports = { serve, forget, isServed };
+module.exports = { serve, settled, forget, isServed };

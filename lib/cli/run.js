@@ -7,7 +7,7 @@ const { FailedError, RedisError } = require('../errors.js');
 const { Redsync } = require('../redsync.js');
 const { EXIT, killedBy } = require('./exit-codes.js');
 const { UsageError, milliseconds } = require('./usage.js');
-const { Witness } = require('./witness.js');
+const { Witness, isOfGroup } = require('./witness.js');
 
 /** They end the wait for the lock. While the program runs they are its own, and it is what ends. */
 const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
@@ -96,7 +96,8 @@ class Signals {
   /** What was sent to the process group the program has got already. */
   async #forward(signal) {
     // On Windows nobody but the console sends one, to all who are attached to it.
-    if (this.#witness === undefined || (await this.#witness.hasSeen(signal))) return;
+    if (this.#witness === undefined) return;
+    if (isOfGroup(this.#child.pid) && (await this.#witness.hasSeen(signal))) return;
     this.#child.kill(signal);
   }
 
@@ -153,6 +154,7 @@ function canBeHad(error, { size, quorum }) {
 async function hold(lock, [command, ...args], killAfter, signals) {
   const env = { ...process.env, REDSYNC_LOCK: lock.value };
   const child = spawn(command, args, { stdio: 'inherit', env });
+  const end = ended(child, command);
   signals.forwardTo(child);
   let killer;
   lock.signal.addEventListener('abort', () => {
@@ -160,7 +162,7 @@ async function hold(lock, [command, ...args], killAfter, signals) {
     child.kill('SIGTERM');
     killer = setTimeout(() => child.kill('SIGKILL'), killAfter);
   });
-  const code = await ended(child, command);
+  const code = await end;
   clearTimeout(killer);
   if (lock.signal.aborted) return code === EXIT.OK ? EXIT.LOST : code;
   try {

@@ -1,6 +1,7 @@
 'use strict';
 
 const { spawn } = require('node:child_process');
+const fs = require('node:fs');
 const { setTimeout: delay } = require('node:timers/promises');
 
 /** Whoever signals the processes of a group one by one, as a service manager does, takes a moment. */
@@ -22,11 +23,13 @@ class Witness {
   #begin() {
     // It ends with its input, so it does not outlive this process, whatever ends that.
     const witness = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
-    this.#process = witness;
     this.#end = new Promise((resolve) => {
       witness.on('exit', (code, signal) => resolve(signal));
       witness.on('error', () => resolve(undefined)); // there is no such program
     });
+    // Without any file descriptor left it has no pipes either: then there is no witness.
+    this.#process = witness.stdin && witness.stdout ? witness : undefined;
+    if (this.#process === undefined) return;
     witness.stdin.on('error', () => {}); // it has ended
     for (const handle of [witness, witness.stdin, witness.stdout]) handle.unref();
   }
@@ -38,6 +41,7 @@ class Witness {
    */
   async hasSeen(signal) {
     const [witness, end] = [this.#process, this.#end];
+    if (witness === undefined) return false;
     await delay(MOMENT);
     // What it says after the signal was sent shows that it was not sent to it.
     const answer = new Promise((resolve) => {
@@ -52,8 +56,28 @@ class Witness {
 
   stop() {
     this.#isStopped = true;
-    this.#process.stdin.destroy();
+    this.#process?.stdin.destroy();
   }
 }
 
-module.exports = { Witness };
+/**
+ * Is the process in the group of this one? Programs leave it, as `timeout` and `setsid` do, and what is
+ * sent to the group does not reach them then. Where there is no /proc they are taken not to.
+ *
+ * @param {number} pid
+ */
+function isOfGroup(pid) {
+  try {
+    return groupOf(pid) === groupOf(process.pid);
+  } catch {
+    return true;
+  }
+}
+
+/** The name before it, in parentheses, may have spaces. */
+function groupOf(pid) {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return stat.slice(stat.lastIndexOf(')')).split(' ')[3];
+}
+
+module.exports = { Witness, isOfGroup };

@@ -2,6 +2,7 @@
 
 const { validity } = require('../auto-extend.js');
 const { invalidType, outOfRange, typeError } = require('../errors.js');
+const { read } = require('../fields.js');
 const { settle } = require('../options.js');
 const { notInteger } = require('./errors.js');
 
@@ -78,7 +79,7 @@ function readSettings(input, defaults = DEFAULTS) {
   if (typeof input !== 'object') throw invalidType('settings', input, 'an object');
   const settings = { ...defaults };
   for (const [key, rule] of Object.entries(RULES)) {
-    const value = input[key];
+    const value = read(input, key);
     if (typeof value === 'number') settings[key] = rule(`settings.${key}`, value);
   }
   return Object.freeze(settings);
@@ -94,7 +95,7 @@ function refuseScripts(scripts) {
     throw invalidType('scripts', scripts, 'an object');
   }
   for (const key of ['acquireScript', 'extendScript', 'releaseScript']) {
-    if (typeof scripts[key] === 'function') {
+    if (typeof read(scripts, key) === 'function') {
       throw typeError(`The "scripts.${key}" argument is not supported: the scripts are fixed`);
     }
   }

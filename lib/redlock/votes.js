@@ -20,8 +20,7 @@ function isNotOurs(error) {
 /** A client's own error as it is, where there is one. */
 function reasonOf(error, resources) {
   if (isNotOurs(error)) return notApplied(resources, error);
-  const own = error.cause?.cause;
-  return own instanceof Error ? own : error;
+  return error.thrown instanceof Error ? error.thrown : error;
 }
 
 /**
