@@ -160,7 +160,7 @@ test('what setNX() is tried on has the prefix of the keys', async (t) => {
   t.true(probed.every(([, name]) => name.startsWith('app:')));
 });
 
-test('a pool that could not be looked at is looked at again with the next question', async (t) => {
+test('a pool that could not be looked at is looked at again when its health is asked for', async (t) => {
   const [server] = await useServers(t, 1);
   const proxy = await useProxy(t, server);
   const redsync = open(t, usePool(t, proxy));
@@ -175,6 +175,16 @@ test('a pool that could not be looked at is looked at again with the next questi
   const { settle } = await monitor(t, server);
   await (await redsync.newMutex('name').lock()).unlock();
   t.is(verbsOf(await settle(), 'name')[0], 'set', 'believed');
+});
+
+test('a pool that may not be looked at is not looked at with every lock', async (t) => {
+  const [server] = await useServers(t, 1);
+  const allowed = ['+set', '+eval', '+evalsha', '+get', '+del', '+exists', '+pttl', '+pexpire', '+info'];
+  await server.command('ACL', 'SETUSER', 'default', 'resetkeys', '~lock:*', '-@all', '+acl', ...allowed);
+  const redsync = open(t, usePool(t, server));
+  for (let i = 0; i < 50; i++) await (await redsync.newMutex(`lock:${i}`).lock()).unlock();
+  const refused = await server.command('ACL', 'LOG', 1000);
+  t.true(refused.length >= 1 && refused.length < 40, `${refused.length}`);
 });
 
 test('what came between once is not held against a pool', async (t) => {

@@ -26,7 +26,7 @@ const DRIFT = EXPIRY / 100 + 2;
 /** What took so long says nothing, and is waited for no longer. */
 const LONGEST = EXPIRY / 2;
 
-/** A pool that was found out is looked at again after this time, in ms, if somebody asks for it. */
+/** From one look at a pool to the next, in ms: one that is found out, or refuses, costs its locks little. */
 const PAUSE = 1000;
 
 /** The pool could not be looked at: it may be another time. */
@@ -50,15 +50,17 @@ class Proof {
   }
 
   /**
-   * Looks at the pool, unless that is under way already. Not to be called for one that is proven.
+   * Looks at the pool, unless that is under way already, or was a moment ago. Not to be called for one
+   * that is proven.
    *
    * @param {string} [keyPrefix]
+   * @param {boolean} [isAskedFor] for its own sake: one of which nothing is known is looked at at once
    * @returns {Promise<void>} resolves when it is over, whatever came of it
    */
-  look(keyPrefix = '') {
+  look(keyPrefix = '', isAskedFor = false) {
     const now = calls.now();
     const { since, isOver } = this.#look;
-    const pause = this.fault === undefined ? 0 : PAUSE;
+    const pause = isAskedFor && this.fault === undefined ? 0 : PAUSE;
     if (now - since >= (isOver ? pause : LONGEST)) {
       const look = { since: now, isOver: false };
       this.#look = look;

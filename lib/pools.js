@@ -195,7 +195,7 @@ class Question {
 
   /** A pool that answers is up if it is to be believed. */
   async #tellHealth(reply) {
-    if (!this.#proof.isProven) await this.#proof.look(clients.get(this.client)?.keyPrefix);
+    if (!this.#proof.isProven) await this.#proof.look(clients.get(this.client)?.keyPrefix, true);
     if (this.#proof.fault !== undefined) return this.#refuse();
     return this.#read(reply);
   }
