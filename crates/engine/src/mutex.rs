@@ -116,9 +116,9 @@ impl Mutex {
             self.seen.borrow_mut().votes = votes.into_inner();
             return Ok(Held { value: request.value.clone(), until });
         }
-        if (votes.taken() || votes.lost()) && !Mutant::MinorityLeft.is_on() {
-            // What a minority still stores, or stores again, is nobody's lock: it would live for longer
-            // now, in the way of others.
+        let is_left = Mutant::MinorityLeft.is_on();
+        if self.options.recreate_on_extend && votes.taken() && !is_left {
+            // What was stored again on a minority is nobody's lock.
             cleanup::release(&self.nodes, &request, votes.holding(false));
         }
         Err(Error::NotExtended { votes: votes.into_inner() })

@@ -90,26 +90,3 @@ async fn an_extension_that_outlasts_its_own_validity_is_none() {
         assert_eq!(outcome.is_ok(), is_held, "until is 100 - 1 - 2 ms: {round:?}");
     }
 }
-
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn what_a_minority_extends_of_a_lost_lock_is_released() {
-    // A quorum stores somebody else's value, or nothing.
-    for is_taken in [true, false] {
-        for options in [tries(1), recreating()] {
-            let world = World::of(&[Behaviour::Ok; 3]);
-            let lock = locked(&world).await;
-            for node in &world.scripted[..2] {
-                node.wipe(KEY);
-                if is_taken {
-                    node.plant(KEY, FOREIGN);
-                }
-            }
-            let may_recreate = !is_taken && options.recreate_on_extend;
-            let extended = world.mutex(options).extend(lock.value).await;
-            assert_eq!(extended.is_ok(), may_recreate);
-            sleep(ms(10)).await;
-            let stored = world.stored()[2].is_some();
-            assert_eq!(stored, may_recreate, "taken: {is_taken}");
-        }
-    }
-}

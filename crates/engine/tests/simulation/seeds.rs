@@ -7,5 +7,4 @@ pub const SEEDS: &[(u64, &str)] = &[
     (226_869, "the same"),
     (582, "who headed the line kept the others of its process from a lock that was free"),
     (16_252, "the same"),
-    (278_079, "an extension that found the lost lock on a minority let it live there for longer"),
 ];
