@@ -253,6 +253,11 @@ async fn extend(
         }
         Ok(_) => false,
         Err(error) => {
+            if !way.recreates {
+                // What a minority still stored lives there for longer now. It is not released: the
+                // release could come behind an extension that stores the value again.
+                client.world.witness.excuse(value);
+            }
             let taken = error.votes().iter().filter(|vote| **vote == Some(Ok(Answer::Taken)));
             way.nodes.quorum().is_reached(taken.count())
         }

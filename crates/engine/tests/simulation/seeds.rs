@@ -7,4 +7,5 @@ pub const SEEDS: &[(u64, &str)] = &[
     (226_869, "the same"),
     (582, "who headed the line kept the others of its process from a lock that was free"),
     (16_252, "the same"),
+    (80_429, "a release of what had lost its quorum came behind an extension that stored it again"),
 ];

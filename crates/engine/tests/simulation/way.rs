@@ -29,6 +29,8 @@ pub struct Way {
     pub sources: Sources,
     /// Its node timeout is over before any node can have answered.
     pub is_hasty: bool,
+    /// An extension stores the value again where it is gone.
+    pub recreates: bool,
 }
 
 /// What a call has to wait for, beside the nodes.
@@ -105,6 +107,7 @@ impl Client {
             longest_pause,
             sources: Sources::Prompt,
             is_hasty: false,
+            recreates: options.recreate_on_extend,
         };
         (way, options)
     }
@@ -200,6 +203,7 @@ impl Way {
         Self {
             expiry: options.expiry.as_millis() as u64,
             tries: options.tries,
+            recreates: options.recreate_on_extend,
             timeout: timeout.as_millis() as u64 + 1,
             longest_pause: 250,
             mutex: Mutex::new(nodes.clone(), keys.clone(), options),
