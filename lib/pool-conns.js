@@ -57,4 +57,24 @@ function giveBack(conn) {
 
 function ignore() {}
 
-module.exports = { giveBack, patienceUntil };
+const { call } = Function.prototype;
+const { then } = Promise.prototype;
+
+/**
+ * Hands on what comes of `act()`: once, to one of the two, and never before this returns unless it is
+ * an error. As `await` does it, which costs more: whatever a promise of somebody else's has in the
+ * place of its `then()`.
+ *
+ * @param {() => unknown} act
+ * @param {(value: any) => void} onValue
+ * @param {(error: unknown) => void} onError
+ */
+function follow(act, onValue, onError) {
+  try {
+    call.call(then, Promise.resolve(act()), onValue, onError);
+  } catch (error) {
+    onError(error);
+  }
+}
+
+module.exports = { follow, giveBack, patienceUntil };

@@ -3,6 +3,7 @@
 const { SCRIPTS } = require('./scripts.js');
 const { OUTCOME, VOTE } = require('./calls.js');
 const { takesMany, takesOneOnly } = require('./adapters/conn.js');
+const { follow } = require('./pool-conns.js');
 const { failureOf, isRefusal } = require('./pool-failures.js');
 const { text } = require('./pool-replies.js');
 
@@ -62,17 +63,11 @@ class Run {
       keys.push(question.keys[0]);
       args.push(question.value);
     }
-    return this.#eval(script, keys, args);
-  }
-
-  async #eval(script, keys, args) {
-    let letters;
-    try {
-      letters = text(await this.#conn.eval(script, keys, args));
-    } catch (error) {
-      return this.#fail(error);
-    }
-    return this.#read(letters);
+    follow(
+      () => this.#conn.eval(script, keys, args),
+      (reply) => this.#read(text(reply)),
+      (error) => this.#fail(error),
+    );
   }
 
   #askAlone(question) {

@@ -5,7 +5,7 @@
 
 const calls = require('./calls.js');
 const ownErrors = require('./own-errors.js');
-const { giveBack, patienceUntil } = require('./pool-conns.js');
+const { follow, giveBack, patienceUntil } = require('./pool-conns.js');
 const { failureOf, nonsense } = require('./pool-failures.js');
 const { proofOf } = require('./pool-proof.js');
 const { FOUND, integer, text } = require('./pool-replies.js');
@@ -63,9 +63,6 @@ function endRuns() {
 }
 
 class Question {
-  #proof;
-  #isSet = false; // one name is taken by a plain SET, of a pool that is known to do it
-
   constructor(number, kind, end) {
     this.number = number;
     this.kind = kind;
@@ -75,6 +72,8 @@ class Question {
     this.keys = keys;
     this.value = value;
     this.expiry = expiry;
+    this.proof = undefined;
+    this.isSet = false; // one name is taken by a plain SET, of a pool that is known to do it
   }
 
   ask() {
@@ -82,10 +81,10 @@ class Question {
     const now = calls.now();
     if (served === undefined || this.#isTooLate(now)) return this.#tooLate();
     const node = served.nodes[this.node];
-    this.#proof = node.proof;
-    if (this.kind === OUTCOME.ASK_ACQUIRE && !this.#proof.isProven) {
-      this.#proof.look(served.keyPrefix);
-      if (this.#proof.fault !== undefined) return this.#refuse();
+    this.proof = node.proof;
+    if (this.kind === OUTCOME.ASK_ACQUIRE && !this.proof.isProven) {
+      this.proof.look(served.keyPrefix);
+      if (this.proof.fault !== undefined) return this.#refuse();
     }
     let conn;
     let then;
@@ -100,16 +99,19 @@ class Question {
     return Run.takes(conn, this) ? this.#join(node, conn) : this.use(conn);
   }
 
-  async #wait(conn, waiting, now) {
+  #wait(promise, waiting, now) {
     waiting.wait(now);
-    try {
-      conn = await conn;
-    } catch (error) {
-      return this.fail(VOTE.UNSENT, 'get', error);
-    } finally {
-      waiting.done();
-    }
-    return this.use(conn, calls.now());
+    follow(
+      () => promise,
+      (conn) => {
+        waiting.done();
+        this.use(conn, calls.now());
+      },
+      (error) => {
+        waiting.done();
+        this.fail(VOTE.UNSENT, 'get', error);
+      },
+    );
   }
 
   /** The engine has no other question open about its key, so it does not matter which goes first. */
@@ -135,40 +137,41 @@ class Question {
 
   /** The pool was found out. */
   #refuse() {
-    const { code, message } = this.#proof.fault;
+    const { code, message } = this.proof.fault;
     this.answer(VOTE.UNSENT, code, message);
   }
 
   /** @param {number} [now] if there was a wait for the connection */
-  async use(conn, now) {
+  use(conn, now) {
     if (now !== undefined && this.#isTooLate(now)) {
       giveBack(conn);
       return this.#tooLate();
     }
-    let reply;
-    try {
-      // Awaited, and so never more than one answer, however a promise of somebody else's behaves.
-      reply = await this.#perform(conn);
-    } catch (error) {
-      giveBack(conn);
-      return this.fail(VOTE.FAILED, this.#method(), error);
-    }
-    giveBack(conn);
-    if (this.kind === OUTCOME.ASK_HEALTH) return this.#tellHealth(reply);
-    return this.#read(reply);
+    follow(
+      () => this.#perform(conn),
+      (reply) => {
+        giveBack(conn);
+        if (this.kind === OUTCOME.ASK_HEALTH) this.#tellHealth(reply);
+        else this.#read(reply);
+      },
+      (error) => {
+        giveBack(conn);
+        this.fail(VOTE.FAILED, this.#method(), error);
+      },
+    );
   }
 
   #method() {
     if (this.kind === OUTCOME.ASK_HEALTH) return 'pttl';
-    return this.#isSet ? 'setNX' : 'eval';
+    return this.isSet ? 'setNX' : 'eval';
   }
 
   #perform(conn) {
     const { kind, keys, value, expiry } = this;
     switch (kind) {
       case OUTCOME.ASK_ACQUIRE:
-        this.#isSet = keys.length === 1 && this.#proof.isProven;
-        if (this.#isSet) return conn.setNX(keys[0], value, expiry);
+        this.isSet = keys.length === 1 && this.proof.isProven;
+        if (this.isSet) return conn.setNX(keys[0], value, expiry);
         return this.#acquire(conn);
       case OUTCOME.ASK_RELEASE:
         return conn.eval(SCRIPTS.release, keys, [value]);
@@ -188,15 +191,15 @@ class Question {
   /** What the server runs is as it is written, if it is what the pool was given: so that is looked at. */
   async #acquire(conn) {
     const reply = await conn.eval(SCRIPTS.acquire, this.keys, [this.value, this.expiry]);
-    if (this.#proof.isProven || integer(reply) !== VOTE.GRANTED) return reply;
+    if (this.proof.isProven || integer(reply) !== VOTE.GRANTED) return reply;
     const found = FOUND.exec(text(await conn.eval(SCRIPTS.inspect, [this.keys[0]], [])));
     return found?.[2] === this.value ? reply : undefined;
   }
 
   /** A pool that answers is up if it is to be believed. */
   async #tellHealth(reply) {
-    if (!this.#proof.isProven) await this.#proof.look(clients.get(this.client)?.keyPrefix, true);
-    if (this.#proof.fault !== undefined) return this.#refuse();
+    if (!this.proof.isProven) await this.proof.look(clients.get(this.client)?.keyPrefix, true);
+    if (this.proof.fault !== undefined) return this.#refuse();
     return this.#read(reply);
   }
 
@@ -214,7 +217,7 @@ class Question {
   }
 
   #voteOf(reply) {
-    if (this.#isSet) return typeof reply === 'boolean' ? Number(reply) : undefined;
+    if (this.isSet) return typeof reply === 'boolean' ? Number(reply) : undefined;
     if (this.kind === OUTCOME.ASK_INSPECT) return VOTE.ABSENT;
     const number = integer(reply);
     if (this.kind === OUTCOME.ASK_HEALTH) return number >= -2 ? VOTE.GRANTED : undefined;
