@@ -240,7 +240,7 @@ expectNotAssignable<FailedError>(lost);
 expectNotAssignable<FailedError>(closed);
 expectType<number>(nodeTaken.node);
 expectType<number>(redis.node);
-expectType<Error>(redis.cause);
+expectType<Error & { readonly code: string }>(redis.cause);
 expectError((failed.code = 'x'));
 expectError(failed.errors.push(redis));
 expectNotAssignable<PublicClass>(RedsyncError);
