@@ -193,6 +193,16 @@ impl Queue {
         self.failed.set(None);
     }
 
+    /// What nobody waits for a node need not tell: whoever comes next has the nodes watched anew.
+    fn forget_watches_of_nobody(&self) {
+        if self.line.is_empty() {
+            let mut views = self.views.borrow_mut();
+            for view in views.iter_mut().filter(|view| view.watch != Watch::Refused) {
+                *view = View { watch: Watch::Off, ..View::default() };
+            }
+        }
+    }
+
     fn current(&self, node: usize, number: u64) -> bool {
         self.views.borrow().get(node).is_some_and(|view| {
             view.number == number && matches!(view.watch, Watch::Asked | Watch::On)
@@ -423,6 +433,7 @@ impl Place {
         if self.standing.replace(Standing::Gone) != Standing::Gone {
             self.queue.last_used.set(Some(Instant::now()));
             self.queue.line.leave(self.ticket);
+            self.queue.forget_watches_of_nobody();
         }
     }
 

@@ -662,3 +662,31 @@ async fn a_call_is_not_told_of_a_lock_that_nobody_has_seen_since() {
     let outcome = second.await.unwrap();
     assert!(matches!(outcome, Err(Error::Failed { attempts: 3, .. })), "{outcome:?}");
 }
+
+/// Waits for two names, one of which everybody else wants too.
+fn lock_both(world: &World, cancel: CancellationToken) -> JoinHandle<Outcome> {
+    let mutex = Mutex::new(world.nodes.clone(), keys(&[KEY, "another"]), patient());
+    spawn_local(async move { mutex.lock(&cancel).await })
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_comes_back_to_an_empty_line_is_told_again() {
+    let world = taken(3);
+    let cancel = never();
+    let first = lock_both(&world, cancel.clone());
+    sleep(ms(500)).await;
+    cancel.cancel();
+    assert!(matches!(first.await.unwrap(), Err(Error::Cancelled)));
+    // One who looks at the same key: the nodes see that nobody waits for the first notices any more.
+    let passing = cancellable(&world, patient(), never());
+    sleep(ms(100)).await;
+    let again = lock_both(&world, never());
+    sleep(ms(100)).await;
+    passing.abort();
+    let ((), elapsed) = timed(async {
+        release(&world);
+        held(again.await.unwrap());
+    })
+    .await;
+    assert!(elapsed < ms(100), "{elapsed:?}");
+}

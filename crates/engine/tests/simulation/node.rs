@@ -87,10 +87,13 @@ impl SimulatedNode {
         }
     }
 
-    pub fn restart(&self) {
-        if matches!(self.state.get(), State::Down { .. }) {
+    /// Is back, unless it was already.
+    pub fn restart(&self) -> bool {
+        let was_down = self.is_down();
+        if was_down {
             self.state.set(State::Up);
         }
+        was_down
     }
 
     pub fn is_down(&self) -> bool {

@@ -208,8 +208,9 @@ impl Run {
                 world.nodes[node].resume().into_iter().for_each(|command| world.arrive(command));
             }
             What::NodeRestarts(node) => {
-                world.nodes[node].restart();
-                world.disconnect(node);
+                if world.nodes[node].restart() {
+                    world.disconnect(node);
+                }
             }
             What::ClientResumes(client) => self.resume(client),
             What::Close(client) => self.close(client),

@@ -8,4 +8,5 @@ pub const SEEDS: &[(u64, &str)] = &[
     (582, "who headed the line kept the others of its process from a lock that was free"),
     (16_252, "the same"),
     (80_429, "a release of what had lost its quorum came behind an extension that stored it again"),
+    (1_474_795, "a queue that was empty for a while believed a watch that its node had given up"),
 ];
