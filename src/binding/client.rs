@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use redsync_engine::{
     Asked, Busy, CancellationToken, Delay, Error, Extension, Found, Health, Held, Hold, Holder,
-    Keys, Loss, Mutex, NodeError, Nodes, Options, Refused, Value, ValueSource,
+    Keys, Loss, Mutex, NodeError, Options, Redsync, Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
@@ -38,7 +38,7 @@ type Answer = oneshot::Sender<(f64, String)>;
 /// A `Redsync` of one JavaScript environment.
 pub struct Client {
     pub outbox: Arc<Outbox>,
-    nodes: Rc<Nodes>,
+    redsync: Rc<Redsync>,
     /// The calls that can be stopped; an acquisition that has not begun needs no token yet.
     stoppable: RefCell<HashMap<u32, Option<CancellationToken>>>,
     questions: RefCell<HashMap<u32, Answer>>,
@@ -46,10 +46,10 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(outbox: Arc<Outbox>, nodes: Rc<Nodes>) -> Rc<Self> {
+    pub fn new(outbox: Arc<Outbox>, redsync: Rc<Redsync>) -> Rc<Self> {
         Rc::new(Self {
             outbox,
-            nodes,
+            redsync,
             stoppable: RefCell::default(),
             questions: RefCell::default(),
             waiting: RefCell::default(),
@@ -99,7 +99,7 @@ impl Client {
             }
             Operation::Health(limit) => {
                 let (stop, completion) = (self.stop(number), self.completion(number));
-                let nodes = self.nodes.clone();
+                let nodes = self.redsync.clone();
                 spawn_local(async move {
                     match stop.run_until_cancelled(nodes.health(limit)).await {
                         Some(health) => completion.settle_health(&health),
@@ -109,7 +109,7 @@ impl Client {
             }
             Operation::Ready(limit) => {
                 let (stop, completion) = (self.stop(number), self.completion(number));
-                let nodes = self.nodes.clone();
+                let nodes = self.redsync.clone();
                 spawn_local(async move {
                     let ready = stop.run_until_cancelled(nodes.ready(limit)).await;
                     completion.settle(ready.unwrap_or(Err(Error::Cancelled)).map(|()| true));
@@ -117,7 +117,7 @@ impl Client {
             }
             Operation::Inspect(limit, key) => {
                 let (stop, completion) = (self.stop(number), self.completion(number));
-                let nodes = self.nodes.clone();
+                let nodes = self.redsync.clone();
                 spawn_local(async move {
                     match stop.run_until_cancelled(nodes.inspect(&key, limit)).await {
                         Some(found) => completion.settle_inspected(&found),
@@ -140,7 +140,11 @@ impl Client {
                 let until = call.until;
                 let (value, mutex) = self.mutex(number, call);
                 let hold = mutex.hold(&Held { value, until });
-                self.nodes.lease(hold, None, Lease::new(self, (number, Wish::Told), until));
+                self.redsync.leases.begin(
+                    hold,
+                    None,
+                    Lease::new(self, (number, Wish::Told), until),
+                );
             }
             Operation::LetExpire(call) => {
                 self.let_expire(number, &call.keys, &Value::from(call.value.as_str()));
@@ -160,14 +164,14 @@ impl Client {
         // Not counted as under way, which is what closing waits for.
         let completion = Completion { client: self.clone(), number: Some(number), _busy: None };
         spawn_local(async move {
-            completion.client.nodes.close().await;
+            completion.client.redsync.close().await;
             completion.settle(Ok(true));
         });
     }
 
     /// What tells the outcome of a call, and until then holds back the end of the client.
     fn completion(self: &Rc<Self>, number: u32) -> Completion {
-        let busy = self.nodes.busy();
+        let busy = self.redsync.busy();
         Completion { client: self.clone(), number: Some(number), _busy: Some(busy) }
     }
 
@@ -196,7 +200,7 @@ impl Client {
     async fn begin_waiting(self: Rc<Self>) {
         loop {
             yield_now().await; // those before begin their rounds
-            self.nodes.room(MAX_ROUNDS).await;
+            self.redsync.room(MAX_ROUNDS).await;
             for _ in 0..STARTED_AT_ONCE {
                 let Some(acquisition) = self.waiting.borrow_mut().pop_front() else { return };
                 self.begin(acquisition);
@@ -215,7 +219,7 @@ impl Client {
             if let (Ok(held), Some(_)) = (&acquired, extension) {
                 let client = &completion.client;
                 let lease = Lease::new(client, (number, Wish::Kept), held.until);
-                client.nodes.lease(mutex.hold(held), extension, lease);
+                client.redsync.leases.begin(mutex.hold(held), extension, lease);
             }
             completion.report(&mutex);
             completion.settle_held(acquired);
@@ -227,11 +231,11 @@ impl Client {
         match self.lease(hold.keys(), hold.value()) {
             Some(lease) => {
                 lease.join((number, Wish::Kept), hold.until());
-                self.nodes.keep_alive(hold, extension);
+                self.redsync.leases.keep_alive(hold, extension);
             }
             None => {
                 let lease = Lease::new(self, (number, Wish::Kept), hold.until());
-                self.nodes.lease(hold, Some(extension), lease);
+                self.redsync.leases.begin(hold, Some(extension), lease);
             }
         }
     }
@@ -241,13 +245,13 @@ impl Client {
         let is_kept = number != NO_CALL
             && self.lease(keys, value).is_none_or(|lease| lease.is_kept_without(number));
         if !is_kept {
-            self.nodes.let_expire(keys, value);
+            self.redsync.leases.let_expire(keys, value);
         }
     }
 
     /// What looks after a lock.
     fn lease(&self, keys: &Keys, value: &Value) -> Option<Rc<Lease>> {
-        let holder: Rc<dyn Any> = self.nodes.holder(keys, value)?;
+        let holder: Rc<dyn Any> = self.redsync.leases.holder(keys, value)?;
         holder.downcast().ok()
     }
 
@@ -289,7 +293,7 @@ impl Client {
             shuffle: call.shuffle,
             recreate_on_extend: call.recreate_on_extend,
         };
-        let mutex = Mutex::new(self.nodes.clone(), call.keys, options);
+        let mutex = Mutex::new(self.redsync.clone(), call.keys, options);
         (Value::from(call.value.as_str()), mutex)
     }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rand::rngs::SysError;
-use redsync_engine::{Clock, Load, Loss, MemoryNode, Node, Nodes, Queues};
+use redsync_engine::{Clock, Load, Loss, MemoryNode, Node, Queues, Redsync};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
@@ -213,7 +213,7 @@ impl Host {
         client: u32,
         outbox: &Arc<Outbox>,
         addresses: Vec<NodeAddress>,
-    ) -> Result<Rc<Nodes>, SysError> {
+    ) -> Result<Rc<Redsync>, SysError> {
         let queues = self.queues(&addresses);
         let clock = addresses.iter().find_map(|address| match address {
             NodeAddress::Memory(_, clock) => *clock,
@@ -225,7 +225,7 @@ impl Host {
             members.push(self.node(address, Place { client, index, outbox }));
         }
         let random = Box::new(OsRandom::new()?);
-        Ok(Nodes::sharing(self.load.clone(), queues, members, clock, random))
+        Ok(Redsync::sharing(self.load.clone(), queues, members, clock, random))
     }
 
     /// The queues of all who have opened these nodes with these logins: one who waits for a name on them

@@ -8,14 +8,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::cleanup;
 use crate::error::{Error, Refused};
 use crate::line::Means;
-use crate::mutant::Mutant;
 use crate::mutex::{Held, Mutex};
 use crate::node::{Request, Verb};
 use crate::options::{Asked, Delay, Options, ValueSource};
-use crate::queue::Place;
+use crate::place::Place;
 use crate::round::{Round, Votes};
 use crate::validity;
 use crate::value::Value;
@@ -50,19 +48,34 @@ struct Attempt {
 }
 
 impl Mutex {
+    /// Tries until it holds the lock, at most [`Options::tries`] times.
+    ///
+    /// `cancel` stops it at any point; it returns when what it had acquired is released.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] or [`Error::Failed`] with the last attempt's votes, [`Error::Refused`],
+    /// [`Error::Cancelled`].
+    pub async fn lock(&self, cancel: &CancellationToken) -> Result<Held, Error> {
+        self.acquire(self.options.tries, cancel).await
+    }
+
+    /// One attempt.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`].
+    pub async fn try_lock(&self, cancel: &CancellationToken) -> Result<Held, Error> {
+        self.acquire(1, cancel).await
+    }
+
     /// Stands in line until it holds the lock or its tries are used up.
-    pub(crate) async fn acquire(
-        &self,
-        tries: u64,
-        cancel: &CancellationToken,
-    ) -> Result<Held, Error> {
+    async fn acquire(&self, tries: u64, cancel: &CancellationToken) -> Result<Held, Error> {
         if tries == 1 {
             // It waits for nothing, so neither for those in line.
             let value = self.fresh_value(None, 1, cancel).await?;
             let attempt = Attempt { number: 1, is_last: true, manner: Manner::AtOnce, value };
             return self.attempt(None, attempt, cancel).await;
         }
-        let place = self.nodes.queues().join(&self.keys, self.means());
+        let place = Place::join(&self.redsync.queues, &self.keys, self.means());
         let mut value = None;
         if place.may_ask() {
             let fresh = self.fresh_value(Some(&place), 1, cancel).await?;
@@ -96,9 +109,9 @@ impl Mutex {
             self.seen.borrow_mut().waits += 1;
             let next = Instant::now() + self.pause(&place, number, cancel).await?.min(FOR_EVER);
             loop {
-                let chance = timeout_at(next, place.chance(&self.nodes));
+                let chance = timeout_at(next, place.chance(&self.redsync.nodes));
                 let first = match cancel.run_until_cancelled(chance).await {
-                    None => return cancelled(place),
+                    None => return Err(Error::Cancelled),
                     Some(Err(_)) => break,
                     Some(Ok(first)) => first,
                 };
@@ -114,14 +127,14 @@ impl Mutex {
                 let attempt = Attempt { number, is_last: false, manner, value: fresh };
                 match self.attempt(Some(&place), attempt, cancel).await {
                     Err(Error::Failed { votes, .. } | Error::Taken { votes, .. }) => {
-                        place.missed(&self.nodes, &votes);
+                        place.missed(&self.redsync.nodes, &votes);
                     }
                     settled => return settled,
                 }
             }
             number += 1;
             let is_last = number >= tries;
-            let is_informed = !place.is_first() && place.is_informed(&self.nodes, since);
+            let is_informed = !place.is_first() && place.is_informed(&self.redsync.nodes, since);
             since = Instant::now();
             // The head asks for all. What it has heard ends a call only if that is "taken".
             let heard = if is_informed { place.heard() } else { None };
@@ -146,7 +159,7 @@ impl Mutex {
     fn manner_on_schedule(&self, place: &Place, is_last: bool) -> Manner {
         match manner(place) {
             _ if !place.is_first() => Manner::OneFirstAndLook,
-            Manner::OneFirstAndLook if !is_last && place.is_watched(&self.nodes) => {
+            Manner::OneFirstAndLook if !is_last && place.is_watched(&self.redsync.nodes) => {
                 Manner::OneFirst(None)
             }
             manner => manner,
@@ -166,7 +179,7 @@ impl Mutex {
         let asking = place.map(Place::asks);
         self.seen.borrow_mut().attempts += 1;
         let request = self.request(value);
-        let start = self.nodes.now();
+        let start = self.redsync.now();
         let voted = match manner {
             Manner::AtOnce => {
                 let mut votes = pin!(self.ask(Verb::Acquire, &request).votes());
@@ -183,17 +196,13 @@ impl Mutex {
         // Whoever asks next is behind the releases: nobody has to wait for those.
         drop(asking);
         let Some(votes) = voted else {
-            if Mutant::CallersRelease.is_on() {
-                return Err(Error::Cancelled);
-            }
             // Nobody waits for this any more, so it may wait for every node.
-            self.release_and_leave(place, &request, self.nodes.order(false)).await;
+            self.release_and_leave(place, &request, self.redsync.nodes.order(false)).await;
             return Err(Error::Cancelled);
         };
-        let now = self.nodes.now();
-        let start = if Mutant::LateClock.is_on() { now } else { start };
+        let now = self.redsync.now();
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
-        if votes.granted() && (now < until || Mutant::UntilUnchecked.is_on()) {
+        if votes.granted() && now < until {
             if let Some(place) = place {
                 place.won(&request.value, until.saturating_sub(now));
             }
@@ -210,29 +219,32 @@ impl Mutex {
     }
 
     async fn one_first(&self, request: &Rc<Request>, first: Option<usize>) -> Votes<'static> {
-        let mut order = self.nodes.order_of(&self.keys);
+        let mut order = self.redsync.nodes.order_of(&self.keys);
         if let Some(place) = order.iter().position(|&node| Some(node) == first) {
             order[..=place].rotate_right(1);
         }
-        Round::one_first(&self.nodes, request, &order, self.options.fail_fast).await
+        Round::one_first(&self.redsync.nodes, request, &order, self.options.fail_fast).await
     }
 
     /// If the first node is taken the others are only looked at, so as not to split the votes of
     /// somebody who is on the way to them. But if a quorum of them is free they are asked: what the
     /// first one stores may have been left behind.
     async fn one_first_and_look(&self, request: &Rc<Request>) -> Votes<'static> {
-        let order = self.nodes.order_of(&self.keys);
-        let votes = Round::one_first(&self.nodes, request, &order, self.options.fail_fast).await;
+        let order = self.redsync.nodes.order_of(&self.keys);
+        let votes =
+            Round::one_first(&self.redsync.nodes, request, &order, self.options.fail_fast).await;
         let others = votes.not_asked(order);
         if others.is_empty() || votes.granted() {
             return votes;
         }
-        let looked = Round::ask(&self.nodes, Verb::Owner, request, others.clone(), false);
+        let looked = Round::ask(&self.redsync.nodes, Verb::Owner, request, others.clone(), false);
         let looked = looked.votes().await;
         if !looked.is_free() {
             return votes.and(looked);
         }
-        votes.and(Round::ask(&self.nodes, Verb::Acquire, request, others, false).votes().await)
+        votes.and(
+            Round::ask(&self.redsync.nodes, Verb::Acquire, request, others, false).votes().await,
+        )
     }
 
     /// Releases an attempt wherever it may have stored its value: not where the node said "taken",
@@ -248,19 +260,16 @@ impl Mutex {
         votes: &Votes<'_>,
         is_last: bool,
     ) {
-        if Mutant::StaleVote.is_on() && !is_last {
-            return;
-        }
         let granting = votes.granting();
         let mut silent = votes.holding(request.keys.len() == 1);
         silent.retain(|node| !granting.contains(node));
-        let members = self.nodes.members();
+        let members = self.redsync.nodes.members();
         silent.extend(votes.taking().into_iter().filter(|&node| members[node].may_repeat()));
-        cleanup::release(&self.nodes, request, silent);
+        self.redsync.cleanup.release(request, silent);
         if is_last {
             self.release_and_leave(place, request, granting).await;
         } else {
-            cleanup::release(&self.nodes, request, granting);
+            self.redsync.cleanup.release(request, granting);
         }
     }
 
@@ -271,7 +280,7 @@ impl Mutex {
         request: &Rc<Request>,
         holders: Vec<usize>,
     ) {
-        let released = cleanup::release(&self.nodes, request, holders);
+        let released = self.redsync.cleanup.release(request, holders);
         place.inspect(|place| place.leave());
         if let Some(released) = released {
             // Whatever is not released by then goes on in the background.
@@ -286,7 +295,7 @@ impl Mutex {
         cancel: &CancellationToken,
     ) -> Result<Duration, Error> {
         match &self.options.delay {
-            Delay::Random => Ok(self.nodes.random_duration(RANDOM_FROM, RANDOM_TO)),
+            Delay::Random => Ok(self.redsync.nodes.random_duration(RANDOM_FROM, RANDOM_TO)),
             Delay::Fixed(delay) => Ok(*delay),
             Delay::Ask(ask) => self.ask_caller(Some(place), ask(attempts), cancel).await,
         }
@@ -295,7 +304,7 @@ impl Mutex {
     /// `None`: the caller has to be asked.
     fn random_value(&self) -> Option<Value> {
         match self.options.values {
-            ValueSource::Random => Some(self.nodes.random_value()),
+            ValueSource::Random => Some(self.redsync.nodes.random_value()),
             ValueSource::Ask(_) => None,
         }
     }
@@ -308,7 +317,7 @@ impl Mutex {
     ) -> Result<Value, Error> {
         match &self.options.values {
             _ if cancel.is_cancelled() => Err(Error::Cancelled),
-            ValueSource::Random => Ok(self.nodes.random_value()),
+            ValueSource::Random => Ok(self.redsync.nodes.random_value()),
             ValueSource::Ask(ask) => {
                 let value = self.ask_caller(place, ask(attempt), cancel).await?;
                 Ok(Value::from(value.as_str()))
@@ -336,14 +345,6 @@ impl Mutex {
         let Options { expiry, timeout_factor, .. } = self.options;
         Means { timeout: validity::node_timeout(expiry, timeout_factor), expiry }
     }
-}
-
-/// Leaves the line.
-fn cancelled(place: Place) -> Result<Held, Error> {
-    if Mutant::KeptHead.is_on() {
-        std::mem::forget(place);
-    }
-    Err(Error::Cancelled)
 }
 
 fn manner(place: &Place) -> Manner {

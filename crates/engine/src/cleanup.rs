@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::timeout;
 
-use crate::mutant::Mutant;
 use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::round::{Round, Votes};
@@ -28,19 +27,13 @@ const AT_ONCE: usize = 256;
 
 /// The releases that one node has missed, and the time when its key has expired by itself.
 #[derive(Default)]
-pub(crate) struct Missed {
+struct Missed {
     releases: RefCell<VecDeque<(Duration, Rc<Request>)>>,
     is_served: Cell<bool>,
     stop: Notify,
 }
 
 impl Missed {
-    /// Gives up.
-    pub(crate) fn stop(&self) {
-        self.releases.take();
-        self.stop.notify_one();
-    }
-
     fn add(&self, until: Duration, request: Rc<Request>) {
         let mut releases = self.releases.borrow_mut();
         if releases.len() == MAX_MISSED {
@@ -58,89 +51,113 @@ impl Missed {
     }
 }
 
-/// Releases `request` on these nodes, and asks those that do not answer again until they do or the
-/// key has expired there by itself.
-///
-/// It never depends on the caller (go-redsync releases on the caller's context, and leaves the keys
-/// of a cancelled call to their expiry). The commands are on their way when this returns; the handle
-/// resolves when each node has been asked once, and dropping it stops nothing.
-pub(crate) fn release(
-    nodes: &Rc<Nodes>,
-    request: &Rc<Request>,
-    holders: Vec<usize>,
-) -> Option<JoinHandle<()>> {
-    if holders.is_empty() {
-        return None;
-    }
-    let busy = (!Mutant::CloseDoesNotWait.is_on()).then(|| nodes.busy());
-    let round = Round::ask(nodes, Verb::Release, request, holders, false);
-    let (nodes, request) = (nodes.clone(), request.clone());
-    Some(spawn_local(async move {
-        let _busy = busy;
-        let unsettled = round.votes().await.unsettled();
-        make_up_for(&nodes, &request, unsettled);
-    }))
+/// Releases on one set of nodes.
+pub(crate) struct Cleanup {
+    nodes: Rc<Nodes>,
+    /// One entry a node.
+    missed: Vec<Missed>,
+    is_stopped: Cell<bool>,
 }
 
-/// The votes of a release as soon as they decide. Those nodes that have not answered by then are waited for
-/// in the background, and asked again if they do not answer at all.
-pub(crate) async fn follow_up(
-    round: Round,
-    nodes: &Rc<Nodes>,
-    request: &Rc<Request>,
-) -> Votes<'static> {
-    let votes = round.first_votes().await;
-    if votes.are_complete() {
-        make_up_for(nodes, request, votes.unsettled());
-    } else {
-        let (nodes, request, busy) = (nodes.clone(), request.clone(), nodes.busy());
+impl Cleanup {
+    pub(crate) fn new(nodes: Rc<Nodes>) -> Rc<Self> {
+        let missed = nodes.members().iter().map(|_| Missed::default()).collect();
+        Rc::new(Self { nodes, missed, is_stopped: Cell::new(false) })
+    }
+
+    /// Asks no more again, where there was no answer.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.set(true);
+        for missed in &self.missed {
+            missed.releases.take();
+            missed.stop.notify_one();
+        }
+    }
+
+    /// Releases `request` on these nodes, and asks those that do not answer again until they do or the
+    /// key has expired there by itself.
+    ///
+    /// It never depends on the caller (go-redsync releases on the caller's context, and leaves the keys
+    /// of a cancelled call to their expiry). The commands are on their way when this returns; the handle
+    /// resolves when each node has been asked once, and dropping it stops nothing.
+    pub(crate) fn release(
+        self: &Rc<Self>,
+        request: &Rc<Request>,
+        holders: Vec<usize>,
+    ) -> Option<JoinHandle<()>> {
+        if holders.is_empty() {
+            return None;
+        }
+        let round = Round::ask(&self.nodes, Verb::Release, request, holders, false);
+        Some(self.finish(round, request))
+    }
+
+    /// The votes of a release as soon as they decide. Those nodes that have not answered by then are
+    /// waited for in the background, and asked again if they do not answer at all.
+    pub(crate) async fn follow_up(
+        self: &Rc<Self>,
+        round: Round,
+        request: &Rc<Request>,
+    ) -> Votes<'static> {
+        let votes = round.first_votes().await;
+        if votes.are_complete() {
+            self.make_up_for(request, votes.unsettled());
+        } else {
+            self.finish(round, request);
+        }
+        votes
+    }
+
+    /// Waits for the votes of a release in the background.
+    fn finish(self: &Rc<Self>, round: Round, request: &Rc<Request>) -> JoinHandle<()> {
+        let busy = self.nodes.busy();
+        let (cleanup, request) = (self.clone(), request.clone());
         spawn_local(async move {
             let _busy = busy;
             let unsettled = round.votes().await.unsettled();
-            make_up_for(&nodes, &request, unsettled);
-        });
+            cleanup.make_up_for(&request, unsettled);
+        })
     }
-    votes
-}
 
-/// Asks these nodes again, and again, in the background.
-fn make_up_for(nodes: &Rc<Nodes>, request: &Rc<Request>, unsettled: Vec<usize>) {
-    for node in unsettled {
-        let missed = nodes.missed(node);
-        missed.add(nodes.now() + request.expiry, request.clone());
-        if !nodes.is_closing() && !missed.is_served.replace(true) {
-            spawn_local(serve(nodes.clone(), node));
-        }
-    }
-}
-
-/// Makes up for what one node has missed: one release after each pause, to see whether it is back,
-/// and all of them when it is.
-async fn serve(nodes: Rc<Nodes>, node: usize) {
-    let missed = nodes.missed(node);
-    let mut pause = FIRST_PAUSE;
-    let mut count = 1;
-    loop {
-        if count == 1 && timeout(pause, missed.stop.notified()).await.is_ok() {
-            break;
-        }
-        let releases = missed.take(nodes.now(), count);
-        if releases.is_empty() || nodes.is_closing() {
-            break;
-        }
-        let ask = |(_, request): &(Duration, Rc<Request>)| {
-            Round::ask(&nodes, Verb::Release, request, vec![node], false)
-        };
-        let rounds: Vec<_> = releases.iter().map(ask).collect();
-        let mut is_back = true;
-        for ((until, request), round) in releases.into_iter().zip(rounds) {
-            if !round.votes().await.unsettled().is_empty() {
-                missed.add(until, request);
-                is_back = false;
+    /// Asks these nodes again, and again, in the background.
+    fn make_up_for(self: &Rc<Self>, request: &Rc<Request>, unsettled: Vec<usize>) {
+        for node in unsettled {
+            let missed = &self.missed[node];
+            missed.add(self.nodes.now() + request.expiry, request.clone());
+            if !self.is_stopped.get() && !missed.is_served.replace(true) {
+                spawn_local(self.clone().serve(node));
             }
         }
-        (pause, count) =
-            if is_back { (FIRST_PAUSE, AT_ONCE) } else { (LAST_PAUSE.min(pause * 2), 1) };
     }
-    missed.is_served.set(false);
+
+    /// Makes up for what one node has missed: one release after each pause, to see whether it is back,
+    /// and all of them when it is.
+    async fn serve(self: Rc<Self>, node: usize) {
+        let (nodes, missed) = (&self.nodes, &self.missed[node]);
+        let mut pause = FIRST_PAUSE;
+        let mut count = 1;
+        loop {
+            if count == 1 && timeout(pause, missed.stop.notified()).await.is_ok() {
+                break;
+            }
+            let releases = missed.take(nodes.now(), count);
+            if releases.is_empty() || self.is_stopped.get() {
+                break;
+            }
+            let ask = |(_, request): &(Duration, Rc<Request>)| {
+                Round::ask(nodes, Verb::Release, request, vec![node], false)
+            };
+            let rounds: Vec<_> = releases.iter().map(ask).collect();
+            let mut is_back = true;
+            for ((until, request), round) in releases.into_iter().zip(rounds) {
+                if !round.votes().await.unsettled().is_empty() {
+                    missed.add(until, request);
+                    is_back = false;
+                }
+            }
+            (pause, count) =
+                if is_back { (FIRST_PAUSE, AT_ONCE) } else { (LAST_PAUSE.min(pause * 2), 1) };
+        }
+        missed.is_served.set(false);
+    }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Error;
 use crate::node::{Health, Node, Status};
-use crate::nodes::Nodes;
+use crate::redsync::Redsync;
 use crate::vote::{Answer, NodeError};
 
 /// Pause between two looks while waiting for a quorum to come up.
@@ -29,10 +29,11 @@ async fn examine(node: Rc<dyn Node>, limit: Duration) -> Health {
     health
 }
 
-impl Nodes {
+impl Redsync {
     /// Asks every node how it is, each for at most `limit`.
-    pub async fn health(self: &Rc<Self>, limit: Duration) -> Vec<Health> {
+    pub async fn health(&self, limit: Duration) -> Vec<Health> {
         let asked: Vec<_> = self
+            .nodes
             .members()
             .iter()
             .map(|node| tokio::task::spawn_local(examine(node.clone(), limit)))
@@ -48,11 +49,13 @@ impl Nodes {
     ///
     /// # Errors
     /// [`Error::Failed`] when it is not within `limit`, with the reason of each node that is down.
-    pub async fn ready(self: &Rc<Self>, limit: Duration) -> Result<(), Error> {
-        let votes =
-            Rc::new(RefCell::new(vec![Some(Err(NodeError::timed_out())); self.quorum().size()]));
+    pub async fn ready(&self, limit: Duration) -> Result<(), Error> {
+        let votes = Rc::new(RefCell::new(vec![
+            Some(Err(NodeError::timed_out()));
+            self.nodes.quorum().size()
+        ]));
         let mut coming_up = JoinSet::new();
-        for (index, node) in self.members().iter().cloned().enumerate() {
+        for (index, node) in self.nodes.members().iter().cloned().enumerate() {
             let votes = votes.clone();
             coming_up.spawn_local(async move {
                 loop {
@@ -69,7 +72,7 @@ impl Nodes {
             });
         }
         let quorum_is_up = async {
-            for _ in 0..self.quorum().needed() {
+            for _ in 0..self.nodes.quorum().needed() {
                 coming_up.join_next().await;
             }
         };

@@ -4,15 +4,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::node::{Request, Verb};
-use crate::nodes::Nodes;
+use crate::redsync::Redsync;
 use crate::round::Round;
 use crate::value::Value;
 use crate::vote::{Found, NodeError};
 
-impl Nodes {
+impl Redsync {
     /// What each node stores under a key: `None` where nothing is. Each is waited for until `limit`.
     pub async fn inspect(
-        self: &Rc<Self>,
+        &self,
         key: &str,
         limit: Duration,
     ) -> Vec<Result<Option<Found>, NodeError>> {
@@ -22,7 +22,8 @@ impl Nodes {
             expiry: Duration::ZERO,
             timeout: limit,
         });
-        let round = Round::ask(self, Verb::Inspect, &request, self.order(false), false);
+        let round =
+            Round::ask(&self.nodes, Verb::Inspect, &request, self.nodes.order(false), false);
         let (votes, found) = round.found().await;
         let mut all: Vec<_> = votes
             .into_iter()

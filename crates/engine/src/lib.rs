@@ -35,7 +35,6 @@
 //! | `inspect` | who holds a lock, node by node |
 //! | `report` | what a call saw, for those who watch from outside |
 //! | `options`, `value`, `clock`, `error` | what goes in and what comes out |
-//! | `mutant` | mistakes for the simulation to find; not in any build but its own |
 
 mod acquire;
 mod chance;
@@ -45,16 +44,19 @@ mod error;
 mod health;
 mod inspect;
 mod lease;
+mod leases;
 mod line;
+mod load;
 mod memory;
-mod mutant;
 mod mutex;
 mod node;
 mod nodes;
 mod notice;
 mod options;
+mod place;
 mod queue;
 mod quorum;
+mod redsync;
 mod report;
 mod round;
 mod tally;
@@ -67,16 +69,17 @@ mod vote;
 pub use clock::Clock;
 pub use error::{Error, Refused};
 pub use lease::{Extension, Hold, Holder, Loss};
+pub use leases::Leases;
+pub use load::Load;
 pub use memory::MemoryNode;
-#[cfg(feature = "mutants")]
-pub use mutant::Mutant;
 pub use mutex::{Held, Mutex};
 pub use node::{Health, Keys, Node, Request, Status, Verb};
-pub use nodes::{Busy, Load, Nodes};
+pub use nodes::Busy;
 pub use notice::{Notice, Sight};
 pub use options::{Asked, Delay, Options, ValueSource};
 pub use queue::Queues;
 pub use quorum::Quorum;
+pub use redsync::Redsync;
 pub use report::Report;
 pub use tally::{Replies, Reply};
 pub use tokio_util::sync::CancellationToken;

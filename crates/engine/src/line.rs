@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::mutant::Mutant;
-
 /// What an attempt can do with: how long it waits for a node, and how long its lock lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Means {
@@ -67,7 +65,7 @@ impl Line {
         if self.preferred.get() == Some(ticket) {
             self.preferred.set(None);
         }
-        if was_head && !Mutant::LeaveWakesNobody.is_on() {
+        if was_head {
             self.wake_head();
         }
     }
@@ -80,9 +78,6 @@ impl Line {
     /// The first of those who can do more than this is the head from now on. If there is none it is
     /// whoever came first.
     pub(crate) fn prefer_more_than(&self, means: Means) {
-        if Mutant::HeadKeepsTurn.is_on() {
-            return;
-        }
         let present = self.present.borrow();
         let preferred = present.iter().find(|(_, waiter)| waiter.means.exceed(means));
         self.preferred.set(preferred.map(|(ticket, _)| *ticket));
@@ -95,9 +90,6 @@ impl Line {
     }
 
     fn head(&self) -> Option<u64> {
-        if Mutant::LastComeFirst.is_on() {
-            return self.present.borrow().last_key_value().map(|(ticket, _)| *ticket);
-        }
         let first = || self.present.borrow().first_key_value().map(|(ticket, _)| *ticket);
         self.preferred.get().or_else(first)
     }

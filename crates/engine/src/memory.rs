@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::mutant::Mutant;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::notice::{Notice, Sight};
 use crate::tally::Reply;
@@ -18,6 +17,29 @@ use crate::vote::{Answer, Found};
 struct Entry {
     value: Box<str>,
     expires: Duration,
+}
+
+/// Whose the keys of a request are.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// All store its value.
+    Ours,
+    /// One at least stores another value.
+    Others,
+    /// Some store its value, and the rest nothing.
+    Partly,
+    /// None stores anything.
+    Nobodys,
+}
+
+impl From<Whose> for Answer {
+    fn from(whose: Whose) -> Self {
+        match whose {
+            Whose::Ours => Self::Granted,
+            Whose::Others => Self::Taken,
+            Whose::Partly | Whose::Nobodys => Self::Absent,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -30,13 +52,43 @@ struct Store {
 }
 
 impl Store {
-    fn put(&mut self, key: &str, value: &str, expires: Duration) {
-        self.entries.insert(key.into(), Entry { value: value.into(), expires });
-        self.expiries.push(Reverse((expires, key.into())));
-        self.changed(key);
+    /// What is stored under the keys of a request.
+    fn whose(&self, request: &Request) -> Whose {
+        let ours = |key| self.entries.get(key).map(|entry| *entry.value == *request.value);
+        let found: Vec<_> = request.keys.iter().map(ours).collect();
+        if found.contains(&Some(false)) {
+            Whose::Others
+        } else if !found.contains(&None) {
+            Whose::Ours
+        } else if found.contains(&Some(true)) {
+            Whose::Partly
+        } else {
+            Whose::Nobodys
+        }
     }
 
-    fn remove(&mut self, key: &str) {
+    /// Stores the value under all keys, none of which is another's. No life is made shorter.
+    fn put(&mut self, request: &Request, expires: Duration) -> Answer {
+        for key in request.keys.iter() {
+            let so_far = self.entries.get(key).map_or(Duration::ZERO, |entry| entry.expires);
+            let (value, expires) = ((*request.value).into(), expires.max(so_far));
+            self.entries.insert(key.clone(), Entry { value, expires });
+            self.expiries.push(Reverse((expires, key.clone())));
+            self.changed(key);
+        }
+        Answer::Granted
+    }
+
+    /// Deletes those keys that store the value.
+    fn remove(&mut self, request: &Request) {
+        for key in request.keys.iter() {
+            if self.entries.get(key).is_some_and(|entry| *entry.value == *request.value) {
+                self.delete(key);
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &str) {
         self.entries.remove(key);
         self.changed(key);
     }
@@ -58,7 +110,7 @@ impl Store {
         {
             let Some(Reverse((_, key))) = self.expiries.pop() else { return };
             if self.entries.get(&key).is_some_and(|entry| entry.expires <= now) {
-                self.remove(&key);
+                self.delete(&key);
             }
         }
     }
@@ -104,52 +156,24 @@ impl MemoryNode {
         Some(Found { value: value.to_string(), remaining: Some(*expires - now) })
     }
 
-    /// Applies a verb at once.
+    /// Applies a verb at once. What this does is what any node has to do.
     pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
         let now = self.clock.now();
-        let expires = now + request.expiry;
         let mut store = self.store.borrow_mut();
         store.forget_expired(now);
-
-        let found = |key: &str| store.entries.get(key).map(|entry| *entry.value == *request.value);
-        let any_taken = request.keys.iter().any(|key| found(key) == Some(false));
-        let any_absent = request.keys.iter().any(|key| found(key).is_none());
-        let any_ours = request.keys.iter().any(|key| found(key) == Some(true));
-        let all_ours = !any_taken && !any_absent;
-
-        match verb {
-            Verb::Acquire if all_ours && Mutant::StaleVote.is_on() => return Answer::Granted,
-            Verb::Acquire if any_taken || any_ours => return Answer::Taken,
-            Verb::Acquire => {
-                for key in request.keys.iter() {
-                    store.put(key, &request.value, expires);
-                }
-                return Answer::Granted;
+        let expires = now + request.expiry;
+        match (verb, store.whose(request)) {
+            (Verb::Acquire, Whose::Nobodys) => store.put(request, expires),
+            (Verb::Acquire, _) => Answer::Taken,
+            (Verb::Extend { .. }, Whose::Ours) => store.put(request, expires),
+            (Verb::Extend { recreate: true }, Whose::Nobodys | Whose::Partly) => {
+                store.put(request, expires)
             }
-            Verb::Release => {
-                for key in request.keys.iter() {
-                    if store.entries.get(key).is_some_and(|entry| *entry.value == *request.value) {
-                        store.remove(key);
-                    }
-                }
+            (Verb::Release, whose) => {
+                store.remove(request);
+                whose.into()
             }
-            Verb::Extend { recreate } if all_ours || recreate && !any_taken => {
-                for key in request.keys.iter() {
-                    let so_far =
-                        store.entries.get(key).map_or(Duration::ZERO, |entry| entry.expires);
-                    let so_far = if Mutant::ShorteningExtension.is_on() { expires } else { so_far };
-                    store.put(key, &request.value, expires.max(so_far));
-                }
-                return Answer::Granted;
-            }
-            Verb::Extend { .. } | Verb::Owner | Verb::Inspect => {}
-        }
-        if all_ours {
-            Answer::Granted
-        } else if any_taken {
-            Answer::Taken
-        } else {
-            Answer::Absent
+            (Verb::Extend { .. } | Verb::Owner | Verb::Inspect, whose) => whose.into(),
         }
     }
 }

@@ -4,15 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::cleanup;
 use crate::error::Error;
 use crate::lease::Hold;
-use crate::mutant::Mutant;
 use crate::node::{Keys, Request, Verb};
-use crate::nodes::Nodes;
 use crate::options::Options;
+use crate::redsync::Redsync;
 use crate::report::Report;
 use crate::round::Round;
 use crate::validity;
@@ -29,7 +25,7 @@ pub struct Held {
 
 /// One or several names, locked together on a quorum of nodes.
 pub struct Mutex {
-    pub(crate) nodes: Rc<Nodes>,
+    pub(crate) redsync: Rc<Redsync>,
     pub(crate) keys: Keys,
     pub(crate) options: Options,
     /// What the call has seen so far.
@@ -38,27 +34,8 @@ pub struct Mutex {
 
 impl Mutex {
     /// A mutex on these keys. Asks nothing yet.
-    pub fn new(nodes: Rc<Nodes>, keys: Keys, options: Options) -> Self {
-        Self { nodes, keys, options, seen: RefCell::default() }
-    }
-
-    /// Tries until it holds the lock, at most [`Options::tries`] times.
-    ///
-    /// `cancel` stops it at any point; it returns when what it had acquired is released.
-    ///
-    /// # Errors
-    /// [`Error::Taken`] or [`Error::Failed`] with the last attempt's votes, [`Error::Refused`],
-    /// [`Error::Cancelled`].
-    pub async fn lock(&self, cancel: &CancellationToken) -> Result<Held, Error> {
-        self.acquire(self.options.tries, cancel).await
-    }
-
-    /// One attempt.
-    ///
-    /// # Errors
-    /// As [`Mutex::lock`].
-    pub async fn try_lock(&self, cancel: &CancellationToken) -> Result<Held, Error> {
-        self.acquire(1, cancel).await
+    pub fn new(redsync: Rc<Redsync>, keys: Keys, options: Options) -> Self {
+        Self { redsync, keys, options, seen: RefCell::default() }
     }
 
     /// Releases the lock of this value.
@@ -69,26 +46,24 @@ impl Mutex {
     /// [`Error::Taken`] when a quorum stores somebody else's value, [`Error::Expired`] when the lock
     /// was no longer held, [`Error::Failed`] when too few nodes answered to tell.
     pub async fn unlock(&self, value: Value) -> Result<(), Error> {
-        self.nodes.end_lease(&self.keys, &value);
+        self.redsync.leases.end(&self.keys, &value);
         let verb = if value.is_empty() { Verb::Owner } else { Verb::Release };
         let request = self.request(value);
-        let queue = self.nodes.queues().find(&self.keys);
+        let queue = self.redsync.queues.find(&self.keys);
         let round = self.ask(verb, &request);
         if let Some(queue) = &queue {
             queue.releasing(&request.value);
         }
         let votes = match verb {
-            Verb::Release => cleanup::follow_up(round, &self.nodes, &request).await,
+            Verb::Release => self.redsync.cleanup.follow_up(round, &request).await,
             _ => round.votes().await,
         };
         if let Some(queue) = &queue {
             queue.released(&request.value);
-            self.nodes.queues().tidy(&self.keys, queue);
+            self.redsync.queues.tidy(&self.keys, queue);
         }
         match votes {
-            votes
-                if votes.granted() && verb == Verb::Release || Mutant::UnlockUnchecked.is_on() =>
-            {
+            votes if votes.granted() && verb == Verb::Release => {
                 self.seen.borrow_mut().votes = votes.into_inner();
                 Ok(())
             }
@@ -107,19 +82,18 @@ impl Mutex {
             return Err(Error::NotExtended { votes: Vec::new() });
         }
         let request = self.request(value);
-        let start = self.nodes.now();
+        let start = self.redsync.now();
         let verb = Verb::Extend { recreate: self.options.recreate_on_extend };
         let votes = self.ask(verb, &request).votes().await;
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
-        if votes.granted() && self.nodes.now() < until {
-            self.nodes.prolong(&request, until);
+        if votes.granted() && self.redsync.now() < until {
+            self.redsync.leases.prolong(&request, until);
             self.seen.borrow_mut().votes = votes.into_inner();
             return Ok(Held { value: request.value.clone(), until });
         }
-        let is_left = Mutant::MinorityLeft.is_on();
-        if self.options.recreate_on_extend && votes.taken() && !is_left {
+        if self.options.recreate_on_extend && votes.taken() {
             // What was stored again on a minority is nobody's lock.
-            cleanup::release(&self.nodes, &request, votes.holding(false));
+            self.redsync.cleanup.release(&request, votes.holding(false));
         }
         Err(Error::NotExtended { votes: votes.into_inner() })
     }
@@ -134,7 +108,7 @@ impl Mutex {
         }
         let request = self.request(value);
         let votes = self.ask(Verb::Owner, &request).votes().await;
-        if votes.granted() || Mutant::ValidUnchecked.is_on() {
+        if votes.granted() {
             Ok(true)
         } else if votes.lost() {
             Ok(false)
@@ -148,7 +122,7 @@ impl Mutex {
         self.seen.take()
     }
 
-    /// A lock that was acquired, to be kept alive or watched: see [`Nodes::lease`].
+    /// A lock that was acquired, to be kept alive or watched: see [`Leases::begin`](crate::Leases::begin).
     pub fn hold(&self, held: &Held) -> Hold {
         Hold {
             request: self.request(held.value.clone()),
@@ -168,7 +142,7 @@ impl Mutex {
     }
 
     pub(crate) fn ask(&self, verb: Verb, request: &Rc<Request>) -> Round {
-        let order = self.nodes.order(self.options.shuffle);
-        Round::ask(&self.nodes, verb, request, order, self.options.fail_fast)
+        let order = self.redsync.nodes.order(self.options.shuffle);
+        Round::ask(&self.redsync.nodes, verb, request, order, self.options.fail_fast)
     }
 }

@@ -1,4 +1,4 @@
-//! The set of nodes that vote, and what their mutexes share.
+//! The set of nodes that vote, with their clock, their source of luck, and the count of what is under way.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,96 +7,40 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use tokio::sync::Notify;
 
-use crate::cleanup::Missed;
 use crate::clock::Clock;
-use crate::lease::{Leases, Loss};
+use crate::load::Load;
 use crate::node::{Keys, Node};
-use crate::queue::Queues;
 use crate::quorum::Quorum;
 use crate::value::Value;
 
-/// The rounds that are under way, of all sets of nodes that share it.
-#[derive(Default)]
-pub struct Load {
-    rounds: Cell<usize>,
-    phase: Cell<u64>,
-    turned: Notify,
-}
-
-impl Load {
-    /// Rounds under way.
-    pub fn rounds(&self) -> usize {
-        self.rounds.get()
-    }
-
-    /// The number of the phase: another one begins with a round where none was under way, and another
-    /// when the last of them ends.
-    pub fn phase(&self) -> u64 {
-        self.phase.get()
-    }
-
-    /// Waits until this phase is over.
-    pub async fn end_of(&self, phase: u64) {
-        while self.phase.get() == phase {
-            self.turned.notified().await;
-        }
-    }
-
-    fn set(&self, rounds: usize) {
-        let before = self.rounds.replace(rounds);
-        if (before == 0) != (rounds == 0) {
-            self.phase.set(self.phase.get() + 1);
-            self.turned.notify_one();
-        }
-    }
-}
-
-/// N independent nodes with their clock, their source of randomness, and the count of what is still
-/// under way on them.
-pub struct Nodes {
+/// N independent nodes.
+pub(crate) struct Nodes {
     members: Vec<Rc<dyn Node>>,
     clock: Rc<dyn Clock>,
     rng: RefCell<Box<dyn Rng>>,
     load: Rc<Load>,
-    queues: Rc<Queues>,
-    leases: Leases,
-    missed: Vec<Missed>,
     rounds: Cell<usize>,
-    /// A round has ended.
-    room: Notify,
+    round_ended: Notify,
     busy: Cell<usize>,
     idle: Notify,
-    closing: Cell<bool>,
 }
 
 impl Nodes {
-    /// At least one node; `rng` makes ownership values, so it has to be a secure one.
-    pub fn new(members: Vec<Rc<dyn Node>>, clock: Rc<dyn Clock>, rng: Box<dyn Rng>) -> Rc<Self> {
-        Self::sharing(Rc::default(), Rc::default(), members, clock, rng)
-    }
-
-    /// The same, counting its rounds into a load that it shares with others, and standing in line with
-    /// those that have opened the same nodes.
-    pub fn sharing(
+    pub(crate) fn new(
         load: Rc<Load>,
-        queues: Rc<Queues>,
         members: Vec<Rc<dyn Node>>,
         clock: Rc<dyn Clock>,
         rng: Box<dyn Rng>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            missed: members.iter().map(|_| Missed::default()).collect(),
             members,
             clock,
             rng: RefCell::new(rng),
             load,
-            queues,
-            leases: Leases::default(),
             rounds: Cell::new(0),
-            room: Notify::new(),
+            round_ended: Notify::new(),
             busy: Cell::new(0),
             idle: Notify::new(),
-            closing: Cell::new(false),
         })
     }
 
@@ -104,21 +48,14 @@ impl Nodes {
         &self.members
     }
 
-    pub(crate) fn leases(&self) -> &Leases {
-        &self.leases
+    /// Rounds under way.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.get()
     }
 
-    /// The releases that a node has missed.
-    pub(crate) fn missed(&self, node: usize) -> &Missed {
-        &self.missed[node]
-    }
-
-    /// Waits until fewer than `limit` rounds of calls are under way: whoever takes in calls can do with
-    /// little more memory than the calls themselves need. Those that keep locks alive do not count.
-    pub async fn room(&self, limit: usize) {
-        while self.rounds.get().saturating_sub(self.leases.extending()) >= limit {
-            self.room.notified().await;
-        }
+    /// Resolves when one more of them has ended.
+    pub(crate) async fn round_ended(&self) {
+        self.round_ended.notified().await;
     }
 
     pub(crate) fn begin_rounds(&self, count: usize) {
@@ -129,16 +66,16 @@ impl Nodes {
     pub(crate) fn end_rounds(&self, count: usize) {
         self.rounds.set(self.rounds.get() - count);
         self.load.set(self.load.rounds() - count);
-        self.room.notify_one();
+        self.round_ended.notify_one();
     }
 
     /// How many votes decide.
-    pub fn quorum(&self) -> Quorum {
+    pub(crate) fn quorum(&self) -> Quorum {
         Quorum::of(self.members.len())
     }
 
     /// The time on the clock that `until` is measured on.
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.clock.now()
     }
 
@@ -174,27 +111,14 @@ impl Nodes {
         (first..size).chain(0..first).collect()
     }
 
-    pub(crate) fn queues(&self) -> &Rc<Queues> {
-        &self.queues
-    }
-
     /// Marks something as under way, until the guard is dropped. [`Nodes::close`] waits for it.
-    pub fn busy(self: &Rc<Self>) -> Busy {
+    pub(crate) fn busy(self: &Rc<Self>) -> Busy {
         self.busy.set(self.busy.get() + 1);
         Busy { nodes: self.clone() }
     }
 
-    /// Whether `close` has been called: clean-up that would go on retrying gives up.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.get()
-    }
-
-    /// Waits for what is under way, then closes every node. Held locks are not extended any more: they
-    /// stay, and expire.
-    pub async fn close(&self) {
-        self.closing.set(true);
-        self.end_all_leases(Loss::Closed);
-        self.missed.iter().for_each(Missed::stop);
+    /// Waits for what is under way, then closes every node.
+    pub(crate) async fn close(&self) {
         while self.busy.get() > 0 {
             self.idle.notified().await;
         }

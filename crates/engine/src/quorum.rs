@@ -1,7 +1,5 @@
 //! How many votes decide.
 
-use crate::mutant::Mutant;
-
 /// The number of nodes and of votes that decide: floor(n / 2) + 1.
 ///
 /// Any two quorums share a node, so two clients cannot both have one. An even number of nodes can
@@ -32,9 +30,6 @@ impl Quorum {
 
     /// Number of votes that decide.
     pub fn needed(self) -> usize {
-        if Mutant::HalfQuorum.is_on() {
-            return (self.size / 2).max(1);
-        }
         self.size / 2 + 1
     }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::mutant::Mutant;
 use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::quorum::Quorum;
@@ -216,9 +215,7 @@ impl Votes<'_> {
                 Fate::Unsent => false,
                 Fate::Unknown => true,
                 // A script may have been refused half-way.
-                Fate::Refused | Fate::Denied => {
-                    !is_all_or_nothing && !Mutant::HalfwayForgotten.is_on()
-                }
+                Fate::Refused | Fate::Denied => !is_all_or_nothing,
             },
             None => true,
         })
@@ -278,7 +275,7 @@ impl Votes<'_> {
         let (mut votes, mut asked) = (self.votes.into_owned(), self.asked.into_owned());
         for &node in others.asked.iter() {
             votes[node].clone_from(&others.votes[node]);
-            if !asked.contains(&node) && !Mutant::AskedForgotten.is_on() {
+            if !asked.contains(&node) {
                 asked.push(node);
             }
         }

@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
-use crate::mutant::Mutant;
-
 /// Subtracted from every validity on top of the drift: nodes count expiry in whole milliseconds,
 /// and may be one behind at both ends. (The Redlock document's `CLOCK_DRIFT` allowance of 2 ms.)
 pub const CLOCK_GRANULARITY: Duration = Duration::from_millis(2);
 
 /// What is given up because the clocks of the client and of the nodes do not run alike.
 pub fn drift(expiry: Duration, drift_factor: f64) -> Duration {
-    if Mutant::DriftIgnored.is_on() {
-        return Duration::ZERO;
-    }
     expiry.mul_f64(drift_factor) + CLOCK_GRANULARITY
 }
 

@@ -156,7 +156,7 @@ async fn extend_needs_a_quorum_that_still_has_the_value() {
     {
         let world = world(&case);
         let options = Options { recreate_on_extend: recreate, ..Options::default() };
-        let start = world.nodes.now();
+        let start = world.redsync.now();
         let (outcome, elapsed) = timed(world.mutex(options).extend(Value::from(OURS))).await;
         assert_eq!(elapsed, duration(&case), "{case:?}");
         let grants = |node: &&Node| matches!(node, Ours | Slow) || recreate && **node == Absent;

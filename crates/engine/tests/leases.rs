@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    CancellationToken, Extension, Held, Holder, Loss, Mutex, Nodes, Options, ValueSource, Verb,
+    CancellationToken, Extension, Held, Holder, Loss, Mutex, Options, Redsync, ValueSource, Verb,
 };
 use support::{A_WHILE, Behaviour, FOREIGN, KEY, World, after, held, keys, ms, tries};
 use tokio::time::sleep;
@@ -28,7 +28,7 @@ const KEPT: Extension =
 
 /// Who holds a lock, and what he is told.
 struct Listener {
-    nodes: Rc<Nodes>,
+    redsync: Rc<Redsync>,
     start: Duration,
     /// When he stopped living; `None`: he lives.
     stalled: Cell<Option<Duration>>,
@@ -39,8 +39,8 @@ struct Listener {
 impl Listener {
     fn new(world: &World) -> Rc<Self> {
         Rc::new(Self {
-            nodes: world.nodes.clone(),
-            start: world.nodes.now(),
+            redsync: world.redsync.clone(),
+            start: world.redsync.now(),
             stalled: Cell::default(),
             until: Cell::default(),
             lost: RefCell::default(),
@@ -68,7 +68,7 @@ impl Holder for Listener {
     }
 
     fn lost(&self, why: Loss) {
-        self.lost.borrow_mut().push((self.nodes.now() - self.start, why));
+        self.lost.borrow_mut().push((self.redsync.now() - self.start, why));
     }
 }
 
@@ -83,7 +83,7 @@ impl Lease {
     async fn of(mutex: Mutex, world: &World, extension: Option<Extension>) -> Self {
         let held = held(mutex.lock(&CancellationToken::new()).await);
         let listener = Listener::new(world);
-        world.nodes.lease(mutex.hold(&held), extension, listener.clone());
+        world.redsync.leases.begin(mutex.hold(&held), extension, listener.clone());
         Self { mutex, held, listener }
     }
 
@@ -111,11 +111,11 @@ impl Lease {
 }
 
 fn named(world: &World, name: &str, options: Options) -> Mutex {
-    Mutex::new(world.nodes.clone(), keys(&[name]), options)
+    Mutex::new(world.redsync.clone(), keys(&[name]), options)
 }
 
 async fn sleep_until(world: &World, lease: &Lease, when: Duration) {
-    sleep((lease.listener.start + when).saturating_sub(world.nodes.now())).await;
+    sleep((lease.listener.start + when).saturating_sub(world.redsync.now())).await;
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -319,7 +319,7 @@ async fn closing_ends_every_lease_and_leaves_the_keys() {
     let kept = Lease::on(&world, KEPT).await;
     let watched = Lease::of(named(&world, "another", tries(1)), &world, None).await;
     sleep(ms(1000)).await;
-    world.nodes.close().await;
+    world.redsync.close().await;
     assert_eq!(world.stored(), vec![Some(kept.held.value.to_string()); 3]);
     kept.assert_lost(&world, ms(1000), Loss::Closed).await;
     watched.assert_lost(&world, ms(1000), Loss::Closed).await;
@@ -398,7 +398,7 @@ async fn nodes_are_not_asked_for_more_than_they_can_answer_in_time() {
     assert!((4096..6000).contains(&at_first), "{at_first}");
     // Whoever is released while it waits is not asked for any more.
     for (i, lease) in leases.iter().enumerate().skip(9000) {
-        world.nodes.end_lease(&keys(&[&i.to_string()]), &lease.held.value);
+        world.redsync.leases.end(&keys(&[&i.to_string()]), &lease.held.value);
     }
     sleep(ms(500)).await;
     assert_eq!(world.asked(EXTEND).len(), 9000);
@@ -414,7 +414,7 @@ async fn no_number_of_calls_holds_up_an_extension() {
     let patient = Options { expiry: Duration::from_secs(600), ..tries(1) };
     for number in 0..6000 {
         let name = format!("name {number}");
-        let mutex = Mutex::new(world.nodes.clone(), keys(&[&name]), patient.clone());
+        let mutex = Mutex::new(world.redsync.clone(), keys(&[&name]), patient.clone());
         tokio::task::spawn_local(async move { mutex.lock(&CancellationToken::new()).await });
     }
     sleep(3 * VALIDITY).await;
@@ -450,7 +450,7 @@ async fn a_lock_that_is_over_when_it_is_to_be_watched_is_lost_at_once() {
     let held = held(mutex.lock(&CancellationToken::new()).await);
     sleep(VALIDITY).await;
     let listener = Listener::new(&world);
-    world.nodes.lease(mutex.hold(&held), None, listener.clone());
+    world.redsync.leases.begin(mutex.hold(&held), None, listener.clone());
     sleep(ms(1)).await;
     assert_eq!(listener.lost(), [(ms(0), Loss::Expired)]);
 }
@@ -504,7 +504,7 @@ async fn of_two_leases_of_one_lock_the_second_counts() {
     let first = Lease::on(&world, KEPT).await;
     sleep(ms(1000)).await;
     let second = Listener::new(&world);
-    world.nodes.lease(first.mutex.hold(&first.held), Some(KEPT), second.clone());
+    world.redsync.leases.begin(first.mutex.hold(&first.held), Some(KEPT), second.clone());
     sleep(ms(10_100)).await;
     assert_eq!(first.listener.until(), Duration::ZERO, "the first is told nothing any more");
     let times: Vec<_> = (1..=4).map(|i| ms(1000) + INTERVAL * i).collect();
@@ -519,7 +519,7 @@ async fn a_lock_that_is_let_expire_is_lost_in_time() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let lease = Lease::on(&world, KEPT).await;
     sleep(INTERVAL + ms(10)).await;
-    world.nodes.let_expire(&keys(&[KEY]), &lease.held.value);
+    world.redsync.leases.let_expire(&keys(&[KEY]), &lease.held.value);
     sleep(ms(20_000)).await;
     assert_eq!(world.stored(), [None, None, None]);
     lease.assert_lost(&world, INTERVAL + VALIDITY - MARGIN, Loss::Expired).await;
@@ -531,7 +531,7 @@ async fn an_extension_under_way_when_it_is_let_expire_counts() {
     let lease = Lease::on(&world, KEPT).await;
     world.all_become(Behaviour::Slow(ms(100)));
     sleep(INTERVAL + ms(10)).await;
-    world.nodes.let_expire(&keys(&[KEY]), &lease.held.value);
+    world.redsync.leases.let_expire(&keys(&[KEY]), &lease.held.value);
     sleep(ms(20_000)).await;
     lease.assert_lost(&world, INTERVAL + VALIDITY - MARGIN, Loss::Expired).await;
 }
@@ -571,7 +571,7 @@ async fn leases_that_are_ended_take_no_memory() {
     let _kept = Lease::on(&world, KEPT).await;
     let names = keys(&["another"]);
     for _ in 0..1000 {
-        let mutex = Mutex::new(world.nodes.clone(), names.clone(), tries(1));
+        let mutex = Mutex::new(world.redsync.clone(), names.clone(), tries(1));
         let lease = Lease::of(mutex, &world, Some(KEPT)).await;
         lease.unlock().await.unwrap();
     }
@@ -585,16 +585,16 @@ async fn a_lock_that_is_only_watched_or_left_to_expire_can_be_kept_alive_after_a
         let mutex = world.mutex(tries(1));
         let lease = Lease::of(mutex, &world, extension).await;
         let (lock, value) = (keys(&[KEY]), lease.held.value.clone());
-        world.nodes.let_expire(&lock, &value);
+        world.redsync.leases.let_expire(&lock, &value);
         sleep(ms(5000)).await;
         assert_eq!(world.asked(EXTEND), [], "not yet");
-        world.nodes.keep_alive(lease.mutex.hold(&lease.held), KEPT);
+        world.redsync.leases.keep_alive(lease.mutex.hold(&lease.held), KEPT);
         sleep(ms(60_000)).await;
         assert_eq!(lease.listener.lost(), []);
         let times: Vec<_> = (1..=24).map(|i| ms(5000) + INTERVAL * i).collect();
         assert_eq!(world.times(EXTEND, lease.listener.start), times[..times.len() - 1]);
         lease.unlock().await.unwrap();
-        assert!(world.nodes.holder(&lock, &value).is_none());
+        assert!(world.redsync.leases.holder(&lock, &value).is_none());
     }
 }
 
@@ -606,7 +606,7 @@ async fn asked_again_to_be_kept_alive_while_it_is_extended_it_is_extended_as_oft
         // The extension is under way now, and then it is not.
         for pause in [INTERVAL + ms(50), ms(200)] {
             sleep(pause).await;
-            world.nodes.keep_alive(lease.mutex.hold(&lease.held), KEPT);
+            world.redsync.leases.keep_alive(lease.mutex.hold(&lease.held), KEPT);
         }
     }
     let before = world.asked(EXTEND).len();
@@ -628,7 +628,7 @@ async fn asked_to_be_kept_alive_while_it_waits_for_room_it_is_extended_as_often_
     sleep(INTERVAL + ms(50)).await;
     // The last ones wait until others have been extended.
     for lease in &leases {
-        world.nodes.keep_alive(lease.mutex.hold(&lease.held), KEPT);
+        world.redsync.leases.keep_alive(lease.mutex.hold(&lease.held), KEPT);
     }
     sleep(4 * INTERVAL).await;
     assert!(leases.iter().all(|lease| lease.listener.lost().is_empty()));
@@ -647,7 +647,7 @@ async fn kept_alive_with_another_expiry_it_is_not_lost() {
         let lease = Lease::of(world.mutex(expiring(first.0)), &world, Some(first.1)).await;
         let mutex = world.mutex(expiring(then.0));
         let held = held(mutex.extend(lease.held.value.clone()).await);
-        world.nodes.keep_alive(mutex.hold(&held), then.1);
+        world.redsync.leases.keep_alive(mutex.hold(&held), then.1);
         sleep(ms(60_000)).await;
         assert_eq!(lease.listener.lost(), [], "{first:?} {then:?}");
         lease.unlock().await.unwrap();

@@ -82,7 +82,7 @@ async fn check(case: [Behaviour; 3], fail_fast: bool) {
     let world = World::of(&case);
     let options = Options { fail_fast, ..Options::default() };
     let mutex = world.mutex(options);
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let decided = decided_at(&case, fail_fast);
 
     let (outcome, elapsed) = timed(mutex.try_lock(&CancellationToken::new())).await;

@@ -78,10 +78,10 @@ async fn run(seed: u64) -> Trace {
                     support::after(patience, move || cancel.cancel());
                 }
                 let Ok(lock) = mutex.lock(&cancel).await else { continue };
-                let from = world.nodes.now();
+                let from = world.redsync.now();
                 // Some work outlives its lock; the lock is given up at `until` then.
                 sleep(ms(rng.random_range(0..6000))).await;
-                held.borrow_mut().push((from, world.nodes.now().min(lock.until)));
+                held.borrow_mut().push((from, world.redsync.now().min(lock.until)));
                 let _ = mutex.unlock(lock.value).await;
             }
         });
@@ -91,8 +91,8 @@ async fn run(seed: u64) -> Trace {
 
     // Every node answers again: what was stored last has to go sooner than by its expiry.
     world.all_become(Behaviour::Ok);
-    let deadline = world.nodes.now() + CLEANED_UP;
-    while !world.is_clean() && world.nodes.now() < deadline {
+    let deadline = world.redsync.now() + CLEANED_UP;
+    while !world.is_clean() && world.redsync.now() < deadline {
         sleep(ms(10)).await;
     }
     world.assert_clean(&seed);

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Asked, CancellationToken, Clock, Delay, Error, Held, MemoryNode, Mutex, Node, Nodes,
-    Options, Queues, Request, Value, ValueSource, Verb,
+    Answer, Asked, CancellationToken, Clock, Delay, Error, Held, MemoryNode, Mutex, Node, Options,
+    Queues, Redsync, Request, Value, ValueSource, Verb,
 };
 use support::{A_WHILE, Behaviour, FOREIGN, KEY, TokioClock, World, held, keys, ms, timed, tries};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
@@ -115,7 +115,7 @@ async fn an_extension_is_no_release() {
         node.is_watchable.set(true);
         node.store.apply(Verb::Acquire, &request(ms(500)));
     }
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let waiting = lock(&world, patient());
     for _ in 0..4 {
         sleep(ms(400)).await;
@@ -124,19 +124,23 @@ async fn an_extension_is_no_release() {
         }
     }
     held(waiting.await.unwrap());
-    assert_eq!((world.nodes.now() - start).as_millis() / 10, 210, "the last life was the longest");
+    assert_eq!(
+        (world.redsync.now() - start).as_millis() / 10,
+        210,
+        "the last life was the longest"
+    );
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn without_notice_there_is_the_schedule() {
     let world = taken(3);
     world.scripted.iter().for_each(|node| node.is_watchable.set(false));
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let free = world.clone();
     support::after(ms(105), move || release(&free));
     let options = Options { delay: Delay::Fixed(ms(50)), ..tries(10) };
     held(world.mutex(options).lock(&never()).await);
-    assert_eq!(world.nodes.now() - start, ms(150));
+    assert_eq!(world.redsync.now() - start, ms(150));
     // And it is found out again with each attempt whether there is a notice.
     let watched = world.scripted.iter().map(|node| node.watched.borrow().len()).min();
     assert!(watched >= Some(2), "{watched:?}");
@@ -177,7 +181,7 @@ async fn a_lost_watch_wakes_and_is_made_again() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_wake_up_uses_up_no_try() {
     let world = taken(3);
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let options = Options { delay: Delay::Fixed(ms(100)), ..tries(4) };
     let waiting = lock(&world, options);
     // Released and taken again between the attempts of the schedule.
@@ -188,7 +192,7 @@ async fn a_wake_up_uses_up_no_try() {
     }
     let error = waiting.await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Taken { attempts: 4, .. }), "{error:?}");
-    assert_eq!(world.nodes.now() - start, ms(300));
+    assert_eq!(world.redsync.now() - start, ms(300));
     assert!(world.asked(Verb::Acquire).len() > 8, "extra attempts were made");
 }
 
@@ -410,13 +414,13 @@ async fn hand_over_after(expiry: Duration) -> Duration {
         sleep(ms(300)).await;
         mutex.extend(first.value.clone()).await.expect("extended");
     }
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     mutex.unlock(first.value).await.expect("no panic");
     for each in waiting {
         let lock = held(each.await.expect("no panic"));
         mutex.unlock(lock.value).await.expect("no panic");
     }
-    world.nodes.now() - start
+    world.redsync.now() - start
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -489,7 +493,7 @@ async fn a_node_that_is_down_does_not_slow_a_contended_lock() {
             // One that hangs is waited for, but for less than its time.
             let limit = patient().expiry.mul_f64(patient().timeout_factor) / 2 + ms(10);
             assert!(elapsed <= limit, "{node} {down:?}: {elapsed:?}");
-            assert!(lock.until > world.nodes.now());
+            assert!(lock.until > world.redsync.now());
         }
     }
 }
@@ -497,7 +501,7 @@ async fn a_node_that_is_down_does_not_slow_a_contended_lock() {
 /// Several processes: each with its own queues over the same stores.
 struct Processes {
     clock: Rc<TokioClock>,
-    nodes: Vec<Rc<Nodes>>,
+    redsync: Vec<Rc<Redsync>>,
     stores: Vec<Rc<Far>>,
 }
 
@@ -545,26 +549,26 @@ impl Processes {
                 Rc::new(Far { store, distance, asked: RefCell::default() })
             })
             .collect();
-        let nodes = (0..count)
+        let redsync = (0..count)
             .map(|seed| {
                 let members = stores.iter().map(|store| store.clone() as Rc<dyn Node>).collect();
                 let rng = Box::new(<rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed));
                 let queues = Rc::<Queues>::default();
-                Nodes::sharing(Rc::default(), queues, members, clock.clone(), rng)
+                Redsync::sharing(Rc::default(), queues, members, clock.clone(), rng)
             })
             .collect();
-        Self { clock, nodes, stores }
+        Self { clock, redsync, stores }
     }
 
     /// Lets each process lock and unlock with so many waiters for a while; gives their turns.
     async fn contend(&self, waiters: usize, options: Options, time: Duration) -> Vec<usize> {
         let end = self.clock.now() + time;
-        let turns = Rc::new(RefCell::new(vec![0; self.nodes.len()]));
+        let turns = Rc::new(RefCell::new(vec![0; self.redsync.len()]));
         let held_by = Rc::new(RefCell::new(None));
         let mut all = Vec::new();
-        for (process, nodes) in self.nodes.iter().enumerate() {
+        for (process, redsync) in self.redsync.iter().enumerate() {
             for _ in 0..waiters {
-                let mutex = Mutex::new(nodes.clone(), keys(&[KEY]), options.clone());
+                let mutex = Mutex::new(redsync.clone(), keys(&[KEY]), options.clone());
                 let (turns, held_by, clock) = (turns.clone(), held_by.clone(), self.clock.clone());
                 all.push(spawn_local(async move {
                     while clock.now() < end {
@@ -618,7 +622,7 @@ async fn what_stood_back_for_others_goes_on_when_they_are_gone() {
     let processes = Processes::start(2, 3);
     // They take turns for a while, then one of them is gone.
     processes.contend(2, Options::default(), A_WHILE).await;
-    let alone = Processes { nodes: vec![processes.nodes[0].clone()], ..processes };
+    let alone = Processes { redsync: vec![processes.redsync[0].clone()], ..processes };
     let turns = alone.contend(5, Options::default(), Duration::from_secs(2)).await;
     assert!(turns[0] > 2000 / 5, "{turns:?}");
 }
@@ -665,7 +669,7 @@ async fn a_call_is_not_told_of_a_lock_that_nobody_has_seen_since() {
 
 /// Waits for two names, one of which everybody else wants too.
 fn lock_both(world: &World, cancel: CancellationToken) -> JoinHandle<Outcome> {
-    let mutex = Mutex::new(world.nodes.clone(), keys(&[KEY, "another"]), patient());
+    let mutex = Mutex::new(world.redsync.clone(), keys(&[KEY, "another"]), patient());
     spawn_local(async move { mutex.lock(&cancel).await })
 }
 

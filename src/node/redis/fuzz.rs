@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use redis::{Value, parse_redis_value};
-use redsync_engine::{Answer, CancellationToken, Error, Keys, Mutex, NodeError, Nodes, Options};
+use redsync_engine::{Answer, CancellationToken, Error, Keys, Mutex, NodeError, Options, Redsync};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
@@ -217,7 +217,7 @@ async fn converse(calls: &[u8], said: &[u8], piece: usize) {
     yield_now().await;
     let node = Rc::new(RedisNode::Server(link.clone(), Watch::new(link)));
     let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
-    let nodes = Nodes::new(vec![node], Rc::new(BootClock), rng);
+    let nodes = Redsync::new(vec![node], Rc::new(BootClock), rng);
     let asked = calls.iter().map(|call| spawn_local(ask(nodes.clone(), *call))).collect::<Vec<_>>();
     let spoken = spawn_local(speak(server, said.to_owned(), piece, max_read(calls.len())));
     let mut held = 0;
@@ -264,11 +264,11 @@ async fn idle() {
 }
 
 /// One call, as its byte says; tells whether it has acquired a lock.
-async fn ask(nodes: Rc<Nodes>, call: u8) -> bool {
+async fn ask(redsync: Rc<Redsync>, call: u8) -> bool {
     let names: &[&str] = if call & 0x20 == 0 { &["a"] } else { &["b", "c"] };
     let keys: Keys = names.iter().map(|name| (*name).into()).collect();
     let options = Options { recreate_on_extend: call & 0x40 != 0, ..Options::default() };
-    let mutex = Mutex::new(nodes.clone(), keys, options);
+    let mutex = Mutex::new(redsync.clone(), keys, options);
     let value = || format!("value {call}").as_str().into();
     let limit = Duration::from_secs(1);
     let failed = match call & 7 {
@@ -280,7 +280,7 @@ async fn ask(nodes: Rc<Nodes>, call: u8) -> bool {
         4 => mutex.extend(value()).await.err(),
         5 => mutex.valid(value()).await.err(),
         6 => {
-            for health in nodes.health(limit).await {
+            for health in redsync.health(limit).await {
                 health.error.iter().for_each(is_discreet);
                 let server = health.server.unwrap_or_default();
                 let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_ ".contains(c);
@@ -289,7 +289,7 @@ async fn ask(nodes: Rc<Nodes>, call: u8) -> bool {
             None
         }
         _ => {
-            let found = nodes.inspect("a", limit).await;
+            let found = redsync.inspect("a", limit).await;
             found.iter().filter_map(|found| found.as_ref().err()).for_each(is_discreet);
             None
         }

@@ -43,7 +43,7 @@ async fn a_late_release_of_one_attempt_spares_the_next() {
     let heal = world.clone();
     crate::support::after(ms(5), move || heal.all_become(Behaviour::Ok));
     let lock = held(world.mutex(tries(2)).lock(&never()).await);
-    let acquired = world.nodes.now();
+    let acquired = world.redsync.now();
     sleep(A_WHILE).await;
 
     let late = world.asked(Verb::Release).into_iter().filter(|asked| asked.at > acquired);
@@ -133,7 +133,7 @@ async fn an_even_split_has_failed_for_nobody_has_a_quorum() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn the_default_delay_is_random_between_50_and_250_ms() {
     let world = World::of(&[BROKEN; 3]);
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let options = Options { tries: 200, ..Options::default() };
     world.mutex(options).lock(&never()).await.unwrap_err();
     let times = world.times(Verb::Acquire, start);
@@ -146,7 +146,7 @@ async fn the_default_delay_is_random_between_50_and_250_ms() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_fixed_delay_is_kept() {
     let world = World::of(&[BROKEN; 3]);
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let options = Options { delay: Delay::Fixed(ms(70)), ..tries(4) };
     world.mutex(options).lock(&never()).await.unwrap_err();
     assert_eq!(world.times(Verb::Acquire, start), [ms(0), ms(70), ms(140), ms(210)]);
@@ -155,7 +155,7 @@ async fn a_fixed_delay_is_kept() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_delay_function_is_asked_after_each_attempt_but_the_last() {
     let world = World::of(&[BROKEN; 3]);
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let asked = Rc::new(RefCell::new(Vec::new()));
     let seen = asked.clone();
     let delay = Delay::Ask(Rc::new(move |attempts| {
@@ -205,7 +205,7 @@ async fn a_function_that_refuses_ends_the_call_and_leaves_nothing() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn several_names_are_locked_all_or_none() {
     let world = World::of(&[Behaviour::Ok; 3]);
-    let mutex = Mutex::new(world.nodes.clone(), keys(&[KEY, "b", "c"]), tries(1));
+    let mutex = Mutex::new(world.redsync.clone(), keys(&[KEY, "b", "c"]), tries(1));
     let stored =
         |key: &str| -> Vec<_> { world.scripted.iter().map(|node| node.store.get(key)).collect() };
     let all = |value: Option<&str>| vec![value.map(str::to_string); 3];

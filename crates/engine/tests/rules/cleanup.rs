@@ -40,7 +40,7 @@ async fn a_release_is_tried_again_until_the_node_answers() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn the_pauses_between_releases_grow_to_two_seconds() {
     let world = World::of(&[BROKEN]);
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     world.mutex(tries(1)).lock(&CancellationToken::new()).await.unwrap_err();
     sleep(3 * EXPIRY).await;
     let times = world.times(Verb::Release, start);
@@ -61,7 +61,7 @@ async fn clean_up_gives_up_once_the_key_has_expired_by_itself() {
         let asked = world.log().len();
         sleep(10 * EXPIRY).await;
         assert_eq!(world.log().len(), asked, "{release:?}: nobody asks any more");
-        let ((), elapsed) = timed(world.nodes.close()).await;
+        let ((), elapsed) = timed(world.redsync.close()).await;
         assert_eq!(elapsed, Duration::ZERO, "{release:?}: and nothing is under way");
     }
 }
@@ -164,7 +164,7 @@ async fn close_lets_clean_up_try_once_more_and_then_closes_the_nodes() {
         let world = left_behind(release).await;
         sleep(ms(3000)).await;
         let asked = world.log().len();
-        let ((), elapsed) = timed(world.nodes.close()).await;
+        let ((), elapsed) = timed(world.redsync.close()).await;
         assert!(elapsed <= ms(2000) + TIMEOUT, "{release:?}: {elapsed:?}");
         assert!(world.log().len() <= asked + 1, "{release:?}: one release more at most");
         assert!(world.scripted.iter().all(|node| node.is_closed.get()), "{release:?}");
@@ -174,25 +174,25 @@ async fn close_lets_clean_up_try_once_more_and_then_closes_the_nodes() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn close_waits_for_what_is_under_way() {
     let world = Rc::new(World::of(&[Behaviour::Ok; 3]));
-    let call = world.nodes.busy();
-    let other = world.nodes.busy();
+    let call = world.redsync.busy();
+    let other = world.redsync.busy();
     after(ms(10), move || drop(other));
     let watched = world.clone();
     after(ms(20), move || {
         assert!(!watched.scripted[0].is_closed.get());
         drop(call);
     });
-    let ((), elapsed) = timed(world.nodes.close()).await;
+    let ((), elapsed) = timed(world.redsync.close()).await;
     assert_eq!(elapsed, ms(20));
     assert!(world.scripted[0].is_closed.get());
-    assert_eq!(timed(world.nodes.close()).await.1, Duration::ZERO, "again, and nothing to do");
+    assert_eq!(timed(world.redsync.close()).await.1, Duration::ZERO, "again, and nothing to do");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn close_may_be_called_twice_at_a_time() {
     let world = World::of(&[Behaviour::Ok; 3]);
-    let call = world.nodes.busy();
+    let call = world.redsync.busy();
     after(ms(10), move || drop(call));
-    let both = async { tokio::join!(world.nodes.close(), world.nodes.close()) };
+    let both = async { tokio::join!(world.redsync.close(), world.redsync.close()) };
     timeout(ms(100), both).await.expect("neither waits for ever");
 }

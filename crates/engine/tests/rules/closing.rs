@@ -19,7 +19,7 @@ async fn close_waits_for_the_releases_of_attempts_that_were_given_up() {
         // The first attempt has failed, and its release is on its way to node 0.
         sleep(SLOW / 2).await;
         cancel.cancel();
-        let ((), elapsed) = timed(world.nodes.close()).await;
+        let ((), elapsed) = timed(world.redsync.close()).await;
         assert_eq!(elapsed, SLOW / 2, "until it has arrived");
         assert_eq!(world.stored()[0], None);
         assert!(world.scripted.iter().all(|node| node.is_closed.get()));

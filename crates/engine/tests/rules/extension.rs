@@ -20,12 +20,12 @@ async fn an_extended_lock_lives_for_another_expiry() {
     let world = World::of(&[Behaviour::Ok, Behaviour::Slow(SLOW), BROKEN]);
     let lock = locked(&world).await;
     sleep(ms(7000)).await;
-    let before = world.nodes.now();
+    let before = world.redsync.now();
     let extended = held(world.mutex(tries(1)).extend(lock.value.clone()).await);
     assert_eq!(extended.value, lock.value);
     assert_eq!(extended.until, before + ms(8000 - 82), "from before it was asked for");
     // At its end the key is still there on the nodes that promised it.
-    sleep(extended.until - world.nodes.now()).await;
+    sleep(extended.until - world.redsync.now()).await;
     assert_eq!(world.stored()[..2], vec![Some(lock.value.to_string()); 2]);
     sleep(ms(82)).await;
     assert_eq!(world.stored()[0], None);
@@ -59,7 +59,7 @@ async fn an_expired_lock_is_taken_again_on_demand_if_it_is_free() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let lock = locked(&world).await;
     sleep(ms(8000)).await;
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let extended = held(world.mutex(recreating()).extend(lock.value.clone()).await);
     assert_eq!(extended.until, start + ms(8000 - 82));
     assert_eq!(world.stored(), vec![Some(lock.value.to_string()); 3]);

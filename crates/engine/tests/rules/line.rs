@@ -48,7 +48,7 @@ async fn the_next_in_line_sees_to_a_lock_that_is_left_to_its_expiry() {
     let lock = held(first.await.unwrap());
     let (outcome, elapsed) = timed(second).await;
     held(outcome.unwrap());
-    let left = lock.until - (world.nodes.now() - elapsed);
+    let left = lock.until - (world.redsync.now() - elapsed);
     assert!(elapsed > left && elapsed < left + A_WHILE, "{elapsed:?}, when it expires: {left:?}");
 }
 
@@ -61,7 +61,7 @@ async fn a_lock_that_has_expired_keeps_nobody_from_asking() {
     sleep(ms(10)).await;
     release(&world);
     let first = held(first.await.unwrap());
-    sleep(first.until - world.nodes.now() + A_WHILE).await;
+    sleep(first.until - world.redsync.now() + A_WHILE).await;
     let (outcome, elapsed) = timed(lock(&world, patient())).await;
     held(outcome.unwrap());
     assert_eq!(elapsed, Duration::ZERO, "asked when it came");

@@ -13,7 +13,7 @@ const OTHER: &str = "the other lock";
 async fn a_script_that_was_refused_half_way_is_released() {
     for tries_in_all in [1, 2] {
         let world = World::of(&[Behaviour::Halfway; 3]);
-        let mutex = Mutex::new(world.nodes.clone(), keys(&[KEY, OTHER]), tries(tries_in_all));
+        let mutex = Mutex::new(world.redsync.clone(), keys(&[KEY, OTHER]), tries(tries_in_all));
         let outcome = mutex.lock(&CancellationToken::new()).await;
         assert!(matches!(outcome, Err(Error::Failed { .. })), "{outcome:?}");
         assert!(world.stored().iter().all(Option::is_some), "the first name was stored");

@@ -26,7 +26,7 @@ async fn ready_as_soon_as_a_quorum_is_up() {
         (vec![UP, UP, slow(ms(40)), HUNG], ms(40)),
     ] {
         let world = World::of(&behaviours);
-        let (outcome, elapsed) = timed(world.nodes.ready(LIMIT)).await;
+        let (outcome, elapsed) = timed(world.redsync.ready(LIMIT)).await;
         assert_eq!((outcome, elapsed), (Ok(()), ready_after), "{behaviours:?}");
     }
 }
@@ -38,7 +38,7 @@ async fn ready_notices_nodes_that_come_up_later() {
         let world = world.clone();
         after(comes_up, move || world.scripted[node].become_(UP));
     }
-    let (outcome, elapsed) = timed(world.nodes.ready(LIMIT)).await;
+    let (outcome, elapsed) = timed(world.redsync.ready(LIMIT)).await;
     assert_eq!(outcome, Ok(()));
     assert!((ms(120)..=ms(170)).contains(&elapsed), "{elapsed:?}");
 }
@@ -46,7 +46,7 @@ async fn ready_notices_nodes_that_come_up_later() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn not_ready_in_time_it_says_which_node_is_why() {
     let world = World::of(&[UP, DOWN, HUNG, Behaviour::Closed]);
-    let (outcome, elapsed) = timed(world.nodes.ready(LIMIT)).await;
+    let (outcome, elapsed) = timed(world.redsync.ready(LIMIT)).await;
     assert_eq!(elapsed, LIMIT);
     let votes = vec![granted(), Some(Err(broken())), timed_out(), Some(Err(NodeError::closed()))];
     assert_eq!(outcome, Err(Error::Failed { votes, attempts: 1 }));
@@ -55,13 +55,13 @@ async fn not_ready_in_time_it_says_which_node_is_why() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn half_of_an_even_number_is_not_ready() {
     let world = World::of(&[UP, UP, DOWN, DOWN]);
-    assert!(world.nodes.ready(LIMIT).await.is_err());
+    assert!(world.redsync.ready(LIMIT).await.is_err());
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn nobody_is_asked_any_more_once_it_is_ready() {
     let world = World::of(&[UP, UP, DOWN]);
-    world.nodes.ready(LIMIT).await.unwrap();
+    world.redsync.ready(LIMIT).await.unwrap();
     // Had the watch on node 2 gone on, it would keep the world's nodes alive.
     tokio::task::yield_now().await;
     assert_eq!(Rc::strong_count(&world.scripted[2]), 2, "held by the test and the engine only");
@@ -70,7 +70,7 @@ async fn nobody_is_asked_any_more_once_it_is_ready() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn health_asks_all_nodes_at_once_and_tells_in_their_order() {
     let world = World::of(&[Behaviour::Slow(ms(300)), HUNG, UP, DOWN]);
-    let (health, elapsed) = timed(world.nodes.health(LIMIT)).await;
+    let (health, elapsed) = timed(world.redsync.health(LIMIT)).await;
     assert_eq!(elapsed, LIMIT, "as long as the slowest, and no longer than the limit");
     let told: Vec<_> =
         health.iter().map(|node| (node.status, node.latency, node.error.clone())).collect();

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use redsync_engine::{CancellationToken, MemoryNode, Mutex, Node, Nodes, Report, Verb};
+use redsync_engine::{CancellationToken, MemoryNode, Mutex, Node, Redsync, Report, Verb};
 
 use crate::support::{
     Behaviour, KEY, TokioClock, World, after, granted, held, keys, ms, timed_out, tries,
@@ -68,7 +68,7 @@ async fn attempts_and_waits_are_counted() {
 async fn a_look_shows_value_and_time_left() {
     let clock = TokioClock::start();
     let members: Vec<_> = (0..3).map(|_| Rc::new(MemoryNode::new(clock.clone()))).collect();
-    let nodes = Nodes::new(
+    let nodes = Redsync::new(
         members.iter().map(|node| node.clone() as Rc<dyn Node>).collect(),
         clock,
         Box::new(StdRng::seed_from_u64(1)),
@@ -90,7 +90,7 @@ async fn a_look_shows_value_and_time_left() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_look_ends_in_time() {
     let world = World::of(&[HUNG, Behaviour::Ok]);
-    let found = world.nodes.inspect(KEY, ms(100)).await;
+    let found = world.redsync.inspect(KEY, ms(100)).await;
     assert!(found[0].as_ref().is_err_and(|error| error.code == "ETIMEDOUT"));
     assert!(matches!(found[1], Ok(None)));
 }

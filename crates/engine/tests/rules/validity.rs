@@ -16,10 +16,10 @@ async fn slow_nodes_make_the_validity_smaller_by_what_they_took() {
     for slow in [ms(0), ms(1), ms(100), ms(399)] {
         for behaviour in [Behaviour::Slow(slow), Behaviour::Far(slow)] {
             let world = World::of(&[behaviour; 3]);
-            let start = world.nodes.now();
+            let start = world.redsync.now();
             let lock = held(world.mutex(tries(1)).lock(&never()).await);
             assert_eq!(lock.until, start + ms(8000) - ms(80) - ms(2), "{behaviour:?}");
-            assert_eq!(lock.until - world.nodes.now(), ms(8000 - 82) - slow, "{behaviour:?}");
+            assert_eq!(lock.until - world.redsync.now(), ms(8000 - 82) - slow, "{behaviour:?}");
         }
     }
 }
@@ -32,7 +32,7 @@ async fn a_later_attempt_counts_from_its_own_start() {
         freed.all_become(Behaviour::Ok);
         freed.scripted.iter().for_each(|node| node.wipe(crate::support::KEY));
     });
-    let start = world.nodes.now();
+    let start = world.redsync.now();
     let lock = held(world.mutex(tries(3)).lock(&never()).await);
     assert_eq!(lock.until, start + ms(20) + ms(8000 - 82), "attempt 3 was at 20 ms");
 }
@@ -41,7 +41,7 @@ async fn a_later_attempt_counts_from_its_own_start() {
 async fn the_drift_factor_is_the_callers() {
     for (factor, drift) in [(0.0, ms(0)), (0.01, ms(80)), (0.25, ms(2000))] {
         let world = World::of(&[Behaviour::Ok]);
-        let start = world.nodes.now();
+        let start = world.redsync.now();
         let options = Options { drift_factor: factor, ..tries(1) };
         let lock = held(world.mutex(options).lock(&never()).await);
         assert_eq!(lock.until, start + ms(8000) - drift - ms(2), "{factor}");
@@ -58,7 +58,7 @@ async fn a_round_slower_than_the_validity_is_not_held_and_leaves_nothing() {
         let (outcome, elapsed) = timed(world.mutex(options.clone()).lock(&never())).await;
         if is_held {
             let lock = held(outcome);
-            assert_eq!(lock.until - world.nodes.now(), ms(1));
+            assert_eq!(lock.until - world.redsync.now(), ms(1));
         } else {
             // All have granted, and yet nobody may rely on it.
             let votes = vec![granted(); 3];
@@ -75,7 +75,7 @@ async fn a_lock_is_there_on_a_quorum_until_its_validity_ends() {
     let far = Behaviour::Far(ms(300));
     let world = World::of(&[Behaviour::Ok, far, Behaviour::Taken]);
     let lock = held(world.mutex(tries(1)).lock(&never()).await);
-    sleep(lock.until - world.nodes.now()).await;
+    sleep(lock.until - world.redsync.now()).await;
     assert_eq!(world.stored()[..2], vec![Some(lock.value.to_string()); 2]);
     sleep(A_WHILE).await;
     assert_eq!(world.stored()[..2], [None, None]);

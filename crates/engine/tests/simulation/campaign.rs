@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::faults::Injected;
-use crate::mutant::Mutant;
 use crate::run::{Outcome, run};
 use crate::schedule::Profile;
 use crate::violation::Violation;
@@ -32,18 +31,18 @@ pub struct Campaign {
     first: u64,
     count: u64,
     stops: bool,
-    mutant: Option<Mutant>,
+    mistake: Box<dyn Fn() + Sync>,
 }
 
 impl Campaign {
     /// `count` schedules from this seed on.
     pub fn of(profile: Profile, first: u64, count: u64) -> Self {
-        Self { profile, first, count, stops: false, mutant: None }
+        Self { profile, first, count, stops: false, mistake: Box::new(|| {}) }
     }
 
-    /// The engine makes this mistake.
-    pub fn with(self, mutant: Mutant) -> Self {
-        Self { mutant: Some(mutant), ..self }
+    /// Each thread calls this first.
+    pub fn with(self, mistake: impl Fn() + Sync + 'static) -> Self {
+        Self { mistake: Box::new(mistake), ..self }
     }
 
     /// Runs no more when something was found.
@@ -58,7 +57,7 @@ impl Campaign {
         let is_over = AtomicBool::new(false);
         let report = Mutex::new(Report::new(self.profile));
         let work = || {
-            Mutant::choose(self.mutant);
+            (self.mistake)();
             let mut own = Report::new(self.profile);
             while !is_over.load(Ordering::Relaxed) {
                 let from = next.fetch_add(AT_ONCE, Ordering::Relaxed);

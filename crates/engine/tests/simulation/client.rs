@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{CancellationToken, Clock, Error, Keys, Load, Node, Nodes, Queues, Value};
+use redsync_engine::{CancellationToken, Clock, Error, Keys, Load, Node, Queues, Redsync, Value};
 
 use tokio::task::spawn_local;
 
@@ -34,7 +34,7 @@ pub struct Client {
     pub index: usize,
     pub clock: Rc<SimulatedClock>,
     /// Each has its own links to the nodes; they share the queues.
-    pub sets: Vec<Rc<Nodes>>,
+    pub sets: Vec<Rc<Redsync>>,
     /// Ends every call, when the client is closed.
     pub stop: CancellationToken,
     pub handed_over: Counter,
@@ -62,7 +62,7 @@ impl Client {
                 Rc::new(SimulatedLink { world: world.clone(), index }) as Rc<dyn Node>
             });
             let (load, queues) = (load.clone(), queues.clone());
-            Nodes::sharing(load, queues, members.collect(), clock.clone(), chance.rng())
+            Redsync::sharing(load, queues, members.collect(), clock.clone(), chance.rng())
         };
         let sets = (0..world.schedule.sets).map(set).collect();
         let stop = CancellationToken::new();
@@ -81,7 +81,7 @@ impl Client {
 
     /// Waits for a call, which has to settle within this many milliseconds.
     pub async fn settled<T>(&self, way: &Way, within: u64, call: impl Future<Output = T>) -> T {
-        let _busy = way.nodes.busy();
+        let _busy = way.redsync.busy();
         let lost_time = &self.world.lost_time[self.index];
         let (begin, lost_before) = (self.world.now(), lost_time.get());
         let outcome = call.await;
@@ -133,7 +133,7 @@ impl Client {
         let longest = self.world.schedule.timeout(self.world.schedule.longest_expiry());
         async move {
             let (begin, lost_before) = (me.world.now(), me.world.lost_time[me.index].get());
-            let close = |set: &Rc<Nodes>| {
+            let close = |set: &Rc<Redsync>| {
                 let set = set.clone();
                 spawn_local(async move { set.close().await })
             };

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Answer, Error, Extension, Held, Keys, Value, Verb};
+use redsync_engine::{Answer, Error, Extension, Held, Keys, Quorum, Value, Verb};
 use tokio::time::sleep;
 
 use crate::chance::Chance;
@@ -161,9 +161,9 @@ fn lease(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: &Held, belie
     if client.percent(10) {
         // The first of two leases of one lock is replaced: nobody is told of it any more.
         let first = SimulatedHolder::replaced(client, belief);
-        way.nodes.lease(way.mutex.hold(held), extension, first);
+        way.redsync.leases.begin(way.mutex.hold(held), extension, first);
     }
-    way.nodes.lease(way.mutex.hold(held), extension, holder);
+    way.redsync.leases.begin(way.mutex.hold(held), extension, holder);
 }
 
 /// Is the lock held for so long, and is so little in the way, that a call about it cannot fail?
@@ -206,7 +206,7 @@ async fn extend_if_held(
     let goes_away = is_taken && client.percent(70);
     if goes_away {
         belief.release();
-        way.nodes.end_lease(&way.keys, value);
+        way.redsync.leases.end(&way.keys, value);
     }
     goes_away
 }
@@ -259,7 +259,7 @@ async fn extend(
                 client.world.witness.excuse(value);
             }
             let taken = error.votes().iter().filter(|vote| **vote == Some(Ok(Answer::Taken)));
-            way.nodes.quorum().is_reached(taken.count())
+            Quorum::of(client.world.nodes.len()).is_reached(taken.count())
         }
     }
 }
@@ -272,11 +272,11 @@ async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Bel
             client.world.faults.count(Fault::Dropped);
             witness.excuse(&value);
             belief.keep(None);
-            way.nodes.let_expire(&way.keys, &value);
+            way.redsync.leases.let_expire(&way.keys, &value);
         }
         1 => {
             belief.release();
-            way.nodes.end_lease(&way.keys, &value);
+            way.redsync.leases.end(&way.keys, &value);
             witness.excuse(&value);
             client.handed_over.borrow_mut().push_back((way.keys.clone(), value));
         }

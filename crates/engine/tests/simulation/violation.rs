@@ -8,6 +8,11 @@ macro_rules! violations {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Violation { $($name,)* }
 
+        impl Violation {
+            /// All, by their names.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, stringify!($name)),)*];
+        }
+
         impl fmt::Display for Violation {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self { $(Self::$name => $text,)* })

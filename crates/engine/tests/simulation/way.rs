@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Asked, Delay, Keys, Mutex, Nodes, Options, ValueSource};
+use redsync_engine::{Asked, Delay, Keys, Mutex, Options, Redsync, ValueSource};
 use tokio::time::sleep;
 
 use crate::chance::Chance;
@@ -20,7 +20,7 @@ const PATIENT: u64 = 30_000;
 /// How one call of the engine is made.
 pub struct Way {
     pub mutex: Mutex,
-    pub nodes: Rc<Nodes>,
+    pub redsync: Rc<Redsync>,
     pub keys: Keys,
     pub expiry: u64,
     pub tries: u64,
@@ -55,13 +55,13 @@ impl Client {
 
     /// Another way to the lock of this one.
     pub fn way_again(&self, chance: &mut Chance, way: &Way, expiry: u64) -> Way {
-        self.plain_way(chance, &way.nodes, way.keys.clone(), expiry).0
+        self.plain_way(chance, &way.redsync, way.keys.clone(), expiry).0
     }
 
     fn plain_way(
         &self,
         chance: &mut Chance,
-        nodes: &Rc<Nodes>,
+        redsync: &Rc<Redsync>,
         keys: Keys,
         expiry: u64,
     ) -> (Way, Options) {
@@ -95,11 +95,11 @@ impl Client {
             recreate_on_extend: chance.percent(30),
             values: mutant::values(chance),
         };
-        let mutex = Mutex::new(nodes.clone(), keys.clone(), options.clone());
+        let mutex = Mutex::new(redsync.clone(), keys.clone(), options.clone());
         let timeout = schedule.timeout(expiry).as_millis() as u64 + 1;
         let way = Way {
             mutex,
-            nodes: nodes.clone(),
+            redsync: redsync.clone(),
             keys,
             expiry,
             tries,
@@ -116,7 +116,7 @@ impl Client {
     fn in_company(&self, mut way: Way, mut options: Options) -> Way {
         let schedule = &self.world.schedule;
         let set = self.aside.borrow_mut().index(self.sets.len());
-        way.nodes = self.sets[set].clone();
+        way.redsync = self.sets[set].clone();
         if schedule.orderly && schedule.watches && self.percent(40) {
             // Notices have to do, or others that leave the line.
             (way.longest_pause, options.delay) =
@@ -148,7 +148,7 @@ impl Client {
                 options.delay = late_pauses(aside.split(), latency, way.longest_pause);
             }
         }
-        way.mutex = Mutex::new(way.nodes.clone(), way.keys.clone(), options);
+        way.mutex = Mutex::new(way.redsync.clone(), way.keys.clone(), options);
         way
     }
 }
@@ -198,7 +198,7 @@ impl fmt::Debug for Way {
 
 impl Way {
     /// Through these nodes, with go-redsync's pauses.
-    pub fn of(nodes: Rc<Nodes>, keys: Keys, options: Options) -> Self {
+    pub fn of(redsync: Rc<Redsync>, keys: Keys, options: Options) -> Self {
         let timeout = redsync_engine::node_timeout(options.expiry, options.timeout_factor);
         Self {
             expiry: options.expiry.as_millis() as u64,
@@ -206,8 +206,8 @@ impl Way {
             recreates: options.recreate_on_extend,
             timeout: timeout.as_millis() as u64 + 1,
             longest_pause: 250,
-            mutex: Mutex::new(nodes.clone(), keys.clone(), options),
-            nodes,
+            mutex: Mutex::new(redsync.clone(), keys.clone(), options),
+            redsync,
             keys,
             sources: Sources::Prompt,
             is_hasty: false,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use redsync_engine::{
-    Answer, Clock, Error, Held, Keys, Mutex, Node, NodeError, Nodes, Options, Verb, Vote,
+    Answer, Clock, Error, Held, Keys, Mutex, Node, NodeError, Options, Redsync, Verb, Vote,
 };
 use tokio::time::{Instant, sleep};
 
@@ -56,7 +56,7 @@ impl Clock for TokioClock {
 /// Nodes with a script, and what they were asked.
 pub struct World {
     /// The engine's view.
-    pub nodes: Rc<Nodes>,
+    pub redsync: Rc<Redsync>,
     /// The same nodes, for the test.
     pub scripted: Vec<Rc<ScriptedNode>>,
     log: Rc<RefCell<Vec<Asked>>>,
@@ -79,12 +79,12 @@ impl World {
             .collect();
         let members = scripted.iter().map(|node| node.clone() as Rc<dyn Node>).collect();
         let rng = Box::new(StdRng::seed_from_u64(seed));
-        Self { nodes: Nodes::new(members, clock, rng), scripted, log }
+        Self { redsync: Redsync::new(members, clock, rng), scripted, log }
     }
 
     /// A mutex on [`KEY`].
     pub fn mutex(&self, options: Options) -> Mutex {
-        Mutex::new(self.nodes.clone(), keys(&[KEY]), options)
+        Mutex::new(self.redsync.clone(), keys(&[KEY]), options)
     }
 
     /// All nodes behave like this from now on.

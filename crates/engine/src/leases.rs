@@ -1,0 +1,405 @@
+//! All locks that are held: one task extends those that are due, many at a time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::mem;
+use std::ptr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use tokio::sync::Notify;
+use tokio::task::{spawn_local, yield_now};
+use tokio::time::timeout;
+
+use crate::cleanup::Cleanup;
+use crate::lease::{Extension, Hold, Holder, Keep, Lease, Loss};
+use crate::node::{Keys, Request, Verb};
+use crate::nodes::Nodes;
+use crate::queue::Queues;
+use crate::round::{Round, Votes};
+use crate::value::Value;
+
+/// When an extension is due, those are made with it that are due within its interval divided by this:
+/// the fewer questions, the less each lock costs.
+const TOGETHER: u32 = 16;
+
+/// So many locks are extended in one round,
+const AT_ONCE: usize = 512;
+
+/// and no more while so many are being extended: a node has its time to answer from when it is asked,
+/// and a hundred thousand locks at once would take it longer. Calls have room of their own: no number
+/// of them may keep a lock that is held from being extended.
+const MAX_EXTENDING: usize = 4096;
+
+/// The longest sleep while a lock is watched. A machine that was suspended wakes up with its timers
+/// where they were: the loss must not wait for them.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+
+/// The first pause after an extension that failed; doubled up to the interval, or to half of the
+/// time that is left.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The loss is told so much before the lock is over: timers are late, and so is the news.
+const MARGIN: Duration = Duration::from_millis(2);
+
+/// Leases in the order of a time, and of their numbers.
+type Schedule = RefCell<BTreeMap<(Duration, u64), Rc<Lease>>>;
+
+/// The locks of one set of nodes that are kept alive or watched.
+pub struct Leases {
+    nodes: Rc<Nodes>,
+    queues: Rc<Queues>,
+    cleanup: Rc<Cleanup>,
+    /// By keys and value. Looked up only, so that its order does not matter.
+    by_lock: RefCell<HashTable<Rc<Lease>>>,
+    hasher: RandomState,
+    /// When to extend which.
+    extensions: Schedule,
+    /// When to see which are over.
+    ends: Schedule,
+    next_number: Cell<u64>,
+    changed: Notify,
+    is_served: Cell<bool>,
+    /// How many are being extended.
+    extending: Cell<usize>,
+    room: Notify,
+}
+
+impl Leases {
+    pub(crate) fn new(nodes: Rc<Nodes>, queues: Rc<Queues>, cleanup: Rc<Cleanup>) -> Rc<Self> {
+        Rc::new(Self {
+            nodes,
+            queues,
+            cleanup,
+            by_lock: RefCell::default(),
+            hasher: RandomState::new(),
+            extensions: Schedule::default(),
+            ends: Schedule::default(),
+            next_number: Cell::default(),
+            changed: Notify::new(),
+            is_served: Cell::default(),
+            extending: Cell::default(),
+            room: Notify::new(),
+        })
+    }
+
+    /// Keeps a lock alive until the lease is ended or the lock is lost; without an `extension` it is
+    /// only watched, and lost when its time is over.
+    pub fn begin(
+        self: &Rc<Self>,
+        hold: Hold,
+        extension: Option<Extension>,
+        holder: Rc<dyn Holder>,
+    ) {
+        self.end(&hold.request.keys, &hold.request.value);
+        let number = self.next_number.get();
+        self.next_number.set(number + 1);
+        let now = self.nodes.now();
+        let keep = extension.map(|extension| Keep::from(extension, now));
+        let lease = Rc::new(Lease {
+            request: RefCell::new(hold.request),
+            drift_factor: Cell::new(hold.drift_factor),
+            number,
+            keep: Cell::new(keep),
+            holder: RefCell::new(Some(holder)),
+            until: Cell::new(hold.until),
+            extends: Cell::default(),
+            ends: Cell::default(),
+            failures: Cell::default(),
+            stopped: Cell::default(),
+            recreate: hold.recreate,
+        });
+        self.plan_end(&lease);
+        if let Some(keep) = keep {
+            self.plan_extension(&lease, now + keep.interval);
+        }
+        self.insert(lease);
+        if !self.is_served.replace(true) {
+            spawn_local(self.clone().serve());
+        }
+    }
+
+    /// Ends a lease: the lock is neither extended nor lost from now on.
+    pub fn end(&self, keys: &Keys, value: &Value) {
+        if let Some(lease) = self.find(keys, value) {
+            self.remove(&lease);
+        }
+    }
+
+    /// Who holds a lock that there is a lease of.
+    pub fn holder(&self, keys: &Keys, value: &Value) -> Option<Rc<dyn Holder>> {
+        self.find(keys, value)?.holder()
+    }
+
+    /// Keeps a lock alive from now on that there is a lease of. Of the two expiries the longer one counts:
+    /// the shorter one may be over before the next extension.
+    pub fn keep_alive(&self, hold: Hold, extension: Extension) {
+        if let Some(lease) = self.find(hold.keys(), hold.value()) {
+            if hold.request.expiry > lease.request.borrow().expiry {
+                lease.request.replace(hold.request);
+                lease.drift_factor.set(hold.drift_factor);
+            }
+            let now = self.nodes.now();
+            lease.keep.set(Some(Keep::from(extension, now)));
+            lease.stopped.take();
+            self.plan_extension(&lease, now + extension.interval);
+        }
+    }
+
+    /// Extends a lock no more: it is lost when its time is over.
+    pub fn let_expire(&self, keys: &Keys, value: &Value) {
+        if let Some(lease) = self.find(keys, value) {
+            lease.keep.set(None);
+        }
+    }
+
+    /// A lock lives longer.
+    pub(crate) fn prolong(&self, request: &Request, until: Duration) {
+        if let Some(lease) = self.find(&request.keys, &request.value) {
+            lease.prolong(until);
+        }
+        let left = until.saturating_sub(self.nodes.now());
+        self.queues.prolong(&request.keys, &request.value, left);
+    }
+
+    /// Ends all leases, and tells why.
+    pub(crate) fn end_all(&self, why: Loss) {
+        self.extensions.take();
+        self.by_lock.take();
+        let mut all: Vec<_> = self.ends.take().into_values().collect();
+        all.sort_by_key(|lease| lease.number);
+        for lease in all {
+            if let Some(holder) = lease.holder.take() {
+                holder.lost(why);
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    fn hash(&self, keys: &Keys, value: &Value) -> u64 {
+        self.hasher.hash_one((keys, value))
+    }
+
+    fn hash_of(&self, lease: &Lease) -> u64 {
+        let request = lease.request.borrow();
+        self.hash(&request.keys, &request.value)
+    }
+
+    fn insert(&self, lease: Rc<Lease>) {
+        let hash = self.hash_of(&lease);
+        self.by_lock.borrow_mut().insert_unique(hash, lease, |lease| self.hash_of(lease));
+    }
+
+    fn find(&self, keys: &Keys, value: &Value) -> Option<Rc<Lease>> {
+        let by_lock = self.by_lock.borrow();
+        if by_lock.is_empty() {
+            return None;
+        }
+        by_lock.find(self.hash(keys, value), |lease| lease.is_of(keys, value)).cloned()
+    }
+
+    fn plan_extension(&self, lease: &Rc<Lease>, when: Duration) {
+        // It has one place only, also when it is planned while it is being extended.
+        if let Some(before) = lease.extends.replace(Some(when)) {
+            self.extensions.borrow_mut().remove(&(before, lease.number));
+        }
+        self.plan(&self.extensions, lease, when);
+    }
+
+    fn plan_end(&self, lease: &Rc<Lease>) {
+        let when = lease.until.get().saturating_sub(MARGIN);
+        lease.ends.set(when);
+        self.plan(&self.ends, lease, when);
+    }
+
+    fn plan(&self, schedule: &Schedule, lease: &Rc<Lease>, when: Duration) {
+        let mut schedule = schedule.borrow_mut();
+        let is_first = schedule.first_key_value().is_none_or(|((first, _), _)| when < *first);
+        schedule.insert((when, lease.number), lease.clone());
+        if is_first {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Ends a lease, and gives its holder.
+    fn remove(&self, lease: &Lease) -> Option<Rc<dyn Holder>> {
+        let holder = lease.holder.take()?;
+        let is_it = |other: &Rc<Lease>| ptr::eq(Rc::as_ptr(other), lease);
+        if let Ok(entry) = self.by_lock.borrow_mut().find_entry(self.hash_of(lease), is_it) {
+            entry.remove();
+        }
+        self.ends.borrow_mut().remove(&(lease.ends.get(), lease.number));
+        if let Some(when) = lease.extends.get() {
+            self.extensions.borrow_mut().remove(&(when, lease.number));
+        }
+        Some(holder)
+    }
+
+    /// How many are being extended.
+    pub(crate) fn extending(&self) -> usize {
+        self.extending.get()
+    }
+
+    fn begin_extending(&self, count: usize) {
+        self.extending.set(self.extending.get() + count);
+    }
+
+    fn end_extending(&self, count: usize) {
+        self.extending.set(self.extending.get() - count);
+        self.room.notify_waiters();
+    }
+
+    /// Waits until more can be extended.
+    async fn room(&self) {
+        while self.extending.get() >= MAX_EXTENDING {
+            self.room.notified().await;
+        }
+    }
+
+    /// When there is something to do.
+    fn next(&self) -> Option<Duration> {
+        let first = |schedule: &Schedule| schedule.borrow().keys().next().map(|(when, _)| *when);
+        [first(&self.extensions), first(&self.ends)].into_iter().flatten().min()
+    }
+
+    /// Looks after the leases for as long as there are any.
+    async fn serve(self: Rc<Self>) {
+        while !self.by_lock.borrow().is_empty() {
+            let now = self.nodes.now();
+            let pause = self.next().map_or(LONGEST_SLEEP, |when| when.saturating_sub(now));
+            if pause > Duration::ZERO {
+                // Whichever comes first; a change may have brought something earlier.
+                let _ = timeout(pause.min(LONGEST_SLEEP), self.changed.notified()).await;
+            }
+            let now = self.nodes.now();
+            self.look_at_ends(now);
+            self.look_at_extensions(now);
+        }
+        self.is_served.set(false);
+    }
+
+    fn look_at_ends(&self, now: Duration) {
+        for lease in take_due(&self.ends, now) {
+            if now + MARGIN < lease.until.get() {
+                self.plan_end(&lease);
+            } else if let Some(holder) = self.remove(&lease) {
+                holder.lost(lease.stopped.get().unwrap_or(Loss::Expired));
+            }
+        }
+    }
+
+    fn look_at_extensions(self: &Rc<Self>, now: Duration) {
+        let first = self.extensions.borrow().first_key_value().map(|(_, lease)| lease.clone());
+        let Some(first) = first.filter(|lease| lease.extends.get() <= Some(now)) else { return };
+        let interval = first.keep.get().map_or(Duration::ZERO, |keep| keep.interval);
+        let due: VecDeque<_> = take_due(&self.extensions, now + interval / TOGETHER).collect();
+        // They have no place any more, also while they wait for room.
+        due.iter().for_each(|lease| lease.extends.set(None));
+        spawn_local(self.clone().extend_all(due));
+    }
+
+    /// Does it need an extension now? If not, and ever again, that is planned.
+    fn needs(&self, lease: &Rc<Lease>, now: Duration) -> bool {
+        let (Some(keep), Some(holder)) = (lease.keep.get(), lease.holder()) else { return false };
+        lease.stopped.set(if now >= keep.hold_until {
+            Some(Loss::MaxHold)
+        } else if now.saturating_sub(holder.last_alive(now)) >= keep.max_stall {
+            // It may come back to life before the lock is over.
+            self.plan_extension(lease, now + FIRST_PAUSE);
+            Some(Loss::MaxStall)
+        } else {
+            None
+        });
+        lease.stopped.get().is_none()
+    }
+
+    async fn extend_all(self: Rc<Self>, mut leases: VecDeque<Rc<Lease>>) {
+        while !leases.is_empty() {
+            self.room().await;
+            let now = self.nodes.now();
+            let some = leases.drain(..AT_ONCE.min(leases.len()));
+            let mut some: Vec<_> = some.filter(|lease| self.needs(lease, now)).collect();
+            // Those of one round have the same time to answer: none waits for one that may wait longer.
+            some.sort_by_key(|lease| lease.timeout());
+            for alike in some.chunk_by(|one, other| one.timeout() == other.timeout()) {
+                self.extend(alike.to_vec());
+            }
+            yield_now().await; // calls come first
+        }
+    }
+
+    fn extend(self: &Rc<Self>, leases: Vec<Rc<Lease>>) {
+        let start = self.nodes.now();
+        // It may be kept with another expiry by the time that the nodes have answered.
+        let untils: Vec<_> = leases.iter().map(|lease| lease.until_from(start)).collect();
+        let requests: Rc<[_]> = leases.iter().map(|lease| lease.request.borrow().clone()).collect();
+        let round = Round::ask_each(&self.nodes, Verb::Extend { recreate: false }, &requests);
+        self.begin_extending(leases.len());
+        let this = self.clone();
+        spawn_local(async move {
+            let votes = round.votes_on_each().await;
+            this.end_extending(leases.len());
+            for ((lease, until), votes) in leases.iter().zip(untils).zip(votes.iter()) {
+                this.settle(lease, until, &votes);
+            }
+        });
+    }
+
+    /// The nodes have voted on an extension.
+    fn settle(&self, lease: &Rc<Lease>, until: Duration, votes: &Votes<'_>) {
+        // Released or lost meanwhile: what was extended is followed by its release.
+        if lease.holder().is_none() {
+            return;
+        }
+        let request = &lease.request.borrow().clone();
+        let now = self.nodes.now();
+        if votes.granted() && now < until {
+            lease.prolong(until);
+            self.queues.prolong(&request.keys, &request.value, until - now);
+            lease.failures.set(0);
+            if let Some(keep) = lease.keep.get() {
+                self.plan_extension(lease, now + keep.interval);
+            }
+            if lease.recreate {
+                self.recreate(request, votes.absent());
+            }
+            return;
+        }
+        if votes.taken() || votes.lost() {
+            let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
+            // What a minority still stores is nobody's lock.
+            self.cleanup.release(request, votes.holding(false));
+            if let Some(holder) = self.remove(lease) {
+                holder.lost(why);
+            }
+            return;
+        }
+        // Too few have answered. The lock is what it was; try again until it is over.
+        let Some(keep) = lease.keep.get() else { return };
+        let left = lease.until.get().saturating_sub(now);
+        let failures = lease.failures.get();
+        lease.failures.set(failures.saturating_add(1));
+        let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.into()));
+        let pause = doubled.min(keep.interval).min(left / 2).max(FIRST_PAUSE);
+        self.plan_extension(lease, now + pause);
+    }
+
+    /// Stores the value again where it has vanished. Only when a quorum has confirmed the lock: it must
+    /// not revive one that was lost.
+    fn recreate(&self, request: &Rc<Request>, vanished: Vec<usize>) {
+        if !vanished.is_empty() {
+            let verb = Verb::Extend { recreate: true };
+            let round = Round::ask(&self.nodes, verb, request, vanished, false);
+            spawn_local(async move { round.votes().await });
+        }
+    }
+}
+
+/// Takes the leases that are due up to this time.
+fn take_due(schedule: &Schedule, until: Duration) -> impl Iterator<Item = Rc<Lease>> {
+    let mut schedule = schedule.borrow_mut();
+    let later = schedule.split_off(&(until, u64::MAX));
+    mem::replace(&mut *schedule, later).into_values()
+}

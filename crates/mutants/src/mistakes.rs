@@ -1,0 +1,242 @@
+//! The mistakes, each one or two lines of the engine: what is right there, and what stands in its place.
+
+/// A mistake that somebody could make.
+pub struct Mistake {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it breaks: the names of violations, each of which the simulation has to find.
+    pub breaks: &'static [&'static str],
+    /// A file of the engine, what it has once, and what is put there: `WRONG` is true while the mistake is made.
+    pub lines: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// All of them.
+#[rustfmt::skip]
+pub const MISTAKES: &[Mistake] = &[
+    // Drift is not deducted from the validity.
+    Mistake {
+        name: "DriftIgnored",
+        breaks: &["Unprotected"],
+        lines: &[
+            ("validity.rs",
+                "expiry.mul_f64(drift_factor) + CLOCK_GRANULARITY\n",
+                "if WRONG { Duration::ZERO } else { expiry.mul_f64(drift_factor) + CLOCK_GRANULARITY }\n"),
+        ],
+    },
+    // The validity is counted from the answers and not from the question.
+    Mistake {
+        name: "LateClock",
+        breaks: &["Unprotected", "Exclusion"],
+        lines: &[
+            ("acquire.rs",
+                "let until = validity::until(start,",
+                "let until = validity::until(if WRONG { now } else { start },"),
+        ],
+    },
+    // N / 2 votes decide.
+    Mistake {
+        name: "HalfQuorum",
+        breaks: &["Unprotected", "Exclusion"],
+        lines: &[
+            ("quorum.rs",
+                "        self.size / 2 + 1\n",
+                "        if WRONG { (self.size / 2).max(1) } else { self.size / 2 + 1 }\n"),
+        ],
+    },
+    // A node that stores our value since an earlier attempt counts as a vote.
+    Mistake {
+        name: "StaleVote",
+        breaks: &["Unprotected", "Exclusion"],
+        lines: &[
+            ("memory.rs",
+                "(Verb::Acquire, _) => Answer::Taken,",
+                "(Verb::Acquire, Whose::Ours) if WRONG => Answer::Granted,\n            (Verb::Acquire, _) => Answer::Taken,"),
+            ("acquire.rs",
+                "        let granting = votes.granting();\n",
+                "        if WRONG && !is_last {\n            return;\n        }\n        let granting = votes.granting();\n"),
+        ],
+    },
+    // A quorum is enough, also when the lock is over already.
+    Mistake {
+        name: "UntilUnchecked",
+        breaks: &["Stale"],
+        lines: &[
+            ("acquire.rs",
+                "votes.granted() && now < until {",
+                "votes.granted() && (now < until || WRONG) {"),
+        ],
+    },
+    // An extension sets the life of a key to less than it was.
+    Mistake {
+        name: "ShorteningExtension",
+        breaks: &["Unprotected", "Exclusion"],
+        lines: &[
+            ("memory.rs",
+                "expires.max(so_far));",
+                "if WRONG { expires } else { expires.max(so_far) });"),
+        ],
+    },
+    // A call that is cancelled releases nothing.
+    Mistake {
+        name: "CallersRelease",
+        breaks: &["Leftover"],
+        lines: &[
+            ("acquire.rs",
+                "        let Some(votes) = voted else {\n",
+                "        let Some(votes) = voted else {\n            if WRONG {\n                return Err(Error::Cancelled);\n            }\n"),
+        ],
+    },
+    // A call that is cancelled stays in line.
+    Mistake {
+        name: "KeptHead",
+        breaks: &["Unserved"],
+        lines: &[
+            ("acquire.rs",
+                "None => return Err(Error::Cancelled),\n                    Some(Err(_)) => break,",
+                "None => {\n                        if WRONG {\n                            std::mem::forget(place);\n                        }\n                        return Err(Error::Cancelled);\n                    }\n                    Some(Err(_)) => break,"),
+        ],
+    },
+    // Whoever leaves the line does not wake the next one.
+    Mistake {
+        name: "LeaveWakesNobody",
+        breaks: &["Unserved"],
+        lines: &[
+            ("line.rs",
+                "if was_head {",
+                "if was_head && !WRONG {"),
+        ],
+    },
+    // Whoever is the head stays it, also while it waits for its caller or when it cannot have the lock.
+    Mistake {
+        name: "HeadKeepsTurn",
+        breaks: &["Unserved"],
+        lines: &[
+            ("line.rs",
+                "        let present = self.present.borrow();\n        let preferred",
+                "        if WRONG {\n            return;\n        }\n        let present = self.present.borrow();\n        let preferred"),
+            ("place.rs",
+                "    pub(crate) fn step_out(&self) {\n",
+                "    pub(crate) fn step_out(&self) {\n        if WRONG {\n            return;\n        }\n"),
+        ],
+    },
+    // Whoever came last is the head.
+    Mistake {
+        name: "LastComeFirst",
+        breaks: &["Overtaken"],
+        lines: &[
+            ("line.rs",
+                "        let first = || self.present",
+                "        if WRONG {\n            return self.present.borrow().last_key_value().map(|(ticket, _)| *ticket);\n        }\n        let first = || self.present"),
+        ],
+    },
+    // Closing waits for calls, and not for the releases behind their backs.
+    Mistake {
+        name: "CloseDoesNotWait",
+        breaks: &["Leftover"],
+        lines: &[
+            ("cleanup.rs",
+                "let busy = self.nodes.busy();",
+                "let busy = (!WRONG).then(|| self.nodes.busy());"),
+        ],
+    },
+    // An extension by the holder can shorten his lease.
+    Mistake {
+        name: "LeaseShortened",
+        breaks: &["LossUntrue"],
+        lines: &[
+            ("lease.rs",
+                "self.until.set(self.until.get().max(until));",
+                "self.until.set(if WRONG { until } else { self.until.get().max(until) });"),
+        ],
+    },
+    // One extension that failed, and the lock is told lost.
+    Mistake {
+        name: "LossToldEarly",
+        breaks: &["LossUntrue"],
+        lines: &[
+            ("leases.rs",
+                "if votes.taken() || votes.lost() {",
+                "if votes.taken() || votes.lost() || WRONG {"),
+        ],
+    },
+    // A lease is extended when three intervals have passed.
+    Mistake {
+        name: "LateExtension",
+        breaks: &["NotKept"],
+        lines: &[
+            ("lease.rs",
+                "        Self { interval, hold_until:",
+                "        let interval = if WRONG { interval * 3 } else { interval };\n        Self { interval, hold_until:"),
+        ],
+    },
+    // The first of two leases of one lock is not replaced.
+    Mistake {
+        name: "LeasedTwice",
+        breaks: &["LossToldWrongly"],
+        lines: &[
+            ("leases.rs",
+                "        self.end(&hold.request.keys, &hold.request.value);\n",
+                "        if !WRONG {\n            self.end(&hold.request.keys, &hold.request.value);\n        }\n"),
+        ],
+    },
+    // A script about several names that was refused is taken to have stored nothing.
+    Mistake {
+        name: "HalfwayForgotten",
+        breaks: &["Leftover"],
+        lines: &[
+            ("round.rs",
+                "Fate::Refused | Fate::Denied => !is_all_or_nothing,",
+                "Fate::Refused | Fate::Denied => !is_all_or_nothing && !WRONG,"),
+        ],
+    },
+    // Who was asked in the second part of an attempt is forgotten.
+    Mistake {
+        name: "AskedForgotten",
+        breaks: &["Leftover"],
+        lines: &[
+            ("round.rs",
+                "if !asked.contains(&node) {",
+                "if !asked.contains(&node) && !WRONG {"),
+        ],
+    },
+    // A release is told to have been one, whatever the nodes have said.
+    Mistake {
+        name: "UnlockUnchecked",
+        breaks: &["Misreported"],
+        lines: &[
+            ("mutex.rs",
+                "votes if votes.granted() && verb == Verb::Release => {",
+                "votes if votes.granted() && verb == Verb::Release || WRONG => {"),
+        ],
+    },
+    // A lock is told to be stored, whatever the nodes have said.
+    Mistake {
+        name: "ValidUnchecked",
+        breaks: &["Misreported"],
+        lines: &[
+            ("mutex.rs",
+                "        if votes.granted() {\n            Ok(true)",
+                "        if votes.granted() || WRONG {\n            Ok(true)"),
+        ],
+    },
+    // What a lost lock had stored again on a minority is left there.
+    Mistake {
+        name: "MinorityLeft",
+        breaks: &["Leftover"],
+        lines: &[
+            ("mutex.rs",
+                "if self.options.recreate_on_extend && votes.taken() {",
+                "if self.options.recreate_on_extend && votes.taken() && !WRONG {"),
+        ],
+    },
+    // A queue that was empty for a while believes the watches of before.
+    Mistake {
+        name: "EmptyLineWatched",
+        breaks: &["Unserved"],
+        lines: &[
+            ("queue.rs",
+                "        if self.line.is_empty() {\n",
+                "        if self.line.is_empty() && !WRONG {\n"),
+        ],
+    },
+];
