@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use redsync_engine::{
     Asked, Busy, CancellationToken, Delay, Error, Extension, Found, Health, Held, Hold, Holder,
-    Keys, Loss, Mutex, NodeError, Options, Redsync, Refused, Value, ValueSource,
+    Keys, Kind, Loss, Mutex, NodeError, Options, Redsync, Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
@@ -264,6 +264,7 @@ impl Client {
     /// The value that a call is about, and the mutex.
     fn mutex(self: &Rc<Self>, number: u32, call: MutexCall) -> (Value, Mutex) {
         let options = Options {
+            kind: Kind::Mutex,
             expiry: call.expiry,
             tries: call.tries,
             delay: match call.delay {

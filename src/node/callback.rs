@@ -12,7 +12,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Fate, Found, Health, Node, NodeError, Reply, Request, Status, Verb, Vote};
+use redsync_engine::{
+    Detail, Fate, Found, Health, Node, NodeError, Reply, Request, Status, Verb, Vote,
+};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -179,7 +181,7 @@ impl CallbackNode {
         let Some(question) = state.questions.remove(&number) else { return };
         state.silent_since = None;
         if let (Asker::Round(.., reply), Some(found)) = (&question.asker, found) {
-            reply.found(found);
+            reply.bring(Detail::Found(found));
         }
         let now = Instant::now();
         let mut settled = vec![(question, vote)];

@@ -131,3 +131,133 @@ impl Situation<'_> {
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::Known::{Down, Free, Nothing, Taken};
+
+    const MOMENT: Duration = Duration::from_millis(10);
+
+    /// What is known of each node, and whether it tells of changes: `F` free, `T` taken, `D` down, `?` nothing;
+    /// `+` it is watched, `!` it cannot be, ` ` it is not.
+    fn views(text: &str) -> Vec<View> {
+        let nodes = text.as_bytes().chunks(2);
+        nodes
+            .map(|node| View {
+                known: match node[0] {
+                    b'F' => Free,
+                    b'T' => Taken,
+                    b'D' => Down,
+                    _ => Nothing,
+                },
+                watch: match node[1] {
+                    b'+' => Watch::On,
+                    b'!' => Watch::Refused,
+                    _ => Watch::Off,
+                },
+                ..View::default()
+            })
+            .collect()
+    }
+
+    /// The situation of these views, the last news of which is from now, in our turn and with nothing held.
+    fn situation(views: &[View], now: Instant) -> Situation<'_> {
+        Situation {
+            now,
+            quorum: Quorum::of(views.len()),
+            views,
+            order: &[0, 1, 2],
+            moment: MOMENT,
+            chance_since: None,
+            is_our_turn: true,
+            paused_until: None,
+            last_news: Some(now),
+            held_until: None,
+        }
+    }
+
+    #[test]
+    fn a_chance_is_taken_and_what_is_taken_is_watched() {
+        let ask = |first| Decision::Ask { first };
+        let watch = |nodes: &[usize]| {
+            Decision::Wait(Wait { watch: nodes.to_vec(), ..Wait::default() })
+        };
+        // The nodes, and the decision: but for the time, of which nothing is asked here.
+        let soon = [
+            // The first node is free, and the others may be.
+            ("F ? ? ", ask(0)),
+            ("F T ? ", ask(0)),
+            ("F D ? ", ask(0)),
+            // A quorum is out of reach.
+            ("F T D ", watch(&[0, 1])),
+            ("F T T ", watch(&[0, 1, 2])),
+            // A quorum is free.
+            ("T F F ", ask(1)),
+            ("D F F ", ask(1)),
+            // The first node that can be watched stands for the first.
+            ("T!F ? ", ask(1)),
+            ("T!T ? ", watch(&[1])),
+            // Nothing is known: whoever asks first is told by the first node.
+            ("? ? ? ", watch(&[0])),
+            // One node that tells is enough for a lock that is held for a moment.
+            ("T ? ? ", watch(&[0])),
+            ("T+T T ", watch(&[])),
+            ("T!T!T!", watch(&[])),
+        ];
+        for (text, expected) in soon {
+            let views = views(text);
+            let now = Instant::now();
+            let decision = match situation(&views, now).decide() {
+                Decision::Wait(wait) => Decision::Wait(Wait { watch: wait.watch, ..Wait::default() }),
+                ask => ask,
+            };
+            assert_eq!(decision, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_is_held_for_long_is_watched_on_a_quorum() {
+        let now = Instant::now();
+        for (text, watched) in
+            [("T+? ? ", vec![1]), ("? ? ? ", vec![0, 1]), ("T+T+T ", vec![]), ("T!T T ", vec![1, 2])]
+        {
+            let views = views(text);
+            let later = Situation { now: now + MOMENT, ..situation(&views, now) };
+            let Decision::Wait(wait) = later.decide() else { panic!("{text}") };
+            assert_eq!(wait.watch, watched, "{text}");
+            assert_eq!(wait.until, None, "{text}: until a node tells something");
+        }
+    }
+
+    #[test]
+    fn when_it_is_another_processes_turn_a_chance_is_left_for_a_moment() {
+        let (views, now) = (views("F F F "), Instant::now());
+        let others_turn = |since: Option<Instant>, now| Situation {
+            now,
+            is_our_turn: false,
+            chance_since: since,
+            ..situation(&views, now)
+        };
+        let Decision::Wait(wait) = others_turn(None, now).decide() else { panic!("it asks") };
+        assert_eq!((wait.until, wait.chance_since), (Some(now + MOMENT), Some(now)));
+        assert_eq!(wait.watch, [0], "whether somebody takes it");
+        let over = others_turn(Some(now), now + MOMENT);
+        assert!(over.stood_back_for_nobody());
+        assert_eq!(over.decide(), Decision::Ask { first: 0 });
+    }
+
+    #[test]
+    fn no_chance_is_taken_in_a_pause_and_none_while_this_process_holds_the_lock() {
+        let (free, now) = (views("F F F "), Instant::now());
+        let later = now + MOMENT;
+        let paused = Situation { paused_until: Some(later), ..situation(&free, now) };
+        let Decision::Wait(wait) = paused.decide() else { panic!("it asks") };
+        assert_eq!((wait.until, wait.chance_since), (Some(later), Some(now)));
+        let taken = views("T T T ");
+        let held = Situation { held_until: Some(later), ..situation(&taken, now) };
+        let Decision::Wait(wait) = held.decide() else { panic!("it asks") };
+        assert_eq!(wait.until, Some(later));
+        assert!(wait.watch.is_empty(), "it is this process that will tell");
+    }
+}

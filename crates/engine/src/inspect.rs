@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::kind::Kind;
 use crate::node::{Request, Verb};
 use crate::redsync::Redsync;
 use crate::round::Round;
 use crate::value::Value;
-use crate::vote::{Found, NodeError};
+use crate::vote::{Detail, Found, NodeError};
 
 impl Redsync {
     /// What each node stores under a key: `None` where nothing is. Each is waited for until `limit`.
@@ -17,6 +18,7 @@ impl Redsync {
         limit: Duration,
     ) -> Vec<Result<Option<Found>, NodeError>> {
         let request = Rc::new(Request {
+            kind: Kind::default(),
             keys: Rc::from([key.into()]),
             value: Value::from(""),
             expiry: Duration::ZERO,
@@ -24,12 +26,12 @@ impl Redsync {
         });
         let round =
             Round::ask(&self.nodes, Verb::Inspect, &request, self.nodes.order(false), false);
-        let (votes, found) = round.found().await;
+        let (votes, details) = round.details().await;
         let mut all: Vec<_> = votes
             .into_iter()
             .map(|vote| vote.unwrap_or_else(|| Err(NodeError::timed_out())).map(|_| None))
             .collect();
-        for (node, found) in found {
+        for (node, Detail::Found(found)) in details {
             // One that did not vote in time has an error, and keeps it.
             if let Ok(nothing) = &mut all[node] {
                 *nothing = Some(found);

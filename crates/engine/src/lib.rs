@@ -26,8 +26,12 @@
 //! | `chance` | what the first does next: a decision by what is known of each node |
 //! | `view` | what is known of one node |
 //! | `turns` | fairness between processes |
-//! | `lease` | held locks: kept alive, and their loss told |
-//! | `nodes` | the set of nodes and what their mutexes share |
+//! | `place` | the place of one call in the line |
+//! | `lease`, `leases` | a lock that is held: kept alive, and its loss told; all of them |
+//! | `nodes` | the set of nodes |
+//! | `redsync` | what the mutexes of one set of nodes share |
+//! | `load` | how much is under way, for who drives the engine |
+//! | `kind` | what is acquired: by which rule a node grants |
 //! | `node` | the trait that a backend implements |
 //! | `notice` | how a node tells what becomes of keys |
 //! | `memory` | a node in this process |
@@ -43,6 +47,7 @@ mod clock;
 mod error;
 mod health;
 mod inspect;
+mod kind;
 mod lease;
 mod leases;
 mod line;
@@ -68,6 +73,7 @@ mod vote;
 
 pub use clock::Clock;
 pub use error::{Error, Refused};
+pub use kind::Kind;
 pub use lease::{Extension, Hold, Holder, Loss};
 pub use leases::Leases;
 pub use load::Load;
@@ -85,4 +91,4 @@ pub use tally::{Replies, Reply};
 pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
 pub use value::Value;
-pub use vote::{Answer, Fate, Found, NodeError, Vote};
+pub use vote::{Answer, Detail, Fate, Found, NodeError, Vote};

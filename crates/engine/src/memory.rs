@@ -9,10 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::kind::Kind;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::notice::{Notice, Sight};
 use crate::tally::Reply;
-use crate::vote::{Answer, Found};
+use crate::vote::{Answer, Detail, Found};
 
 struct Entry {
     value: Box<str>,
@@ -52,6 +53,23 @@ struct Store {
 }
 
 impl Store {
+    /// One holder at a time.
+    fn mutex(&mut self, verb: Verb, request: &Request, expires: Duration) -> Answer {
+        match (verb, self.whose(request)) {
+            (Verb::Acquire, Whose::Nobodys) => self.put(request, expires),
+            (Verb::Acquire, _) => Answer::Taken,
+            (Verb::Extend { .. }, Whose::Ours) => self.put(request, expires),
+            (Verb::Extend { recreate: true }, Whose::Nobodys | Whose::Partly) => {
+                self.put(request, expires)
+            }
+            (Verb::Release, whose) => {
+                self.remove(request);
+                whose.into()
+            }
+            (Verb::Extend { .. } | Verb::Owner | Verb::Inspect, whose) => whose.into(),
+        }
+    }
+
     /// What is stored under the keys of a request.
     fn whose(&self, request: &Request) -> Whose {
         let ours = |key| self.entries.get(key).map(|entry| *entry.value == *request.value);
@@ -161,19 +179,8 @@ impl MemoryNode {
         let now = self.clock.now();
         let mut store = self.store.borrow_mut();
         store.forget_expired(now);
-        let expires = now + request.expiry;
-        match (verb, store.whose(request)) {
-            (Verb::Acquire, Whose::Nobodys) => store.put(request, expires),
-            (Verb::Acquire, _) => Answer::Taken,
-            (Verb::Extend { .. }, Whose::Ours) => store.put(request, expires),
-            (Verb::Extend { recreate: true }, Whose::Nobodys | Whose::Partly) => {
-                store.put(request, expires)
-            }
-            (Verb::Release, whose) => {
-                store.remove(request);
-                whose.into()
-            }
-            (Verb::Extend { .. } | Verb::Owner | Verb::Inspect, whose) => whose.into(),
+        match request.kind {
+            Kind::Mutex => store.mutex(verb, request, now + request.expiry),
         }
     }
 }
@@ -183,7 +190,7 @@ impl Node for MemoryNode {
         if verb == Verb::Inspect
             && let Some(found) = self.find(&request.keys[0])
         {
-            reply.found(found);
+            reply.bring(Detail::Found(found));
         }
         reply.send(Ok(self.apply(verb, request)));
     }

@@ -134,6 +134,7 @@ impl Mutex {
 
     pub(crate) fn request(&self, value: Value) -> Rc<Request> {
         Rc::new(Request {
+            kind: self.options.kind,
             keys: self.keys.clone(),
             value,
             expiry: self.options.expiry,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::kind::Kind;
 use crate::notice::Notice;
 use crate::tally::{Replies, Reply};
 use crate::value::Value;
@@ -31,13 +32,15 @@ pub enum Verb {
     /// Do all keys store the value? Changes nothing.
     Owner,
     /// What is stored under the first key, and for how long? Changes nothing; what there is goes to
-    /// [`Reply::found`] before the answer.
+    /// [`Reply::bring`] before the answer.
     Inspect,
 }
 
 /// The operands of a [`Verb`].
 #[derive(Debug)]
 pub struct Request {
+    /// By what rule it is granted.
+    pub kind: Kind,
     /// The keys of the lock, at least one.
     pub keys: Keys,
     /// Whose lock it is.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::Refused;
+use crate::kind::Kind;
 
 /// An answer of the caller's own function, which may take its time.
 pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T, Refused>>>>;
@@ -53,6 +54,8 @@ impl fmt::Debug for ValueSource {
 /// The options of a mutex; the defaults are go-redsync's.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What is locked: one holder at a time, or by another rule.
+    pub kind: Kind,
     /// Time to live of the lock on each node, in whole milliseconds.
     pub expiry: Duration,
     /// Attempts that `lock` makes; `u64::MAX` is "until it is there".
@@ -76,6 +79,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            kind: Kind::default(),
             expiry: Duration::from_secs(8),
             tries: 32,
             delay: Delay::Random,

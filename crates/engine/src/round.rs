@@ -11,7 +11,7 @@ use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::quorum::Quorum;
 use crate::tally::{Replies, Reply, Tally};
-use crate::vote::{Answer, Fate, Found, NodeError, Vote};
+use crate::vote::{Answer, Detail, Fate, NodeError, Vote};
 
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.
 pub(crate) struct Round {
@@ -128,9 +128,9 @@ impl Round {
         VotesOnEach { votes, asked: mem::take(&mut self.asked), quorum: self.nodes.quorum() }
     }
 
-    /// The votes on a look at a key, and what was found on which node.
-    pub(crate) async fn found(self) -> (Vec<Option<Vote>>, Vec<(usize, Found)>) {
-        (self.close().await, self.tally.take_found())
+    /// The votes, and what they brought, node by node.
+    pub(crate) async fn details(self) -> (Vec<Option<Vote>>, Vec<(usize, Detail)>) {
+        (self.close().await, self.tally.take_details())
     }
 
     async fn close(&self) -> Vec<Option<Vote>> {

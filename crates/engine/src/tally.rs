@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::quorum::Quorum;
-use crate::vote::{Answer, Found, NodeError, Vote};
+use crate::vote::{Answer, Detail, NodeError, Vote};
 
 /// Collects one vote a node for each request, and wakes the round when it is complete or decided.
 ///
@@ -20,8 +20,8 @@ pub(crate) struct Tally {
     fail_fast: Cell<bool>,
     /// The votes of all nodes on the first request, on the second, and so on.
     votes: RefCell<Vec<Option<Vote>>>,
-    /// What was found, and on which node, in the order of the answers.
-    found: RefCell<Vec<(usize, Found)>>,
+    /// What the answers brought, and of which node, in their order.
+    details: RefCell<Vec<(usize, Detail)>>,
     open: Cell<bool>,
     pending: Cell<usize>,
     granted: Cell<usize>,
@@ -38,7 +38,7 @@ impl Tally {
             quorum,
             fail_fast: Cell::new(fail_fast),
             votes: RefCell::new(vec![None; quorum.size() * requests]),
-            found: RefCell::default(),
+            details: RefCell::default(),
             open: Cell::new(true),
             pending: Cell::new(asked * requests),
             granted: Cell::new(0),
@@ -117,9 +117,9 @@ impl Tally {
         self.votes.take()
     }
 
-    /// What the nodes have found.
-    pub(crate) fn take_found(&self) -> Vec<(usize, Found)> {
-        self.found.take()
+    /// What the answers have brought.
+    pub(crate) fn take_details(&self) -> Vec<(usize, Detail)> {
+        self.details.take()
     }
 }
 
@@ -149,10 +149,10 @@ impl Reply {
         }
     }
 
-    /// Notes what the node stores, before its vote.
-    pub fn found(&self, found: Found) {
+    /// What the answer brings, before the vote itself.
+    pub fn bring(&self, detail: Detail) {
         if self.tally.open.get() {
-            self.tally.found.borrow_mut().push((self.place, found));
+            self.tally.details.borrow_mut().push((self.place, detail));
         }
     }
 

@@ -15,7 +15,14 @@ pub enum Answer {
     Absent,
 }
 
-/// What a node stores under a key, for people who look: [`Verb::Inspect`](crate::Verb::Inspect).
+/// What an answer brings beside itself, for who needs it: no vote is counted by it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Detail {
+    /// To [`Verb::Inspect`](crate::Verb::Inspect): what the node stores.
+    Found(Found),
+}
+
+/// What a node stores under a key, for people who look.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Found {
     /// The ownership value.

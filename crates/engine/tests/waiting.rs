@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Asked, CancellationToken, Clock, Delay, Error, Held, MemoryNode, Mutex, Node, Options,
-    Queues, Redsync, Request, Value, ValueSource, Verb,
+    Answer, Asked, CancellationToken, Clock, Delay, Error, Held, Kind, MemoryNode, Mutex, Node,
+    Options, Queues, Redsync, Request, Value, ValueSource, Verb,
 };
 use support::{A_WHILE, Behaviour, FOREIGN, KEY, TokioClock, World, held, keys, ms, timed, tries};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
@@ -90,6 +90,7 @@ async fn the_end_of_its_life_is_as_good_as_a_release() {
     for node in &world.scripted {
         node.is_watchable.set(true);
         let request = Request {
+            kind: Kind::Mutex,
             keys: keys(&[KEY]),
             value: Value::from(FOREIGN),
             expiry: ms(700),
@@ -106,6 +107,7 @@ async fn the_end_of_its_life_is_as_good_as_a_release() {
 async fn an_extension_is_no_release() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let request = |expiry| Request {
+        kind: Kind::Mutex,
         keys: keys(&[KEY]),
         value: Value::from(FOREIGN),
         expiry,

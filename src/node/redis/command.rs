@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::{Script, Value};
-use redsync_engine::{Answer, Found, NodeError, Request, Verb, Vote};
+use redsync_engine::{Answer, Found, Kind, NodeError, Request, Verb, Vote};
 
 use super::failure::refused;
 
@@ -253,6 +253,7 @@ mod tests {
     #[test]
     fn writes_what_redis_rs_writes() {
         let request = |keys: &[&str]| Request {
+            kind: Kind::Mutex,
             keys: keys.iter().map(|key| (*key).into()).collect(),
             value: "wert \u{20ac}\r\n".into(),
             expiry: Duration::from_millis(123_456),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use redis::Value;
-use redsync_engine::{Health, NodeError, Status, Verb};
+use redsync_engine::{Detail, Health, NodeError, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -524,7 +524,7 @@ impl Link {
                 if question.verb == Verb::Inspect
                     && let Some(found) = found_in(&reply)
                 {
-                    question.reply.found(found);
+                    question.reply.bring(Detail::Found(found));
                 }
                 let vote = vote(question.verb, &question.request, reply);
                 if let Err(error) = &vote

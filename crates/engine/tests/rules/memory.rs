@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Answer, MemoryNode, Request, Value, Verb};
+use redsync_engine::{Answer, Kind, MemoryNode, Request, Value, Verb};
 use tokio::time::advance;
 
 use crate::support::{FOREIGN, TokioClock, keys, ms};
@@ -18,7 +18,13 @@ fn node() -> MemoryNode {
 }
 
 fn request(names: &[&str], value: &str, expiry: Duration) -> Request {
-    Request { keys: keys(names), value: Value::from(value), expiry, timeout: Duration::ZERO }
+    Request {
+        kind: Kind::Mutex,
+        keys: keys(names),
+        value: Value::from(value),
+        expiry,
+        timeout: Duration::ZERO,
+    }
 }
 
 fn ours(names: &[&str]) -> Request {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use redsync_engine::{Answer, CancellationToken, Error, Request, Value, Verb};
+use redsync_engine::{Answer, CancellationToken, Error, Kind, Request, Value, Verb};
 
 use crate::support::{Behaviour, FOREIGN, KEY, World, held, keys, ms, tries};
 
@@ -26,8 +26,13 @@ fn a_random_value_is_16_bytes_in_base64_and_the_seeds_own() {
 async fn debug_output_hides_the_value() {
     let world = World::of(&[Behaviour::Ok]);
     let lock = held(world.mutex(tries(1)).lock(&CancellationToken::new()).await);
-    let request =
-        Request { keys: keys(&[KEY]), value: lock.value.clone(), expiry: ms(1), timeout: ms(1) };
+    let request = Request {
+        kind: Kind::Mutex,
+        keys: keys(&[KEY]),
+        value: lock.value.clone(),
+        expiry: ms(1),
+        timeout: ms(1),
+    };
     for text in [format!("{:?}", lock.value), format!("{lock:?}"), format!("{request:#?}")] {
         assert!(!text.contains(&*lock.value), "{text}");
         assert!(text.contains("Value(..)"), "{text}");

@@ -9,7 +9,8 @@ macro_rules! violations {
         pub enum Violation { $($name,)* }
 
         impl Violation {
-            /// All, by their names.
+            /// All, by their names, for `crates/mutants`.
+            #[allow(dead_code)]
             pub const ALL: &[(Self, &str)] = &[$((Self::$name, stringify!($name)),)*];
         }
 

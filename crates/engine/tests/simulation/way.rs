@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Asked, Delay, Keys, Mutex, Options, Redsync, ValueSource};
+use redsync_engine::{Asked, Delay, Keys, Kind, Mutex, Options, Redsync, ValueSource};
 use tokio::time::sleep;
 
 use crate::chance::Chance;
@@ -85,6 +85,7 @@ impl Client {
         };
         let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
         let options = Options {
+            kind: Kind::Mutex,
             expiry: Duration::from_millis(expiry),
             tries,
             delay,

@@ -6,7 +6,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Answer, Fate, Keys, NodeError, Notice, Quorum, Reply, Request, Value, Verb};
+use redsync_engine::{
+    Answer, Fate, Keys, Kind, NodeError, Notice, Quorum, Reply, Request, Value, Verb,
+};
 
 use crate::chance::Chance;
 use crate::clock::{SimulatedClock, Time};
@@ -241,7 +243,7 @@ impl World {
             self.faults.count(Fault::RefusedHalfway);
             let (value, expiry, timeout) = (request.value.clone(), request.expiry, request.timeout);
             let keys = Rc::new([request.keys[0].clone()]);
-            node.apply(Verb::Acquire, &Request { keys, value, expiry, timeout });
+            node.apply(Verb::Acquire, &Request { kind: Kind::Mutex, keys, value, expiry, timeout });
         }
     }
 

@@ -8,8 +8,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{
-    Clock, Fate, Health, Keys, MemoryNode, Node, NodeError, Notice, Reply, Request, Status, Value,
-    Verb,
+    Clock, Fate, Health, Keys, Kind, MemoryNode, Node, NodeError, Notice, Reply, Request, Status,
+    Value, Verb,
 };
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -125,6 +125,7 @@ impl ScriptedNode {
     /// Stores a value under a key for an hour, unless there is one.
     pub fn plant(&self, key: &str, value: &str) {
         let request = Request {
+            kind: Kind::Mutex,
             keys: Rc::new([key.into()]),
             value: Value::from(value),
             expiry: Duration::from_secs(3600),
@@ -137,6 +138,7 @@ impl ScriptedNode {
     pub fn wipe(&self, key: &str) {
         if let Some(value) = self.store.get(key) {
             let request = Request {
+                kind: Kind::Mutex,
                 keys: Rc::new([key.into()]),
                 value: Value::from(value.as_str()),
                 expiry: Duration::ZERO,
@@ -193,6 +195,7 @@ impl ScriptedNode {
 /// The same, about the first of its keys only.
 fn about_first_key(request: &Request) -> Request {
     Request {
+        kind: Kind::Mutex,
         keys: Rc::new([request.keys[0].clone()]),
         value: request.value.clone(),
         expiry: request.expiry,
