@@ -180,9 +180,8 @@ mod tests {
     #[test]
     fn a_chance_is_taken_and_what_is_taken_is_watched() {
         let ask = |first| Decision::Ask { first };
-        let watch = |nodes: &[usize]| {
-            Decision::Wait(Wait { watch: nodes.to_vec(), ..Wait::default() })
-        };
+        let watch =
+            |nodes: &[usize]| Decision::Wait(Wait { watch: nodes.to_vec(), ..Wait::default() });
         // The nodes, and the decision: but for the time, of which nothing is asked here.
         let soon = [
             // The first node is free, and the others may be.
@@ -209,7 +208,9 @@ mod tests {
             let views = views(text);
             let now = Instant::now();
             let decision = match situation(&views, now).decide() {
-                Decision::Wait(wait) => Decision::Wait(Wait { watch: wait.watch, ..Wait::default() }),
+                Decision::Wait(wait) => {
+                    Decision::Wait(Wait { watch: wait.watch, ..Wait::default() })
+                }
                 ask => ask,
             };
             assert_eq!(decision, expected, "{text}");
@@ -219,9 +220,12 @@ mod tests {
     #[test]
     fn a_lock_that_is_held_for_long_is_watched_on_a_quorum() {
         let now = Instant::now();
-        for (text, watched) in
-            [("T+? ? ", vec![1]), ("? ? ? ", vec![0, 1]), ("T+T+T ", vec![]), ("T!T T ", vec![1, 2])]
-        {
+        for (text, watched) in [
+            ("T+? ? ", vec![1]),
+            ("? ? ? ", vec![0, 1]),
+            ("T+T+T ", vec![]),
+            ("T!T T ", vec![1, 2]),
+        ] {
             let views = views(text);
             let later = Situation { now: now + MOMENT, ..situation(&views, now) };
             let Decision::Wait(wait) = later.decide() else { panic!("{text}") };
