@@ -108,29 +108,9 @@ impl Mutex {
         loop {
             self.seen.borrow_mut().waits += 1;
             let next = Instant::now() + self.pause(&place, number, cancel).await?.min(FOR_EVER);
-            loop {
-                let chance = timeout_at(next, place.chance(&self.redsync.nodes));
-                let first = match cancel.run_until_cancelled(chance).await {
-                    None => return Err(Error::Cancelled),
-                    Some(Err(_)) => break,
-                    Some(Ok(first)) => first,
-                };
-                let Some(fresh) = value.take().or_else(|| self.random_value()) else {
-                    // Others may have had the chance by the time that it is there.
-                    value = Some(self.fresh_value(Some(&place), number, cancel).await?);
-                    continue;
-                };
-                let manner = match manner(&place) {
-                    Manner::AtOnce => Manner::AtOnce,
-                    _ => Manner::OneFirst(Some(first)),
-                };
-                let attempt = Attempt { number, is_last: false, manner, value: fresh };
-                match self.attempt(Some(&place), attempt, cancel).await {
-                    Err(Error::Failed { votes, .. } | Error::Taken { votes, .. }) => {
-                        place.missed(&self.redsync.nodes, &votes);
-                    }
-                    settled => return settled,
-                }
+            let settled = self.take_chances(&place, &mut value, number, next, cancel).await;
+            if let Some(settled) = settled {
+                return settled;
             }
             number += 1;
             let is_last = number >= tries;
@@ -152,6 +132,43 @@ impl Mutex {
                 }
             } else if let Some(votes) = heard.filter(|_| is_last) {
                 return Err(Error::Taken { votes, attempts: number });
+            }
+        }
+    }
+
+    /// Asks whenever there is a chance until that time. `None`: it has come.
+    async fn take_chances(
+        &self,
+        place: &Place,
+        value: &mut Option<Value>,
+        number: u64,
+        next: Instant,
+        cancel: &CancellationToken,
+    ) -> Option<Result<Held, Error>> {
+        loop {
+            let chance = timeout_at(next, place.chance(&self.redsync.nodes));
+            let first = match cancel.run_until_cancelled(chance).await {
+                None => return Some(Err(Error::Cancelled)),
+                Some(first) => first.ok()?,
+            };
+            let Some(fresh) = value.take().or_else(|| self.random_value()) else {
+                // Others may have had the chance by the time that it is there.
+                match self.fresh_value(Some(place), number, cancel).await {
+                    Ok(fresh) => *value = Some(fresh),
+                    Err(error) => return Some(Err(error)),
+                }
+                continue;
+            };
+            let manner = match manner(place) {
+                Manner::AtOnce => Manner::AtOnce,
+                _ => Manner::OneFirst(Some(first)),
+            };
+            let attempt = Attempt { number, is_last: false, manner, value: fresh };
+            match self.attempt(Some(place), attempt, cancel).await {
+                Err(Error::Failed { votes, .. } | Error::Taken { votes, .. }) => {
+                    place.missed(&self.redsync.nodes, &votes);
+                }
+                settled => return Some(settled),
             }
         }
     }
@@ -315,8 +332,10 @@ impl Mutex {
         attempt: u64,
         cancel: &CancellationToken,
     ) -> Result<Value, Error> {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         match &self.options.values {
-            _ if cancel.is_cancelled() => Err(Error::Cancelled),
             ValueSource::Random => Ok(self.redsync.nodes.random_value()),
             ValueSource::Ask(ask) => {
                 let value = self.ask_caller(place, ask(attempt), cancel).await?;

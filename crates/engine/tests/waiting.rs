@@ -8,10 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Asked, CancellationToken, Clock, Delay, Error, Held, Kind, MemoryNode, Mutex, Node,
-    Options, Queues, Redsync, Request, Value, ValueSource, Verb,
+    Answer, Asked, CancellationToken, Clock, Delay, Error, Kind, MemoryNode, Mutex, Node, Options,
+    Queues, Redsync, Request, Value, ValueSource, Verb,
 };
-use support::{A_WHILE, Behaviour, FOREIGN, KEY, TokioClock, World, held, keys, ms, timed, tries};
+use support::{
+    A_WHILE, Behaviour, FOREIGN, KEY, Outcome, TokioClock, World, cancellable, held, keys, lock,
+    ms, release, taken, timed, tries,
+};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::sleep;
 
@@ -25,31 +28,6 @@ fn patient() -> Options {
 
 fn never() -> CancellationToken {
     CancellationToken::new()
-}
-
-/// Nodes that tell, locked by somebody else.
-fn taken(size: usize) -> Rc<World> {
-    let world = World::of(&vec![Behaviour::Ok; size]);
-    for node in &world.scripted {
-        node.is_watchable.set(true);
-        node.plant(KEY, FOREIGN);
-    }
-    Rc::new(world)
-}
-
-fn release(world: &World) {
-    world.scripted.iter().for_each(|node| node.wipe(KEY));
-}
-
-type Outcome = Result<Held, Error>;
-
-fn lock(world: &World, options: Options) -> JoinHandle<Outcome> {
-    cancellable(world, options, never())
-}
-
-fn cancellable(world: &World, options: Options, cancel: CancellationToken) -> JoinHandle<Outcome> {
-    let mutex = world.mutex(options);
-    spawn_local(async move { mutex.lock(&cancel).await })
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -92,8 +92,8 @@ pub const MISTAKES: &[Mistake] = &[
         breaks: &["Unserved"],
         lines: &[
             ("acquire.rs",
-                "None => return Err(Error::Cancelled),\n                    Some(Err(_)) => break,",
-                "None => {\n                        if WRONG {\n                            std::mem::forget(place);\n                        }\n                        return Err(Error::Cancelled);\n                    }\n                    Some(Err(_)) => break,"),
+                "            if let Some(settled) = settled {\n",
+                "            if let Some(settled) = settled {\n                if WRONG && settled == Err(Error::Cancelled) {\n                    std::mem::forget(place);\n                }\n"),
         ],
     },
     // Whoever leaves the line does not wake the next one.

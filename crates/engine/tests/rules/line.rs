@@ -1,14 +1,12 @@
 //! The line: whoever leaves it lets the next one on, and what this process knows of its own lock ends
 //! with that lock.
 
-use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{CancellationToken, Delay, Error, Held, Options, Value, Verb};
-use tokio::task::{JoinHandle, spawn_local};
+use redsync_engine::{Delay, Options, Value, Verb};
 use tokio::time::sleep;
 
-use crate::support::{A_WHILE, Behaviour, FOREIGN, KEY, TIMEOUT, World, held, ms, timed, tries};
+use crate::support::{A_WHILE, Behaviour, TIMEOUT, held, lock, ms, release, taken, timed, tries};
 
 /// Long after the rest of a test.
 const LATER: Duration = Duration::from_secs(600);
@@ -18,28 +16,9 @@ fn patient() -> Options {
     Options { delay: Delay::Fixed(LATER), ..tries(10) }
 }
 
-fn lock(world: &Rc<World>, options: Options) -> JoinHandle<Result<Held, Error>> {
-    let mutex = world.mutex(options);
-    spawn_local(async move { mutex.lock(&CancellationToken::new()).await })
-}
-
-/// Nodes that are somebody else's, and tell of it.
-fn taken() -> Rc<World> {
-    let world = World::of(&[Behaviour::Ok; 3]);
-    for node in &world.scripted {
-        node.is_watchable.set(true);
-        node.plant(KEY, FOREIGN);
-    }
-    Rc::new(world)
-}
-
-fn release(world: &World) {
-    world.scripted.iter().for_each(|node| node.wipe(KEY));
-}
-
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn the_next_in_line_sees_to_a_lock_that_is_left_to_its_expiry() {
-    let world = taken();
+    let world = taken(3);
     let first = lock(&world, patient());
     sleep(ms(10)).await;
     let second = lock(&world, patient());
@@ -55,7 +34,7 @@ async fn the_next_in_line_sees_to_a_lock_that_is_left_to_its_expiry() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_lock_that_has_expired_keeps_nobody_from_asking() {
     // Somebody else wanted it as well, which is remembered; and the nodes tell of nothing.
-    let world = taken();
+    let world = taken(3);
     world.scripted.iter().for_each(|node| node.is_watchable.set(false));
     let first = lock(&world, Options { delay: Delay::Fixed(ms(50)), ..tries(10) });
     sleep(ms(10)).await;
@@ -69,7 +48,7 @@ async fn a_lock_that_has_expired_keeps_nobody_from_asking() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn the_release_of_another_value_is_no_reason_to_ask() {
-    let world = taken();
+    let world = taken(3);
     let first = lock(&world, patient());
     sleep(ms(10)).await;
     let second = lock(&world, patient());
@@ -92,7 +71,7 @@ async fn the_release_of_another_value_is_no_reason_to_ask() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn who_is_asked_behind_the_first_node_has_the_whole_timeout() {
-    let world = taken();
+    let world = taken(3);
     let waiting = lock(&world, Options { delay: Delay::Fixed(ms(100)), ..tries(20) });
     sleep(ms(10)).await;
     world.all_become(Behaviour::Slow(TIMEOUT * 3 / 4));

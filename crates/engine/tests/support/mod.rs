@@ -16,8 +16,10 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use redsync_engine::{
-    Answer, Clock, Error, Held, Keys, Mutex, Node, NodeError, Options, Redsync, Verb, Vote,
+    Answer, CancellationToken, Clock, Error, Held, Keys, Mutex, Node, NodeError, Options, Redsync,
+    Verb, Vote,
 };
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 pub use node::{Asked, Behaviour, FOREIGN, ScriptedNode};
@@ -130,6 +132,39 @@ impl World {
     }
 }
 
+/// Nodes that tell of changes, locked by somebody else.
+pub fn taken(size: usize) -> Rc<World> {
+    let world = World::of(&vec![Behaviour::Ok; size]);
+    for node in &world.scripted {
+        node.is_watchable.set(true);
+        node.plant(KEY, FOREIGN);
+    }
+    Rc::new(world)
+}
+
+/// Whatever is locked on them is released.
+pub fn release(world: &World) {
+    world.scripted.iter().for_each(|node| node.wipe(KEY));
+}
+
+/// How a call of `lock` ends.
+pub type Outcome = Result<Held, Error>;
+
+/// Waits for the lock in a task of its own.
+pub fn lock(world: &World, options: Options) -> JoinHandle<Outcome> {
+    cancellable(world, options, CancellationToken::new())
+}
+
+/// The same, until it is cancelled.
+pub fn cancellable(
+    world: &World,
+    options: Options,
+    cancel: CancellationToken,
+) -> JoinHandle<Outcome> {
+    let mutex = world.mutex(options);
+    spawn_local(async move { mutex.lock(&cancel).await })
+}
+
 /// The keys of a lock with several names.
 pub fn keys(names: &[&str]) -> Keys {
     names.iter().map(|&name| name.into()).collect()
@@ -149,7 +184,7 @@ pub async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
 
 /// Does something later, in the background.
 pub fn after(delay: Duration, act: impl FnOnce() + 'static) {
-    tokio::task::spawn_local(async move {
+    spawn_local(async move {
         sleep(delay).await;
         act();
     });
