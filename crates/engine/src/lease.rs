@@ -1,7 +1,7 @@
 //! A lock that is held: kept alive until it is released, or told of the moment that it is lost.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -68,14 +68,13 @@ impl Keep {
 /// There may be very many: what is small here is small a hundred thousand times.
 pub(crate) struct Lease {
     /// What it is extended with.
-    pub(crate) request: RefCell<Rc<Request>>,
-    pub(crate) drift_factor: Cell<f64>,
+    pub(crate) request: Rc<Request>,
+    pub(crate) drift_factor: f64,
     /// In the order in which they began.
     pub(crate) number: u64,
     /// `None`: only watched.
     pub(crate) keep: Cell<Option<Keep>>,
-    /// `None`: it has ended.
-    pub(crate) holder: RefCell<Option<Rc<dyn Holder>>>,
+    pub(crate) holder: Rc<dyn Holder>,
     pub(crate) until: Cell<Duration>,
     /// When it is extended next; `None` while it is, or if it never will be.
     pub(crate) extends: Cell<Option<Duration>>,
@@ -87,35 +86,26 @@ pub(crate) struct Lease {
     pub(crate) stopped: Cell<Option<Loss>>,
     /// Store the value again where the key has vanished from a minority.
     pub(crate) recreate: bool,
+    /// It has ended; an extension may still be under way.
+    pub(crate) is_over: Cell<bool>,
 }
 
 impl Lease {
-    pub(crate) fn holder(&self) -> Option<Rc<dyn Holder>> {
-        self.holder.borrow().clone()
-    }
-
     /// Is it about that lock? The value alone would not do: it is the caller's, who may use one for all
     /// of his names.
     pub(crate) fn is_of(&self, keys: &Keys, value: &Value) -> bool {
-        let request = self.request.borrow();
-        request.value == *value && request.keys == *keys
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        self.request.borrow().timeout
+        self.request.value == *value && self.request.keys == *keys
     }
 
     /// Until when an extension that is asked for at `start` lets it live.
     pub(crate) fn until_from(&self, start: Duration) -> Duration {
-        validity::until(start, self.request.borrow().expiry, self.drift_factor.get())
+        validity::until(start, self.request.expiry, self.drift_factor)
     }
 
     /// The lock lives longer.
     pub(crate) fn prolong(&self, until: Duration) {
         self.until.set(self.until.get().max(until));
-        if let Some(holder) = self.holder() {
-            holder.extended(self.until.get());
-        }
+        self.holder.extended(self.until.get());
     }
 }
 

@@ -99,17 +99,18 @@ impl Leases {
         let now = self.nodes.now();
         let keep = extension.map(|extension| Keep::from(extension, now));
         let lease = Rc::new(Lease {
-            request: RefCell::new(hold.request),
-            drift_factor: Cell::new(hold.drift_factor),
+            request: hold.request,
+            drift_factor: hold.drift_factor,
             number,
             keep: Cell::new(keep),
-            holder: RefCell::new(Some(holder)),
+            holder,
             until: Cell::new(hold.until),
             extends: Cell::default(),
             ends: Cell::default(),
             failures: Cell::default(),
             stopped: Cell::default(),
             recreate: hold.recreate,
+            is_over: Cell::default(),
         });
         self.plan_end(&lease);
         if let Some(keep) = keep {
@@ -130,22 +131,20 @@ impl Leases {
 
     /// Who holds a lock that there is a lease of.
     pub fn holder(&self, keys: &Keys, value: &Value) -> Option<Rc<dyn Holder>> {
-        self.find(keys, value)?.holder()
+        Some(self.find(keys, value)?.holder.clone())
     }
 
     /// Keeps a lock alive from now on that there is a lease of. Of the two expiries the longer one counts:
     /// the shorter one may be over before the next extension.
-    pub fn keep_alive(&self, hold: Hold, extension: Extension) {
-        if let Some(lease) = self.find(hold.keys(), hold.value()) {
-            if hold.request.expiry > lease.request.borrow().expiry {
-                lease.request.replace(hold.request);
-                lease.drift_factor.set(hold.drift_factor);
-            }
-            let now = self.nodes.now();
-            lease.keep.set(Some(Keep::from(extension, now)));
-            lease.stopped.take();
-            self.plan_extension(&lease, now + extension.interval);
+    pub fn keep_alive(self: &Rc<Self>, mut hold: Hold, extension: Extension) {
+        let Some(lease) = self.find(hold.keys(), hold.value()) else { return };
+        if hold.request.expiry <= lease.request.expiry {
+            hold.request = lease.request.clone();
+            hold.drift_factor = lease.drift_factor;
         }
+        hold.until = hold.until.max(lease.until.get());
+        hold.recreate = lease.recreate;
+        self.begin(hold, Some(extension), lease.holder.clone());
     }
 
     /// Extends a lock no more: it is lost when its time is over.
@@ -166,14 +165,10 @@ impl Leases {
 
     /// Ends all leases, and tells why.
     pub(crate) fn end_all(&self, why: Loss) {
-        self.extensions.take();
-        self.by_lock.take();
-        let mut all: Vec<_> = self.ends.take().into_values().collect();
+        let mut all: Vec<_> = self.by_lock.borrow().iter().cloned().collect();
         all.sort_by_key(|lease| lease.number);
         for lease in all {
-            if let Some(holder) = lease.holder.take() {
-                holder.lost(why);
-            }
+            self.lose(&lease, why);
         }
         self.changed.notify_one();
     }
@@ -183,8 +178,7 @@ impl Leases {
     }
 
     fn hash_of(&self, lease: &Lease) -> u64 {
-        let request = lease.request.borrow();
-        self.hash(&request.keys, &request.value)
+        self.hash(&lease.request.keys, &lease.request.value)
     }
 
     fn insert(&self, lease: Rc<Lease>) {
@@ -223,9 +217,11 @@ impl Leases {
         }
     }
 
-    /// Ends a lease, and gives its holder.
-    fn remove(&self, lease: &Lease) -> Option<Rc<dyn Holder>> {
-        let holder = lease.holder.take()?;
+    /// Ends a lease, and forgets it; false if it was over.
+    fn remove(&self, lease: &Lease) -> bool {
+        if lease.is_over.replace(true) {
+            return false;
+        }
         let is_it = |other: &Rc<Lease>| ptr::eq(Rc::as_ptr(other), lease);
         if let Ok(entry) = self.by_lock.borrow_mut().find_entry(self.hash_of(lease), is_it) {
             entry.remove();
@@ -234,7 +230,14 @@ impl Leases {
         if let Some(when) = lease.extends.get() {
             self.extensions.borrow_mut().remove(&(when, lease.number));
         }
-        Some(holder)
+        true
+    }
+
+    /// Ends a lease by the loss of its lock.
+    fn lose(&self, lease: &Lease, why: Loss) {
+        if self.remove(lease) {
+            lease.holder.lost(why);
+        }
     }
 
     /// How many are being extended.
@@ -284,8 +287,8 @@ impl Leases {
         for lease in take_due(&self.ends, now) {
             if now + MARGIN < lease.until.get() {
                 self.plan_end(&lease);
-            } else if let Some(holder) = self.remove(&lease) {
-                holder.lost(lease.stopped.get().unwrap_or(Loss::Expired));
+            } else {
+                self.lose(&lease, lease.stopped.get().unwrap_or(Loss::Expired));
             }
         }
     }
@@ -302,10 +305,10 @@ impl Leases {
 
     /// Does it need an extension now? If not, and ever again, that is planned.
     fn needs(&self, lease: &Rc<Lease>, now: Duration) -> bool {
-        let (Some(keep), Some(holder)) = (lease.keep.get(), lease.holder()) else { return false };
+        let (Some(keep), false) = (lease.keep.get(), lease.is_over.get()) else { return false };
         lease.stopped.set(if now >= keep.hold_until {
             Some(Loss::MaxHold)
-        } else if now.saturating_sub(holder.last_alive(now)) >= keep.max_stall {
+        } else if now.saturating_sub(lease.holder.last_alive(now)) >= keep.max_stall {
             // It may come back to life before the lock is over.
             self.plan_extension(lease, now + FIRST_PAUSE);
             Some(Loss::MaxStall)
@@ -322,8 +325,8 @@ impl Leases {
             let some = leases.drain(..AT_ONCE.min(leases.len()));
             let mut some: Vec<_> = some.filter(|lease| self.needs(lease, now)).collect();
             // Those of one round have the same time to answer: none waits for one that may wait longer.
-            some.sort_by_key(|lease| lease.timeout());
-            for alike in some.chunk_by(|one, other| one.timeout() == other.timeout()) {
+            some.sort_by_key(|lease| lease.request.timeout);
+            for alike in some.chunk_by(|one, other| one.request.timeout == other.request.timeout) {
                 self.extend(alike.to_vec());
             }
             yield_now().await; // calls come first
@@ -332,28 +335,26 @@ impl Leases {
 
     fn extend(self: &Rc<Self>, leases: Vec<Rc<Lease>>) {
         let start = self.nodes.now();
-        // It may be kept with another expiry by the time that the nodes have answered.
-        let untils: Vec<_> = leases.iter().map(|lease| lease.until_from(start)).collect();
-        let requests: Rc<[_]> = leases.iter().map(|lease| lease.request.borrow().clone()).collect();
+        let requests: Rc<[_]> = leases.iter().map(|lease| lease.request.clone()).collect();
         let round = Round::ask_each(&self.nodes, Verb::Extend { recreate: false }, &requests);
         self.begin_extending(leases.len());
         let this = self.clone();
         spawn_local(async move {
             let votes = round.votes_on_each().await;
             this.end_extending(leases.len());
-            for ((lease, until), votes) in leases.iter().zip(untils).zip(votes.iter()) {
-                this.settle(lease, until, &votes);
+            for (lease, votes) in leases.iter().zip(votes.iter()) {
+                this.settle(lease, start, &votes);
             }
         });
     }
 
-    /// The nodes have voted on an extension.
-    fn settle(&self, lease: &Rc<Lease>, until: Duration, votes: &Votes<'_>) {
+    /// The nodes have voted on an extension that was asked for at `start`.
+    fn settle(&self, lease: &Rc<Lease>, start: Duration, votes: &Votes<'_>) {
         // Released or lost meanwhile: what was extended is followed by its release.
-        if lease.holder().is_none() {
+        if lease.is_over.get() {
             return;
         }
-        let request = &lease.request.borrow().clone();
+        let (request, until) = (&lease.request, lease.until_from(start));
         let now = self.nodes.now();
         if votes.granted() && now < until {
             lease.prolong(until);
@@ -371,10 +372,7 @@ impl Leases {
             let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
             // What a minority still stores is nobody's lock.
             self.cleanup.release(request, votes.holding(false));
-            if let Some(holder) = self.remove(lease) {
-                holder.lost(why);
-            }
-            return;
+            return self.lose(lease, why);
         }
         // Too few have answered. The lock is what it was; try again until it is over.
         let Some(keep) = lease.keep.get() else { return };
