@@ -350,13 +350,18 @@ impl Leases {
 
     /// The nodes have voted on an extension that was asked for at `start`.
     fn settle(&self, lease: &Rc<Lease>, start: Duration, votes: &Votes<'_>) {
-        // Released or lost meanwhile: what was extended is followed by its release.
-        if lease.is_over.get() {
-            return;
-        }
         let (request, until) = (&lease.request, lease.until_from(start));
         let now = self.nodes.now();
-        if votes.granted() && now < until {
+        let is_extended = votes.granted() && now < until;
+        if lease.is_over.get() {
+            // Another lease of the lock may have come after it. If not it was released or lost, and what
+            // was extended is followed by its release.
+            if is_extended {
+                self.prolong(request, until);
+            }
+            return;
+        }
+        if is_extended {
             lease.prolong(until);
             self.queues.prolong(&request.keys, &request.value, until - now);
             lease.failures.set(0);

@@ -229,14 +229,4 @@ pub const MISTAKES: &[Mistake] = &[
                 "if self.options.recreate_on_extend && votes.taken() && !WRONG {"),
         ],
     },
-    // A queue that was empty for a while believes the watches of before.
-    Mistake {
-        name: "EmptyLineWatched",
-        breaks: &["Unserved"],
-        lines: &[
-            ("queue.rs",
-                "        if self.line.is_empty() {\n",
-                "        if self.line.is_empty() && !WRONG {\n"),
-        ],
-    },
 ];

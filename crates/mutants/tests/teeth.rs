@@ -32,8 +32,6 @@ mod run;
 mod schedule;
 #[path = "../../engine/tests/simulation/script.rs"]
 mod script;
-#[path = "../../engine/tests/simulation/teeth.rs"]
-mod teeth;
 #[path = "../../engine/tests/simulation/trace.rs"]
 mod trace;
 #[path = "../../engine/tests/simulation/violation.rs"]
@@ -47,7 +45,7 @@ mod witness;
 #[path = "../../engine/tests/simulation/world.rs"]
 mod world;
 
-use campaign::Campaign;
+use campaign::{Campaign, must_find};
 use redsync_engine::MISTAKES;
 use schedule::Profile;
 use violation::Violation;
@@ -68,7 +66,7 @@ fn every_mistake_is_found() {
                 }
             })
         };
-        teeth::must_find(name, campaign, &violations);
+        must_find(name, campaign, &violations);
     }
 }
 
