@@ -8,8 +8,9 @@ use redis::Value;
 use redsync_engine::{NodeError, Verb};
 use tokio::time::Instant;
 
-use super::command::{KnownScripts, fits, fits_many, write, write_many};
+use super::command::{fits, fits_many, write, write_many};
 use super::question::{Group, Introduction, Question};
+use super::script::KnownScripts;
 
 /// Requests in one command. A server does nothing else meanwhile: so many take it about as long as
 /// fifty plain commands.

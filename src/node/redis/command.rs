@@ -1,67 +1,14 @@
 //! The verbs as Redis commands, and Redis' replies as votes.
 
-use std::cell::Cell;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{Script, Value};
+use redis::Value;
 use redsync_engine::{Answer, Found, NodeError, Request, Verb, Vote};
 
 use super::failure::refused;
-
-/// A Lua script and its name in the server's script cache.
-struct CachedScript {
-    source: &'static str,
-    sha1: String,
-    /// Its bit in [`KnownScripts`].
-    bit: u8,
-}
-
-impl CachedScript {
-    fn new(bit: u8, source: &'static str) -> Self {
-        Self { source, sha1: Script::new(source).get_hash().to_owned(), bit: 1 << bit }
-    }
-}
-
-static ACQUIRE: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(0, include_str!("scripts/acquire.lua")));
-static RELEASE: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(1, include_str!("scripts/release.lua")));
-static RELEASE_MANY: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(2, include_str!("scripts/release-many.lua")));
-static EXTEND: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(3, include_str!("scripts/extend.lua")));
-static EXTEND_MANY: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(4, include_str!("scripts/extend-many.lua")));
-static OWNER: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(5, include_str!("scripts/owner.lua")));
-static INSPECT: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(6, include_str!("scripts/inspect.lua")));
-
-/// The scripts that this link has sent in full. The first use of each is an EVAL, which also leaves
-/// it in the server's cache: no SCRIPT LOAD, no permission for it, and the commands keep their order.
-#[derive(Default)]
-pub struct KnownScripts(Cell<u8>);
-
-impl KnownScripts {
-    /// The server has answered NOSCRIPT: send the full bodies again.
-    pub fn forget(&self) {
-        self.0.set(0);
-    }
-
-    /// How to call a script: by name if the server knows it already.
-    fn call(&self, script: &'static CachedScript) -> [&'static str; 2] {
-        let known = self.0.get() & script.bit != 0;
-        self.0.set(self.0.get() | script.bit);
-        if known { ["EVALSHA", &script.sha1] } else { in_full(script) }
-    }
-}
-
-/// A script that can store a key is always sent in full. Called by a name that the server has
-/// forgotten it would be asked again later, behind a release that was to follow it.
-fn in_full(script: &'static CachedScript) -> [&'static str; 2] {
-    ["EVAL", script.source]
-}
+use super::script::{
+    ACQUIRE, EXTEND, EXTEND_MANY, INSPECT, KnownScripts, OWNER, RELEASE, RELEASE_MANY,
+};
 
 /// Writes the command for a verb.
 pub fn write(verb: Verb, request: &Request, scripts: &KnownScripts, output: &mut Vec<u8>) {
@@ -74,9 +21,9 @@ pub fn write(verb: Verb, request: &Request, scripts: &KnownScripts, output: &mut
             output.extend(b"$2\r\nNX\r\n$2\r\nPX\r\n");
             return number(output, expiry);
         }
-        Verb::Acquire => (in_full(&ACQUIRE), &[expiry]),
+        Verb::Acquire => (ACQUIRE.in_full(), &[expiry]),
         Verb::Release => (scripts.call(&RELEASE), &[]),
-        Verb::Extend { recreate: true } => (in_full(&EXTEND), &[expiry, 1]),
+        Verb::Extend { recreate: true } => (EXTEND.in_full(), &[expiry, 1]),
         Verb::Extend { recreate: false } => (scripts.call(&EXTEND), &[expiry, 0]),
         Verb::Owner => (scripts.call(&OWNER), &[]),
         Verb::Inspect => (scripts.call(&INSPECT), &[]),

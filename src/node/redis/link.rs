@@ -17,12 +17,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::address::{Access, Endpoint};
 use super::batch::{Batch, Entry, Writer};
-use super::command::{KnownScripts, Redirect, found_in, vote, vote_of};
+use super::command::{Redirect, found_in, vote, vote_of};
 use super::connection::Connection;
 use super::failure::{self, refused};
 use super::news::listen;
 use super::question::{Group, Introduction, Question};
 use super::route::Route;
+use super::script::KnownScripts;
 use super::sentinel::Sentinels;
 use super::slot::Turn;
 use super::stream::DEAD_AFTER;
