@@ -23,6 +23,9 @@ export declare class Engine {
   drain(records: Float64Array): string
 }
 
+/** The names and numbers of all that crosses, by set: `lib/crossing.js` takes them from here. */
+export declare function crossing(): Record<string, Record<string, number>>
+
 /** The number of a new clock for tests. */
 export declare function newClock(): number
 
@@ -65,19 +68,8 @@ export interface Place {
   port: number
 }
 
-/** What the nodes of this addon run on a server. */
-export declare function scripts(): Scripts
-
-/** The scripts that the nodes run on a server, for the clients that run them on its behalf. */
-export interface Scripts {
-  acquire: string
-  release: string
-  extend: string
-  owner: string
-  inspect: string
-  releaseMany: string
-  extendMany: string
-}
+/** What the nodes of this addon run on a server, by name, for the clients that run it on their behalf. */
+export declare function scripts(): Record<string, string>
 
 /** Certificates in PEM, and the name to verify. */
 export interface TlsSpec {

@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.Engine = nativeBinding.Engine
+module.exports.crossing = nativeBinding.crossing
 module.exports.newClock = nativeBinding.newClock
 module.exports.now = nativeBinding.now
 module.exports.scripts = nativeBinding.scripts

@@ -1,85 +1,25 @@
 'use strict';
 
 // The crossing to the engine thread. Calls are written as records of numbers into one array, their
-// strings into one text, and handed over once per turn; completions come back the same way. The
-// layout is read and documented in src/binding/wire.rs and src/binding/outbox.rs.
+// strings into one text, and handed over once per turn; completions come back the same way. They are
+// read in src/binding/wire.rs, and completions are written in src/binding/outbox.rs.
 
 const { setImmediate, setInterval } = require('node:timers');
 const native = require('./addon.js');
+const { OPERATION, OUTCOME, VOTE, FLAG, HEADER, OPERAND, COMPLETION } = require('./crossing.js');
 
 // As it is now: test runners put another in its place.
 const { queueMicrotask } = globalThis;
 
-const OPERATION = Object.freeze({
-  LOCK: 0,
-  TRY_LOCK: 1,
-  UNLOCK: 2,
-  EXTEND: 3,
-  VALID: 4,
-  CANCEL: 5,
-  ANSWER: 6,
-  HEALTH: 7,
-  READY: 8,
-  CLOSE: 9,
-  WATCH: 10,
-  LET_EXPIRE: 11,
-  POOL_ANSWER: 12,
-  ADVANCE: 13,
-  INSPECT: 14,
-  ADOPT: 15,
-});
-
-const OUTCOME = Object.freeze({
-  HELD: 0,
-  DONE: 1,
-  FAILED: 2,
-  TAKEN: 3,
-  NOT_EXTENDED: 4,
-  EXPIRED: 5,
-  REFUSED: 6,
-  CANCELLED: 7,
-  CLOSED: 8,
-  PANICKED: 9,
-  HEALTH: 10,
-  ASK_DELAY: 11,
-  ASK_VALUE: 12,
-  LOST: 13,
-  // A question to a pool, from the first of its records to the last.
-  TO_POOL: 14,
-  KEY: 15,
-  ASK_ACQUIRE: 16,
-  ASK_RELEASE: 17,
-  ASK_EXTEND: 18,
-  ASK_RECREATE: 19,
-  ASK_OWNER: 20,
-  ASK_HEALTH: 21,
-  ASK_INSPECT: 22,
-  REPORT: 30,
-  INSPECTED: 31,
-  ENDED: 40,
-  DROPPED: 41,
-});
-
 /** What a call may be told ahead of its completion. */
 const AHEAD = new Set([OUTCOME.ASK_DELAY, OUTCOME.ASK_VALUE, OUTCOME.REPORT]);
-
-/** What a pool says to a question. */
-const VOTE = Object.freeze({
-  GRANTED: 1,
-  TAKEN: 0,
-  ABSENT: -1,
-  FOUND: 2, // with what was found in place of the message of an error
-  FAILED: -2, // whether anything was done is not known
-  UNSENT: -3, // nothing was and nothing will be
-});
 
 /** No outcome of the engine: the lock was acquired, and over before it could be handed over. */
 const STALE = -1;
 
-const RECORDS = 16_384; // numbers; the longest record has 79
+const RECORDS = 16_384; // numbers; the longest record, of a mutex with 64 names, is far shorter
 const NO_CALL = 0;
-const NOT_EXTENDED = Object.freeze({ interval: 0, maxHold: 0, maxStall: 0 });
-const COMPLETION = 4; // numbers: call, outcome, number, length of its text
+const NO_EXTENSION = Object.freeze({ interval: 0, maxHold: 0, maxStall: 0 });
 const COMPLETIONS_PER_DRAIN = 128; // few: a value keeps the text of its drain alive
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -110,7 +50,7 @@ let underWay = 0;
 const leases = new Map();
 
 // What was drained last, and how much of it was told: see tell().
-const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION);
+const completions = new Float64Array(1 + COMPLETIONS_PER_DRAIN * COMPLETION.NEXT);
 let drained = '';
 let count = 0;
 let told = 0;
@@ -153,23 +93,31 @@ function flush() {
   engine.submit(records, count, strings);
 }
 
+/** Begins a record, of which so many operands follow. */
 function begin(operation, client, call, operands, schedule) {
-  reserve(4 + operands, schedule);
-  records[used++] = 4 + operands;
-  records[used++] = operation;
-  records[used++] = call;
-  records[used++] = client;
+  const length = HEADER.OPERANDS + operands;
+  reserve(length, schedule);
+  records[used + HEADER.LENGTH] = length;
+  records[used + HEADER.OPERATION] = operation;
+  records[used + HEADER.CALL] = call;
+  records[used + HEADER.CLIENT] = client;
+  used += HEADER.OPERANDS;
 }
 
 /**
- * A string of the record that was begun, which is known to be well-formed: halves of a character would
- * be one when two strings come together, and all lengths behind them wrong.
+ * Adds a string of the record that was begun, which is known to be well-formed: halves of a character
+ * would be one when two strings come together, and all lengths behind them wrong.
  *
  * @param {string} string
+ * @returns {number} its length, as it crosses
  */
-function put(string) {
-  records[used++] = Buffer.byteLength(string);
+function add(string) {
   text += string;
+  return Buffer.byteLength(string);
+}
+
+function put(string) {
+  records[used++] = add(string);
 }
 
 /**
@@ -237,19 +185,21 @@ function call(operation, client, target, value, listener) {
 }
 
 function writeCall(operation, client, number, { keys, settings }, value, until) {
-  begin(operation, client, number, 11 + keys.length);
-  records[used++] = settings.expiry;
-  records[used++] = settings.tries;
-  records[used++] = retryDelay(settings.retryDelay);
-  records[used++] = settings.driftFactor;
-  records[used++] = settings.timeoutFactor;
-  records[used++] = flags(settings);
-  const { interval, maxHold, maxStall } = settings.extension ?? NOT_EXTENDED;
-  records[used++] = interval;
-  records[used++] = maxHold;
-  records[used++] = maxStall;
-  records[used++] = until;
-  put(value);
+  begin(operation, client, number, OPERAND.KEYS + keys.length);
+  const { retryDelay } = settings;
+  const { interval, maxHold, maxStall } = settings.extension ?? NO_EXTENSION;
+  records[used + OPERAND.EXPIRY] = settings.expiry;
+  records[used + OPERAND.TRIES] = settings.tries;
+  records[used + OPERAND.DELAY] = typeof retryDelay === 'number' ? retryDelay : 0;
+  records[used + OPERAND.DRIFT_FACTOR] = settings.driftFactor;
+  records[used + OPERAND.TIMEOUT_FACTOR] = settings.timeoutFactor;
+  records[used + OPERAND.FLAGS] = flags(settings);
+  records[used + OPERAND.INTERVAL] = interval;
+  records[used + OPERAND.MAX_HOLD] = maxHold;
+  records[used + OPERAND.MAX_STALL] = maxStall;
+  records[used + OPERAND.UNTIL] = until;
+  records[used + OPERAND.VALUE] = add(value);
+  used += OPERAND.KEYS;
   for (let i = 0; i < keys.length; i++) put(keys[i]);
 }
 
@@ -285,17 +235,14 @@ function until(number) {
   return engine.until(number);
 }
 
-function retryDelay(delay) {
-  if (delay === undefined) return -1;
-  return typeof delay === 'function' ? -2 : delay;
-}
-
-function flags({ failFast, shufflePools, setNXOnExtend, genValue }) {
+function flags({ failFast, shufflePools, setNXOnExtend, genValue, retryDelay }) {
   return (
-    (failFast ? 1 : 0) |
-    (shufflePools ? 2 : 0) |
-    (setNXOnExtend ? 4 : 0) |
-    (genValue === undefined ? 0 : 8)
+    (failFast ? FLAG.FAIL_FAST : 0) |
+    (shufflePools ? FLAG.SHUFFLE : 0) |
+    (setNXOnExtend ? FLAG.RECREATE_ON_EXTEND : 0) |
+    (genValue === undefined ? 0 : FLAG.ASK_VALUE) |
+    (retryDelay === undefined ? FLAG.RANDOM_DELAY : 0) |
+    (typeof retryDelay === 'function' ? FLAG.ASK_DELAY : 0)
   );
 }
 
@@ -408,12 +355,17 @@ function drain() {
 /** Tells what was drained, from where it was told up to: whoever is told may drain in turn. */
 function tell() {
   while (told < count) {
-    const at = 1 + told++ * COMPLETION;
-    const length = completions[at + 3];
+    const at = 1 + told++ * COMPLETION.NEXT;
+    const length = completions[at + COMPLETION.TEXT];
     const start = toldText;
     toldText += length;
     const string = length === 0 ? '' : drained.slice(start, toldText);
-    dispatch(completions[at], completions[at + 1], completions[at + 2], string);
+    dispatch(
+      completions[at + COMPLETION.CALL],
+      completions[at + COMPLETION.OUTCOME],
+      completions[at + COMPLETION.NUMBER],
+      string,
+    );
   }
 }
 
@@ -423,7 +375,7 @@ function forEachListener(visit) {
 }
 
 function dispatch(number, outcome, value, string) {
-  if (outcome >= OUTCOME.TO_POOL && outcome <= OUTCOME.ASK_INSPECT) {
+  if (outcome >= OUTCOME.TO_POOL) {
     hearQuestion(number, outcome, value, string);
     return;
   }

@@ -149,7 +149,7 @@ function nodeHealth(text, nodes) {
     return {
       node,
       endpoint,
-      status: status.toLowerCase(),
+      status,
       ...(latency !== '' && { latency: Number(latency) }),
       ...(server !== '' && { server }),
       ...(watching !== '' && { watching: watching === '1' }),

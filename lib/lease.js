@@ -1,21 +1,22 @@
 'use strict';
 
 const calls = require('./calls.js');
+const { LOSS } = require('./crossing.js');
 const { ClosedError, LockLostError } = require('./errors.js');
 const { LOST } = require('./events.js');
 
-/** By the numbers of src/binding/outbox.rs. */
-const REASONS = [
-  'it has expired',
-  'another holder has taken it',
-  'it was deleted',
-  'it was held for as long as maxHold allows',
-  'the event loop did not turn for as long as maxStall allows',
-  'the Redsync was closed',
-  'it was released by its value',
-];
+/** Why a lock is lost: the engine's reasons, and one that it does not tell of. */
+const WHY = Object.freeze({ ...LOSS, RELEASED: -1 });
 
-const WHY = Object.freeze({ EXPIRED: 0, CLOSED: 5, RELEASED: 6 });
+const REASONS = {
+  [WHY.EXPIRED]: 'it has expired',
+  [WHY.TAKEN]: 'another holder has taken it',
+  [WHY.DELETED]: 'it was deleted',
+  [WHY.MAX_HOLD]: 'it was held for as long as maxHold allows',
+  [WHY.MAX_STALL]: 'the event loop did not turn for as long as maxStall allows',
+  [WHY.CLOSED]: 'the Redsync was closed',
+  [WHY.RELEASED]: 'it was released by its value',
+};
 
 /** A hold that the engine keeps alive, or watches, so that its loss is told. */
 class Lease {

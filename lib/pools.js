@@ -1,7 +1,7 @@
 'use strict';
 
 // Asks the pools of JavaScript what the engine asks their nodes. The order of the questions about a
-// key is the engine's business (src/node/callback.rs): it never asks two of them at once.
+// key is the engine's business (src/node/pool.rs): it never asks two of them at once.
 
 const calls = require('./calls.js');
 const ownErrors = require('./own-errors.js');

@@ -5,9 +5,6 @@ const { EXTEND, LOCK, NODE } = require('./events.js');
 const { nodeError } = require('./failures.js');
 const { linesOf, readLines } = require('./votes.js');
 
-/** Says something about one key, and nothing about the node. */
-const OF_THE_KEY = 'WRONGTYPE';
-
 /** What one Redsync has done, and what it knows of its nodes from the answers to its calls. */
 class Stats {
   #calls = {
@@ -91,8 +88,8 @@ class Stats {
     // All have granted, and none was down: by far the most calls.
     if (lines === undefined || (lines === '' && this.#down === 0)) return;
     const silent = new Set();
-    for (const { node, kind, code, message } of readLines(lines)) {
-      if (kind === 'error' && code !== OF_THE_KEY) this.nodeFailed(node, code, message);
+    for (const { node, kind, isOfKey, code, message } of readLines(lines)) {
+      if (kind === 'error' && !isOfKey) this.nodeFailed(node, code, message);
       if (kind === 'error' || kind === 'pending') silent.add(node);
     }
     for (const { node } of this.#nodes) if (!silent.has(node)) this.nodeAnswered(node);

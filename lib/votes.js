@@ -10,16 +10,17 @@ const FAILURES = new Set([OUTCOME.FAILED, OUTCOME.TAKEN, OUTCOME.NOT_EXTENDED, O
 
 /**
  * @param {string} text
- * @returns {{ node: number, kind: 'taken' | 'absent' | 'error' | 'pending', code: string, message: string, own?: string }[]}
- *   own: the number of what a pool threw itself, see lib/own-errors.js
+ * @returns {{ node: number, kind: 'taken' | 'absent' | 'error' | 'pending', code: string, message: string, own?: string, isOfKey: boolean }[]}
+ *   isOfKey: the error says nothing about the node; own: the number of what a pool threw itself, see lib/own-errors.js
  */
 function readLines(text) {
   return text
     .split('\n')
     .slice(0, -1)
     .map((line) => {
-      const [node, kind, code, message, own] = line.split('\t');
-      return { node: Number(node), kind, code, message, own };
+      const [node, said, code, message, own] = line.split('\t');
+      const isOfKey = said === 'denied';
+      return { node: Number(node), kind: isOfKey ? 'error' : said, isOfKey, code, message, own };
     });
 }
 

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `binding` | N-API: calls in, completions out; decides nothing |
 //! | `node::redis` | a node over one link to a Redis server |
-//! | `node::callback` | a node over a pool of JavaScript |
+//! | `node::pool` | a node over a pool of JavaScript |
 //! | `clock`, `random` | the engine's time and randomness, from the operating system |
 //! | `fuzz` | what the fuzzers of `fuzz/` drive, and the tests with them |
 //!

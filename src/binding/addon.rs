@@ -1,5 +1,6 @@
 //! What JavaScript sees. `lib/calls.js` is the only caller.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,11 +9,12 @@ use napi::bindgen_prelude::{Float64ArraySlice, Function};
 use napi::{Env, Error, Result};
 use napi_derive::napi;
 
+use super::crossing;
 use super::host::{self, Message, NodeAddress};
 use super::outbox::Outbox;
 use super::wire::{milliseconds, to_milliseconds};
 use crate::clock;
-use crate::node::redis::{Access, Endpoint, Sentinels, Tls, TlsOptions};
+use crate::node::redis::{Access, Endpoint, SCRIPTS, Sentinels, Tls, TlsOptions};
 
 /// The number of the next `Redsync` of the process.
 static NEXT_CLIENT: AtomicU32 = AtomicU32::new(1);
@@ -80,8 +82,10 @@ impl From<TlsSpec> for Tls {
     }
 }
 
-impl From<NodeSpec> for NodeAddress {
-    fn from(spec: NodeSpec) -> Self {
+impl TryFrom<NodeSpec> for NodeAddress {
+    type Error = Error;
+
+    fn try_from(spec: NodeSpec) -> Result<Self> {
         let access = Access {
             username: spec.username,
             password: spec.password,
@@ -91,10 +95,10 @@ impl From<NodeSpec> for NodeAddress {
             tls: spec.tls.map(Tls::from),
         };
         let seeds = spec.seeds.unwrap_or_default().into_iter().map(Endpoint::from).collect();
-        match spec.kind.as_str() {
+        Ok(match spec.kind.as_str() {
             "memory" => {
                 let ahead = spec.ahead.map_or(Duration::ZERO, milliseconds);
-                Self::Memory(spec.name, spec.clock.map(|clock| (clock, ahead)))
+                Self::Memory { name: spec.name, clock: spec.clock.map(|clock| (clock, ahead)) }
             }
             "pool" => Self::Pool,
             "cluster" => Self::Cluster(seeds, access),
@@ -107,23 +111,28 @@ impl From<NodeSpec> for NodeAddress {
                 };
                 let sentinels = Sentinels {
                     sentinels: seeds,
-                    master_name: spec.master_name.unwrap_or_default(),
+                    master_name: required(spec.master_name, "masterName")?,
                     access: of_sentinels,
                 };
                 Self::Master(sentinels, access)
             }
-            _ => {
+            "redis" => {
                 let endpoint = match spec.path {
                     Some(path) => Endpoint::Unix(path),
                     None => Endpoint::Tcp {
-                        host: spec.host.unwrap_or_default(),
-                        port: spec.port.unwrap_or(6379),
+                        host: required(spec.host, "host")?,
+                        port: required(spec.port, "port")?,
                     },
                 };
                 Self::Server(endpoint, access)
             }
-        }
+            _ => return Err(Error::from_reason("the kind of a node is unknown")),
+        })
     }
+}
+
+fn required<T>(field: Option<T>, name: &str) -> Result<T> {
+    field.ok_or_else(|| Error::from_reason(format!("a node has no {name}")))
 }
 
 /// One JavaScript environment's way to the engine thread.
@@ -149,8 +158,8 @@ impl Engine {
     /// Opens a `Redsync` over these nodes and returns its number. Nothing connects yet.
     #[napi(catch_unwind)]
     pub fn open(&self, nodes: Vec<NodeSpec>) -> Result<u32> {
+        let nodes = nodes.into_iter().map(NodeAddress::try_from).collect::<Result<_>>()?;
         let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
-        let nodes = nodes.into_iter().map(NodeAddress::from).collect();
         send(Message::Open { client, outbox: self.outbox.clone(), nodes })?;
         Ok(client)
     }
@@ -198,31 +207,18 @@ pub fn new_clock() -> u32 {
     NEXT_CLOCK.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The scripts that the nodes run on a server, for the clients that run them on its behalf.
-#[napi(object)]
-pub struct Scripts {
-    pub acquire: String,
-    pub release: String,
-    pub extend: String,
-    pub owner: String,
-    pub inspect: String,
-    pub release_many: String,
-    pub extend_many: String,
-}
-
-/// What the nodes of this addon run on a server.
+/// The names and numbers of all that crosses, by set: `lib/crossing.js` takes them from here.
 #[napi(catch_unwind)]
 #[cfg_attr(test, allow(dead_code, reason = "the macro exports nothing in a test build"))]
-pub fn scripts() -> Scripts {
-    Scripts {
-        acquire: include_str!("../node/redis/scripts/acquire.lua").to_owned(),
-        release: include_str!("../node/redis/scripts/release.lua").to_owned(),
-        extend: include_str!("../node/redis/scripts/extend.lua").to_owned(),
-        owner: include_str!("../node/redis/scripts/owner.lua").to_owned(),
-        inspect: include_str!("../node/redis/scripts/inspect.lua").to_owned(),
-        release_many: include_str!("../node/redis/scripts/release-many.lua").to_owned(),
-        extend_many: include_str!("../node/redis/scripts/extend-many.lua").to_owned(),
-    }
+pub fn crossing() -> HashMap<&'static str, HashMap<&'static str, i32>> {
+    crossing::sets()
+}
+
+/// What the nodes of this addon run on a server, by name, for the clients that run it on their behalf.
+#[napi(catch_unwind)]
+#[cfg_attr(test, allow(dead_code, reason = "the macro exports nothing in a test build"))]
+pub fn scripts() -> HashMap<&'static str, &'static str> {
+    SCRIPTS.iter().map(|script| (script.name, script.source)).collect()
 }
 
 fn send(message: Message) -> Result<()> {

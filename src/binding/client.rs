@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Asked, Busy, CancellationToken, Delay, Error, Extension, Found, Health, Held, Hold, Holder,
-    Keys, Kind, Loss, Mutex, NodeError, Options, Redsync, Refused, Value, ValueSource,
+    Asked, Busy, CancellationToken, Delay, Error, Extension, Held, Hold, Holder, Keys, Loss, Mutex,
+    Redsync, Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
 
-use super::outbox::{Outbox, Outcome};
-use super::wire::{MutexCall, NO_CALL, Operation, RetryDelay, milliseconds};
+use super::crossing::Outcome;
+use super::outbox::Outbox;
+use super::wire::{MutexCall, NO_CALL, Operation, milliseconds};
 use crate::clock;
 
 /// Rounds of one client under way: the acquisitions beyond wait as the records that they came in, so
@@ -67,63 +68,35 @@ impl Client {
                 spawn_local(async move {
                     let released = mutex.unlock(value).await;
                     completion.report(&mutex);
-                    completion.settle(released.map(|()| true));
+                    completion.tell(released.map(|()| true), Outbox::done);
                 });
             }
-            Operation::Extend(call) => {
-                let (value, mutex) = self.mutex(number, call);
-                let completion = self.completion(number);
-                spawn_local(async move {
-                    let extended = mutex.extend(value).await;
-                    completion.report(&mutex);
-                    completion.settle_held(extended);
-                });
-            }
+            Operation::Extend(call) => self.extend(number, call, None),
             Operation::Adopt(call) => {
                 let extension = call.extension;
-                let (value, mutex) = self.mutex(number, call);
-                let completion = self.completion(number);
-                spawn_local(async move {
-                    let extended = mutex.extend(value).await;
-                    if let (Ok(held), Some(extension)) = (&extended, extension) {
-                        completion.client.adopt(number, mutex.hold(held), extension);
-                    }
-                    completion.report(&mutex);
-                    completion.settle_held(extended);
-                });
+                self.extend(number, call, extension);
             }
             Operation::Valid(call) => {
                 let (value, mutex) = self.mutex(number, call);
                 let completion = self.completion(number);
-                spawn_local(async move { completion.settle(mutex.valid(value).await) });
+                spawn_local(async move {
+                    completion.tell(mutex.valid(value).await, Outbox::done);
+                });
             }
             Operation::Health(limit) => {
-                let (stop, completion) = (self.stop(number), self.completion(number));
-                let nodes = self.redsync.clone();
-                spawn_local(async move {
-                    match stop.run_until_cancelled(nodes.health(limit)).await {
-                        Some(health) => completion.settle_health(&health),
-                        None => completion.settle(Err(Error::Cancelled)),
-                    }
-                });
+                let redsync = self.redsync.clone();
+                let health = async move { Ok(redsync.health(limit).await) };
+                self.ask_nodes(number, health, Outbox::health);
             }
             Operation::Ready(limit) => {
-                let (stop, completion) = (self.stop(number), self.completion(number));
-                let nodes = self.redsync.clone();
-                spawn_local(async move {
-                    let ready = stop.run_until_cancelled(nodes.ready(limit)).await;
-                    completion.settle(ready.unwrap_or(Err(Error::Cancelled)).map(|()| true));
-                });
+                let redsync = self.redsync.clone();
+                let ready = async move { redsync.ready(limit).await.map(|()| true) };
+                self.ask_nodes(number, ready, Outbox::done);
             }
             Operation::Inspect(limit, key) => {
-                let (stop, completion) = (self.stop(number), self.completion(number));
-                let nodes = self.redsync.clone();
-                spawn_local(async move {
-                    match stop.run_until_cancelled(nodes.inspect(&key, limit)).await {
-                        Some(found) => completion.settle_inspected(&found),
-                        None => completion.settle(Err(Error::Cancelled)),
-                    }
-                });
+                let redsync = self.redsync.clone();
+                let found = async move { Ok(redsync.inspect(&key, limit).await) };
+                self.ask_nodes(number, found, Outbox::inspected);
             }
             Operation::Cancel => self.cancel(number),
             Operation::Answer(answer) => {
@@ -135,7 +108,7 @@ impl Client {
             }
             Operation::Close => self.close(number),
             // The host's.
-            Operation::PoolAnswer(..) | Operation::Advance(_) | Operation::Unreadable(_) => {}
+            Operation::PoolAnswer(..) | Operation::Advance(_) | Operation::Unreadable => {}
             Operation::Watch(call) => {
                 let until = call.until;
                 let (value, mutex) = self.mutex(number, call);
@@ -147,7 +120,7 @@ impl Client {
                 );
             }
             Operation::LetExpire(call) => {
-                self.let_expire(number, &call.keys, &Value::from(call.value.as_str()));
+                self.let_expire(number, &call.keys, &call.value);
             }
         }
     }
@@ -165,7 +138,7 @@ impl Client {
         let completion = Completion { client: self.clone(), number: Some(number), _busy: None };
         spawn_local(async move {
             completion.client.redsync.close().await;
-            completion.settle(Ok(true));
+            completion.tell(Ok(true), Outbox::done);
         });
     }
 
@@ -222,7 +195,35 @@ impl Client {
                 client.redsync.leases.begin(mutex.hold(held), extension, lease);
             }
             completion.report(&mutex);
-            completion.settle_held(acquired);
+            completion.tell(acquired, Outbox::held);
+        });
+    }
+
+    /// Extends a lock, and may keep it alive from then on.
+    fn extend(self: &Rc<Self>, number: u32, call: MutexCall, adopted: Option<Extension>) {
+        let (value, mutex) = self.mutex(number, call);
+        let completion = self.completion(number);
+        spawn_local(async move {
+            let extended = mutex.extend(value).await;
+            if let (Ok(held), Some(extension)) = (&extended, adopted) {
+                completion.client.adopt(number, mutex.hold(held), extension);
+            }
+            completion.report(&mutex);
+            completion.tell(extended, Outbox::held);
+        });
+    }
+
+    /// Asks all nodes, until the call is cancelled.
+    fn ask_nodes<T: 'static>(
+        self: &Rc<Self>,
+        number: u32,
+        answer: impl Future<Output = Result<T, Error>> + 'static,
+        tell: fn(&Outbox, u32, T),
+    ) {
+        let (stop, completion) = (self.stop(number), self.completion(number));
+        spawn_local(async move {
+            let answer = stop.run_until_cancelled(answer).await;
+            completion.tell(answer.unwrap_or(Err(Error::Cancelled)), tell);
         });
     }
 
@@ -263,46 +264,29 @@ impl Client {
 
     /// The value that a call is about, and the mutex.
     fn mutex(self: &Rc<Self>, number: u32, call: MutexCall) -> (Value, Mutex) {
-        let options = Options {
-            kind: Kind::Mutex,
-            expiry: call.expiry,
-            tries: call.tries,
-            delay: match call.delay {
-                RetryDelay::Random => Delay::Random,
-                RetryDelay::Fixed(delay) => Delay::Fixed(delay),
-                RetryDelay::Ask => {
-                    let client = self.clone();
-                    Delay::Ask(Rc::new(move |attempts| {
-                        let answer = client.ask(number, Outcome::AskDelay, attempts);
-                        Box::pin(async move { Ok(milliseconds(answer.await?.0)) })
-                            as Asked<Duration>
-                    }))
-                }
-            },
-            drift_factor: call.drift_factor,
-            timeout_factor: call.timeout_factor,
-            values: if call.ask_value {
-                let client = self.clone();
-                ValueSource::Ask(Rc::new(move |attempt| {
-                    let answer = client.ask(number, Outcome::AskValue, attempt);
-                    Box::pin(async move { Ok(answer.await?.1) }) as Asked<String>
-                }))
-            } else {
-                ValueSource::Random
-            },
-            fail_fast: call.fail_fast,
-            shuffle: call.shuffle,
-            recreate_on_extend: call.recreate_on_extend,
-        };
-        let mutex = Mutex::new(self.redsync.clone(), call.keys, options);
-        (Value::from(call.value.as_str()), mutex)
+        let mut options = call.options;
+        if call.ask_delay {
+            let client = self.clone();
+            options.delay = Delay::Ask(Rc::new(move |attempts| {
+                let answer = client.ask(number, Outcome::AskDelay, attempts);
+                Box::pin(async move { Ok(milliseconds(answer.await?.0)) })
+            }));
+        }
+        if call.ask_value {
+            let client = self.clone();
+            options.values = ValueSource::Ask(Rc::new(move |attempt| {
+                let answer = client.ask(number, Outcome::AskValue, attempt);
+                Box::pin(async move { Ok(answer.await?.1) })
+            }));
+        }
+        (call.value, Mutex::new(self.redsync.clone(), call.keys, options))
     }
 
     /// Asks the JavaScript side of a call for a delay or a value.
     fn ask(&self, number: u32, question: Outcome, attempt: u64) -> Asked<(f64, String)> {
         let (answer, answered) = oneshot::channel();
         self.questions.borrow_mut().insert(number, answer);
-        self.outbox.push(number, question, attempt as f64, |_| {});
+        self.outbox.push(number, question, attempt as f64, |_| Ok(()));
         Box::pin(async move { answered.await.map_err(|_| Refused) })
     }
 }
@@ -349,7 +333,7 @@ impl Lease {
         if is_kept {
             self.retain(&mut numbers, |(each, _)| each != number);
         } else {
-            self.outbox.push(number, Outcome::Dropped, 0.0, |_| {});
+            self.outbox.push(number, Outcome::Dropped, 0.0, |_| Ok(()));
         }
         is_kept
     }
@@ -397,10 +381,6 @@ struct Completion {
 }
 
 impl Completion {
-    fn take(mut self) -> u32 {
-        self.forget().unwrap_or_default()
-    }
-
     fn forget(&mut self) -> Option<u32> {
         let number = self.number.take()?;
         self.client.stoppable.borrow_mut().remove(&number);
@@ -408,36 +388,19 @@ impl Completion {
         Some(number)
     }
 
-    /// Tells what the call saw. To be called before it settles.
+    /// Tells what the call saw. To be called before the call is told how it ended.
     fn report(&self, mutex: &Mutex) {
         if let Some(number) = self.number {
             self.client.outbox.report(number, &mutex.take_report());
         }
     }
 
-    fn settle(self, result: Result<bool, Error>) {
-        let client = self.client.clone();
+    /// Tells how the call ended.
+    fn tell<T>(mut self, result: Result<T, Error>, tell: impl FnOnce(&Outbox, u32, T)) {
+        let Some(number) = self.forget() else { return };
         match result {
-            Ok(result) => client.outbox.done(self.take(), result),
-            Err(error) => client.outbox.error(self.take(), &error),
-        }
-    }
-
-    fn settle_health(self, health: &[Health]) {
-        let client = self.client.clone();
-        client.outbox.health(self.take(), health);
-    }
-
-    fn settle_inspected(self, found: &[Result<Option<Found>, NodeError>]) {
-        let client = self.client.clone();
-        client.outbox.inspected(self.take(), found);
-    }
-
-    fn settle_held(self, result: Result<Held, Error>) {
-        let client = self.client.clone();
-        match result {
-            Ok(held) => client.outbox.held(self.take(), &held),
-            Err(error) => client.outbox.error(self.take(), &error),
+            Ok(it) => tell(&self.client.outbox, number, it),
+            Err(error) => self.client.outbox.error(number, &error),
         }
     }
 }
@@ -445,7 +408,7 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(number) = self.forget() {
-            self.client.outbox.push(number, Outcome::Panicked, 0.0, |_| {});
+            self.client.outbox.push(number, Outcome::Panicked, 0.0, |_| Ok(()));
         }
     }
 }

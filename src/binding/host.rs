@@ -15,11 +15,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
 
 use super::client::Client;
-use super::look::look_for_work;
-use super::outbox::{Outbox, Outcome};
+use super::crossing::Outcome;
+use super::outbox::Outbox;
+use super::spin::spin;
 use super::wire::{NO_CALL, Operation, Reader, Record};
 use crate::clock::{BootClock, TestClock};
-use crate::node::callback::CallbackNode;
+use crate::node::pool::PoolNode;
 use crate::node::redis::{Access, Endpoint, Login, RedisNode, Sentinels};
 use crate::random::OsRandom;
 
@@ -28,9 +29,12 @@ pub enum NodeAddress {
     Server(Endpoint, Access),
     Master(Sentinels, Access),
     Cluster(Vec<Endpoint>, Access),
-    /// A node in this process; those of the same name are the same. For tests with a clock of its own:
-    /// its number, and how far it is ahead.
-    Memory(Option<String>, Option<(u32, Duration)>),
+    /// A node in this process; those of the same name are the same.
+    Memory {
+        name: Option<String>,
+        /// Of its own, for tests: its number, and how far it is ahead.
+        clock: Option<(u32, Duration)>,
+    },
     /// A pool of JavaScript, which knows it by the client and the index of the node.
     Pool,
 }
@@ -42,13 +46,6 @@ pub enum Identity {
     Master { sentinels: Vec<Endpoint>, name: String, sentinel_login: Login, login: Login },
     Cluster(Vec<Endpoint>, Login),
     Memory(String),
-}
-
-/// Where JavaScript finds the pool of a node.
-struct Place<'a> {
-    client: u32,
-    index: usize,
-    outbox: &'a Arc<Outbox>,
 }
 
 impl NodeAddress {
@@ -67,7 +64,7 @@ impl NodeAddress {
                 })
             }
             Self::Cluster(seeds, access) => Some(Identity::Cluster(seeds.clone(), access.login())),
-            Self::Memory(name, _) => name.clone().map(Identity::Memory),
+            Self::Memory { name, .. } => name.clone().map(Identity::Memory),
             Self::Pool => None,
         }
     }
@@ -105,7 +102,7 @@ fn start() -> io::Result<UnboundedSender<Message>> {
         match runtime {
             Ok(runtime) => runtime.block_on(async move {
                 let host = Host::default();
-                spawn_local(look_for_work(host.load.clone()));
+                spawn_local(spin(host.load.clone()));
                 // As a task among the others: the root future is polled out of turn.
                 let _ = spawn_local(host.run(receiver)).await;
             }),
@@ -120,7 +117,7 @@ fn start() -> io::Result<UnboundedSender<Message>> {
 struct Host {
     clients: HashMap<u32, Rc<Client>>,
     /// The nodes of a client that are pools, until it is closed.
-    pools: HashMap<u32, HashMap<usize, Weak<CallbackNode>>>,
+    pools: HashMap<u32, HashMap<usize, Weak<PoolNode>>>,
     memory: HashMap<String, Rc<MemoryNode>>,
     /// By their nodes.
     queues: HashMap<Vec<Identity>, Weak<Queues>>,
@@ -159,17 +156,17 @@ impl Host {
 
     fn start(&mut self, record: Record, outbox: &Outbox) {
         let client = match record.operation {
-            Operation::PoolAnswer(node, vote, found) => {
+            Operation::PoolAnswer(node, answer) => {
                 if let Some(pool) = self.asked_pool(record.client, node) {
-                    pool.answer(record.call, vote, found);
+                    pool.answer(record.call, answer);
                 }
                 return;
             }
             Operation::Advance(ahead) => {
                 return self.clock(record.client, ahead).set(ahead);
             }
-            Operation::Unreadable(true) => {
-                return outbox.push(record.call, Outcome::Panicked, 0.0, |_| {});
+            Operation::Unreadable if record.is_awaited => {
+                return outbox.push(record.call, Outcome::Panicked, 0.0, |_| Ok(()));
             }
             Operation::Close => self.clients.remove(&record.client),
             _ => self.clients.get(&record.client).cloned(),
@@ -180,8 +177,8 @@ impl Host {
             None if matches!(record.operation, Operation::Watch(_)) => {
                 outbox.lost(record.call, Loss::Closed);
             }
-            None if record.operation.has_completion() => {
-                outbox.push(record.call, Outcome::Closed, 0.0, |_| {});
+            None if record.is_awaited => {
+                outbox.push(record.call, Outcome::Closed, 0.0, |_| Ok(()));
             }
             None => {}
         }
@@ -200,7 +197,7 @@ impl Host {
     }
 
     /// A node over a pool, which is there until the client is closed.
-    fn asked_pool(&mut self, client: u32, node: usize) -> Option<Rc<CallbackNode>> {
+    fn asked_pool(&mut self, client: u32, node: usize) -> Option<Rc<PoolNode>> {
         let pool = self.pools.get(&client).and_then(|pools| pools.get(&node)?.upgrade());
         if pool.is_none() {
             self.pools.remove(&client);
@@ -216,13 +213,13 @@ impl Host {
     ) -> Result<Rc<Redsync>, SysError> {
         let queues = self.queues(&addresses);
         let clock = addresses.iter().find_map(|address| match address {
-            NodeAddress::Memory(_, clock) => *clock,
+            NodeAddress::Memory { clock, .. } => *clock,
             _ => None,
         });
         let clock = self.clock_or_boot(clock);
         let mut members = Vec::with_capacity(addresses.len());
         for (index, address) in addresses.into_iter().enumerate() {
-            members.push(self.node(address, Place { client, index, outbox }));
+            members.push(self.node(address, (client, index), outbox));
         }
         let random = Box::new(OsRandom::new()?);
         Ok(Redsync::sharing(self.load.clone(), queues, members, clock, random))
@@ -242,10 +239,10 @@ impl Host {
         queues
     }
 
-    fn pool(&mut self, Place { client, index, outbox }: Place<'_>) -> Rc<dyn Node> {
+    /// A node over a pool, which JavaScript finds by the client and the index of the node.
+    fn pool(&mut self, (client, index): (u32, usize), outbox: Arc<Outbox>) -> Rc<dyn Node> {
         self.pools.retain(|_, pools| pools.values().any(|pool| pool.strong_count() > 0));
-        let outbox = outbox.clone();
-        let pool = CallbackNode::new(Box::new(move |question, asked, left| {
+        let pool = PoolNode::new(Box::new(move |question, asked, left| {
             outbox.ask_pool((client, index), question, asked, left);
         }));
         self.pools.entry(client).or_default().insert(index, Rc::downgrade(&pool));
@@ -267,20 +264,27 @@ impl Host {
         }
     }
 
-    fn node(&mut self, address: NodeAddress, place: Place<'_>) -> Rc<dyn Node> {
+    fn node(
+        &mut self,
+        address: NodeAddress,
+        place: (u32, usize),
+        outbox: &Arc<Outbox>,
+    ) -> Rc<dyn Node> {
         match address {
             NodeAddress::Server(endpoint, access) => Rc::new(RedisNode::server(endpoint, access)),
             NodeAddress::Master(sentinels, access) => Rc::new(RedisNode::master(sentinels, access)),
             NodeAddress::Cluster(seeds, access) => Rc::new(RedisNode::cluster(seeds, access)),
-            NodeAddress::Memory(None, clock) => Rc::new(MemoryNode::new(self.clock_or_boot(clock))),
-            NodeAddress::Memory(Some(name), clock) => {
+            NodeAddress::Memory { name: None, clock } => {
+                Rc::new(MemoryNode::new(self.clock_or_boot(clock)))
+            }
+            NodeAddress::Memory { name: Some(name), clock } => {
                 // A node that nobody uses stays for as long as somebody holds a lock on it.
                 self.memory.retain(|_, node| Rc::strong_count(node) > 1 || !node.is_empty());
                 let clock = self.clock_or_boot(clock);
                 let new = || Rc::new(MemoryNode::new(clock));
                 self.memory.entry(name).or_insert_with(new).clone()
             }
-            NodeAddress::Pool => self.pool(place),
+            NodeAddress::Pool => self.pool(place, outbox.clone()),
         }
     }
 }

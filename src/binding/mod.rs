@@ -2,11 +2,12 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `addon` | what JavaScript sees: `Engine` and `now` |
+//! | `addon` | what JavaScript sees: `Engine`, `now`, `crossing`, `scripts` |
+//! | `crossing` | the names and numbers of all that crosses |
 //! | `wire` | the records that cross, and how they are read |
 //! | `outbox` | completions on their way to one JavaScript environment |
 //! | `host` | the engine thread: takes messages, owns the clients |
-//! | `look` | looking for work a little longer before the thread sleeps |
+//! | `spin` | spinning for a little while before the thread parks |
 //! | `client` | one `Redsync`: its nodes and its calls |
 //! | `fuzz` | what must hold whatever JavaScript says; in no build but that of the tests and fuzzers |
 //!
@@ -16,9 +17,10 @@
 
 mod addon;
 mod client;
+mod crossing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod host;
-mod look;
 mod outbox;
+mod spin;
 mod wire;

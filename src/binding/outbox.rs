@@ -1,77 +1,23 @@
 //! Completions on their way to one JavaScript environment (the main thread's, or a worker's).
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use redsync_engine::{Answer, Error, Found, Health, Held, Loss, NodeError, Report, Verb, Vote};
+use redsync_engine::{
+    Answer, Error, Fate, Found, Health, Held, Loss, NodeError, Report, Status, Verb, Vote,
+};
 
+use super::crossing::{self, Numbered, Outcome};
 use super::wire::{NO_CALL, to_milliseconds};
 use crate::clock;
-use crate::node::callback::Asked;
+use crate::node::pool::Asked;
 
 /// Wakes the environment's event loop, without keeping it alive.
-pub type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
-
-/// How many numbers a completion takes: call, outcome, number, length of its text.
-pub const RECORD: usize = 4;
-
-/// The outcome of a call, or a question of the engine to it. `lib/calls.js` knows the numbers.
-#[repr(u8)]
-#[derive(Clone, Copy)]
-pub enum Outcome {
-    /// `number`: until, on the boot clock; text: the value.
-    Held = 0,
-    /// `number`: 1 true, 0 false.
-    Done = 1,
-    /// `number`: attempts; text: one line a node.
-    Failed = 2,
-    Taken = 3,
-    NotExtended = 4,
-    Expired = 5,
-    /// The caller's own function failed; JavaScript knows why.
-    Refused = 6,
-    Cancelled = 7,
-    Closed = 8,
-    /// A bug: the task of the call has panicked.
-    Panicked = 9,
-    /// Text: one line a node.
-    Health = 10,
-    /// `number`: attempts made. Not the end of the call, but a question to it.
-    AskDelay = 11,
-    /// `number`: the attempt.
-    AskValue = 12,
-    /// The lock of this lease is lost. `number`: until, on the boot clock; text: why, as a digit.
-    Lost = 13,
-    /// What follows, up to the question, is for a pool. The call is the client, `number` the index of
-    /// the node; text: the ownership value.
-    ToPool = 14,
-    /// A key of the question. `number`: its expiry; text: the key.
-    Key = 15,
-    /// The question, which is the call. `number`: until when somebody waits for it, on the boot clock.
-    AskAcquire = 16,
-    AskRelease = 17,
-    AskExtend = 18,
-    /// Extend, and store the value again where the key has vanished.
-    AskRecreate = 19,
-    AskOwner = 20,
-    /// Is the pool there?
-    AskHealth = 21,
-    AskInspect = 22,
-    /// What the call saw, ahead of its completion. `number`: attempts; text: how often it waited, then
-    /// one line a node.
-    Report = 30,
-    /// Text: one line a node, then the values.
-    Inspected = 31,
-    /// This lease has ended, and not by a loss: nothing more is said under its number.
-    Ended = 40,
-    /// Nobody asks for the lock of this lease to be extended any more.
-    Dropped = 41,
-}
+pub type Wake = ThreadsafeFunction<(), (), (), napi::Status, false, true, 0>;
 
 /// What a pool is asked.
 fn pool_question(asked: Asked<'_>) -> Outcome {
@@ -106,9 +52,16 @@ struct Queue {
 }
 
 impl Queue {
-    fn add(&mut self, call: u32, outcome: Outcome, number: f64, write: impl FnOnce(&mut String)) {
+    fn add(
+        &mut self,
+        call: u32,
+        outcome: Outcome,
+        number: f64,
+        write: impl FnOnce(&mut String) -> fmt::Result,
+    ) {
         let before = self.text.len();
-        write(&mut self.text);
+        // Writing to a String cannot fail.
+        let _ = write(&mut self.text);
         let bytes = self.text.len() - before;
         self.completions.push(Completion { call, outcome, number, bytes });
     }
@@ -147,34 +100,35 @@ impl Outbox {
     pub fn last_turn(&self, now: Duration) -> Duration {
         let last = Duration::from_millis(self.last_turn.load(Ordering::Relaxed));
         if now.saturating_sub(last) > ASK_AFTER {
-            let was_woken = mem::replace(&mut self.lock().is_woken, true);
-            self.wake_unless(was_woken);
+            self.wake(self.lock());
         }
         last
     }
 
-    fn wake_unless(&self, is_woken: bool) {
-        if !is_woken {
+    /// Wakes the event loop unless it is awake already.
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let was_woken = mem::replace(&mut queue.is_woken, true);
+        drop(queue);
+        if !was_woken {
             // An environment that is being torn down refuses: nobody is left to be told.
             self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
     }
 
     /// Queues what `write` adds to the text, and wakes the event loop unless it is awake already.
-    pub fn push(&self, call: u32, outcome: Outcome, number: f64, write: impl FnOnce(&mut String)) {
+    pub fn push(
+        &self,
+        call: u32,
+        outcome: Outcome,
+        number: f64,
+        write: impl FnOnce(&mut String) -> fmt::Result,
+    ) {
         if call == NO_CALL {
             return;
         }
         let mut queue = self.lock();
         queue.add(call, outcome, number, write);
-        let was_woken = mem::replace(&mut queue.is_woken, true);
-        drop(queue);
-        self.wake_unless(was_woken);
-    }
-
-    /// Queues what can wait until the event loop is woken for something else.
-    fn note(&self, call: u32, outcome: Outcome) {
-        self.lock().add(call, outcome, 0.0, |_| {});
+        self.wake(queue);
     }
 
     /// Queues a question to a pool of a client, and how long somebody waits for its answer.
@@ -187,18 +141,16 @@ impl Outbox {
     ) {
         let mut queue = self.lock();
         let value = asked.map_or("", |(_, request)| &request.value);
-        queue.add(client, Outcome::ToPool, node as f64, |text| text.push_str(value));
+        queue.add(client, Outcome::ToPool, node as f64, |text| text.write_str(value));
         if let Some((_, request)) = asked {
             let expiry = to_milliseconds(request.expiry);
             for key in request.keys.iter() {
-                queue.add(client, Outcome::Key, expiry, |text| text.push_str(key));
+                queue.add(client, Outcome::Key, expiry, |text| text.write_str(key));
             }
         }
         let deadline = to_milliseconds(clock::now() + left);
-        queue.add(number, pool_question(asked), deadline, |_| {});
-        let was_woken = mem::replace(&mut queue.is_woken, true);
-        drop(queue);
-        self.wake_unless(was_woken);
+        queue.add(number, pool_question(asked), deadline, |_| Ok(()));
+        self.wake(queue);
     }
 
     /// Fills `records` with completions after their count, and returns their texts in one string.
@@ -206,20 +158,19 @@ impl Outbox {
     pub fn drain(&self, records: &mut [f64]) -> String {
         self.turn();
         let mut queue = self.lock();
-        let count = queue.completions.len().min((records.len() - 1) / RECORD);
+        let size = crossing::Completion::Next as usize;
+        let count = queue.completions.len().min((records.len() - 1) / size);
         records[0] = count as f64;
         let mut start = 0;
         for (completion, record) in
-            queue.completions.iter().zip(records[1..].chunks_exact_mut(RECORD))
+            queue.completions.iter().zip(records[1..].chunks_exact_mut(size))
         {
             let text = &queue.text[start..start + completion.bytes];
             start += completion.bytes;
-            record.copy_from_slice(&[
-                f64::from(completion.call),
-                f64::from(completion.outcome as u8),
-                completion.number,
-                utf16_length(text) as f64,
-            ]);
+            record[crossing::Completion::Call as usize] = completion.call.into();
+            record[crossing::Completion::Outcome as usize] = completion.outcome.number().into();
+            record[crossing::Completion::Number as usize] = completion.number;
+            record[crossing::Completion::Text as usize] = utf16_length(text) as f64;
         }
         if count == queue.completions.len() {
             queue.is_woken = false;
@@ -242,13 +193,13 @@ fn utf16_length(text: &str) -> usize {
 }
 
 impl Outbox {
-    pub fn held(&self, call: u32, held: &Held) {
+    pub fn held(&self, call: u32, held: Held) {
         let until = to_milliseconds(held.until);
-        self.push(call, Outcome::Held, until, |text| text.push_str(&held.value));
+        self.push(call, Outcome::Held, until, |text| text.write_str(&held.value));
     }
 
     pub fn done(&self, call: u32, result: bool) {
-        self.push(call, Outcome::Done, f64::from(u8::from(result)), |_| {});
+        self.push(call, Outcome::Done, f64::from(u8::from(result)), |_| Ok(()));
     }
 
     pub fn error(&self, call: u32, error: &Error) {
@@ -260,11 +211,7 @@ impl Outbox {
             Error::Refused => Outcome::Refused,
             Error::Cancelled => Outcome::Cancelled,
         };
-        self.push(call, outcome, error.attempts() as f64, |text| {
-            for (node, vote) in error.votes().iter().enumerate() {
-                write_vote(text, node, vote.as_ref());
-            }
-        });
+        self.push(call, outcome, error.attempts() as f64, |text| write_votes(text, error.votes()));
     }
 
     /// What a call saw, if there is anything to tell.
@@ -273,21 +220,17 @@ impl Outbox {
             return;
         }
         self.push(call, Outcome::Report, report.attempts as f64, |text| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}", report.waits);
-            for (node, vote) in report.votes.iter().enumerate() {
-                write_vote(text, node, vote.as_ref());
-            }
+            writeln!(text, "{}", report.waits)?;
+            write_votes(text, &report.votes)
         });
     }
 
     /// What the nodes store: state, milliseconds left ("" for ever), length of the value, code and
     /// message of an error.
-    pub fn inspected(&self, call: u32, found: &[Result<Option<Found>, NodeError>]) {
+    pub fn inspected(&self, call: u32, found: Vec<Result<Option<Found>, NodeError>>) {
         self.push(call, Outcome::Inspected, 0.0, |text| {
-            for node in found {
-                // Writing to a String cannot fail.
-                let _ = match node {
+            for node in &found {
+                match node {
                     Ok(Some(Found { value, remaining })) => {
                         let left = remaining.map(|left| to_milliseconds(left).to_string());
                         let left = left.unwrap_or_default();
@@ -297,33 +240,24 @@ impl Outbox {
                     Err(error) => {
                         writeln!(text, "unknown\t\t0\t{}\t{}", error.code, error.message)
                     }
-                };
+                }?;
             }
-            for found in found.iter().flatten().flatten() {
-                text.push_str(&found.value);
-            }
+            found.iter().flatten().flatten().try_for_each(|found| text.write_str(&found.value))
         });
     }
 
     /// Why the lock of a lease is lost.
     pub fn lost(&self, lease: u32, why: Loss) {
-        let why = match why {
-            Loss::Expired => '0',
-            Loss::Taken => '1',
-            Loss::Deleted => '2',
-            Loss::MaxHold => '3',
-            Loss::MaxStall => '4',
-            Loss::Closed => '5',
-        };
         let until = self.until(lease);
         self.set_until(lease, None);
-        self.push(lease, Outcome::Lost, until, |text| text.push(why));
+        self.push(lease, Outcome::Lost, until, |text| write!(text, "{}", why.number()));
     }
 
-    /// The lease has ended otherwise. Whoever has ended it knows; its number can be used again.
+    /// The lease has ended otherwise. Whoever has ended it knows; its number can be used again. That can
+    /// wait until the event loop is woken for something else.
     pub fn ended(&self, lease: u32) {
         self.set_until(lease, None);
-        self.note(lease, Outcome::Ended);
+        self.lock().add(lease, Outcome::Ended, 0.0, |_| Ok(()));
     }
 
     /// Notes when the lock of a lease is over; JavaScript reads it when it is asked.
@@ -342,36 +276,48 @@ impl Outbox {
         untils.get(lease as usize).copied().unwrap_or_default()
     }
 
-    pub fn health(&self, call: u32, health: &[Health]) {
+    pub fn health(&self, call: u32, health: Vec<Health>) {
         self.push(call, Outcome::Health, 0.0, |text| {
-            for node in health {
+            for node in &health {
                 let latency = node.latency.map(|latency| to_milliseconds(latency).to_string());
                 let (code, message) = match &node.error {
                     Some(error) => (&*error.code, &*error.message),
                     None => ("", ""),
                 };
-                // Writing to a String cannot fail.
-                let _ = writeln!(
+                writeln!(
                     text,
-                    "{:?}\t{}\t{}\t{}\t{code}\t{message}",
-                    node.status,
+                    "{}\t{}\t{}\t{}\t{code}\t{message}",
+                    status_name(node.status),
                     latency.unwrap_or_default(),
                     node.server.as_deref().unwrap_or_default(),
                     node.watches.map_or("", |watches| if watches { "1" } else { "0" }),
-                );
+                )?;
             }
+            Ok(())
         });
     }
 }
 
-/// One line for a node that did not grant, or was not waited for: index, kind, code, message.
-pub fn write_vote(text: &mut String, node: usize, vote: Option<&Vote>) {
-    // Writing to a String cannot fail.
-    let _ = match vote {
+/// The name that users know a status by.
+fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Connecting => "connecting",
+        Status::Up => "up",
+        Status::Down => "down",
+    }
+}
+
+/// One line for each node that did not grant, or was not waited for: index, kind, code, message. What
+/// is denied says something about the key, and nothing about the node.
+pub fn write_votes(text: &mut String, votes: &[Option<Vote>]) -> fmt::Result {
+    votes.iter().enumerate().try_for_each(|(node, vote)| match vote {
         Some(Ok(Answer::Granted)) => Ok(()),
         None => writeln!(text, "{node}\tpending\t\t"),
         Some(Ok(Answer::Taken)) => writeln!(text, "{node}\ttaken\t\t"),
         Some(Ok(Answer::Absent)) => writeln!(text, "{node}\tabsent\t\t"),
-        Some(Err(error)) => writeln!(text, "{node}\terror\t{}\t{}", error.code, error.message),
-    };
+        Some(Err(NodeError { code, message, fate })) => {
+            let kind = if *fate == Fate::Denied { "denied" } else { "error" };
+            writeln!(text, "{node}\t{kind}\t{code}\t{message}")
+        }
+    })
 }

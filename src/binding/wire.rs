@@ -1,15 +1,15 @@
 //! The records that cross from JavaScript, and how they are read. `lib/calls.js` writes them.
 //!
-//! A record: its length, the operation, the call, the client, then what the operation needs.
-//! Strings stand, in the order of their lengths in the record, in a text beside the records.
-//! Lengths are in UTF-8 bytes.
+//! A record: the header, then what the operation needs. Strings stand, in the order of their lengths
+//! in the record, in a text beside the records. Lengths are in UTF-8 bytes.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Answer, Extension, Fate, Found, Keys, NodeError, Vote};
+use redsync_engine::{Delay, Extension, Keys, Kind, Options, Value, ValueSource};
 
-use crate::node::redis::found;
+use super::crossing::{Code, Flag, Header, Numbered, Operand};
+use crate::node::pool::Said;
 
 /// The call that nobody waits for: it gets no completion.
 pub const NO_CALL: u32 = 0;
@@ -33,46 +33,27 @@ pub enum Operation {
     /// Do not extend the lock of this value any more. The call is the number of the lease that it is
     /// not to be extended for, or none for whoever looks after the lock.
     LetExpire(MutexCall),
-    /// A pool has answered: its index among the nodes, its vote, and what it has found if asked for that. The call is the question.
-    PoolAnswer(usize, Vote, Option<Found>),
+    /// A pool has answered: its index among the nodes, and what it says with a code and a message; `None`
+    /// if that cannot be read. The call is the question.
+    PoolAnswer(usize, Option<(Said, String, String)>),
     /// Sets a clock for tests so far ahead of the boot clock. The client is the clock.
     Advance(Duration),
     /// What does each node store under this key? Each is waited for so long.
     Inspect(Duration, String),
     /// Extend, and keep the lock alive from then on. The call is the number of the lease.
     Adopt(MutexCall),
-    /// No operation that is known here, or not with what it needs. Does somebody wait for it?
-    Unreadable(bool),
+    /// No operation that is known here, or not with what it needs.
+    Unreadable,
 }
 
-impl Operation {
-    /// Whether the call is a new one, to be told how it ended.
-    pub fn has_completion(&self) -> bool {
-        !matches!(
-            self,
-            Self::Cancel
-                | Self::Unreadable(false)
-                | Self::Answer(_)
-                | Self::Watch(_)
-                | Self::LetExpire(_)
-                | Self::PoolAnswer(..)
-                | Self::Advance(_)
-        )
-    }
-}
-
-/// A call on a mutex: its options, its value ("" for none) and its names.
+/// A call on a mutex.
 pub struct MutexCall {
-    pub expiry: Duration,
-    pub tries: u64,
-    pub delay: RetryDelay,
-    pub drift_factor: f64,
-    pub timeout_factor: f64,
-    pub fail_fast: bool,
-    pub shuffle: bool,
-    pub recreate_on_extend: bool,
+    /// But for what is to be asked of JavaScript.
+    pub options: Options,
+    pub ask_delay: bool,
     pub ask_value: bool,
-    pub value: String,
+    /// "" for none.
+    pub value: Value,
     /// Keep what is acquired alive; the call is the number of the lease.
     pub extension: Option<Extension>,
     /// When the lock to be watched is over, on the boot clock.
@@ -80,18 +61,13 @@ pub struct MutexCall {
     pub keys: Keys,
 }
 
-/// The pause between attempts.
-pub enum RetryDelay {
-    Random,
-    Ask,
-    Fixed(Duration),
-}
-
 /// One record.
 pub struct Record {
     pub call: u32,
     pub client: u32,
     pub operation: Operation,
+    /// Whether somebody waits for a completion of the call.
+    pub is_awaited: bool,
 }
 
 /// Reads records one after the other.
@@ -107,95 +83,93 @@ impl<'a> Reader<'a> {
 
     /// `None` at the end, and where what follows is no record.
     pub fn next_record(&mut self) -> Option<Record> {
-        let length = *self.numbers.first()? as usize;
+        let length = *self.numbers.get(Header::Length as usize)? as usize;
         let (record, rest) = self.numbers.split_at_checked(length)?;
         self.numbers = rest;
-        let [_, code, call, client, operands @ ..] = record else { return None };
-        let operation = self.operation(*code as u32, operands).unwrap_or_else(|| {
+        let (header, operands) = record.split_at_checked(Header::Operands as usize)?;
+        let code = Code::from_number(header[Header::Operation as usize]);
+        let operation = code.and_then(|code| self.operation(code, operands)).unwrap_or_else(|| {
             // Where the strings of what follows begin is not known any more: no name may be taken
             // for another.
             self.text = "";
-            unreadable(*code as u32, operands)
+            unreadable(code, operands)
         });
-        Some(Record { call: *call as u32, client: *client as u32, operation })
+        Some(Record {
+            call: header[Header::Call as usize] as u32,
+            client: header[Header::Client as usize] as u32,
+            operation,
+            is_awaited: code.is_some_and(Code::has_completion),
+        })
     }
 
-    fn operation(&mut self, code: u32, operands: &[f64]) -> Option<Operation> {
+    fn operation(&mut self, code: Code, operands: &[f64]) -> Option<Operation> {
         Some(match code {
-            0 => Operation::Lock(self.mutex_call(operands)?),
-            1 => Operation::TryLock(self.mutex_call(operands)?),
-            2 => Operation::Unlock(self.mutex_call(operands)?),
-            3 => Operation::Extend(self.mutex_call(operands)?),
-            4 => Operation::Valid(self.mutex_call(operands)?),
-            5 => Operation::Cancel,
-            6 => {
+            Code::Lock => Operation::Lock(self.mutex_call(operands)?),
+            Code::TryLock => Operation::TryLock(self.mutex_call(operands)?),
+            Code::Unlock => Operation::Unlock(self.mutex_call(operands)?),
+            Code::Extend => Operation::Extend(self.mutex_call(operands)?),
+            Code::Valid => Operation::Valid(self.mutex_call(operands)?),
+            Code::Cancel => Operation::Cancel,
+            Code::Answer => {
                 let [is_good, number, length] = operands else { return None };
                 let text = self.string(*length)?.to_owned();
                 Operation::Answer((*is_good != 0.0).then_some((*number, text)))
             }
-            7 => Operation::Health(milliseconds(*operands.first()?)),
-            8 => Operation::Ready(milliseconds(*operands.first()?)),
-            9 => Operation::Close,
-            10 => Operation::Watch(self.mutex_call(operands)?),
-            11 => Operation::LetExpire(self.mutex_call(operands)?),
-            12 => {
-                let [node, vote, code, message] = operands else { return None };
+            Code::Health => Operation::Health(milliseconds(*operands.first()?)),
+            Code::Ready => Operation::Ready(milliseconds(*operands.first()?)),
+            Code::Close => Operation::Close,
+            Code::Watch => Operation::Watch(self.mutex_call(operands)?),
+            Code::LetExpire => Operation::LetExpire(self.mutex_call(operands)?),
+            Code::PoolAnswer => {
+                let [node, said, code, message] = operands else { return None };
+                let said = Said::from_number(*said)?;
                 let (code, message) = (self.string(*code)?, self.string(*message)?);
-                let found = (*vote == POOL_FOUND).then(|| found(message)).flatten();
-                Operation::PoolAnswer(*node as usize, pool_vote(*vote, code, message), found)
+                let answer = (said, code.to_owned(), message.to_owned());
+                Operation::PoolAnswer(*node as usize, Some(answer))
             }
-            13 => Operation::Advance(milliseconds(*operands.first()?)),
-            14 => {
+            Code::Advance => Operation::Advance(milliseconds(*operands.first()?)),
+            Code::Inspect => {
                 let [limit, key] = operands else { return None };
                 Operation::Inspect(milliseconds(*limit), self.string(*key)?.to_owned())
             }
-            15 => Operation::Adopt(self.mutex_call(operands)?),
-            _ => return None,
+            Code::Adopt => Operation::Adopt(self.mutex_call(operands)?),
         })
     }
 
     fn mutex_call(&mut self, operands: &[f64]) -> Option<MutexCall> {
-        let [
-            expiry,
-            tries,
-            delay,
-            drift_factor,
-            timeout_factor,
-            flags,
-            interval,
-            max_hold,
-            max_stall,
-            until,
-            value,
-            names @ ..,
-        ] = operands
-        else {
-            return None;
-        };
-        let flag = |bit: u32| *flags as u32 & 1 << bit != 0;
-        Some(MutexCall {
-            expiry: milliseconds(*expiry),
+        let (operands, keys) = operands.split_at_checked(Operand::Keys as usize)?;
+        let number = |operand: Operand| operands[operand as usize];
+        let time = |operand: Operand| milliseconds(number(operand));
+        let flag = |flag: Flag| number(Operand::Flags) as u32 & flag as u32 != 0;
+        let options = Options {
+            kind: Kind::Mutex,
+            expiry: time(Operand::Expiry),
             // Infinity becomes u64::MAX.
-            tries: *tries as u64,
-            delay: match *delay {
-                -1.0 => RetryDelay::Random,
-                -2.0 => RetryDelay::Ask,
-                delay => RetryDelay::Fixed(milliseconds(delay)),
+            tries: number(Operand::Tries) as u64,
+            delay: if flag(Flag::RandomDelay) {
+                Delay::Random
+            } else {
+                Delay::Fixed(time(Operand::Delay))
             },
-            drift_factor: *drift_factor,
-            timeout_factor: *timeout_factor,
-            fail_fast: flag(0),
-            shuffle: flag(1),
-            recreate_on_extend: flag(2),
-            ask_value: flag(3),
-            extension: (*interval > 0.0).then(|| Extension {
-                interval: milliseconds(*interval),
-                max_hold: milliseconds(*max_hold),
-                max_stall: milliseconds(*max_stall),
+            drift_factor: number(Operand::DriftFactor),
+            timeout_factor: number(Operand::TimeoutFactor),
+            values: ValueSource::Random,
+            fail_fast: flag(Flag::FailFast),
+            shuffle: flag(Flag::Shuffle),
+            recreate_on_extend: flag(Flag::RecreateOnExtend),
+        };
+        Some(MutexCall {
+            options,
+            ask_delay: flag(Flag::AskDelay),
+            ask_value: flag(Flag::AskValue),
+            extension: (number(Operand::Interval) > 0.0).then(|| Extension {
+                interval: time(Operand::Interval),
+                max_hold: time(Operand::MaxHold),
+                max_stall: time(Operand::MaxStall),
             }),
-            until: milliseconds(*until),
-            value: self.string(*value)?.to_owned(),
-            keys: self.keys(names)?,
+            until: time(Operand::Until),
+            value: self.string(number(Operand::Value))?.into(),
+            keys: self.keys(keys)?,
         })
     }
 
@@ -215,33 +189,11 @@ impl<'a> Reader<'a> {
 }
 
 /// What becomes of a record that cannot be read: whoever waits for it is told.
-fn unreadable(code: u32, operands: &[f64]) -> Operation {
+fn unreadable(code: Option<Code>, operands: &[f64]) -> Operation {
     match (code, operands) {
-        (6, _) => Operation::Answer(None),
-        (12, [node, ..]) => Operation::PoolAnswer(*node as usize, Err(NodeError::protocol()), None),
-        _ => Operation::Unreadable(matches!(code, 0..=4 | 7 | 8 | 14 | 15)),
-    }
-}
-
-/// The "vote" of a pool that was asked what it stores: the message is what the script said.
-const POOL_FOUND: f64 = 2.0;
-
-/// The vote of a pool: one of three answers, or an error of which the number tells whether anything
-/// was sent.
-fn pool_vote(vote: f64, code: &str, message: &str) -> Vote {
-    match vote {
-        1.0 => Ok(Answer::Granted),
-        0.0 | POOL_FOUND => Ok(Answer::Taken),
-        -1.0 => Ok(Answer::Absent),
-        vote => {
-            let fate = match code {
-                _ if vote == -3.0 => Fate::Unsent,
-                // A key of another type is not ours.
-                "WRONGTYPE" => Fate::Denied,
-                _ => Fate::Unknown,
-            };
-            Err(NodeError::new(code.to_owned(), message.to_owned()).with(fate))
-        }
+        (Some(Code::Answer), _) => Operation::Answer(None),
+        (Some(Code::PoolAnswer), [node, ..]) => Operation::PoolAnswer(*node as usize, None),
+        _ => Operation::Unreadable,
     }
 }
 
@@ -289,13 +241,14 @@ mod tests {
         assert!(milliseconds(f64::MAX) > Duration::from_secs(1 << 50));
     }
 
-    /// An answer of a pool: its node, its vote, and the lengths of a code and a message.
-    fn pool_answer(call: f64, lengths: [f64; 2]) -> Vec<f64> {
-        vec![8.0, 12.0, call, 1.0, 0.0, -2.0, lengths[0], lengths[1]]
+    fn record(code: Code, call: u32, operands: &[f64]) -> Vec<f64> {
+        let length = Header::Operands as usize + operands.len();
+        let header = [length as f64, code.number().into(), call.into(), 1.0];
+        [&header, operands].concat()
     }
 
-    fn inspect(call: f64, length: f64) -> Vec<f64> {
-        vec![6.0, 14.0, call, 1.0, 400.0, length]
+    fn inspect(call: u32, length: f64) -> Vec<f64> {
+        record(Code::Inspect, call, &[400.0, length])
     }
 
     fn read(records: &[Vec<f64>], text: &str) -> Vec<Record> {
@@ -306,44 +259,50 @@ mod tests {
 
     #[test]
     fn records_behind_one_that_cannot_be_read_are_told_of() {
-        let health = vec![5.0, 7.0, 3.0, 1.0, 400.0];
         let unknown = vec![4.0, 99.0, 4.0, 1.0];
-        let of_another_version = vec![4.0, 2.0, 5.0, 1.0];
-        let answer = vec![7.0, 6.0, 6.0, 1.0, 1.0, 0.0, 9.0];
+        let of_another_version = record(Code::Unlock, 5, &[]);
+        let failed = Said::Failed.number().into();
         let records = [
-            inspect(1.0, 4.0),
+            inspect(1, 4.0),
             unknown,
-            inspect(2.0, 4.0),
-            health,
+            inspect(2, 4.0),
+            record(Code::Health, 3, &[400.0]),
             of_another_version,
-            answer,
-            pool_answer(7.0, [1.0, 2.0]),
+            record(Code::Answer, 6, &[1.0, 0.0, 9.0]),
+            record(Code::PoolAnswer, 7, &[0.0, failed, 1.0, 2.0]),
         ];
         let read = read(&records, "name".repeat(9).as_str());
         assert_eq!(
-            read.iter().map(|record| record.call).collect::<Vec<_>>(),
-            [1, 4, 2, 3, 5, 6, 7]
+            read.iter().map(|record| (record.call, record.is_awaited)).collect::<Vec<_>>(),
+            [(1, true), (4, false), (2, true), (3, true), (5, true), (6, false), (7, false)]
         );
         let [first, unknown, second, health, old, answer, pool] = &read[..] else { panic!() };
         assert!(matches!(&first.operation, Operation::Inspect(_, key) if key == "name"));
-        assert!(matches!(unknown.operation, Operation::Unreadable(false)));
-        assert!(matches!(second.operation, Operation::Unreadable(true)), "another's name");
+        assert!(matches!(unknown.operation, Operation::Unreadable));
+        assert!(matches!(second.operation, Operation::Unreadable), "another's name");
         assert!(matches!(health.operation, Operation::Health(_)), "it has no strings");
-        assert!(matches!(old.operation, Operation::Unreadable(true)));
+        assert!(matches!(old.operation, Operation::Unreadable));
         assert!(matches!(answer.operation, Operation::Answer(None)));
-        assert!(matches!(pool.operation, Operation::PoolAnswer(0, Err(_), None)));
+        assert!(matches!(pool.operation, Operation::PoolAnswer(0, None)));
     }
 
     #[test]
     fn a_string_that_is_cut_within_a_character_is_none() {
         for length in [1.0, 3.0, 100.0, f64::INFINITY] {
-            let read = read(&[inspect(1.0, length), inspect(2.0, 1.0)], "éa");
+            let read = read(&[inspect(1, length), inspect(2, 1.0)], "éa");
             assert_eq!(read.len(), 2, "{length}");
             for record in read {
-                let has_completion = record.operation.has_completion();
-                let is_told = matches!(record.operation, Operation::Unreadable(true));
-                assert!(has_completion && (is_told || length == 3.0), "{length}");
+                let is_refused = matches!(record.operation, Operation::Unreadable);
+                assert!(record.is_awaited && (is_refused || length == 3.0), "{length}");
             }
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_no_operation_is_taken_for_none() {
+        for code in [-1.0, 0.5, f64::NAN, f64::INFINITY, 4_294_967_296.0] {
+            let [record] = &read(&[vec![4.0, code, 1.0, 1.0]], "")[..] else { panic!() };
+            assert!(matches!(record.operation, Operation::Unreadable) && !record.is_awaited);
         }
     }
 }

@@ -1,4 +1,4 @@
 //! The nodes that vote: one module a backend.
 
-pub mod callback;
+pub mod pool;
 pub mod redis;

@@ -8,8 +8,9 @@ use redis::Value;
 use redsync_engine::{NodeError, Verb};
 use tokio::time::Instant;
 
-use super::command::{KnownScripts, fits, fits_many, write, write_many};
+use super::command::{self, fits, fits_many, write, write_many};
 use super::question::{Group, Introduction, Question};
+use super::script::KnownScripts;
 
 /// Requests in one command. A server does nothing else meanwhile: so many take it about as long as
 /// fifty plain commands.
@@ -214,8 +215,8 @@ impl<'a> Writer<'a> {
 }
 
 fn can_run(question: &Question) -> bool {
-    let can_run = matches!(question.verb, Verb::Release | Verb::Extend { recreate: false });
-    can_run && question.request.keys.len() == 1 && !question.is_alone && !question.is_asking
+    let can_run = command::can_run(question.verb, &question.request);
+    can_run && !question.is_alone && !question.is_asking
 }
 
 fn go_together(one: &Question, other: &Question) -> bool {

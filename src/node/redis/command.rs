@@ -1,85 +1,32 @@
 //! The verbs as Redis commands, and Redis' replies as votes.
 
-use std::cell::Cell;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{Script, Value};
-use redsync_engine::{Answer, Found, Kind, NodeError, Request, Verb, Vote};
+use redis::Value;
+use redsync_engine::{Answer, Detail, Found, Kind, NodeError, Request, Verb, Vote};
 
 use super::failure::refused;
-
-/// A Lua script and its name in the server's script cache.
-struct CachedScript {
-    source: &'static str,
-    sha1: String,
-    /// Its bit in [`KnownScripts`].
-    bit: u8,
-}
-
-impl CachedScript {
-    fn new(bit: u8, source: &'static str) -> Self {
-        Self { source, sha1: Script::new(source).get_hash().to_owned(), bit: 1 << bit }
-    }
-}
-
-static ACQUIRE: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(0, include_str!("scripts/acquire.lua")));
-static RELEASE: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(1, include_str!("scripts/release.lua")));
-static RELEASE_MANY: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(2, include_str!("scripts/release-many.lua")));
-static EXTEND: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(3, include_str!("scripts/extend.lua")));
-static EXTEND_MANY: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(4, include_str!("scripts/extend-many.lua")));
-static OWNER: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(5, include_str!("scripts/owner.lua")));
-static INSPECT: LazyLock<CachedScript> =
-    LazyLock::new(|| CachedScript::new(6, include_str!("scripts/inspect.lua")));
-
-/// The scripts that this link has sent in full. The first use of each is an EVAL, which also leaves
-/// it in the server's cache: no SCRIPT LOAD, no permission for it, and the commands keep their order.
-#[derive(Default)]
-pub struct KnownScripts(Cell<u8>);
-
-impl KnownScripts {
-    /// The server has answered NOSCRIPT: send the full bodies again.
-    pub fn forget(&self) {
-        self.0.set(0);
-    }
-
-    /// How to call a script: by name if the server knows it already.
-    fn call(&self, script: &'static CachedScript) -> [&'static str; 2] {
-        let known = self.0.get() & script.bit != 0;
-        self.0.set(self.0.get() | script.bit);
-        if known { ["EVALSHA", &script.sha1] } else { in_full(script) }
-    }
-}
-
-/// A script that can store a key is always sent in full. Called by a name that the server has
-/// forgotten it would be asked again later, behind a release that was to follow it.
-fn in_full(script: &'static CachedScript) -> [&'static str; 2] {
-    ["EVAL", script.source]
-}
+use super::script::{
+    ACQUIRE, EXTEND, EXTEND_MANY, INSPECT, KnownScripts, OWNER, RELEASE, RELEASE_MANY,
+};
 
 /// Writes the command for a verb.
 pub fn write(verb: Verb, request: &Request, scripts: &KnownScripts, output: &mut Vec<u8>) {
     let expiry = request.expiry.as_millis() as u64;
-    let (call, operands): (_, &[u64]) = match verb {
-        Verb::Acquire if is_set(verb, request) => {
+    let (call, operands): (_, &[u64]) = match (request.kind, verb) {
+        (Kind::Mutex, Verb::Acquire) if is_set(verb, request) => {
             output.extend(b"*6\r\n$3\r\nSET\r\n");
             string(output, &request.keys[0]);
             string(output, &request.value);
             output.extend(b"$2\r\nNX\r\n$2\r\nPX\r\n");
             return number(output, expiry);
         }
-        Verb::Acquire => (in_full(&ACQUIRE), &[expiry]),
-        Verb::Release => (scripts.call(&RELEASE), &[]),
-        Verb::Extend { recreate: true } => (in_full(&EXTEND), &[expiry, 1]),
-        Verb::Extend { recreate: false } => (scripts.call(&EXTEND), &[expiry, 0]),
-        Verb::Owner => (scripts.call(&OWNER), &[]),
-        Verb::Inspect => (scripts.call(&INSPECT), &[]),
+        (Kind::Mutex, Verb::Acquire) => (ACQUIRE.in_full(), &[expiry]),
+        (Kind::Mutex, Verb::Release) => (scripts.call(&RELEASE), &[]),
+        (Kind::Mutex, Verb::Extend { recreate: true }) => (EXTEND.in_full(), &[expiry, 1]),
+        (Kind::Mutex, Verb::Extend { recreate: false }) => (scripts.call(&EXTEND), &[expiry, 0]),
+        (Kind::Mutex, Verb::Owner) => (scripts.call(&OWNER), &[]),
+        (_, Verb::Inspect) => (scripts.call(&INSPECT), &[]),
     };
     header(output, b'*', 4 + request.keys.len() + operands.len());
     call.iter().for_each(|part| string(output, part));
@@ -89,7 +36,13 @@ pub fn write(verb: Verb, request: &Request, scripts: &KnownScripts, output: &mut
     operands.iter().for_each(|operand| number(output, *operand));
 }
 
-/// Writes one command for many requests, of one name and one expiry each.
+/// Can it be asked together with others, of one name each and one expiry?
+pub fn can_run(verb: Verb, request: &Request) -> bool {
+    let can_run = matches!(verb, Verb::Release | Verb::Extend { recreate: false });
+    can_run && request.kind == Kind::Mutex && request.keys.len() == 1
+}
+
+/// Writes one command for many requests, which can be asked together.
 pub fn write_many<'a>(
     verb: Verb,
     requests: impl ExactSizeIterator<Item = &'a Request> + Clone,
@@ -164,7 +117,7 @@ impl Redirect {
 
 /// One name is taken by a plain SET.
 fn is_set(verb: Verb, request: &Request) -> bool {
-    verb == Verb::Acquire && request.keys.len() == 1
+    request.kind == Kind::Mutex && verb == Verb::Acquire && request.keys.len() == 1
 }
 
 /// Can this be the reply to that verb? SET NX answers OK or nil, a look a text or nil, the other
@@ -172,7 +125,7 @@ fn is_set(verb: Verb, request: &Request) -> bool {
 pub fn fits(verb: Verb, request: &Request, reply: &Value) -> bool {
     match reply {
         Value::ServerError(_) => true,
-        _ if verb == Verb::Inspect => matches!(reply, Value::Nil) || found_in(reply).is_some(),
+        _ if verb == Verb::Inspect => matches!(reply, Value::Nil) || detail(verb, reply).is_some(),
         Value::Okay | Value::Nil => is_set(verb, request),
         Value::Int(0 | 1) => !is_set(verb, request),
         Value::Int(-1) => verb != Verb::Acquire,
@@ -193,19 +146,21 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
     }
 }
 
-/// What the reply to a look tells of.
-pub fn found_in(reply: &Value) -> Option<Found> {
-    let Value::BulkString(reply) = reply else { return None };
-    found(&String::from_utf8_lossy(reply))
+/// What the reply to a verb brings beside its vote.
+pub fn detail(verb: Verb, reply: &Value) -> Option<Detail> {
+    match (verb, reply) {
+        (Verb::Inspect, Value::BulkString(reply)) => found(&String::from_utf8_lossy(reply)),
+        _ => None,
+    }
 }
 
-/// What the script has found: `5200 the value`.
-pub fn found(text: &str) -> Option<Found> {
+/// What a look has found: `5200 the value`.
+pub fn found(text: &str) -> Option<Detail> {
     let (left, value) = text.split_once(' ')?;
     let left: i64 = left.parse().ok()?;
     // -1: it does not expire.
     let remaining = u64::try_from(left).ok().map(Duration::from_millis);
-    Some(Found { value: value.to_owned(), remaining })
+    Some(Detail::Found(Found { value: value.to_owned(), remaining }))
 }
 
 /// Can this be the reply to so many requests at once? One letter each.

@@ -50,14 +50,17 @@ const REFUSALS: [&str; 18] = [
     "WRONGPASS",
 ];
 
+/// How a server refuses a command on a key of another type.
+pub const WRONG_TYPE: &str = "WRONGTYPE";
+
 /// A server's error: its code, never its text, which can hold what the command held.
 pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let code: String = code(error).chars().take(32).collect();
     let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase());
     let code = if is_code { code } else { "ERR".to_owned() };
     let fate = match code.as_str() {
-        // A key of another type is not ours. (A permission may be given again: that is asked for.)
-        "WRONGTYPE" => Fate::Denied,
+        // Such a key is not ours. (A permission may be given again: that is asked for.)
+        WRONG_TYPE => Fate::Denied,
         code if REFUSALS.contains(&code) => Fate::Refused,
         _ => Fate::Unknown,
     };

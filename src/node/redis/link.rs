@@ -10,19 +10,20 @@ use std::time::Duration;
 
 use rand::RngExt;
 use redis::Value;
-use redsync_engine::{Detail, Health, NodeError, Status, Verb};
+use redsync_engine::{Health, NodeError, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::address::{Access, Endpoint};
 use super::batch::{Batch, Entry, Writer};
-use super::command::{KnownScripts, Redirect, found_in, vote, vote_of};
+use super::command::{Redirect, detail, vote, vote_of};
 use super::connection::Connection;
 use super::failure::{self, refused};
 use super::news::listen;
 use super::question::{Group, Introduction, Question};
 use super::route::Route;
+use super::script::KnownScripts;
 use super::sentinel::Sentinels;
 use super::slot::Turn;
 use super::stream::DEAD_AFTER;
@@ -521,10 +522,8 @@ impl Link {
                 }
             }
             _ => {
-                if question.verb == Verb::Inspect
-                    && let Some(found) = found_in(&reply)
-                {
-                    question.reply.bring(Detail::Found(found));
+                if let Some(detail) = detail(question.verb, &reply) {
+                    question.reply.bring(detail);
                 }
                 let vote = vote(question.verb, &question.request, reply);
                 if let Err(error) = &vote

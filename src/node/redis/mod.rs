@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `link` | the link to one server: made in the background, made again when lost, one pipeline per tick |
 //! | `command` | verbs to commands, replies to votes |
+//! | `script` | what runs on the server: the table of `scripts/*.lua`, and which of them a server knows |
 //! | `watch` | the second connection, on which a server tells of keys that change |
 //! | `question` | a verb on its way, and where its vote goes |
 //! | `batch` | the questions of one tick: which go together, and whose reply is whose |
@@ -15,7 +16,6 @@
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
 //! | `slot` | who has a slot of a cluster, and the line of what is asked about it |
 //! | `news` | the sentinels' news that the master has changed |
-//! | `scripts/*.lua` | what runs on the server |
 //! | `fuzz` | what must hold whatever a server says; in no build but that of the tests and fuzzers |
 
 mod address;
@@ -31,6 +31,7 @@ mod news;
 mod question;
 mod replies;
 mod route;
+mod script;
 mod sentinel;
 mod slot;
 mod stream;
@@ -47,9 +48,11 @@ use redsync_engine::{Health, Keys, Node, Notice, Replies, Reply, Request, Verb};
 pub use address::{Access, Endpoint, Login};
 use cluster::Cluster;
 pub use command::found;
+pub use failure::WRONG_TYPE;
 use link::Link;
 use question::{Group, Question};
 use route::Route;
+pub use script::SCRIPTS;
 pub use sentinel::Sentinels;
 pub use tls::{Tls, TlsOptions};
 use watch::Watch;

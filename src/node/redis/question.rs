@@ -6,6 +6,7 @@ use std::rc::Rc;
 use redsync_engine::{Fate, NodeError, Replies, Reply, Request, Verb};
 use tokio::sync::oneshot;
 
+use super::command::can_run;
 use super::slot::Turn;
 
 /// A verb on its way to the server, and where its vote goes.
@@ -68,11 +69,11 @@ impl Group {
         Self { verb, requests: requests.clone(), range: 0..requests.len(), replies }
     }
 
-    /// Can it be asked with one command? Locks of one name and the same expiry each can.
+    /// Can it be asked with one command?
     pub fn can_run(&self) -> bool {
         let [first, ..] = self.requests() else { return false };
-        let is_one = |it: &Rc<Request>| it.keys.len() == 1 && it.expiry == first.expiry;
-        self.verb == Verb::Extend { recreate: false } && self.requests().iter().all(is_one)
+        let goes = |it: &Rc<Request>| can_run(self.verb, it) && it.expiry == first.expiry;
+        self.requests().iter().all(goes)
     }
 
     pub fn requests(&self) -> &[Rc<Request>] {

@@ -13,10 +13,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Detail, Fate, Found, Health, Node, NodeError, Reply, Request, Status, Verb, Vote,
+    Answer, Detail, Fate, Health, Node, NodeError, Reply, Request, Status, Verb, Vote,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
+
+use super::redis::{WRONG_TYPE, found};
 
 /// How many questions may wait for an answer. Beyond that the pool is not asked, so that one that
 /// never answers costs no more memory than this.
@@ -30,6 +32,35 @@ pub type Asked<'a> = Option<(Verb, &'a Request)>;
 
 /// Carries a question to the pool: its number, what it is, and how long somebody waits for it.
 pub type Carry = Box<dyn Fn(u32, Asked<'_>, Duration)>;
+
+/// What a pool says. The first three are as the scripts say it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    Granted = 1,
+    Taken = 0,
+    Absent = -1,
+    /// To a look: the message is what the script has found.
+    Found = 2,
+    /// Whether anything was done is not known.
+    Failed = -2,
+    /// Nothing was done, and nothing will be.
+    Unsent = -3,
+}
+
+/// What is said with the code of an error and a message, as a vote and what it brings.
+pub fn vote_of(said: Said, code: String, message: String) -> (Vote, Option<Detail>) {
+    let fate = match said {
+        Said::Granted => return (Ok(Answer::Granted), None),
+        Said::Taken => return (Ok(Answer::Taken), None),
+        Said::Absent => return (Ok(Answer::Absent), None),
+        Said::Found => return (Ok(Answer::Taken), found(&message)),
+        Said::Unsent => Fate::Unsent,
+        // A key of another type is not ours.
+        Said::Failed if code == WRONG_TYPE => Fate::Denied,
+        Said::Failed => Fate::Unknown,
+    };
+    (Err(NodeError::new(code, message).with(fate)), None)
+}
 
 /// Who waits for an answer.
 enum Asker {
@@ -164,24 +195,28 @@ impl State {
 }
 
 /// A node over one JavaScript `Pool`.
-pub struct CallbackNode {
+pub struct PoolNode {
     carry: Carry,
     state: RefCell<State>,
 }
 
-impl CallbackNode {
+impl PoolNode {
     /// A node whose questions are carried to its pool by this function.
     pub fn new(carry: Carry) -> Rc<Self> {
         Rc::new(Self { carry, state: RefCell::default() })
     }
 
-    /// The pool has answered a question.
-    pub fn answer(&self, number: u32, vote: Vote, found: Option<Found>) {
+    /// The pool has answered a question; `None` if what it says cannot be read.
+    pub fn answer(&self, number: u32, answer: Option<(Said, String, String)>) {
+        let (vote, detail) = match answer {
+            Some((said, code, message)) => vote_of(said, code, message),
+            None => (Err(NodeError::protocol()), None),
+        };
         let state = &mut *self.state.borrow_mut();
         let Some(question) = state.questions.remove(&number) else { return };
         state.silent_since = None;
-        if let (Asker::Round(.., reply), Some(found)) = (&question.asker, found) {
-            reply.bring(Detail::Found(found));
+        if let (Asker::Round(.., reply), Some(detail)) = (&question.asker, detail) {
+            reply.bring(detail);
         }
         let now = Instant::now();
         let mut settled = vec![(question, vote)];
@@ -230,7 +265,7 @@ fn too_many() -> NodeError {
     NodeError::new("ENOBUFS", "the pool owes too many answers")
 }
 
-impl Node for CallbackNode {
+impl Node for PoolNode {
     fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
         let now = Instant::now();
         let mut state = self.state.borrow_mut();
