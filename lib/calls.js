@@ -6,6 +6,7 @@
 
 const { setImmediate, setInterval } = require('node:timers');
 const native = require('./addon.js');
+const { MAX_INT } = require('./fields.js');
 
 // As it is now: test runners put another in its place.
 const { queueMicrotask } = globalThis;
@@ -81,7 +82,6 @@ const NO_CALL = 0;
 const NOT_EXTENDED = Object.freeze({ interval: 0, maxHold: 0, maxStall: 0 });
 const COMPLETION = 4; // numbers: call, outcome, number, length of its text
 const COMPLETIONS_PER_DRAIN = 128; // few: a value keeps the text of its drain alive
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * Receives what the engine says to one call: exactly one completion, before it any questions and a report.
@@ -127,7 +127,7 @@ let text = '';
 
 // A pending call keeps the process alive, as a pending read of a socket does; nothing else does. It is
 // made here, and not by the first call, so as not to hold on to the asynchronous context of that.
-const keepAlive = setInterval(() => {}, LONGEST_TIMER);
+const keepAlive = setInterval(() => {}, MAX_INT);
 keepAlive.unref();
 
 /**
