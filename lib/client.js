@@ -161,7 +161,7 @@ class Client {
     await new Promise((resolve) => {
       calls.callAll(OPERATION.CLOSE, this.number, 0, { hear: resolve, stop: ignore });
     });
-    await pools.settled(this.number);
+    await pools.atRest(this.number);
     pools.forget(this.number);
   }
 }
