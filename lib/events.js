@@ -34,10 +34,9 @@ function publishCall(event, { names, client }, duration, outcome, error) {
 }
 
 function acquisition(outcome, error) {
-  const isHeld = error === undefined && outcome.isHeld;
   if (outcome === undefined) return { acquired: false, attempts: undefined, waits: undefined };
   const { attempts = 1, waits = 0 } = outcome.report ?? {};
-  return { acquired: isHeld, attempts, waits };
+  return { acquired: error === undefined && outcome.isHeld, attempts, waits };
 }
 
 module.exports = { LOCK, UNLOCK, EXTEND, LOST, NODE, publishCall };

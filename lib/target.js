@@ -1,50 +1,74 @@
 'use strict';
 
-const { validity } = require('./auto-extend.js');
-const { now } = require('./calls.js');
+const calls = require('./calls.js');
 const { publishCall } = require('./events.js');
 const { failure } = require('./failures.js');
+const { readCallOptions } = require('./options.js');
+const { throwIfAborted } = require('./signals.js');
 const { requireOneSlot } = require('./slots.js');
 
-/** What a mutex locks, on which nodes, by which rules. */
+/** What a mutex locks: names, on the nodes of a client, by the settings of the mutex. */
 class Target {
   /**
    * @param {import('./client.js').Client} client
    * @param {readonly string[]} names
-   * @param {string} keyPrefix
    * @param {object} settings see lib/options.js
    */
-  constructor(client, names, keyPrefix, settings) {
+  constructor(client, names, settings) {
+    const { keyPrefix, nodes } = client;
     this.client = client;
     this.names = names;
     this.keys = keyPrefix === '' ? names : names.map((name) => keyPrefix + name);
-    if (client.nodes.some(({ isCluster }) => isCluster)) requireOneSlot(names, this.keys);
+    if (nodes.some(({ isCluster }) => isCluster)) requireOneSlot(names, this.keys);
     this.settings = settings;
   }
 
   /**
-   * @param {number} operation
-   * @param {string} value the ownership value that it is about, '' for none
-   * @param {AbortSignal} [signal]
-   */
-  perform(operation, value, signal) {
-    return this.client.perform(operation, this, value, signal);
-  }
-
-  /**
-   * Lets the engine tell when the lock of this value is over.
+   * Performs a call of lock(), unlock() or extend(): it is counted, and whoever listens is told how it
+   * has ended.
    *
-   * @param {string} value
-   * @param {number} until on the engine's clock
-   * @returns {number} the lease
+   * @template T
+   * @param {import('node:diagnostics_channel').Channel} event
+   * @param {unknown} options of the call
+   * @param {(signal?: AbortSignal) => Promise<import('./client.js').Outcome>} ask
+   * @param {(outcome: import('./client.js').Outcome) => T} read gives what the caller gets, or throws
+   * @returns {Promise<T>}
    */
-  watch(value, until) {
-    return this.client.watch(this, value, until);
+  async track(event, options, ask, read) {
+    const { signal } = readCallOptions(options);
+    throwIfAborted(signal);
+    const { stats } = this.client;
+    stats.begin(event);
+    const began = event.hasSubscribers ? calls.now() : undefined;
+    let outcome;
+    let error;
+    try {
+      outcome = await ask(signal);
+      return read(outcome);
+    } catch (reason) {
+      error = reason;
+      throw reason;
+    } finally {
+      stats.end(event, outcome, error);
+      if (began !== undefined) publishCall(event, this, calls.now() - began, outcome, error);
+    }
   }
 
-  /** Releases what nobody holds. Nobody waits for it. */
+  /** Asks the engine for an operation on the lock of this value, or of none (''). See Client.begin(). */
+  perform(operation, value, signal) {
+    this.client.open();
+    return this.#begin(operation, value, signal);
+  }
+
+  /** Releases what nobody holds, while the client is closed, too. Nobody waits for it. */
   release(value) {
-    if (!this.client.isClosed) this.client.release(this, value);
+    this.#begin(calls.OPERATION.UNLOCK, value);
+  }
+
+  #begin(operation, value, signal) {
+    const { client } = this;
+    const write = (call) => calls.call(operation, client.number, this, value, call);
+    return client.begin(operation, this, signal, write);
   }
 
   /**
@@ -54,36 +78,8 @@ class Target {
    * @param {number} [lease] that it is not to be extended for; none for whoever looks after it
    */
   letExpire(value, lease) {
-    this.client.letExpire(this, value, lease);
-  }
-
-  /** How long a lock is valid that is acquired or extended now, in milliseconds. */
-  get validity() {
-    return validity({ ...this.settings, timeoutFactor: 0 });
-  }
-
-  /**
-   * A call of lock(), unlock() or extend() begins.
-   *
-   * @param {import('node:diagnostics_channel').Channel} event
-   * @returns {number | undefined} when, if somebody wants to be told how it ends
-   */
-  begin(event) {
-    this.client.stats.begin(event);
-    return event.hasSubscribers ? now() : undefined;
-  }
-
-  /**
-   * It has ended.
-   *
-   * @param {import('node:diagnostics_channel').Channel} event
-   * @param {number | undefined} began what `begin` gave
-   * @param {import('./client.js').Outcome} [outcome]
-   * @param {unknown} [error] what the caller is told, unless it has succeeded
-   */
-  end(event, began, outcome, error) {
-    this.client.stats.end(event, outcome, error);
-    if (began !== undefined) publishCall(event, this, now() - began, outcome, error);
+    const { client } = this;
+    if (!client.isClosed) calls.letExpire(client.number, this, value, lease);
   }
 
   /** The typed error of an outcome that is no success. */
