@@ -225,7 +225,7 @@ function freeLease(number) {
  *
  * @param {number} operation
  * @param {number} client
- * @param {import('./target.js').Target} target
+ * @param {import('./resource.js').Resource} target
  * @param {string} value the ownership value that the operation is about, '' for none
  * @param {Listener} listener
  * @returns {number} the call, for `cancel` and `answer`
@@ -257,7 +257,7 @@ function writeCall(operation, client, number, { keys, settings }, value, until) 
  * Lets the engine tell when a lock is over that it does not keep alive.
  *
  * @param {number} client
- * @param {import('./target.js').Target} target
+ * @param {import('./resource.js').Resource} target
  * @param {string} value
  * @param {number} until on the engine's clock
  * @returns {number} the lease
@@ -272,7 +272,7 @@ function watch(client, target, value, until) {
  * Lets the engine extend a lock no more; it will expire.
  *
  * @param {number} client
- * @param {import('./target.js').Target} target
+ * @param {import('./resource.js').Resource} target
  * @param {string} value
  * @param {number} [lease] that it is not to be extended for; others may have the same lock
  */

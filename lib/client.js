@@ -43,8 +43,8 @@ class Client {
     if (this.number === undefined) return;
     // Losses are told by a task of their own, so that no call's completion comes behind them. One more
     // lock that is over does: the engine tells of those before it first.
-    const target = { keys: ['clock'], settings: readRedsyncOptions().settings };
-    const lease = calls.watch(this.number, target, randomUUID(), this.now());
+    const resource = { keys: ['clock'], settings: readRedsyncOptions().settings };
+    const lease = calls.watch(this.number, resource, randomUUID(), this.now());
     await new Promise((resolve) => calls.beginLease(lease, { lost: resolve, ended: resolve }));
   }
 
@@ -71,15 +71,15 @@ class Client {
    * or function, or close(), ended it.
    *
    * @param {number} operation
-   * @param {import('./target.js').Target | undefined} target none for a call on all nodes
+   * @param {import('./resource.js').Resource | undefined} resource none for a call on all nodes
    * @param {AbortSignal | undefined} signal
    * @param {(call: Call) => number} write hands it to the engine, and gives its number
    * @returns {Promise<Outcome>}
    */
-  begin(operation, target, signal, write) {
+  begin(operation, resource, signal, write) {
     this.#pending++;
     return new Promise((resolve, reject) => {
-      const call = new Call(this, operation, target, resolve, reject);
+      const call = new Call(this, operation, resource, resolve, reject);
       call.begin(write(call), signal);
     });
   }
@@ -155,7 +155,7 @@ const STOPPABLE = new Set([
 class Call {
   #client;
   #operation;
-  #target;
+  #resource;
   #resolve;
   #reject;
   #number;
@@ -165,13 +165,13 @@ class Call {
   #report;
   #context; // the caller's, if its functions are to be called
 
-  constructor(client, operation, target, resolve, reject) {
+  constructor(client, operation, resource, resolve, reject) {
     this.#client = client;
     this.#operation = operation;
-    this.#target = target;
+    this.#resource = resource;
     this.#resolve = resolve;
     this.#reject = reject;
-    const { genValue, retryDelay } = target?.settings ?? {};
+    const { genValue, retryDelay } = resource?.settings ?? {};
     const asksCaller = genValue !== undefined || typeof retryDelay === 'function';
     if (asksCaller) this.#context = new AsyncResource('redsync');
   }
@@ -222,7 +222,7 @@ class Call {
 
   /** A lock is for a caller who is still there, and only while it is valid. */
   #handOver(outcome) {
-    const isKept = this.#target.settings.extension !== undefined;
+    const isKept = this.#resource.settings.extension !== undefined;
     // The engine has kept it alive since, however long the completion was on its way.
     if (isKept) outcome.number = Math.max(outcome.number, calls.until(this.#number));
     const isStale = outcome.number <= this.#client.now();
@@ -230,7 +230,7 @@ class Call {
     if (isKept) {
       // Here and now: the next completion may tell of its loss.
       const since = this.#isAdoption ? undefined : outcome.number;
-      outcome.lease = new Lease(this.#number, this.#target, outcome.text, since);
+      outcome.lease = new Lease(this.#number, this.#resource, outcome.text, since);
     }
     return outcome;
   }
@@ -239,10 +239,10 @@ class Call {
   #takeBack(outcome, isKept) {
     if (isKept) calls.beginLease(this.#number); // nobody is told of its end
     if (!this.#isAdoption) {
-      this.#target.release(outcome.text);
+      this.#resource.release(outcome.text);
       return new Outcome(STALE, 1, '');
     }
-    this.#target.letExpire(outcome.text, this.#number);
+    this.#resource.letExpire(outcome.text, this.#number);
     return outcome;
   }
 
@@ -252,7 +252,7 @@ class Call {
   }
 
   async #answer(kind, attempt) {
-    const { genValue, retryDelay } = this.#target.settings;
+    const { genValue, retryDelay } = this.#resource.settings;
     let answer;
     try {
       answer =

@@ -16,7 +16,7 @@ const NODE = channel('redsync:node');
  * Tells of a call that has ended. To be called where somebody listens only.
  *
  * @param {import('node:diagnostics_channel').Channel} event LOCK, UNLOCK or EXTEND
- * @param {import('./target.js').Target} target
+ * @param {import('./resource.js').Resource} resource
  * @param {number} duration
  * @param {import('./client.js').Outcome} [outcome] none if the call ended without the engine's word
  * @param {unknown} [error]

@@ -21,7 +21,7 @@ const WHY = Object.freeze({ EXPIRED: 0, CLOSED: 5, RELEASED: 6 });
 /** A hold that the engine keeps alive, or watches, so that its loss is told. */
 class Lease {
   #number;
-  #target;
+  #resource;
   #value;
   #firstUntil;
   #isDropped = false; // whoever has its signal only is told if it is lost
@@ -32,13 +32,13 @@ class Lease {
   /**
    * @param {number | undefined} number of the call that began it; none if the engine knows nothing
    *   of it
-   * @param {import('./target.js').Target} target
+   * @param {import('./resource.js').Resource} resource
    * @param {string} value
    * @param {number} [until] as it was when the lock was acquired, on the engine's clock
    */
-  constructor(number, target, value, until) {
+  constructor(number, resource, value, until) {
     this.#number = number;
-    this.#target = target;
+    this.#resource = resource;
     this.#value = value;
     this.#firstUntil = until;
     if (number === undefined) {
@@ -46,12 +46,12 @@ class Lease {
       return;
     }
     calls.beginLease(number, this);
-    target.client.stats.hold();
+    resource.client.stats.hold();
   }
 
   /** The engine looks after it no more, and its number is somebody else's soon. */
   #letGo(until) {
-    if (this.#number !== undefined) this.#target.client.stats.letGo();
+    if (this.#number !== undefined) this.#resource.client.stats.letGo();
     this.#number = undefined;
     this.#until = until;
   }
@@ -77,7 +77,7 @@ class Lease {
   /** Called with the engine's reason; never after `end`. */
   lost(why, until) {
     this.#letGo(until);
-    const { names, client, settings } = this.#target;
+    const { names, client, settings } = this.#resource;
     const message = `lock ${JSON.stringify(names[0])} is lost: ${REASONS[why]}`;
     const options = why === WHY.CLOSED ? { cause: new ClosedError() } : undefined;
     this.#error = new LockLostError(message, options);
@@ -106,7 +106,7 @@ class Lease {
   /** The lock is another's to keep alive: nothing more is told. */
   leave() {
     if (this.#number === undefined) return;
-    this.#target.letExpire(this.#value, this.#number);
+    this.#resource.letExpire(this.#value, this.#number);
     this.end();
   }
 
@@ -115,12 +115,12 @@ class Lease {
     // The engine looks after it no more: what has become of it is known, or on its way.
     if (this.#number === undefined || this.until === 0) return;
     this.#isDropped = true;
-    this.#target.letExpire(this.#value, this.#number);
+    this.#resource.letExpire(this.#value, this.#number);
   }
 
   /** Called when nobody else does. */
   dropped() {
-    const name = JSON.stringify(this.#target.names[0]);
+    const name = JSON.stringify(this.#resource.names[0]);
     process.emitWarning(`lock ${name} was dropped without unlock(): it is left to expire`, {
       code: 'REDSYNC_LOCK_DROPPED',
     });

@@ -18,7 +18,7 @@ const dropped = new FinalizationRegistry((lease) => lease.drop());
 /** One acquisition. A Mutex acts on its latest; one that has never locked, on that of its `value`. */
 class Lock {
   #mutex;
-  #target;
+  #resource;
   #value;
   #firstUntil; // as it was when it was acquired; none if that was elsewhere
   #until; // on the engine's clock, as far as it was told
@@ -29,14 +29,14 @@ class Lock {
 
   /**
    * @param {import('./mutex.js').Mutex} mutex
-   * @param {import('./target.js').Target} target
+   * @param {import('./resource.js').Resource} resource
    * @param {string} value '' if nothing is locked
    * @param {number} [until] on the engine's clock
    * @param {Lease} [lease]
    */
-  constructor(mutex, target, value, until, lease) {
+  constructor(mutex, resource, value, until, lease) {
     this.#mutex = mutex;
-    this.#target = target;
+    this.#resource = resource;
     this.#value = value;
     this.#firstUntil = until;
     this.#until = until;
@@ -69,13 +69,13 @@ class Lock {
 
   unlock(options) {
     const unlock = (signal) => {
-      const unlocking = this.#target.perform(OPERATION.UNLOCK, this.#value, signal);
+      const unlocking = this.#resource.perform(OPERATION.UNLOCK, this.#value, signal);
       this.#end();
       return unlocking;
     };
-    return this.#target.track(UNLOCK, options, unlock, (outcome) => {
+    return this.#resource.track(UNLOCK, options, unlock, (outcome) => {
       if (outcome.kind === OUTCOME.DONE) return true;
-      throw this.#target.failure(OPERATION.UNLOCK, outcome);
+      throw this.#resource.failure(OPERATION.UNLOCK, outcome);
     });
   }
 
@@ -83,9 +83,9 @@ class Lock {
     const extend = (signal) => {
       this.#requireHeld();
       const operation = this.#isToAdopt ? OPERATION.ADOPT : OPERATION.EXTEND;
-      return this.#target.perform(operation, this.#value, signal);
+      return this.#resource.perform(operation, this.#value, signal);
     };
-    return this.#target.track(EXTEND, options, extend, (outcome) => this.#readExtension(outcome));
+    return this.#resource.track(EXTEND, options, extend, (outcome) => this.#readExtension(outcome));
   }
 
   /** Nothing extends it any more, unless extend() is called. */
@@ -93,7 +93,7 @@ class Lock {
     if (this.#isOver) return;
     this.#isLeft = true;
     dropped.unregister(this); // that it is left to expire is no news then
-    this.#target.letExpire(this.#value);
+    this.#resource.letExpire(this.#value);
   }
 
   async [asyncDispose]() {
@@ -106,7 +106,7 @@ class Lock {
   }
 
   #now() {
-    return this.#target.client.now();
+    return this.#resource.client.now();
   }
 
   #take(lease) {
@@ -115,12 +115,12 @@ class Lock {
   }
 
   #watch() {
-    const { client } = this.#target;
+    const { client } = this.#resource;
     if (!this.#isOver && !client.isClosed && this.remaining > 0) {
-      const number = calls.watch(client.number, this.#target, this.#value, this.#until);
-      return new Lease(number, this.#target, this.#value, this.#firstUntil);
+      const number = calls.watch(client.number, this.#resource, this.#value, this.#until);
+      return new Lease(number, this.#resource, this.#value, this.#firstUntil);
     }
-    const lease = new Lease(undefined, this.#target, this.#value, this.#firstUntil);
+    const lease = new Lease(undefined, this.#resource, this.#value, this.#firstUntil);
     if (!this.#isOver) lease.lost(client.isClosed ? WHY.CLOSED : WHY.EXPIRED, 0);
     return lease;
   }
@@ -139,7 +139,7 @@ class Lock {
     if (this.#isOver) throw this.#notExtended('unlock() was called');
     if (this.#value === '') throw this.#notExtended('was never locked');
     // Whoever listens to its signal has been told, and may have left.
-    if (this.#lease?.isLost && !this.#target.client.isClosed) throw this.#notExtended('was lost');
+    if (this.#lease?.isLost && !this.#resource.client.isClosed) throw this.#notExtended('was lost');
   }
 
   /** Was it acquired elsewhere? The first extension tells whether it is held. */
@@ -148,14 +148,14 @@ class Lock {
   }
 
   get #isToAdopt() {
-    const isToBeKept = this.#target.settings.extension !== undefined;
+    const isToBeKept = this.#resource.settings.extension !== undefined;
     return isToBeKept && this.#isAdopted && this.#lease === undefined;
   }
 
   #readExtension(outcome) {
     if (outcome.kind !== OUTCOME.HELD) {
       this.#forgetRecreated();
-      throw this.#target.failure(OPERATION.EXTEND, outcome);
+      throw this.#resource.failure(OPERATION.EXTEND, outcome);
     }
     if (outcome.lease !== undefined) this.#adopt(outcome.lease);
     const until = Math.max(outcome.number, this.#lease?.until ?? 0);
@@ -174,18 +174,18 @@ class Lock {
     const what = 'extended, but over before it could be told: the event loop was blocked';
     // Whoever has the value of an adopted lock, too, may well have been told.
     if (this.#isAdopted) return this.#notExtended(what);
-    this.#target.release(this.#value);
+    this.#resource.release(this.#value);
     return this.#notExtended(`${what}. It is released`);
   }
 
   #notExtended(why) {
-    return new ExtendError(`lock ${JSON.stringify(this.#target.names[0])}: ${why}`, [], 0);
+    return new ExtendError(`lock ${JSON.stringify(this.#resource.names[0])}: ${why}`, [], 0);
   }
 
   /** A lock that is over, and that some nodes may store again all the same, is nobody's. */
   #forgetRecreated() {
     const isOver = this.#until !== undefined && this.remaining === 0;
-    if (isOver && this.#target.settings.setNXOnExtend) this.#target.release(this.#value);
+    if (isOver && this.#resource.settings.setNXOnExtend) this.#resource.release(this.#value);
   }
 
   /** With a lease the engine knows better, as long as it looks after the lock. */

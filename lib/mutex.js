@@ -6,7 +6,7 @@ const { LOCK } = require('./events.js');
 const { Lock } = require('./lock.js');
 const { readCallOptions } = require('./options.js');
 const { throwIfAborted } = require('./signals.js');
-const { Target } = require('./target.js');
+const { Resource } = require('./resource.js');
 
 /** The key to the constructor: only newMutex() has it. */
 const PRIVATE = Symbol('newMutex');
@@ -20,7 +20,7 @@ let adopt;
 
 /** A name, or several, that one holder at a time can lock. */
 class Mutex {
-  #target;
+  #resource;
   #lock; // the latest
 
   static {
@@ -33,16 +33,16 @@ class Mutex {
 
   constructor(key, client, names, settings) {
     if (key !== PRIVATE) throw typeError('A Mutex is made by redsync.newMutex()');
-    this.#target = new Target(client, names, settings);
-    this.#lock = new Lock(this, this.#target, settings.value ?? '');
+    this.#resource = new Resource(client, names, settings);
+    this.#lock = new Lock(this, this.#resource, settings.value ?? '');
   }
 
   get name() {
-    return this.#target.names[0];
+    return this.#resource.names[0];
   }
 
   get names() {
-    return this.#target.names;
+    return this.#resource.names;
   }
 
   get value() {
@@ -72,22 +72,22 @@ class Mutex {
   async valid(options) {
     const { signal } = readCallOptions(options);
     throwIfAborted(signal);
-    const outcome = await this.#target.perform(OPERATION.VALID, this.value, signal);
+    const outcome = await this.#resource.perform(OPERATION.VALID, this.value, signal);
     if (outcome.kind === OUTCOME.DONE) return outcome.number === 1;
-    throw this.#target.failure(OPERATION.VALID, outcome);
+    throw this.#resource.failure(OPERATION.VALID, outcome);
   }
 
   #acquire(operation, options) {
-    const acquire = (signal) => this.#target.perform(operation, '', signal);
-    return this.#target.track(LOCK, options, acquire, (outcome) => {
+    const acquire = (signal) => this.#resource.perform(operation, '', signal);
+    return this.#resource.track(LOCK, options, acquire, (outcome) => {
       if (outcome.isHeld) return this.#hold(outcome);
       if (operation === OPERATION.TRY_LOCK && outcome.kind === OUTCOME.TAKEN) return null;
-      throw this.#target.failure(operation, outcome);
+      throw this.#resource.failure(operation, outcome);
     });
   }
 
   #hold({ text: value, number: until, lease }) {
-    this.#lock = new Lock(this, this.#target, value, until, lease);
+    this.#lock = new Lock(this, this.#resource, value, until, lease);
     return this.#lock;
   }
 }

@@ -8,7 +8,7 @@ const { throwIfAborted } = require('./signals.js');
 const { requireOneSlot } = require('./slots.js');
 
 /** What a mutex locks: names, on the nodes of a client, by the settings of the mutex. */
-class Target {
+class Resource {
   /**
    * @param {import('./client.js').Client} client
    * @param {readonly string[]} names
@@ -88,4 +88,4 @@ class Target {
   }
 }
 
-module.exports = { Target };
+module.exports = { Resource };
