@@ -703,8 +703,10 @@ export interface Pool {
 
 /**
  * A connection to one node, for one question; commands reject when they fail. Reads have to come from
- * the server that is written to, and not from a replica. A lock needs `setNX`, `eval`, `pttl` (for
- * `health()` and `ready()`) and `close`.
+ * the server that is written to, and not from a replica.
+ *
+ * `setNX`, `eval`, `pttl` and `close` are all that is called. `get`, `set` and `scriptLoad` are go-redsync's
+ * other verbs: a connection may have them, and needs none of them.
  *
  * @example
  * class MyConn {
@@ -719,17 +721,15 @@ export interface Pool {
  *       return this.client.send('EVAL', source, keys.length, ...keys, ...args);
  *     }
  *   }
+ *   async pttl(name) {
+ *     return this.client.send('PTTL', name);
+ *   }
  *   close() {
  *     this.pool.release(this.client);
  *   }
- *   // ...
  * }
  */
 export interface Conn {
-  /** `GET name`. */
-  get(name: string): Promise<string | null>;
-  /** `SET name value`: true for OK. */
-  set(name: string, value: string): Promise<boolean>;
   /** `SET name value NX PX expiry`: true for OK, false for nil. `expiry` is in milliseconds. */
   setNX(name: string, value: string, expiry: number): Promise<boolean>;
   /**
@@ -741,12 +741,19 @@ export interface Conn {
     keys: readonly string[],
     args: readonly (string | number)[],
   ): Promise<unknown>;
-  /** `SCRIPT LOAD script.source`: the SHA1 of the script. */
-  scriptLoad(script: Script): Promise<string>;
-  /** `PTTL name`, in milliseconds; -2 for no key, -1 for a key that does not expire. */
+  /**
+   * `PTTL name`, in milliseconds; -2 for no key, -1 for a key that does not expire. For `health()` and
+   * `ready()`.
+   */
   pttl(name: string): Promise<number>;
   /** The question is answered: gives the connection back. */
   close(): void | Promise<void>;
+  /** `GET name`. Never called. */
+  get?(name: string): Promise<string | null>;
+  /** `SET name value`: true for OK. Never called. */
+  set?(name: string, value: string): Promise<boolean>;
+  /** `SCRIPT LOAD script.source`: the SHA1 of the script. Never called. */
+  scriptLoad?(script: Script): Promise<string>;
 }
 
 /** A Lua script. */

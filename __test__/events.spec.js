@@ -153,6 +153,16 @@ eachBackend('an aborted call is told when its caller is', async (t, backend) => 
   t.like(redsync.stats(), { waiting: 0, aborted: 1, failures: 0 });
 });
 
+eachBackend('a call that rejects with nothing is told and counted as any other', async (t, backend) => {
+  const redsync = backend.connect(t);
+  const events = listen(t, ['lock']);
+  const genValue = () => Promise.reject();
+  t.is(await rejection(redsync.newMutex(backend.name(), { genValue }).lock()), undefined);
+  t.is(events.length, 1);
+  t.like(events[0], { acquired: false, attempts: undefined, error: undefined });
+  t.like(redsync.stats(), { waiting: 0, aborted: 1, locks: 0, taken: 0, failures: 0 });
+});
+
 eachBackend('a lock that is lost is told, with or without its signal', async (t, backend) => {
   const redsync = backend.connect(t);
   const events = listen(t, ['lost']);

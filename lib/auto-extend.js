@@ -1,9 +1,8 @@
 'use strict';
 
 const { invalidType, outOfRange } = require('./errors.js');
-const { countless, integer, readFields } = require('./fields.js');
+const { DAY, countless, integer, readFields } = require('./fields.js');
 
-const DAY = 86_400_000;
 const MAX_STALL = 60_000;
 
 /** Milliseconds that the engine deducts from every validity: nodes count expiry in whole ones. */

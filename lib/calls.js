@@ -7,6 +7,7 @@
 const { setImmediate, setInterval } = require('node:timers');
 const native = require('./addon.js');
 const { OPERATION, OUTCOME, VOTE, FLAG, HEADER, OPERAND, COMPLETION } = require('./crossing.js');
+const { MAX_INT } = require('./fields.js');
 
 // As it is now: test runners put another in its place.
 const { queueMicrotask } = globalThis;
@@ -21,7 +22,6 @@ const RECORDS = 16_384; // numbers; the longest record, of a mutex with 64 names
 const NO_CALL = 0;
 const NO_EXTENSION = Object.freeze({ interval: 0, maxHold: 0, maxStall: 0 });
 const COMPLETIONS_PER_DRAIN = 128; // few: a value keeps the text of its drain alive
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * Receives what the engine says to one call: exactly one completion, before it any questions and a report.
@@ -67,7 +67,7 @@ let text = '';
 
 // A pending call keeps the process alive, as a pending read of a socket does; nothing else does. It is
 // made here, and not by the first call, so as not to hold on to the asynchronous context of that.
-const keepAlive = setInterval(() => {}, LONGEST_TIMER);
+const keepAlive = setInterval(() => {}, MAX_INT);
 keepAlive.unref();
 
 /**
@@ -173,7 +173,7 @@ function freeLease(number) {
  *
  * @param {number} operation
  * @param {number} client
- * @param {import('./target.js').Target} target
+ * @param {import('./resource.js').Resource} target
  * @param {string} value the ownership value that the operation is about, '' for none
  * @param {Listener} listener
  * @returns {number} the call, for `cancel` and `answer`
@@ -207,7 +207,7 @@ function writeCall(operation, client, number, { keys, settings }, value, until) 
  * Lets the engine tell when a lock is over that it does not keep alive.
  *
  * @param {number} client
- * @param {import('./target.js').Target} target
+ * @param {import('./resource.js').Resource} target
  * @param {string} value
  * @param {number} until on the engine's clock
  * @returns {number} the lease
@@ -222,7 +222,7 @@ function watch(client, target, value, until) {
  * Lets the engine extend a lock no more; it will expire.
  *
  * @param {number} client
- * @param {import('./target.js').Target} target
+ * @param {import('./resource.js').Resource} target
  * @param {string} value
  * @param {number} [lease] that it is not to be extended for; others may have the same lock
  */

@@ -23,7 +23,6 @@ class Client {
   #closed; // the promise of close()
   #pending = 0; // calls under way in the engine; their callers may have gone
   #onIdle;
-  #keyPrefix;
   #clock; // of nodes for tests
 
   /**
@@ -32,22 +31,21 @@ class Client {
    */
   constructor(nodes, keyPrefix) {
     this.nodes = nodes;
+    this.keyPrefix = keyPrefix;
     this.stats = new Stats(nodes);
     this.number = undefined; // the engine's, from the first call on
-    this.#keyPrefix = keyPrefix;
-    this.#clock = clockOf(nodes);
+    this.#clock = nodes.find(({ clock }) => clock !== undefined)?.clock;
     this.#clock?.add(this);
   }
 
   /** Resolves when all have been told of the locks that are over by a clock that was moved on. */
   async catchUp() {
     if (this.number === undefined) return;
-    // One more lock that is over: the engine tells of those before it first.
-    const target = { keys: ['clock'], settings: readRedsyncOptions().settings };
-    const lease = calls.watch(this.number, target, randomUUID(), this.now());
-    await new Promise((resolve) => {
-      calls.beginLease(lease, { lost: resolve, ended: resolve, dropped: ignore });
-    });
+    // Losses are told by a task of their own, so that no call's completion comes behind them. One more
+    // lock that is over does: the engine tells of those before it first.
+    const resource = { keys: ['clock'], settings: readRedsyncOptions().settings };
+    const lease = calls.watch(this.number, resource, randomUUID(), this.now());
+    await new Promise((resolve) => calls.beginLease(lease, { lost: resolve, ended: resolve }));
   }
 
   /** Milliseconds on the clock that `until` is measured on. */
@@ -59,85 +57,31 @@ class Client {
     return this.#closed !== undefined;
   }
 
-  #open() {
-    if (this.#closed !== undefined) throw new ClosedError();
-    if (this.number === undefined) {
-      this.number = calls.open(this.nodes.map(toAddress));
-      pools.serve(this.number, this.nodes, this.#keyPrefix);
-      abandoned.register(this, this.number, this);
-    }
-    return this.number;
+  /** Before a call. @throws {ClosedError} */
+  open() {
+    if (this.isClosed) throw new ClosedError();
+    if (this.number !== undefined) return;
+    this.number = calls.open(this.nodes.map(toAddress));
+    pools.serve(this.number, this.nodes, this.keyPrefix);
+    abandoned.register(this, this.number, this);
   }
 
   /**
-   * Performs an operation on a mutex. The promise settles by the call's deadline; it rejects only
-   * when the caller's signal or function, or close(), ended it.
+   * Begins a call. The promise settles by the call's deadline; it rejects only when the caller's signal
+   * or function, or close(), ended it.
    *
    * @param {number} operation
-   * @param {import('./target.js').Target} target
-   * @param {string} value the ownership value that it is about, '' for none
-   * @param {AbortSignal} [signal]
+   * @param {import('./resource.js').Resource | undefined} resource none for a call on all nodes
+   * @param {AbortSignal | undefined} signal
+   * @param {(call: Call) => number} write hands it to the engine, and gives its number
    * @returns {Promise<Outcome>}
    */
-  perform(operation, target, value, signal) {
-    const client = this.#open();
-    return new Promise((resolve, reject) => {
-      const call = new Call(this, operation, target, resolve, reject);
-      this.#begin(call, calls.call(operation, client, target, value, call), signal);
-    });
-  }
-
-  /**
-   * Performs an operation on all nodes. The promise settles as that of `perform`.
-   *
-   * @param {number} operation
-   * @param {number} timeout
-   * @param {AbortSignal} [signal]
-   * @returns {Promise<Outcome>}
-   */
-  performOnAll(operation, timeout, signal) {
-    const client = this.#open();
-    return new Promise((resolve, reject) => {
-      const call = new Call(this, operation, undefined, resolve, reject);
-      this.#begin(call, calls.callAll(operation, client, timeout, call), signal);
-    });
-  }
-
-  /**
-   * Asks every node what it stores under a key. The promise settles as that of `perform`.
-   *
-   * @param {string} key
-   * @param {number} timeout
-   * @param {AbortSignal} [signal]
-   * @returns {Promise<Outcome>}
-   */
-  inspect(key, timeout, signal) {
-    const client = this.#open();
-    return new Promise((resolve, reject) => {
-      const call = new Call(this, OPERATION.INSPECT, undefined, resolve, reject);
-      this.#begin(call, calls.inspect(client, key, timeout, call), signal);
-    });
-  }
-
-  /** Releases what a call acquired after its caller had gone. Nobody waits for it. */
-  release(target, value) {
-    const call = new Call(this, OPERATION.UNLOCK, target, ignore, ignore);
-    this.#begin(call, calls.call(OPERATION.UNLOCK, this.number, target, value, call));
-  }
-
-  /** See Target. */
-  watch(target, value, until) {
-    return calls.watch(this.number, target, value, until);
-  }
-
-  /** See Target. */
-  letExpire(target, value, lease) {
-    if (!this.isClosed) calls.letExpire(this.number, target, value, lease);
-  }
-
-  #begin(call, number, signal) {
+  begin(operation, resource, signal, write) {
     this.#pending++;
-    call.begin(number, signal);
+    return new Promise((resolve, reject) => {
+      const call = new Call(this, operation, resource, resolve, reject);
+      call.begin(write(call), signal);
+    });
   }
 
   /** The engine is done with a call. */
@@ -153,26 +97,24 @@ class Client {
 
   async #close() {
     if (this.number === undefined) return;
-    calls.forEachListener((call) => call.stop(this, new ClosedError()));
+    calls.forEachListener((call) => call.stop?.(this, new ClosedError()));
     // The engine closes when nothing is left to release: not before the last call is complete, and
     // what a stopped one had acquired is released in turn.
     if (this.#pending > 0) await new Promise((resolve) => (this.#onIdle = resolve));
     abandoned.unregister(this);
     await new Promise((resolve) => {
-      calls.callAll(OPERATION.CLOSE, this.number, 0, { hear: resolve, stop: ignore });
+      calls.callAll(OPERATION.CLOSE, this.number, 0, { hear: resolve });
     });
-    await pools.settled(this.number);
+    await pools.atRest(this.number);
     pools.forget(this.number);
   }
 }
-
-function ignore() {}
 
 /** Closes in the engine what nobody can reach any more. */
 function abandon(client) {
   if (!pools.isServed(client)) return calls.abandon(client);
   // What is still under way asks the pools until all is done.
-  calls.callAll(OPERATION.CLOSE, client, 0, { hear: () => pools.forget(client), stop: ignore });
+  calls.callAll(OPERATION.CLOSE, client, 0, { hear: () => pools.forget(client) });
 }
 
 /**
@@ -185,18 +127,14 @@ function toAddress({ pool, clock, ...own }) {
   return node;
 }
 
-function clockOf(nodes) {
-  return nodes.find(({ clock }) => clock !== undefined)?.clock;
-}
-
 /** What the engine says of a call in the end. */
 class Outcome {
-  constructor(kind, number, text, lease) {
+  constructor(kind, number, text, report) {
     this.kind = kind;
     this.number = number;
     this.text = text;
-    this.lease = lease; // of a lock that the engine keeps alive
-    this.report = undefined; // of a call that was not granted by all nodes at the first attempt
+    this.report = report; // of a call that was not granted by all nodes at the first attempt
+    this.lease = undefined; // of a lock that the engine keeps alive
   }
 
   get isHeld() {
@@ -213,42 +151,37 @@ const STOPPABLE = new Set([
   OPERATION.INSPECT,
 ]);
 
-function asksCaller({ genValue, retryDelay }) {
-  return genValue !== undefined || typeof retryDelay === 'function';
-}
-
 /** One call: from its submission to its completion, though its caller may have gone before. */
 class Call {
   #client;
   #operation;
-  #target;
+  #resource;
   #resolve;
   #reject;
   #number;
-  #signal;
-  #onAbort;
+  #unfollow; // the caller's signal, if there is one
   #isSettled = false; // the caller was told
   #isComplete = false; // the engine is done
   #report;
   #context; // the caller's, if its functions are to be called
 
-  constructor(client, operation, target, resolve, reject) {
+  constructor(client, operation, resource, resolve, reject) {
     this.#client = client;
     this.#operation = operation;
-    this.#target = target;
+    this.#resource = resource;
     this.#resolve = resolve;
     this.#reject = reject;
-    if (target !== undefined && asksCaller(target.settings)) {
-      this.#context = new AsyncResource('redsync');
-    }
+    const { genValue, retryDelay } = resource?.settings ?? {};
+    const asksCaller = genValue !== undefined || typeof retryDelay === 'function';
+    if (asksCaller) this.#context = new AsyncResource('redsync');
   }
 
   begin(number, signal) {
     this.#number = number;
     if (signal === undefined) return;
-    this.#signal = signal;
-    this.#onAbort = (reason) => this.#giveUp(reason);
-    follow(signal, this.#onAbort);
+    const abort = (reason) => this.#giveUp(reason);
+    follow(signal, abort);
+    this.#unfollow = () => unfollow(signal, abort);
   }
 
   /** Ends the call early if it is one of this client's and its operation can be. */
@@ -258,14 +191,15 @@ class Call {
 
   #giveUp(reason) {
     if (this.#isSettled) return;
-    this.#settle();
-    this.#reject(reason);
+    this.#settle(this.#reject, reason);
     if (STOPPABLE.has(this.#operation)) calls.cancel(this.#client.number, this.#number);
   }
 
-  #settle() {
+  #settle(settle, result) {
+    if (this.#isSettled) return;
     this.#isSettled = true;
-    if (this.#signal !== undefined) unfollow(this.#signal, this.#onAbort);
+    this.#unfollow?.();
+    settle(result);
   }
 
   /** Called with what the engine says. */
@@ -279,41 +213,46 @@ class Call {
       return;
     }
     this.#isComplete = true;
-    const said = new Outcome(kind, number, text);
-    said.report = this.#report;
-    this.#client.stats.learn(said);
-    const outcome = this.#inTime(said);
-    if (!this.#isSettled) {
-      this.#settle();
-      this.#resolve(outcome);
-    }
+    const outcome = new Outcome(kind, number, text, this.#report);
+    this.#client.stats.learn(outcome);
+    const isLock = outcome.isHeld && this.#operation !== OPERATION.EXTEND;
+    this.#settle(this.#resolve, isLock ? this.#handOver(outcome) : outcome);
     this.#client.end();
   }
 
-  /** Hands over a lock only to a caller who is still there, and only while it is valid. */
-  #inTime(outcome) {
-    if (outcome.kind !== OUTCOME.HELD || this.#operation === OPERATION.EXTEND) return outcome;
-    const isAcquired = this.#operation !== OPERATION.ADOPT;
-    const isKept = this.#target.settings.extension !== undefined;
+  /** A lock is for a caller who is still there, and only while it is valid. */
+  #handOver(outcome) {
+    const isKept = this.#resource.settings.extension !== undefined;
     // The engine has kept it alive since, however long the completion was on its way.
     if (isKept) outcome.number = Math.max(outcome.number, calls.until(this.#number));
     const isStale = outcome.number <= this.#client.now();
-    const isWanted = !isStale && !this.#isSettled;
-    if (isKept && isWanted) {
+    if (isStale || this.#isSettled) return this.#takeBack(outcome, isKept);
+    if (isKept) {
       // Here and now: the next completion may tell of its loss.
-      const since = isAcquired ? outcome.number : undefined;
-      outcome.lease = new Lease(this.#number, this.#target, outcome.text, since);
-    } else if (isKept) {
-      calls.beginLease(this.#number);
+      const since = this.#isAdoption ? undefined : outcome.number;
+      outcome.lease = new Lease(this.#number, this.#resource, outcome.text, since);
     }
-    if (isWanted) return outcome;
-    if (isAcquired) this.#client.release(this.#target, outcome.text);
-    else this.#client.letExpire(this.#target, outcome.text, this.#number);
-    return isAcquired && isStale ? new Outcome(STALE, 1, '') : outcome;
+    return outcome;
+  }
+
+  /** What nobody gets is released; an adopted lock is somebody's, but not to be kept alive from here. */
+  #takeBack(outcome, isKept) {
+    if (isKept) calls.beginLease(this.#number); // nobody is told of its end
+    if (!this.#isAdoption) {
+      this.#resource.release(outcome.text);
+      return new Outcome(STALE, 1, '');
+    }
+    this.#resource.letExpire(outcome.text, this.#number);
+    return outcome;
+  }
+
+  /** Was the lock acquired elsewhere? */
+  get #isAdoption() {
+    return this.#operation === OPERATION.ADOPT;
   }
 
   async #answer(kind, attempt) {
-    const { genValue, retryDelay } = this.#target.settings;
+    const { genValue, retryDelay } = this.#resource.settings;
     let answer;
     try {
       answer =
@@ -321,8 +260,7 @@ class Call {
           ? checkGeneratedValue(await this.#context.runInAsyncScope(genValue))
           : checkRetryDelay(this.#context.runInAsyncScope(retryDelay, undefined, attempt));
     } catch (error) {
-      this.#settle();
-      this.#reject(error);
+      this.#settle(this.#reject, error);
     }
     // A call that was aborted meanwhile asks no more, and its number may be another's.
     if (!this.#isComplete) calls.answer(this.#client.number, this.#number, answer);

@@ -5,8 +5,7 @@ const { clearInterval, setInterval } = require('node:timers');
 
 const native = require('./addon.js');
 const calls = require('./calls.js');
-
-const LONG = 2 ** 31 - 1;
+const { MAX_INT } = require('./fields.js');
 
 /**
  * The clocks of nodes for tests, by the names of the nodes.
@@ -16,16 +15,12 @@ const clocks = new Map();
 
 /** A clock that can be moved on, and nodes in memory that know no other. */
 class Clock {
-  #ahead = 0;
+  /** Milliseconds that it is ahead of the engine's. */
+  ahead = 0;
   #clients = new Set();
 
   constructor() {
     this.number = native.newClock();
-  }
-
-  /** Milliseconds that it is ahead of the engine's. */
-  get ahead() {
-    return this.#ahead;
   }
 
   /** @returns {string} the URL of a new node */
@@ -47,15 +42,15 @@ class Clock {
    * @param {number} ms
    */
   async advance(ms) {
-    this.#ahead += ms;
-    calls.advance(this.number, this.#ahead);
+    this.ahead += ms;
+    calls.advance(this.number, this.ahead);
     const told = [];
     for (const reference of this.#clients) {
       const client = reference.deref();
       if (client === undefined || client.isClosed) this.#clients.delete(reference);
       else told.push(client.catchUp());
     }
-    const keepAlive = setInterval(() => {}, LONG);
+    const keepAlive = setInterval(() => {}, MAX_INT);
     await Promise.all(told);
     clearInterval(keepAlive);
   }

@@ -16,7 +16,7 @@ const NODE = channel('redsync:node');
  * Tells of a call that has ended. To be called where somebody listens only.
  *
  * @param {import('node:diagnostics_channel').Channel} event LOCK, UNLOCK or EXTEND
- * @param {import('./target.js').Target} target
+ * @param {import('./resource.js').Resource} resource
  * @param {number} duration
  * @param {import('./client.js').Outcome} [outcome] none if the call ended without the engine's word
  * @param {unknown} [error]
@@ -34,10 +34,9 @@ function publishCall(event, { names, client }, duration, outcome, error) {
 }
 
 function acquisition(outcome, error) {
-  const isHeld = error === undefined && outcome.isHeld;
   if (outcome === undefined) return { acquired: false, attempts: undefined, waits: undefined };
   const { attempts = 1, waits = 0 } = outcome.report ?? {};
-  return { acquired: isHeld, attempts, waits };
+  return { acquired: error === undefined && outcome.isHeld, attempts, waits };
 }
 
 module.exports = { LOCK, UNLOCK, EXTEND, LOST, NODE, publishCall };

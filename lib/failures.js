@@ -12,6 +12,7 @@ const {
   TakenError,
 } = require('./errors.js');
 const ownErrors = require('./own-errors.js');
+const { quorumOf } = require('./quorum.js');
 const { readLines } = require('./votes.js');
 
 const LONGEST_NAME = 64;
@@ -35,7 +36,7 @@ function failure(operation, outcome, names, nodes) {
   }
   const attempts = outcome.number;
   const errors = nodeErrors(outcome.text, nodes);
-  const [Class, what] = describe({ operation, attempts, quorum: quorumOf(nodes) });
+  const [Class, what] = describe({ operation, attempts, quorum: shareOf(nodes) });
   const subject = names.length === 0 ? '' : `${subjectOf(names)}: `;
   return new Class(subject + what + reasons(errors), errors, attempts);
 }
@@ -61,8 +62,8 @@ function isAcquisition(operation) {
   return operation === OPERATION.LOCK || operation === OPERATION.TRY_LOCK;
 }
 
-function quorumOf({ length }) {
-  return `${Math.floor(length / 2) + 1} of ${count(length, 'node')}`;
+function shareOf({ length }) {
+  return `${quorumOf(length)} of ${count(length, 'node')}`;
 }
 
 function count(number, noun) {

@@ -2,6 +2,12 @@
 
 const { typeError, invalidType, outOfRange } = require('./errors.js');
 
+/** In milliseconds. */
+const DAY = 86_400_000;
+
+/** Of 32 bits: the engine's, of Redis, and the longest that a timer of Node.js runs. */
+const MAX_INT = 2 ** 31 - 1;
+
 const ALL_SHOWN = Object.freeze({ secret: false, listed: undefined });
 
 // A rule takes the argument's name and a value that is not undefined, and returns the value to
@@ -132,4 +138,4 @@ function isTypo(a, b) {
   return row[b.length] <= (b.length < 5 ? 1 : 2);
 }
 
-module.exports = { read, readFields, integer, countless, text, callable, boolean };
+module.exports = { DAY, MAX_INT, read, readFields, integer, countless, text, callable, boolean };

@@ -1,5 +1,6 @@
 'use strict';
 
+const { validity } = require('./auto-extend.js');
 const calls = require('./calls.js');
 const { LOSS } = require('./crossing.js');
 const { ClosedError, LockLostError } = require('./errors.js');
@@ -21,10 +22,9 @@ const REASONS = {
 /** A hold that the engine keeps alive, or watches, so that its loss is told. */
 class Lease {
   #number;
-  #target;
+  #resource;
   #value;
   #firstUntil;
-  #isOver = false;
   #isDropped = false; // whoever has its signal only is told if it is lost
   #controller;
   #error;
@@ -33,22 +33,28 @@ class Lease {
   /**
    * @param {number | undefined} number of the call that began it; none if the engine knows nothing
    *   of it
-   * @param {import('./target.js').Target} target
+   * @param {import('./resource.js').Resource} resource
    * @param {string} value
    * @param {number} [until] as it was when the lock was acquired, on the engine's clock
    */
-  constructor(number, target, value, until) {
+  constructor(number, resource, value, until) {
     this.#number = number;
-    this.#target = target;
+    this.#resource = resource;
     this.#value = value;
     this.#firstUntil = until;
     if (number === undefined) {
       this.#until = 0;
-      this.#isOver = true;
       return;
     }
     calls.beginLease(number, this);
-    target.client.stats.hold();
+    resource.client.stats.hold();
+  }
+
+  /** The engine looks after it no more, and its number is somebody else's soon. */
+  #letGo(until) {
+    if (this.#number !== undefined) this.#resource.client.stats.letGo();
+    this.#number = undefined;
+    this.#until = until;
   }
 
   /** Aborts when the lock is lost. */
@@ -71,16 +77,14 @@ class Lease {
 
   /** Called with the engine's reason; never after `end`. */
   lost(why, until) {
-    this.#until = until;
-    this.#number = undefined; // it is somebody else's by now
-    const { names, client } = this.#target;
+    this.#letGo(until);
+    const { names, client, settings } = this.#resource;
     const message = `lock ${JSON.stringify(names[0])} is lost: ${REASONS[why]}`;
     const options = why === WHY.CLOSED ? { cause: new ClosedError() } : undefined;
     this.#error = new LockLostError(message, options);
     client.stats.lose();
-    this.#letGo();
     if (LOST.hasSubscribers) {
-      const acquired = this.#firstUntil - this.#target.validity;
+      const acquired = this.#firstUntil - validity({ ...settings, timeoutFactor: 0 });
       const duration = client.now() - acquired;
       LOST.publish({ name: names[0], names, duration, error: this.#error });
     }
@@ -89,48 +93,38 @@ class Lease {
 
   /** Called when the engine looks after it no more, though the lock was not lost; never after `end`. */
   ended() {
-    if (!this.#isDropped) return this.lost(WHY.RELEASED, 0);
-    this.#until = 0;
-    this.#number = undefined;
-    this.#letGo();
+    if (this.#isDropped) this.#letGo(0);
+    else this.lost(WHY.RELEASED, 0);
   }
 
   /** The lock is being released: nothing more is told. */
   end() {
     if (this.#number === undefined) return;
-    this.#until = this.until;
     calls.endLease(this.#number);
-    this.#number = undefined; // the engine's, until it has ended the lease
-    this.#letGo();
+    this.#letGo(this.until);
   }
 
   /** The lock is another's to keep alive: nothing more is told. */
   leave() {
     if (this.#number === undefined) return;
-    this.#target.letExpire(this.#value, this.#number);
+    this.#resource.letExpire(this.#value, this.#number);
     this.end();
   }
 
   /** It can be reached no more: if nobody else keeps the lock alive, it is left to expire. */
   drop() {
-    // The engine looks after it no more: what has become of it is on its way.
-    if (this.until === 0) return;
+    // The engine looks after it no more: what has become of it is known, or on its way.
+    if (this.#number === undefined || this.until === 0) return;
     this.#isDropped = true;
-    this.#target.letExpire(this.#value, this.#number);
+    this.#resource.letExpire(this.#value, this.#number);
   }
 
   /** Called when nobody else does. */
   dropped() {
-    const name = JSON.stringify(this.#target.names[0]);
+    const name = JSON.stringify(this.#resource.names[0]);
     process.emitWarning(`lock ${name} was dropped without unlock(): it is left to expire`, {
       code: 'REDSYNC_LOCK_DROPPED',
     });
-  }
-
-  #letGo() {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#target.client.stats.letGo();
   }
 }
 

@@ -1,15 +1,46 @@
 'use strict';
 
+const calls = require('./calls.js');
+const { ExtendError } = require('./errors.js');
+const { EXTEND, UNLOCK } = require('./events.js');
+const { Lease, WHY } = require('./lease.js');
+
+const { OPERATION, OUTCOME } = calls;
+
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose');
 
-/** One successful acquisition; acts on its own hold only. */
+/**
+ * A lock that is kept alive for nobody: neither the Lock nor its Mutex can be reached any more. It is
+ * not released, for whoever lost the handle may still be at work; it expires.
+ */
+const dropped = new FinalizationRegistry((lease) => lease.drop());
+
+/** One acquisition. A Mutex acts on its latest; one that has never locked, on that of its `value`. */
 class Lock {
   #mutex;
-  #hold;
+  #resource;
+  #value;
+  #firstUntil; // as it was when it was acquired; none if that was elsewhere
+  #until; // on the engine's clock, as far as it was told
+  #date; // the same by the wall clock, once somebody has asked
+  #lease; // if the engine keeps the lock alive, or watches it
+  #isOver = false; // unlock() was called: nothing extends it any more
+  #isLeft = false; // letExpire() was called: it is not for a block's end to release it
 
-  constructor(mutex, hold) {
+  /**
+   * @param {import('./mutex.js').Mutex} mutex
+   * @param {import('./resource.js').Resource} resource
+   * @param {string} value '' if nothing is locked
+   * @param {number} [until] on the engine's clock
+   * @param {Lease} [lease]
+   */
+  constructor(mutex, resource, value, until, lease) {
     this.#mutex = mutex;
-    this.#hold = hold;
+    this.#resource = resource;
+    this.#value = value;
+    this.#firstUntil = until;
+    this.#until = until;
+    if (lease !== undefined) this.#take(lease);
   }
 
   get mutex() {
@@ -17,40 +48,157 @@ class Lock {
   }
 
   get value() {
-    return this.#hold.value;
+    return this.#value;
   }
 
   get until() {
-    return this.#hold.until;
+    if (this.#latestUntil() === undefined) return undefined;
+    this.#date ??= Date.now() + this.#until - this.#now();
+    return new Date(this.#date);
   }
 
   get remaining() {
-    return this.#hold.remaining;
+    if (this.#isOver || this.#lease?.isLost) return 0;
+    return Math.max(0, (this.#latestUntil() ?? 0) - this.#now());
   }
 
   get signal() {
-    return this.#hold.signal;
-  }
-
-  extend(options) {
-    return this.#hold.extend(options);
+    this.#lease ??= this.#watch();
+    return this.#lease.signal;
   }
 
   unlock(options) {
-    return this.#hold.unlock(options);
+    const unlock = (signal) => {
+      const unlocking = this.#resource.perform(OPERATION.UNLOCK, this.#value, signal);
+      this.#end();
+      return unlocking;
+    };
+    return this.#resource.track(UNLOCK, options, unlock, (outcome) => {
+      if (outcome.kind === OUTCOME.DONE) return true;
+      throw this.#resource.failure(OPERATION.UNLOCK, outcome);
+    });
   }
 
+  extend(options) {
+    const extend = (signal) => {
+      this.#requireHeld();
+      const operation = this.#isToAdopt ? OPERATION.ADOPT : OPERATION.EXTEND;
+      return this.#resource.perform(operation, this.#value, signal);
+    };
+    return this.#resource.track(EXTEND, options, extend, (outcome) => this.#readExtension(outcome));
+  }
+
+  /** Nothing extends it any more, unless extend() is called. */
   letExpire() {
-    this.#hold.letExpire();
+    if (this.#isOver) return;
+    this.#isLeft = true;
+    dropped.unregister(this); // that it is left to expire is no news then
+    this.#resource.letExpire(this.#value);
   }
 
   async [asyncDispose]() {
-    if (!this.#hold.isToBeReleased) return;
+    if (this.#isOver || this.#isLeft) return;
     try {
-      await this.#hold.unlock();
+      await this.unlock();
     } catch {
       // What could not be released expires; `await using` must not replace the block's own error.
     }
+  }
+
+  #now() {
+    return this.#resource.client.now();
+  }
+
+  #take(lease) {
+    this.#lease = lease;
+    dropped.register(this, lease, this);
+  }
+
+  #watch() {
+    const { client } = this.#resource;
+    if (!this.#isOver && !client.isClosed && this.remaining > 0) {
+      const number = calls.watch(client.number, this.#resource, this.#value, this.#until);
+      return new Lease(number, this.#resource, this.#value, this.#firstUntil);
+    }
+    const lease = new Lease(undefined, this.#resource, this.#value, this.#firstUntil);
+    if (!this.#isOver) lease.lost(client.isClosed ? WHY.CLOSED : WHY.EXPIRED, 0);
+    return lease;
+  }
+
+  /** It is being released. */
+  #end() {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#latestUntil();
+    this.#lease?.end();
+    dropped.unregister(this);
+  }
+
+  #requireHeld() {
+    // To set the key again (setNXOnExtend) behind an unlock would leave it there for nobody.
+    if (this.#isOver) throw this.#notExtended('unlock() was called');
+    if (this.#value === '') throw this.#notExtended('was never locked');
+    // Whoever listens to its signal has been told, and may have left.
+    if (this.#lease?.isLost && !this.#resource.client.isClosed) throw this.#notExtended('was lost');
+  }
+
+  /** Was it acquired elsewhere? The first extension tells whether it is held. */
+  get #isAdopted() {
+    return this.#firstUntil === undefined;
+  }
+
+  get #isToAdopt() {
+    const isToBeKept = this.#resource.settings.extension !== undefined;
+    return isToBeKept && this.#isAdopted && this.#lease === undefined;
+  }
+
+  #readExtension(outcome) {
+    if (outcome.kind !== OUTCOME.HELD) {
+      this.#forgetRecreated();
+      throw this.#resource.failure(OPERATION.EXTEND, outcome);
+    }
+    if (outcome.lease !== undefined) this.#adopt(outcome.lease);
+    const until = Math.max(outcome.number, this.#lease?.until ?? 0);
+    if (until <= this.#now() || this.#lease?.isLost) throw this.#extendedTooLate();
+    this.#extendTo(until);
+    return true;
+  }
+
+  #adopt(lease) {
+    // Released meanwhile, or extended by two calls at once.
+    if (this.#isOver || this.#lease !== undefined) lease.leave();
+    else this.#take(lease);
+  }
+
+  #extendedTooLate() {
+    const what = 'extended, but over before it could be told: the event loop was blocked';
+    // Whoever has the value of an adopted lock, too, may well have been told.
+    if (this.#isAdopted) return this.#notExtended(what);
+    this.#resource.release(this.#value);
+    return this.#notExtended(`${what}. It is released`);
+  }
+
+  #notExtended(why) {
+    return new ExtendError(`lock ${JSON.stringify(this.#resource.names[0])}: ${why}`, [], 0);
+  }
+
+  /** A lock that is over, and that some nodes may store again all the same, is nobody's. */
+  #forgetRecreated() {
+    const isOver = this.#until !== undefined && this.remaining === 0;
+    if (isOver && this.#resource.settings.setNXOnExtend) this.#resource.release(this.#value);
+  }
+
+  /** With a lease the engine knows better, as long as it looks after the lock. */
+  #latestUntil() {
+    const until = this.#lease?.until ?? 0;
+    if (until > 0) this.#extendTo(until);
+    return this.#until;
+  }
+
+  #extendTo(until) {
+    if (this.#until !== undefined && until <= this.#until) return;
+    this.#until = until;
+    this.#date = undefined;
   }
 }
 

@@ -3,11 +3,10 @@
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { typeError } = require('./errors.js');
 const { LOCK } = require('./events.js');
-const { Hold } = require('./hold.js');
 const { Lock } = require('./lock.js');
 const { readCallOptions } = require('./options.js');
 const { throwIfAborted } = require('./signals.js');
-const { Target } = require('./target.js');
+const { Resource } = require('./resource.js');
 
 /** The key to the constructor: only newMutex() has it. */
 const PRIVATE = Symbol('newMutex');
@@ -21,36 +20,37 @@ let adopt;
 
 /** A name, or several, that one holder at a time can lock. */
 class Mutex {
-  #target;
-  #hold;
+  #resource;
+  #lock; // the latest
 
   static {
     adopt = async (mutex, options) => {
-      await mutex.#hold.extend(options);
-      return new Lock(mutex, mutex.#hold);
+      const lock = mutex.#lock;
+      await lock.extend(options);
+      return lock;
     };
   }
 
-  constructor(key, client, names, keyPrefix, settings) {
+  constructor(key, client, names, settings) {
     if (key !== PRIVATE) throw typeError('A Mutex is made by redsync.newMutex()');
-    this.#target = new Target(client, names, keyPrefix, settings);
-    this.#hold = new Hold(this.#target, settings.value ?? '');
+    this.#resource = new Resource(client, names, settings);
+    this.#lock = new Lock(this, this.#resource, settings.value ?? '');
   }
 
   get name() {
-    return this.#target.names[0];
+    return this.#resource.names[0];
   }
 
   get names() {
-    return this.#target.names;
+    return this.#resource.names;
   }
 
   get value() {
-    return this.#hold.value;
+    return this.#lock.value;
   }
 
   get until() {
-    return this.#hold.until;
+    return this.#lock.until;
   }
 
   lock(options) {
@@ -62,41 +62,33 @@ class Mutex {
   }
 
   unlock(options) {
-    return this.#hold.unlock(options);
+    return this.#lock.unlock(options);
   }
 
   extend(options) {
-    return this.#hold.extend(options);
+    return this.#lock.extend(options);
   }
 
   async valid(options) {
     const { signal } = readCallOptions(options);
     throwIfAborted(signal);
-    const outcome = await this.#target.perform(OPERATION.VALID, this.#hold.value, signal);
+    const outcome = await this.#resource.perform(OPERATION.VALID, this.value, signal);
     if (outcome.kind === OUTCOME.DONE) return outcome.number === 1;
-    throw this.#target.failure(OPERATION.VALID, outcome);
+    throw this.#resource.failure(OPERATION.VALID, outcome);
   }
 
-  async #acquire(operation, options) {
-    const { signal } = readCallOptions(options);
-    throwIfAborted(signal);
-    const began = this.#target.begin(LOCK);
-    let outcome;
-    try {
-      outcome = await this.#target.perform(operation, '', signal);
-      const isAnswer = operation === OPERATION.TRY_LOCK && outcome.kind === OUTCOME.TAKEN;
-      if (!outcome.isHeld && !isAnswer) throw this.#target.failure(operation, outcome);
-    } catch (error) {
-      this.#target.end(LOCK, began, outcome, error);
-      throw error;
-    }
-    this.#target.end(LOCK, began, outcome);
-    return outcome.isHeld ? this.#held(outcome) : null;
+  #acquire(operation, options) {
+    const acquire = (signal) => this.#resource.perform(operation, '', signal);
+    return this.#resource.track(LOCK, options, acquire, (outcome) => {
+      if (outcome.isHeld) return this.#hold(outcome);
+      if (operation === OPERATION.TRY_LOCK && outcome.kind === OUTCOME.TAKEN) return null;
+      throw this.#resource.failure(operation, outcome);
+    });
   }
 
-  #held({ text: value, number: until, lease }) {
-    this.#hold = new Hold(this.#target, value, until, lease);
-    return new Lock(this, this.#hold);
+  #hold({ text: value, number: until, lease }) {
+    this.#lock = new Lock(this, this.#resource, value, until, lease);
+    return this.#lock;
   }
 }
 

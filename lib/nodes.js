@@ -4,14 +4,13 @@ const { matching, host, port, path, seeds, showServers } = require('./addresses.
 const { adapterFor } = require('./adapters/clients.js');
 const { clockOf } = require('./clocks.js');
 const { typeError, rangeError, invalidType, outOfRange } = require('./errors.js');
-const { read, readFields, boolean, integer, text } = require('./fields.js');
+const { MAX_INT, read, readFields, boolean, integer, text } = require('./fields.js');
 const { tls } = require('./tls.js');
 const { readUrl } = require('./urls.js');
 
 // Everything in this file may be, or be next to, a password. So no error tells what a string was.
 
 const MAX_NODES = 64;
-const MAX_INT = 2 ** 31 - 1;
 const SECRET = { secret: true };
 
 const credential = text(0, 16 * 1024, SECRET);
@@ -195,21 +194,15 @@ function readNode(argument, input) {
 }
 
 /**
- * @typedef {object} NodeSpec
- * @property {'redis' | 'sentinel' | 'cluster' | 'memory' | 'pool'} kind
+ * What the addon has to know of a node, and what it has not.
+ *
+ * @typedef {Omit<import('../native.js').NodeSpec, 'clock'> & OwnSpec} NodeSpec
+ * @typedef {object} OwnSpec
  * @property {string} endpoint fit for logs: host:port, the socket's path, the first seeds (with
  *   /masterName), memory or memory:NAME; what a pool says
  * @property {boolean} isCluster several keys have to be in one slot
  * @property {object} [pool]
  * @property {import('./clocks.js').Clock} [clock] of a memory node for tests
- * @property {string} [name] of a memory node that is shared within the process
- * @property {string} [host] @property {number} [port] @property {string} [path]
- * @property {readonly { host: string, port: number }[]} [seeds] sentinels, or servers of a cluster
- * @property {string} [masterName]
- * @property {string} [username] @property {string} [password] @property {number} [db]
- * @property {string} [sentinelUsername] @property {string} [sentinelPassword]
- * @property {number} [connectTimeout] @property {string} [clientName]
- * @property {Readonly<import('./tls.js').Tls>} [tls]
  */
 
 /**

@@ -2,9 +2,18 @@
 
 const { CLOCK_GRAIN, extensionOf, readAutoExtend, validity } = require('./auto-extend.js');
 const { invalidType, outOfRange } = require('./errors.js');
-const { boolean, callable, countless, integer, read, readFields, text } = require('./fields.js');
+const {
+  DAY,
+  MAX_INT,
+  boolean,
+  callable,
+  countless,
+  integer,
+  read,
+  readFields,
+  text,
+} = require('./fields.js');
 
-const DAY = 86_400_000;
 const KIB = 1024;
 const MAX_NAMES = 64;
 
@@ -62,7 +71,7 @@ const REDSYNC_RULES = { __proto__: null, ...MUTEX_RULES, keyPrefix: text(0, KIB)
 
 const ACQUIRE_RULES = { __proto__: null, ...MUTEX_RULES, signal };
 
-const CALL_RULES = { __proto__: null, signal, timeout: integer(1, 2 ** 31 - 1) };
+const CALL_RULES = { __proto__: null, signal, timeout: integer(1, MAX_INT) };
 
 const DEFAULTS = Object.freeze({
   expiry: 8000,

@@ -69,7 +69,7 @@ const { then } = Promise.prototype;
  * @param {(value: any) => void} onValue
  * @param {(error: unknown) => void} onError
  */
-function follow(act, onValue, onError) {
+function handOn(act, onValue, onError) {
   try {
     call.call(then, Promise.resolve(act()), onValue, onError);
   } catch (error) {
@@ -77,4 +77,4 @@ function follow(act, onValue, onError) {
   }
 }
 
-module.exports = { follow, giveBack, patienceUntil };
+module.exports = { handOn, giveBack, patienceUntil };

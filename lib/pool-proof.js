@@ -11,7 +11,7 @@ const { clearTimeout, setTimeout } = require('node:timers');
 const calls = require('./calls.js');
 const { giveBack, patienceUntil } = require('./pool-conns.js');
 const { nonsense } = require('./pool-failures.js');
-const { FOUND, integer, text } = require('./pool-replies.js');
+const { INSPECTION, integer, text } = require('./pool-replies.js');
 const { SCRIPTS } = require('./scripts.js');
 
 /** What setNX() is tried on: a key of which nobody knows the end. */
@@ -32,65 +32,74 @@ const PAUSE = 1000;
 /** The pool could not be looked at: it may be another time. */
 class Inconclusive extends Error {}
 
+/** What a look at a pool has found if all is well. */
+const SOUND = Symbol('sound');
+
+/** What is known of a pool. */
 class Proof {
-  /** It was seen to do as it says. */
-  isProven = false;
-
   /**
-   * What was found wrong with it.
-   * @type {{ code: string, message: string } | undefined}
+   * The latest look: when it began, what is known since (SOUND, or what is wrong; at first what was
+   * known before), and until it is over its end.
    */
-  fault;
-
+  #look = { since: -Infinity, verdict: undefined, end: undefined };
   #pool;
-  #look = { since: -Infinity, isOver: true, end: Promise.resolve() };
 
   constructor(pool) {
     this.#pool = pool;
+  }
+
+  /** It was seen to do as it says. */
+  get isProven() {
+    return this.#look.verdict === SOUND;
+  }
+
+  /** @returns {{ code: string, message: string } | undefined} what was found wrong with it */
+  get fault() {
+    const { verdict } = this.#look;
+    return verdict === SOUND ? undefined : verdict;
   }
 
   /**
    * Looks at the pool, unless that is under way already, or was a moment ago. Not to be called for one
    * that is proven.
    *
-   * @param {string} [keyPrefix]
+   * @param {string} keyPrefix
    * @param {boolean} [isAskedFor] for its own sake: one of which nothing is known is looked at at once
    * @returns {Promise<void>} resolves when it is over, whatever came of it
    */
-  look(keyPrefix = '', isAskedFor = false) {
+  async look(keyPrefix, isAskedFor = false) {
     const now = calls.now();
-    const { since, isOver } = this.#look;
-    const pause = isAskedFor && this.fault === undefined ? 0 : PAUSE;
-    if (now - since >= (isOver ? pause : LONGEST)) {
-      const look = { since: now, isOver: false };
+    const { since, verdict, end } = this.#look;
+    const pause = isAskedFor && verdict === undefined ? 0 : PAUSE;
+    if (now - since >= (end === undefined ? pause : LONGEST)) {
+      const look = { since: now, verdict, end: undefined };
       this.#look = look;
-      look.end = this.#examine(keyPrefix + PROBE_KEY, now).finally(() => {
-        look.isOver = true;
+      look.end = this.#examine(look, keyPrefix + PROBE_KEY).finally(() => {
+        look.end = undefined;
       });
     }
-    return this.#look.end;
+    await this.#look.end;
   }
 
   /** Resolves when nothing of a look is left, or when it takes too long to be waited for. */
-  async settled() {
-    const { isOver, end } = this.#look;
-    if (isOver) return;
+  async atRest() {
+    const { end } = this.#look;
+    if (end === undefined) return;
     let timer;
     const limit = new Promise((resolve) => (timer = setTimeout(resolve, PAUSE)));
     await Promise.race([end, limit]);
     clearTimeout(timer);
   }
 
-  async #examine(key, now) {
-    const waiting = patienceUntil(now + LONGEST);
-    waiting.wait(now);
+  async #examine(look, key) {
+    const waiting = patienceUntil(look.since + LONGEST);
+    waiting.wait(look.since);
     let conn;
     try {
       conn = await this.#pool.get(waiting.signal);
       // What else could have come between, a FLUSHALL or a failover, does not do so twice.
       const fault = (await tryOut(conn, key)) && (await tryOut(conn, key));
-      this.isProven = fault === undefined;
-      this.fault = fault;
+      look.verdict = fault ?? SOUND;
     } catch {
       // Known is what was known before. Whoever needs the pool is told what is wrong.
     } finally {
@@ -134,7 +143,7 @@ async function faultOfScripts(conn, key, [stored, other]) {
 
 function faultIn(found, value, elapsed) {
   if (found === null) return fault('setNX', 'stores nothing, or not for as long as it is told');
-  const [, left, stored] = FOUND.exec(text(found)) ?? [];
+  const [, left, stored] = INSPECTION.exec(text(found)) ?? [];
   if (stored === undefined) return nonsense('eval');
   if (stored !== value) return fault('setNX', 'stores another value than it is given');
   if (Number(left) < 0) return fault('setNX', 'stores without an expiry');
@@ -149,7 +158,7 @@ function fault(method, what) {
 /** Removes whichever is stored, or what was stored instead: the key is nobody else's. */
 async function remove(conn, key, values) {
   for (const value of values) if (await release(conn, key, value)) return;
-  const found = FOUND.exec(text(await conn.eval(SCRIPTS.inspect, [key], [])));
+  const found = INSPECTION.exec(text(await conn.eval(SCRIPTS.inspect, [key], [])));
   if (found !== null) await release(conn, key, found[2]);
 }
 

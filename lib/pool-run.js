@@ -3,8 +3,8 @@
 const { SCRIPTS } = require('./scripts.js');
 const { OUTCOME, VOTE } = require('./calls.js');
 const { takesMany, takesOneOnly } = require('./adapters/conn.js');
-const { follow } = require('./pool-conns.js');
-const { failureOf, isRefusal } = require('./pool-failures.js');
+const { handOn } = require('./pool-conns.js');
+const { failureOf, isRefusal, nonsense } = require('./pool-failures.js');
 const { text } = require('./pool-replies.js');
 
 /** As the links to Redis do it: see src/node/redis/batch.rs. */
@@ -54,7 +54,7 @@ class Run {
   }
 
   ask() {
-    if (this.#questions.length === 1) return this.#askAlone(this.#questions[0]);
+    if (this.#questions.length === 1) return this.#askOneByOne();
     const isRelease = this.#kind === OUTCOME.ASK_RELEASE;
     const script = isRelease ? SCRIPTS.releaseMany : SCRIPTS.extendMany;
     const keys = [];
@@ -63,24 +63,25 @@ class Run {
       keys.push(question.keys[0]);
       args.push(question.value);
     }
-    follow(
+    handOn(
       () => this.#conn.eval(script, keys, args),
       (reply) => this.#read(text(reply)),
       (error) => this.#fail(error),
     );
   }
 
-  #askAlone(question) {
-    question.use(this.#conn);
+  #askOneByOne() {
+    this.#questions.forEach((question) => question.use(this.#conn));
   }
 
   #read(letters) {
     if (letters.length !== this.#questions.length || !LETTERS.test(letters)) {
-      return this.#questions.forEach((question) => question.answerNonsense('eval'));
+      const failure = nonsense('eval');
+      return this.#questions.forEach((question) => question.answer(VOTE.FAILED, failure));
     }
     this.#questions.forEach((question, i) => {
       const vote = VOTES[letters[i]];
-      if (vote === undefined) this.#askAlone(question);
+      if (vote === undefined) question.use(this.#conn);
       else question.answer(vote);
     });
   }
@@ -92,7 +93,7 @@ class Run {
       return this.#questions.forEach((question) => question.fail(VOTE.FAILED, 'eval', error));
     }
     if (NEVER.includes(code)) takesOneOnly(this.#conn);
-    this.#questions.forEach((question) => this.#askAlone(question));
+    this.#askOneByOne();
   }
 }
 

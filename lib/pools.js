@@ -5,10 +5,10 @@
 
 const calls = require('./calls.js');
 const ownErrors = require('./own-errors.js');
-const { follow, giveBack, patienceUntil } = require('./pool-conns.js');
+const { handOn, giveBack, patienceUntil } = require('./pool-conns.js');
 const { failureOf, nonsense } = require('./pool-failures.js');
 const { proofOf } = require('./pool-proof.js');
-const { FOUND, integer, text } = require('./pool-replies.js');
+const { INSPECTION, integer, text } = require('./pool-replies.js');
 const { Run } = require('./pool-run.js');
 const { SCRIPTS } = require('./scripts.js');
 
@@ -20,38 +20,34 @@ const HEALTH_KEY = 'redsync:health';
 /** As much as the script tells, and more than redsync stores: see inspect.lua. */
 const MAX_FOUND = 17_000;
 
+const TOO_LATE = Object.freeze({ code: 'ETIMEDOUT', message: 'no answer within the node timeout' });
+const NOTHING = Object.freeze({ code: '', message: '' });
+
 /**
  * The nodes of each client in the engine. A run takes up what is asked of a node together.
- * @type {Map<number, { nodes: readonly PoolNode[], keyPrefix: string }>}
- * @typedef {{ pool?: object, proof?: import('./pool-proof.js').Proof, run?: Run }} PoolNode
+ * @type {Map<number, readonly (PoolNode | undefined)[]>}
+ * @typedef {object} PoolNode
+ * @property {object} pool
+ * @property {import('./pool-proof.js').Proof} proof
+ * @property {string} keyPrefix
+ * @property {Run | undefined} run
  */
 const clients = new Map();
 
 /** The nodes that have a run. */
 const running = [];
 
-// A question comes as several records, the last of which says what is asked.
-let client;
-let node;
-let value;
-let expiry;
-let keys = [];
-
-function hear(number, outcome, figure, string) {
-  if (outcome === OUTCOME.TO_POOL) {
-    client = number;
-    node = figure;
-    value = string;
-    keys = [];
-  } else if (outcome === OUTCOME.KEY) {
-    expiry = figure;
-    keys.push(string);
-  } else {
-    new Question(number, outcome, figure).ask();
-  }
+/** Puts questions together. Each comes as several records: whom to ask, the keys, what is asked. */
+function newReader() {
+  let question;
+  return (number, outcome, figure, string) => {
+    if (outcome === OUTCOME.TO_POOL) question = new Question(number, figure, string);
+    else if (outcome === OUTCOME.KEY) question.addKey(string, figure);
+    else question.ask(number, outcome, figure);
+  };
 }
 
-/** All that came together has been heard. */
+/** All that came together has been read. */
 function endRuns() {
   if (running.length === 0) return;
   const runs = [];
@@ -63,45 +59,56 @@ function endRuns() {
 }
 
 class Question {
-  constructor(number, kind, end) {
-    this.number = number;
-    this.kind = kind;
-    this.end = end; // of the time that somebody waits for the answer
-    this.client = client;
-    this.node = node;
-    this.keys = keys;
+  #client;
+  #index; // of the node
+  #node; // none if the client is closed
+  #number;
+  #end; // of the time that somebody waits for the answer
+  #method = 'eval'; // of the connection
+
+  constructor(client, index, value) {
+    this.#client = client;
+    this.#index = index;
+    this.#node = clients.get(client)?.[index];
+    this.kind = undefined;
+    this.keys = [];
     this.value = value;
-    this.expiry = expiry;
-    this.proof = undefined;
-    this.isSet = false; // one name is taken by a plain SET, of a pool that is known to do it
+    this.expiry = undefined;
   }
 
-  ask() {
-    const served = clients.get(this.client);
+  addKey(key, expiry) {
+    this.keys.push(key);
+    this.expiry = expiry;
+  }
+
+  ask(number, kind, end) {
+    this.#number = number;
+    this.kind = kind;
+    this.#end = end;
+    const node = this.#node;
     const now = calls.now();
-    if (served === undefined || this.#isTooLate(now)) return this.#tooLate();
-    const node = served.nodes[this.node];
-    this.proof = node.proof;
-    if (this.kind === OUTCOME.ASK_ACQUIRE && !this.proof.isProven) {
-      this.proof.look(served.keyPrefix);
-      if (this.proof.fault !== undefined) return this.#refuse();
+    if (node === undefined || this.#isTooLate(now)) return this.answer(VOTE.UNSENT, TOO_LATE);
+    const { pool, proof, keyPrefix } = node;
+    if (kind === OUTCOME.ASK_ACQUIRE && !proof.isProven) {
+      proof.look(keyPrefix);
+      if (proof.fault !== undefined) return this.answer(VOTE.UNSENT, proof.fault);
     }
     let conn;
     let then;
-    const waiting = patienceUntil(this.end);
+    const waiting = patienceUntil(end);
     try {
-      conn = node.pool.get(waiting.signal);
+      conn = pool.get(waiting.signal);
       then = conn?.then;
     } catch (error) {
       return this.fail(VOTE.UNSENT, 'get', error);
     }
     if (typeof then === 'function') return this.#wait(conn, waiting, now);
-    return Run.takes(conn, this) ? this.#join(node, conn) : this.use(conn);
+    return Run.takes(conn, this) ? this.#join(conn) : this.use(conn);
   }
 
   #wait(promise, waiting, now) {
     waiting.wait(now);
-    follow(
+    handOn(
       () => promise,
       (conn) => {
         waiting.done();
@@ -115,12 +122,11 @@ class Question {
   }
 
   /** The engine has no other question open about its key, so it does not matter which goes first. */
-  #join(node, conn) {
-    if (node.run === undefined) {
-      running.push(node);
-      node.run = new Run(conn, this);
-    } else if (!node.run.goesWith(conn, this)) {
-      node.run.ask();
+  #join(conn) {
+    const node = this.#node;
+    if (!node.run?.goesWith(conn, this)) {
+      if (node.run === undefined) running.push(node);
+      else node.run.ask();
       node.run = new Run(conn, this);
     }
     node.run.add(this);
@@ -128,26 +134,16 @@ class Question {
 
   /** A release is of use at any time: what is released may have been acquired late. */
   #isTooLate(now) {
-    return now > this.end && this.kind !== OUTCOME.ASK_RELEASE;
-  }
-
-  #tooLate() {
-    this.answer(VOTE.UNSENT, 'ETIMEDOUT', 'no answer within the node timeout');
-  }
-
-  /** The pool was found out. */
-  #refuse() {
-    const { code, message } = this.proof.fault;
-    this.answer(VOTE.UNSENT, code, message);
+    return now > this.#end && this.kind !== OUTCOME.ASK_RELEASE;
   }
 
   /** @param {number} [now] if there was a wait for the connection */
   use(conn, now) {
     if (now !== undefined && this.#isTooLate(now)) {
       giveBack(conn);
-      return this.#tooLate();
+      return this.answer(VOTE.UNSENT, TOO_LATE);
     }
-    follow(
+    handOn(
       () => this.#perform(conn),
       (reply) => {
         giveBack(conn);
@@ -156,23 +152,18 @@ class Question {
       },
       (error) => {
         giveBack(conn);
-        this.fail(VOTE.FAILED, this.#method(), error);
+        this.fail(VOTE.FAILED, this.#method, error);
       },
     );
-  }
-
-  #method() {
-    if (this.kind === OUTCOME.ASK_HEALTH) return 'pttl';
-    return this.isSet ? 'setNX' : 'eval';
   }
 
   #perform(conn) {
     const { kind, keys, value, expiry } = this;
     switch (kind) {
       case OUTCOME.ASK_ACQUIRE:
-        this.isSet = keys.length === 1 && this.proof.isProven;
-        if (this.isSet) return conn.setNX(keys[0], value, expiry);
-        return this.#acquire(conn);
+        if (keys.length > 1 || !this.#node.proof.isProven) return this.#acquire(conn);
+        this.#method = 'setNX';
+        return conn.setNX(keys[0], value, expiry);
       case OUTCOME.ASK_RELEASE:
         return conn.eval(SCRIPTS.release, keys, [value]);
       case OUTCOME.ASK_EXTEND:
@@ -184,40 +175,43 @@ class Question {
       case OUTCOME.ASK_INSPECT:
         return conn.eval(SCRIPTS.inspect, keys, []);
       default:
-        return conn.pttl((clients.get(this.client)?.keyPrefix ?? '') + HEALTH_KEY);
+        this.#method = 'pttl';
+        return conn.pttl(this.#node.keyPrefix + HEALTH_KEY);
     }
   }
 
   /** What the server runs is as it is written, if it is what the pool was given: so that is looked at. */
   async #acquire(conn) {
     const reply = await conn.eval(SCRIPTS.acquire, this.keys, [this.value, this.expiry]);
-    if (this.proof.isProven || integer(reply) !== VOTE.GRANTED) return reply;
-    const found = FOUND.exec(text(await conn.eval(SCRIPTS.inspect, [this.keys[0]], [])));
+    if (this.#node.proof.isProven || integer(reply) !== VOTE.GRANTED) return reply;
+    const found = INSPECTION.exec(text(await conn.eval(SCRIPTS.inspect, [this.keys[0]], [])));
     return found?.[2] === this.value ? reply : undefined;
   }
 
   /** A pool that answers is up if it is to be believed. */
   async #tellHealth(reply) {
-    if (!this.proof.isProven) await this.proof.look(clients.get(this.client)?.keyPrefix, true);
-    if (this.proof.fault !== undefined) return this.#refuse();
-    return this.#read(reply);
+    const { proof, keyPrefix } = this.#node;
+    if (!proof.isProven) await proof.look(keyPrefix, true);
+    if (proof.fault !== undefined) this.answer(VOTE.UNSENT, proof.fault);
+    else this.#read(reply);
   }
 
   #read(reply) {
     if (this.kind === OUTCOME.ASK_INSPECT && reply !== null) return this.#readFound(reply);
     const vote = this.#voteOf(reply);
-    if (vote === undefined) this.answerNonsense(this.#method());
+    if (vote === undefined) this.answer(VOTE.FAILED, nonsense(this.#method));
     else this.answer(vote);
   }
 
   #readFound(reply) {
     const found = text(reply);
-    if (found.length <= MAX_FOUND && FOUND.test(found)) this.answer(VOTE.FOUND, '', found);
-    else this.answerNonsense('eval');
+    const isWhole = found.length <= MAX_FOUND && INSPECTION.test(found);
+    if (isWhole) this.answer(VOTE.FOUND, { message: found });
+    else this.answer(VOTE.FAILED, nonsense('eval'));
   }
 
   #voteOf(reply) {
-    if (this.isSet) return typeof reply === 'boolean' ? Number(reply) : undefined;
+    if (this.#method === 'setNX') return typeof reply === 'boolean' ? Number(reply) : undefined;
     if (this.kind === OUTCOME.ASK_INSPECT) return VOTE.ABSENT;
     const number = integer(reply);
     if (this.kind === OUTCOME.ASK_HEALTH) return number >= -2 ? VOTE.GRANTED : undefined;
@@ -230,20 +224,15 @@ class Question {
 
   fail(vote, method, error) {
     const { code, message } = failureOf(method, error);
-    this.answer(vote, code, `${message}\t${ownErrors.keep(error)}`);
+    this.answer(vote, { code, message: `${message}\t${ownErrors.keep(error)}` });
   }
 
-  answerNonsense(method) {
-    const { code, message } = nonsense(method);
-    this.answer(VOTE.FAILED, code, message);
-  }
-
-  answer(vote, code, message) {
-    calls.answerPool(this.client, this.node, this.number, vote, code, message);
+  answer(vote, { code, message } = NOTHING) {
+    calls.answerPool(this.#client, this.#index, this.#number, vote, code, message);
   }
 }
 
-calls.servePools(hear, endRuns);
+calls.servePools(newReader(), endRuns);
 
 /**
  * The engine may ask these pools from now on.
@@ -254,14 +243,14 @@ calls.servePools(hear, endRuns);
  */
 function serve(client, nodes, keyPrefix) {
   if (nodes.every(({ pool }) => pool === undefined)) return;
-  const served = ({ pool }) => ({ pool, proof: pool && proofOf(pool), run: undefined });
-  clients.set(client, { nodes: nodes.map(served), keyPrefix });
+  const served = ({ pool }) => pool && { pool, proof: proofOf(pool), keyPrefix, run: undefined };
+  clients.set(client, nodes.map(served));
 }
 
 /** Resolves when nothing that a pool was tried on is left: whoever closes may close its client next. */
-async function settled(client) {
-  const { nodes = [] } = clients.get(client) ?? {};
-  await Promise.all(nodes.map(({ proof }) => proof?.settled()));
+async function atRest(client) {
+  const nodes = clients.get(client) ?? [];
+  await Promise.all(nodes.map((node) => node?.proof.atRest()));
 }
 
 /** The engine asks them no more. */
@@ -273,4 +262,4 @@ function isServed(client) {
   return clients.has(client);
 }
 
-module.exports = { serve, settled, forget, isServed };
+module.exports = { serve, atRest, forget, isServed };

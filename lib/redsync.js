@@ -1,14 +1,15 @@
 'use strict';
 
-const { OPERATION, OUTCOME } = require('./calls.js');
+const calls = require('./calls.js');
 const { Client } = require('./client.js');
 const { invalidType } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE, adopt } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
+const { quorumOf } = require('./quorum.js');
 const { throwIfAborted } = require('./signals.js');
-const { hold } = require('./using.js');
+const { use } = require('./using.js');
 const {
   autoExtended,
   readAcquireOptions,
@@ -18,6 +19,8 @@ const {
   readRedsyncOptions,
 } = require('./options.js');
 
+const { OPERATION, OUTCOME } = calls;
+
 const READY_TIMEOUT = 5000;
 const HEALTH_TIMEOUT = 2000;
 const INSPECT_TIMEOUT = 2000;
@@ -25,14 +28,12 @@ const INSPECT_TIMEOUT = 2000;
 /** A set of independent nodes that vote on locks. */
 class Redsync {
   #client;
-  #keyPrefix;
   #settings;
 
   constructor(nodes, options) {
     const all = readNodes(nodes);
     const { keyPrefix, settings } = readRedsyncOptions(options);
     this.#client = new Client(all, keyPrefix);
-    this.#keyPrefix = keyPrefix;
     this.#settings = settings;
   }
 
@@ -41,7 +42,7 @@ class Redsync {
   }
 
   get quorum() {
-    return Math.floor(this.size / 2) + 1;
+    return quorumOf(this.size);
   }
 
   newMutex(name, options) {
@@ -65,50 +66,51 @@ class Redsync {
     const mutex = this.#mutex(names, autoExtended(settings));
     const isHeld = settings.value !== undefined;
     const lock = await (isHeld ? adopt(mutex, { signal }) : mutex.lock({ signal }));
-    return hold(lock, signal, routine);
+    return use(lock, signal, routine);
   }
 
   #mutex(names, settings) {
-    return new Mutex(PRIVATE, this.#client, names, this.#keyPrefix, settings);
+    return new Mutex(PRIVATE, this.#client, names, settings);
   }
 
   async ready(options) {
     const { signal, timeout = READY_TIMEOUT } = readCallOptions(options, ['signal', 'timeout']);
     throwIfAborted(signal);
-    const outcome = await this.#client.performOnAll(OPERATION.READY, timeout, signal);
-    if (outcome.kind !== OUTCOME.DONE)
-      throw failure(OPERATION.READY, outcome, [], this.#client.nodes);
+    await this.#askAll(OPERATION.READY, OUTCOME.DONE, timeout, signal);
   }
 
   async health(options) {
     const { timeout = HEALTH_TIMEOUT } = readCallOptions(options, ['timeout']);
-    const { nodes } = this.#client;
+    const { nodes, stats } = this.#client;
     try {
-      const outcome = await this.#client.performOnAll(OPERATION.HEALTH, timeout);
-      if (outcome.kind === OUTCOME.HEALTH) return this.#learn(nodeHealth(outcome.text, nodes));
-      throw failure(OPERATION.HEALTH, outcome, [], nodes);
+      const text = await this.#askAll(OPERATION.HEALTH, OUTCOME.HEALTH, timeout);
+      const all = nodeHealth(text, nodes);
+      stats.learnHealth(all);
+      return all;
     } catch (error) {
       return nodes.map(({ endpoint }, node) => ({ node, endpoint, status: 'down', error }));
     }
   }
 
-  #learn(all) {
-    const { stats } = this.#client;
-    for (const { node, status, error } of all) {
-      if (status === 'up') stats.nodeAnswered(node);
-      if (status === 'down') stats.nodeFailed(node, error.cause.code, error.cause.message);
-    }
-    return all;
-  }
-
   async inspect(name, options) {
-    const [key] = readNames([name]).map((each) => this.#keyPrefix + each);
+    const [key] = readNames([name]).map((each) => this.#client.keyPrefix + each);
     const { signal, timeout = INSPECT_TIMEOUT } = readCallOptions(options, ['signal', 'timeout']);
     throwIfAborted(signal);
-    const outcome = await this.#client.inspect(key, timeout, signal);
-    if (outcome.kind === OUTCOME.INSPECTED)
-      return nodeInspections(outcome.text, this.#client.nodes);
-    throw failure(OPERATION.INSPECT, outcome, [], this.#client.nodes);
+    const text = await this.#askAll(OPERATION.INSPECT, OUTCOME.INSPECTED, timeout, signal, key);
+    return nodeInspections(text, this.#client.nodes);
+  }
+
+  /** @returns {Promise<string>} what the engine says when all goes well */
+  async #askAll(operation, success, timeout, signal, key) {
+    const client = this.#client;
+    client.open();
+    const outcome = await client.begin(operation, undefined, signal, (call) =>
+      key === undefined
+        ? calls.callAll(operation, client.number, timeout, call)
+        : calls.inspect(client.number, key, timeout, call),
+    );
+    if (outcome.kind === success) return outcome.text;
+    throw failure(operation, outcome, [], client.nodes);
   }
 
   stats() {

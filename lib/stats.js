@@ -47,25 +47,22 @@ class Stats {
       calls.waiting--;
       this.#endLock(outcome, error);
     } else if (event === EXTEND) {
-      if (error === undefined) calls.extensions++;
-      else calls.extensionFailures++;
-    } else if (error === undefined) {
-      calls.unlocks++;
+      calls[error === undefined ? 'extensions' : 'extensionFailures']++;
     } else {
-      calls.unlockFailures++;
+      calls[error === undefined ? 'unlocks' : 'unlockFailures']++;
     }
   }
 
   #endLock(outcome, error) {
     const calls = this.#calls;
-    if (outcome !== undefined) {
-      calls.attempts += outcome.report?.attempts ?? 1;
-      calls.waits += outcome.report?.waits ?? 0;
+    if (outcome === undefined) {
+      calls[error instanceof ClosedError ? 'failures' : 'aborted']++;
+      return;
     }
-    if (error === undefined && outcome.isHeld) calls.locks++;
-    else if (error === undefined || error instanceof TakenError) calls.taken++;
-    else if (outcome === undefined && !(error instanceof ClosedError)) calls.aborted++;
-    else calls.failures++;
+    calls.attempts += outcome.report?.attempts ?? 1;
+    calls.waits += outcome.report?.waits ?? 0;
+    if (error !== undefined && !(error instanceof TakenError)) calls.failures++;
+    else calls[outcome.isHeld ? 'locks' : 'taken']++;
   }
 
   /** The engine looks after one more lock. */
@@ -95,24 +92,30 @@ class Stats {
     for (const { node } of this.#nodes) if (!silent.has(node)) this.nodeAnswered(node);
   }
 
+  /** What the health of the nodes tells of them. */
+  learnHealth(all) {
+    for (const { node, status, error } of all) {
+      if (status === 'up') this.nodeAnswered(node);
+      if (status === 'down') this.nodeFailed(node, error.cause.code, error.cause.message);
+    }
+  }
+
   nodeFailed(index, code, message) {
     const node = this.#nodes[index];
     node.errors++;
-    if (node.status === 'down') return;
-    node.status = 'down';
-    this.#down++;
-    if (!NODE.hasSubscribers) return;
-    const error = nodeError(index, node.endpoint, code, message);
-    NODE.publish({ node: index, endpoint: node.endpoint, status: 'down', error });
+    this.#turn(node, 'down', () => nodeError(index, node.endpoint, code, message));
   }
 
   nodeAnswered(index) {
-    const node = this.#nodes[index];
-    if (node.status === 'up') return;
-    node.status = 'up';
-    this.#down--;
+    this.#turn(this.#nodes[index], 'up', () => undefined);
+  }
+
+  #turn(node, status, newError) {
+    if (node.status === status) return;
+    node.status = status;
+    this.#down += status === 'down' ? 1 : -1;
     if (!NODE.hasSubscribers) return;
-    NODE.publish({ node: index, endpoint: node.endpoint, status: 'up', error: undefined });
+    NODE.publish({ node: node.node, endpoint: node.endpoint, status, error: newError() });
   }
 }
 

@@ -2,9 +2,8 @@
 
 const { Clock } = require('./clocks.js');
 const { typeError } = require('./errors.js');
-const { integer } = require('./fields.js');
+const { MAX_INT, integer } = require('./fields.js');
 
-const MAX_INT = 2 ** 31 - 1;
 const MAX_NODES = 64;
 
 const readCount = integer(1, MAX_NODES);

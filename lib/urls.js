@@ -4,12 +4,11 @@ const { isIPv6 } = require('node:net');
 
 const { HOST_NAME, MAX_SEEDS } = require('./addresses.js');
 const { typeError, rangeError } = require('./errors.js');
-const { text } = require('./fields.js');
+const { MAX_INT, text } = require('./fields.js');
 const { TLS } = require('./tls.js');
 
 // URLs are taken apart here: the built-in parser's errors carry their whole input.
 
-const MAX_INT = 2 ** 31 - 1;
 const MAX_MASTER_NAME = 1024;
 
 const isUrl = text(1, 16 * 1024, { secret: true });

@@ -12,28 +12,21 @@ const { follow, unfollow } = require('./signals.js');
  * @param {(signal: AbortSignal, lock: import('..').Lock) => T | Promise<T>} routine
  * @returns {Promise<T>}
  */
-async function hold(lock, signal, routine) {
-  const followed = either(signal === undefined ? [lock.signal] : [signal, lock.signal]);
-  try {
-    return await routine(followed.signal, lock);
-  } finally {
-    followed.stop();
-    await lock[asyncDispose]();
-  }
-}
-
-/** AbortSignal.any(), which in Node.js 20 keeps what it made alive for as long as its sources live. */
-function either(sources) {
+async function use(lock, signal, routine) {
+  // AbortSignal.any() in Node.js 20 keeps what it made alive for as long as its sources live.
   const controller = new AbortController();
   const abort = (reason) => controller.abort(reason);
+  const sources = signal === undefined ? [lock.signal] : [signal, lock.signal];
   for (const source of sources) {
     if (source.aborted) abort(source.reason);
     else follow(source, abort);
   }
-  return {
-    signal: controller.signal,
-    stop: () => sources.forEach((source) => unfollow(source, abort)),
-  };
+  try {
+    return await routine(controller.signal, lock);
+  } finally {
+    for (const source of sources) unfollow(source, abort);
+    await lock[asyncDispose]();
+  }
 }
 
-module.exports = { hold };
+module.exports = { use };

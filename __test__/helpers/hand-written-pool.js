@@ -1,7 +1,7 @@
 'use strict';
 
 // A Pool as a user could write it: connections that are taken out and given back, one command at a
-// time on each, over a client that redsync knows nothing of.
+// time on each, over a client that redsync knows nothing of. It has what redsync calls, and no more.
 
 const { RedisClient } = require('../../scripts/redis-client.js');
 
@@ -76,14 +76,6 @@ class HandWrittenConn {
     return this.#client;
   }
 
-  get(name) {
-    return this.#client.command('GET', name);
-  }
-
-  async set(name, value) {
-    return await this.#client.command('SET', name, value) === 'OK';
-  }
-
   async setNX(name, value, expiry) {
     return await this.#client.command('SET', name, value, 'NX', 'PX', expiry) === 'OK';
   }
@@ -98,10 +90,6 @@ class HandWrittenConn {
       if (error.code !== 'NOSCRIPT') throw error;
       return call('EVAL', script.source);
     }
-  }
-
-  scriptLoad(script) {
-    return this.#client.command('SCRIPT', 'LOAD', script.source);
   }
 
   pttl(name) {

@@ -21,10 +21,33 @@ function takesOneOnly(conn) {
   takingMany.delete(conn);
 }
 
-/** What all clients have in common. They are shared, so a connection is never closed. */
+/**
+ * A connection over a client. It is shared, and so never closed.
+ *
+ * @typedef {object} Commands what differs from client to client
+ * @property {(name: string, value: string) => unknown} set
+ * @property {(name: string, value: string, expiry: number) => unknown} setNX
+ * @property {(command: 'EVALSHA' | 'EVAL', script: string, keys: string[], args: unknown[]) => unknown} run
+ * @property {(source: string) => unknown} scriptLoad
+ */
 class ClientConn {
+  #commands;
+
+  /** @param {Commands} commands */
+  constructor(commands) {
+    this.#commands = commands;
+  }
+
   get(name) {
     return this.eval(GET, [name], []);
+  }
+
+  async set(name, value) {
+    return isSet(await this.#commands.set(name, value));
+  }
+
+  async setNX(name, value, expiry) {
+    return isSet(await this.#commands.setNX(name, value, expiry));
   }
 
   pttl(name) {
@@ -32,12 +55,17 @@ class ClientConn {
   }
 
   /** By its name, which a server may not know, and a server of a cluster never has to. */
-  eval(script, keys, args) {
+  eval({ sha1, source }, keys, args) {
+    const { run } = this.#commands;
     // Mocks give no promises.
-    return Promise.resolve(this.evalSha(script.sha1, keys, args)).then(undefined, (error) => {
+    return Promise.resolve(run('EVALSHA', sha1, keys, args)).then(undefined, (error) => {
       if (!isNoScript(error)) throw error;
-      return this.evalSource(script.source, keys, args);
+      return run('EVAL', source, keys, args);
     });
+  }
+
+  async scriptLoad({ source }) {
+    return String(await this.#commands.scriptLoad(source));
   }
 
   close() {}
@@ -59,7 +87,7 @@ const pools = new WeakMap();
 /**
  * @param {object} client
  * @param {string} adapter the module that this is for
- * @param {(client: object) => { conn: ClientConn, endpoint: string, isCluster: boolean }} describe
+ * @param {(client: object) => { commands: Commands, endpoint: string, isCluster: boolean }} describe
  * @returns {import('../../index.js').Pool}
  */
 function poolOver(client, adapter, describe) {
@@ -73,7 +101,8 @@ function poolOver(client, adapter, describe) {
     throw error;
   }
   if (!pools.has(client)) {
-    const { conn, endpoint, isCluster } = describe(client);
+    const { commands, endpoint, isCluster } = describe(client);
+    const conn = new ClientConn(commands);
     if (!isCluster) takingMany.add(conn);
     pools.set(client, Object.freeze({ get: () => conn, endpoint, isCluster }));
   }
@@ -86,4 +115,4 @@ function isFor(adapter, found) {
   return adapter === found || (family.includes(adapter) && family.includes(found));
 }
 
-module.exports = { ClientConn, isSet, poolOver, takesMany, takesOneOnly };
+module.exports = { poolOver, takesMany, takesOneOnly };

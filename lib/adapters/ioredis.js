@@ -1,50 +1,27 @@
 'use strict';
 
 const { showServers } = require('../addresses.js');
-const { ClientConn, isSet, poolOver } = require('./conn.js');
+const { poolOver } = require('./conn.js');
 
 /** Of iovalkey too, which has the same methods. */
-class RedisConn extends ClientConn {
-  #client;
-
-  constructor(client) {
-    super();
-    this.#client = client;
-  }
-
-  async set(name, value) {
-    return isSet(await this.#client.set(name, value));
-  }
-
-  // Mocks give no promises.
-  async setNX(name, value, expiry) {
-    return isSet(await this.#client.set(name, value, 'PX', expiry, 'NX'));
-  }
-
-  evalSha(sha1, keys, args) {
-    return this.#run('evalsha', sha1, keys, args);
-  }
-
-  evalSource(source, keys, args) {
-    return this.#run('eval', source, keys, args);
-  }
-
-  scriptLoad({ source }) {
-    return this.#client.script('LOAD', source);
-  }
-
-  #run(method, script, keys, args) {
-    const client = this.#client;
-    if (client.isCluster && client.options.enableAutoPipelining) {
+function commandsOf(client) {
+  return {
+    set: (name, value) => client.set(name, value),
+    setNX: (name, value, expiry) => client.set(name, value, 'PX', expiry, 'NX'),
+    run(command, script, keys, args) {
+      const method = command.toLowerCase();
+      const words = [script, keys.length, ...keys, ...args];
+      if (!client.isCluster || !client.options.enableAutoPipelining)
+        return client[method](...words);
       // Its own pipelines are chosen by the slot of the first argument, which is no key here.
       return client
         .pipeline()
-        [method](script, keys.length, ...keys, ...args)
+        [method](...words)
         .exec()
         .then(onlyReply);
-    }
-    return client[method](script, keys.length, ...keys, ...args);
-  }
+    },
+    scriptLoad: (source) => client.script('LOAD', source),
+  };
 }
 
 function onlyReply([[error, reply]]) {
@@ -56,7 +33,7 @@ function describe(name) {
   return (client) => {
     const { keyPrefix = '' } = optionsOf(client);
     return {
-      conn: new RedisConn(client),
+      commands: commandsOf(client),
       endpoint: `${name} ${placeOf(client)}`,
       // With a tag in its prefix all names are in one slot.
       isCluster: client.isCluster && !keyPrefix.includes('{'),

@@ -2,69 +2,39 @@
 
 const { showServers } = require('../addresses.js');
 const { typeError } = require('../errors.js');
-const { ClientConn, isSet, poolOver } = require('./conn.js');
+const { poolOver } = require('./conn.js');
 
-class RedisConn extends ClientConn {
-  #client;
-
-  constructor(client) {
-    super();
-    this.#client = client;
-  }
-
-  async set(name, value) {
-    return isSet(await this.#client.set(name, value));
-  }
-
-  setNX(name, value, expiry) {
-    // As version 4 has it, and as version 5 and later do, which overlook what they know better.
-    const options = {
-      NX: true,
-      PX: expiry,
-      condition: 'NX',
-      expiration: { type: 'PX', value: expiry },
-    };
-    return this.#client.set(name, value, options).then(isSet);
-  }
-
-  evalSha(sha1, keys, args) {
-    return this.#client.evalSha(sha1, { keys, arguments: args.map(String) });
-  }
-
-  evalSource(source, keys, args) {
-    return this.#client.eval(source, { keys, arguments: args.map(String) });
-  }
-
-  scriptLoad({ source }) {
-    return this.#client.scriptLoad(source);
-  }
+function commandsOf(client) {
+  return {
+    set: (name, value) => client.set(name, value),
+    setNX(name, value, expiry) {
+      // As version 4 has it, and as version 5 and later do, which overlook what they know better.
+      const options = {
+        NX: true,
+        PX: expiry,
+        condition: 'NX',
+        expiration: { type: 'PX', value: expiry },
+      };
+      return client.set(name, value, options);
+    },
+    run(command, script, keys, args) {
+      const options = { keys, arguments: args.map(String) };
+      return command === 'EVAL' ? client.eval(script, options) : client.evalSha(script, options);
+    },
+    scriptLoad: (source) => client.scriptLoad(source),
+  };
 }
 
 /** A cluster of version 4 looks for the keys of a script in the wrong place, and sends it anywhere. */
-class OldClusterConn extends RedisConn {
-  #client;
-
-  constructor(client) {
-    super(client);
-    this.#client = client;
-  }
-
-  evalSha(sha1, keys, args) {
-    return this.#run('EVALSHA', sha1, keys, args);
-  }
-
-  evalSource(source, keys, args) {
-    return this.#run('EVAL', source, keys, args);
-  }
-
-  scriptLoad({ source }) {
-    return this.#client.sendCommand(undefined, false, ['SCRIPT', 'LOAD', source]);
-  }
-
-  #run(command, script, keys, args) {
-    const words = [command, script, String(keys.length), ...keys, ...args.map(String)];
-    return this.#client.sendCommand(keys[0], false, words);
-  }
+function commandsOfOldCluster(client) {
+  return {
+    ...commandsOf(client),
+    run(command, script, keys, args) {
+      const words = [command, script, String(keys.length), ...keys, ...args.map(String)];
+      return client.sendCommand(keys[0], false, words);
+    },
+    scriptLoad: (source) => client.sendCommand(undefined, false, ['SCRIPT', 'LOAD', source]),
+  };
 }
 
 function describe(client) {
@@ -72,8 +42,8 @@ function describe(client) {
   const place = isCluster ? 'cluster' : placeOf(client);
   // destroy() came with version 5.
   const isOld = isCluster && typeof client.destroy !== 'function';
-  const conn = isOld ? new OldClusterConn(client) : new RedisConn(client);
-  return { conn, endpoint: `node-redis ${place}`, isCluster };
+  const commands = isOld ? commandsOfOldCluster(client) : commandsOf(client);
+  return { commands, endpoint: `node-redis ${place}`, isCluster };
 }
 
 function placeOf({ options }) {

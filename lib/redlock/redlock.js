@@ -15,6 +15,7 @@ const {
 const { Mutex, PRIVATE } = require('../mutex.js');
 const { readNodes } = require('../nodes.js');
 const { ownershipValue, readNames } = require('../options.js');
+const { quorumOf } = require('../quorum.js');
 const { SCRIPTS } = require('../scripts.js');
 const { isOverAlready, noQuorum } = require('./errors.js');
 const { Lock, isOver, remember, settingsOf } = require('./lock.js');
@@ -104,7 +105,7 @@ class Redlock extends EventEmitter {
   }
 
   #mutex(names, settings) {
-    return new Mutex(PRIVATE, this.#client, readNames(names), '', settings);
+    return new Mutex(PRIVATE, this.#client, readNames(names), settings);
   }
 
   #mutexOf({ resources, value }, settings) {
@@ -113,7 +114,7 @@ class Redlock extends EventEmitter {
   }
 
   get #quorum() {
-    return Math.floor(this.clients.size / 2) + 1;
+    return quorumOf(this.clients.size);
   }
 
   async using(resources, duration, settingsOrRoutine, optionalRoutine) {

@@ -2,11 +2,9 @@
 
 const { validity } = require('../auto-extend.js');
 const { invalidType, outOfRange, typeError } = require('../errors.js');
-const { read } = require('../fields.js');
+const { DAY, read } = require('../fields.js');
 const { settle } = require('../options.js');
 const { notInteger } = require('./errors.js');
-
-const DAY = 86_400_000;
 
 /** node-redlock's. */
 const DEFAULTS = Object.freeze({

@@ -1,6 +1,7 @@
 'use strict';
 
 const { NodeTakenError } = require('../errors.js');
+const { quorumOf } = require('../quorum.js');
 const { notApplied } = require('./errors.js');
 
 /** @param {Error} error why a node voted against */
@@ -36,7 +37,7 @@ function countVotes(clients, errors, resources) {
   for (const error of errors) votesAgainst.set(list[error.node], reasonOf(error, resources));
   return {
     membershipSize: list.length,
-    quorumSize: Math.floor(list.length / 2) + 1,
+    quorumSize: quorumOf(list.length),
     votesFor: new Set(list.filter((client) => !votesAgainst.has(client))),
     votesAgainst,
   };
