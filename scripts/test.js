@@ -46,7 +46,7 @@ const STEPS = [
     skip: () => !isGitCheckout() && 'not a git checkout',
   },
   { title: 'code style', command: ['npm', 'run', 'lint'], count: one },
-  { title: 'types', command: [bin('tsd')], count: one },
+  { title: 'types', command: ['npm', 'run', 'test:types'], count: one },
   { title: 'the package in an empty folder', command: ['npm', 'run', 'test:package'], count: one },
   {
     title: 'workers that are terminated',

@@ -38,7 +38,7 @@ function place(tests, over) {
   const write = (name, text) => fs.writeFileSync(path.join(FOLDER, name), text);
   write('package.json', JSON.stringify({ type: 'module' }));
   const names = ['default', 'ExecutionError', 'ResourceLockedError'];
-  const from = over === undefined ? path.join(setup.root, 'redlock.js') : over;
+  const from = over === undefined ? path.join(setup.root, 'redlock') : over;
   // Through require(), for node-redlock is no module that Node.js could import.
   write('index.js', [
     "import { createRequire } from 'node:module';",

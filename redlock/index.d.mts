@@ -4,7 +4,7 @@ export {
   Lock,
   ExecutionError,
   ResourceLockedError,
-} from './redlock.js';
+} from './index.js';
 export type {
   Client,
   ClientExecutionResult,
@@ -15,4 +15,4 @@ export type {
   RedlockAbortSignal,
   Script,
   Settings,
-} from './redlock.js';
+} from './index.js';

@@ -7,8 +7,8 @@
 jest.mock('ioredis');
 
 const Redis = require('ioredis');
-const { newPool } = require('../../lib/adapters/ioredis.js');
-const { default: Redlock, ExecutionError } = require('../../redlock.js');
+const { newPool } = require('../lib/adapters/ioredis.js');
+const { default: Redlock, ExecutionError } = require('./index.js');
 
 const ONCE = { retryCount: 0 };
 

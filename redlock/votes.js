@@ -1,6 +1,6 @@
 'use strict';
 
-const { NodeTakenError } = require('../errors.js');
+const { NodeTakenError } = require('../lib/errors.js');
 const { notApplied } = require('./errors.js');
 
 /** @param {Error} error why a node voted against */
