@@ -5,9 +5,9 @@
 const { spawnSync } = require('node:child_process');
 const { setImmediate: turn } = require('node:timers/promises');
 
-const { main } = require('../scripts/setup.js');
-const { startServers } = require('../scripts/redis-servers.js');
-const { readNumbers } = require('./options.js');
+const { readNumbers } = require('../tools/command-line.js');
+const { startServers } = require('../tools/redis-servers.js');
+const { main } = require('../tools/setup.js');
 const { prepare } = require('./prepare.js');
 const { summary } = require('./statistics.js');
 

@@ -5,7 +5,7 @@
 const { spawn, spawnSync } = require('node:child_process');
 const { stripVTControlCharacters } = require('node:util');
 
-const setup = require('./setup.js');
+const setup = require('../tools/setup.js');
 
 const { announce, bin, root } = setup;
 

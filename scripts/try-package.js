@@ -11,8 +11,8 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { startServers } = require('./redis-servers.js');
-const { announce, bin, main, root } = require('./setup.js');
+const { startServers } = require('../tools/redis-servers.js');
+const { announce, bin, main, root } = require('../tools/setup.js');
 
 const MAXIMUM_SIZE = 5_000_000; // bytes, unpacked
 

@@ -11,8 +11,8 @@ const { parseArgs } = require('node:util');
 const ts = require('typescript');
 
 const { useCluster } = require('../../__test__/helpers/cluster.js');
-const { freePort, startServer } = require('../../scripts/redis-servers.js');
-const setup = require('../../scripts/setup.js');
+const { freePort, startServer } = require('../../tools/redis-servers.js');
+const setup = require('../../tools/setup.js');
 
 // Within this folder, so that its imports find what is installed.
 const FOLDER = path.join(__dirname, 'target');
