@@ -1,10 +1,4 @@
-export {
-  Redlock as default,
-  Redlock,
-  Lock,
-  ExecutionError,
-  ResourceLockedError,
-} from './index.js';
+export { Redlock as default, Redlock, Lock, ExecutionError, ResourceLockedError } from './index.js';
 export type {
   Client,
   ClientExecutionResult,

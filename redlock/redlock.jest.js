@@ -1,4 +1,3 @@
-/* global afterEach, expect, jest, test */
 'use strict';
 
 // The drop-in for node-redlock where programs are tested: with clients that are mocks, and timers

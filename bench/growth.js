@@ -1,6 +1,6 @@
 'use strict';
 
-// `node bench/soak.js`: see HELP.
+// `node bench/growth.js`: see HELP.
 
 const { spawnSync } = require('node:child_process');
 const { setImmediate: turn } = require('node:timers/promises');
@@ -31,7 +31,7 @@ const PATIENT = { timeoutFactor: 0.5 };
 const LOOKS = 5;
 
 const DEFAULTS = { cycles: 10_000_000, nodes: 3 };
-const HELP = `Usage: node bench/soak.js [options]
+const HELP = `Usage: node bench/growth.js [options]
 
 Runs lock+unlock cycles of redsync, ${AT_ONCE} at once, and prints the memory in use
 ${STEPS} times on the way. It must not grow: fails if the last quarter takes more than
