@@ -12,7 +12,16 @@ const ROOT = path.join(__dirname, '..');
 
 /** From the bottom up, as they may import each other; a file that is in none of them stands for itself. */
 const FOLDERS = [
-  'lib', 'cli', 'redlock', 'tools', '__test__/helpers', 'examples', 'bench', 'soak', 'interop', 'scripts',
+  'lib',
+  'cli',
+  'redlock',
+  'tools',
+  '__test__/helpers',
+  'examples',
+  'bench',
+  'soak',
+  'interop',
+  'scripts',
 ];
 
 const NOT_OURS = new Set(['node_modules', 'target']);
@@ -31,15 +40,17 @@ function read(file) {
 
 /** What a file imports of the repository, by require() or import, also late ones. */
 function imports(file) {
-  return ts.preProcessFile(read(file), true, true).importedFiles
-    .filter(({ fileName }) => /^\.\.?(\/|$)/.test(fileName))
+  return ts
+    .preProcessFile(read(file), true, true)
+    .importedFiles.filter(({ fileName }) => /^\.\.?(\/|$)/.test(fileName))
     .map(({ fileName }) => require.resolve(path.join(ROOT, path.dirname(file), fileName)))
     .map((name) => path.relative(ROOT, name).split(path.sep).join('/'));
 }
 
 /** Edges as [from, to, where], from what `importsOf` says of each file; `nodeOf` names the nodes. */
 function edges(files, importsOf, nodeOf = (file) => file) {
-  return files.flatMap((file) => importsOf(file).map((other) => [nodeOf(file), nodeOf(other), file]))
+  return files
+    .flatMap((file) => importsOf(file).map((other) => [nodeOf(file), nodeOf(other), file]))
     .filter(([from, to]) => from !== to);
 }
 
@@ -52,7 +63,8 @@ function circles(all) {
     for (const node of seen) for (const other of next.get(node) ?? []) seen.add(other);
     return seen;
   };
-  const shown = all.filter(([from, to]) => reached(to).has(from))
+  const shown = all
+    .filter(([from, to]) => reached(to).has(from))
     .map(([from, to, where]) => `${from} -> ${to}${where === from ? '' : ` (${where})`}`);
   return [...new Set(shown)].sort();
 }
@@ -62,8 +74,9 @@ function folderOf(file) {
 }
 
 test('folders do not import each other in circles', (t) => {
-  const files = ['index.js', ...FOLDERS.flatMap((folder) => filesBelow(folder, /\.m?js$/))]
-    .filter((file) => !/\.(spec|jest)\.js$/.test(file)); // nobody imports a test
+  const files = ['index.js', ...FOLDERS.flatMap((folder) => filesBelow(folder, /\.m?js$/))].filter(
+    (file) => !/\.(spec|jest)\.js$/.test(file),
+  ); // nobody imports a test
   const all = edges(files, imports, folderOf);
   t.true(new Set(all.map(([from]) => from)).size >= FOLDERS.length - 1, 'the imports are found'); // tools have none
   t.deepEqual(circles(all), []);
