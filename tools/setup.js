@@ -54,7 +54,8 @@ function filesBelow(entry) {
   const stat = fs.statSync(path.join(root, entry), { throwIfNoEntry: false });
   if (!stat) return [];
   if (!stat.isDirectory()) return [entry];
-  return fs.readdirSync(path.join(root, entry))
+  return fs
+    .readdirSync(path.join(root, entry))
     .filter((name) => name !== 'target' && name !== 'tests' && name !== 'proptest-regressions')
     .flatMap((name) => filesBelow(path.join(entry, name)));
 }
@@ -92,7 +93,10 @@ function isDebugBuild() {
 }
 
 function isBuilt() {
-  const addons = fs.readdirSync(root).filter((name) => name.endsWith('.node')).map(modified);
+  const addons = fs
+    .readdirSync(root)
+    .filter((name) => name.endsWith('.node'))
+    .map(modified);
   if (addons.length === 0 || !modified('native.js') || !modified('native.d.ts')) return false;
   const newest = Math.max(...ADDON_SOURCES.flatMap(filesBelow).map(modified));
   return Math.max(...addons) >= newest;
@@ -106,8 +110,15 @@ function build({ debug = false } = {}) {
   if (isBuilt() && (debug || !isDebugBuild())) return;
   requireCargo();
   run(bin('napi'), [
-    'build', '--platform', ...(debug ? [] : ['--release']),
-    '--js', 'native.js', '--dts', 'native.d.ts', '--', '--locked',
+    'build',
+    '--platform',
+    ...(debug ? [] : ['--release']),
+    '--js',
+    'native.js',
+    '--dts',
+    'native.d.ts',
+    '--',
+    '--locked',
   ]);
   fs.mkdirSync(path.dirname(DEBUG_MARK), { recursive: true });
   if (debug) fs.writeFileSync(DEBUG_MARK, '');
@@ -136,9 +147,11 @@ function requireRedisServer() {
   if (hasRedisServer()) return;
   installProgram({ apt: 'redis-server', brew: 'redis' });
   if (hasRedisServer()) return;
-  throw new SetupError('redis-server was not found and could not be installed by apt-get or ' +
-    'brew: install Redis 6.2 or newer (https://redis.io/downloads), put redis-server on the ' +
-    'PATH and try again');
+  throw new SetupError(
+    'redis-server was not found and could not be installed by apt-get or ' +
+      'brew: install Redis 6.2 or newer (https://redis.io/downloads), put redis-server on the ' +
+      'PATH and try again',
+  );
 }
 
 /** Runs a script's main function; a SetupError ends it with its message alone. */
@@ -152,7 +165,16 @@ async function main(body) {
 }
 
 module.exports = {
-  SetupError, announce, bin, build, hasRedisServer, install, installProgram, main,
-  requireCargo, requireRedisServer, root, run,
+  SetupError,
+  announce,
+  bin,
+  build,
+  hasRedisServer,
+  install,
+  installProgram,
+  main,
+  requireCargo,
+  requireRedisServer,
+  root,
+  run,
 };
-
