@@ -8,10 +8,14 @@ const NODE = [
   'WeakRef', 'clearImmediate', 'clearInterval', 'clearTimeout', 'console', 'fetch', 'performance',
   'process', 'queueMicrotask', 'setImmediate', 'setInterval', 'setTimeout', 'structuredClone',
 ];
-const globals = Object.fromEntries(NODE.map((name) => [name, 'readonly']));
+const JEST = ['afterEach', 'beforeEach', 'describe', 'expect', 'jest', 'test'];
+
+function readonly(names) {
+  return Object.fromEntries(names.map((name) => [name, 'readonly']));
+}
 
 module.exports = [
-  { ignores: ['native.js', '**/*.d.ts', '**/target/', 'docs/', 'examples/testing/'] },
+  { ignores: ['native.js', '**/*.d.ts', '**/target/', 'docs/'] },
   js.configs.recommended,
   {
     rules: {
@@ -20,7 +24,7 @@ module.exports = [
       'no-unused-vars': ['error', { ignoreRestSiblings: true }],
     },
   },
-  { languageOptions: { ecmaVersion: 'latest', sourceType: 'module', globals } },
+  { languageOptions: { ecmaVersion: 'latest', sourceType: 'module', globals: readonly(NODE) } },
   {
     files: ['**/*.js', '**/*.cjs'],
     languageOptions: {
@@ -34,4 +38,5 @@ module.exports = [
       },
     },
   },
+  { files: ['**/*.jest.js', '**/jest.test.js'], languageOptions: { globals: readonly(JEST) } },
 ];

@@ -5,7 +5,7 @@
 
 const test = require('ava');
 
-const { Redlock } = require('../redlock.js');
+const { Redlock } = require('../redlock/index.js');
 const { FailedError, Redsync, TakenError } = require('../index.js');
 const { rejection, until } = require('./helpers/async.js');
 const { believed } = require('./helpers/believed.js');

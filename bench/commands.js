@@ -2,18 +2,18 @@
 
 // `node bench/commands.js ["Valkey 9"…]`: what a lock's commands cost a server, in microseconds of its
 // processor time, by script and by the commands that newer servers have. With names of
-// scripts/fetch-servers.js on these, otherwise on the redis-server that is installed.
+// tools/fetch-servers.js on these, otherwise on the redis-server that is installed.
 
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { fetchServer, SERVERS } = require('../scripts/fetch-servers.js');
-const { startServer } = require('../scripts/redis-servers.js');
-const { main, root } = require('../scripts/setup.js');
+const { fetchServer, SERVERS } = require('../tools/fetch-servers.js');
+const { startServer } = require('../tools/redis-servers.js');
+const { main, root } = require('../tools/setup.js');
+const { render } = require('../tools/tables.js');
 const { cpuOf } = require('./cpu.js');
 const { prepare } = require('./prepare.js');
 const { summary } = require('./statistics.js');
-const { render } = require('./tables.js');
 
 const ROUNDS = 7;
 const PIPELINES = 300;

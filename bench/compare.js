@@ -5,7 +5,7 @@
 
 const { setTimeout: delay } = require('node:timers/promises');
 
-const { startServers } = require('../scripts/redis-servers.js');
+const { startServers } = require('../tools/redis-servers.js');
 const { Contender } = require('./contender.js');
 const { cpuOf, spent } = require('./cpu.js');
 

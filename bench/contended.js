@@ -6,12 +6,12 @@ const { spawn } = require('node:child_process');
 const path = require('node:path');
 const readline = require('node:readline');
 
-const { main } = require('../scripts/setup.js');
-const { startServers } = require('../scripts/redis-servers.js');
-const { readNumbers } = require('./options.js');
+const { readNumbers } = require('../tools/command-line.js');
+const { startServers } = require('../tools/redis-servers.js');
+const { main } = require('../tools/setup.js');
+const { render } = require('../tools/tables.js');
 const { prepare } = require('./prepare.js');
 const { percentile } = require('./statistics.js');
-const { render } = require('./tables.js');
 
 const DEFAULTS = {
   nodes: 3, processes: 2, waiters: 8, hold: 1, think: 5, duration: 5000,

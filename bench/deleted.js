@@ -6,7 +6,7 @@
 const { setTimeout: delay } = require('node:timers/promises');
 
 const { Redsync } = require('..');
-const { startServers } = require('../scripts/redis-servers.js');
+const { startServers } = require('../tools/redis-servers.js');
 const { percentile } = require('./statistics.js');
 
 const ROUNDS = 200;

@@ -4,7 +4,7 @@
 // Prints a table; nothing is asserted here.
 
 const { Redsync } = require('..');
-const { startServer } = require('../scripts/redis-servers.js');
+const { startServer } = require('../tools/redis-servers.js');
 
 const CALLS = 2000;
 const EXPIRY = 8000; // node timeout: 400 ms

@@ -8,7 +8,7 @@ const { once } = require('node:events');
 const v8 = require('node:v8');
 const { setTimeout: delay } = require('node:timers/promises');
 
-const { startServers } = require('../scripts/redis-servers.js');
+const { startServers } = require('../tools/redis-servers.js');
 const { processCpu } = require('./cpu.js');
 
 const ROWS = [

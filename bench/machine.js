@@ -5,7 +5,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { root } = require('../scripts/setup.js');
+const { root } = require('../tools/setup.js');
 
 function installed(name) {
   const file = path.join(__dirname, 'node_modules', name, 'package.json');

@@ -6,11 +6,12 @@ const { execFile } = require('node:child_process');
 const path = require('node:path');
 const { promisify } = require('node:util');
 
-const { announce, main } = require('../scripts/setup.js');
-const { startServers } = require('../scripts/redis-servers.js');
-const { readNumbers } = require('./options.js');
+const { readNumbers } = require('../tools/command-line.js');
+const { startServers } = require('../tools/redis-servers.js');
+const { announce, main } = require('../tools/setup.js');
+const { render } = require('../tools/tables.js');
 const { prepare } = require('./prepare.js');
-const { number, render } = require('./tables.js');
+const { number } = require('./tables.js');
 
 const DEFAULTS = { nodes: 3, count: 20_000, burst: 100_000 };
 const HELP = `Usage: node bench/memory.js [options]

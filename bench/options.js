@@ -1,8 +1,6 @@
 'use strict';
 
-const { parseArgs } = require('node:util');
-
-const { SetupError } = require('../scripts/setup.js');
+const { count, fail, readOptions: read } = require('../tools/command-line.js');
 const { CONTENDERS } = require('./contenders.js');
 
 const IDS = CONTENDERS.map(({ id }) => id);
@@ -28,36 +26,15 @@ Compares redsync with other libraries, and writes docs/benchmarks.md and its cha
   --help         prints this
 `;
 
-function fail(message) {
-  throw new SetupError(`${message}; see --help`);
-}
-
-function count(text, option, limit) {
-  const number = Number(text);
-  if (!/^\d+$/.test(text) || number < 1 || number > limit) {
-    fail(`${option} takes whole numbers from 1 to ${limit}, not "${text}"`);
-  }
-  return number;
-}
-
 function chosen(list = IDS.join()) {
   const ids = list.split(',');
   for (const id of ids) if (!IDS.includes(id)) fail(`--only: there is no "${id}"`);
   return CONTENDERS.filter(({ id }) => ids.includes(id));
 }
 
-function parse(args, options) {
-  try {
-    const help = { type: 'boolean', default: false };
-    return parseArgs({ args, options: { ...options, help } }).values;
-  } catch (error) {
-    return fail(error.message.split('. ', 1)[0]);
-  }
-}
-
 /** What the command line asks for; throws a SetupError with one line for the user. */
 function readOptions(args) {
-  const { quick, only, nodes, rounds, json, write, help } = parse(args, {
+  const { quick, only, nodes, rounds, json, write, help } = read(args, {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     nodes: { type: 'string' },
@@ -78,15 +55,4 @@ function readOptions(args) {
   };
 }
 
-/** The same for options that are all numbers, with these defaults. */
-function readNumbers(args, defaults) {
-  const types = Object.keys(defaults).map((name) => [name, { type: 'string' }]);
-  const { help, ...given } = parse(args, Object.fromEntries(types));
-  const numbers = { ...defaults };
-  for (const [name, text] of Object.entries(given)) {
-    numbers[name] = count(text, `--${name}`, Number.MAX_SAFE_INTEGER);
-  }
-  return { help, ...numbers };
-}
-
-module.exports = { HELP, readNumbers, readOptions };
+module.exports = { HELP, readOptions };

@@ -2,9 +2,10 @@
 
 // docs/benchmarks.md: written by every complete run, but for the section between the markers.
 
+const { render } = require('../tools/tables.js');
 const { usualNodes } = require('./charts.js');
 const { CONTENDERS } = require('./contenders.js');
-const { pointTable, pointTitle, render, summaryTable } = require('./tables.js');
+const { pointTable, pointTitle, summaryTable } = require('./tables.js');
 
 const KEPT = /<!-- by hand: begin -->\n([\s\S]*?)<!-- by hand: end -->/;
 const EMPTY = `## What was tried and did not help

@@ -6,7 +6,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { announce, main, root } = require('../scripts/setup.js');
+const { announce, main, root } = require('../tools/setup.js');
 const { drawCharts } = require('./charts.js');
 const { AT_ONCE, compare } = require('./compare.js');
 const { describeMachine } = require('./machine.js');

@@ -2,6 +2,7 @@
 
 // The figures as Markdown tables.
 
+const { render } = require('../tools/tables.js');
 const { CONTENDERS } = require('./contenders.js');
 const { summary } = require('./statistics.js');
 
@@ -62,13 +63,6 @@ const PROCESSOR = [
   column('servers, µs', 'serverCpu'),
 ];
 
-/** A table with its figures, all but the first column, to the right; texts want it otherwise. */
-function render(head, rows, { align = '--:' } = {}) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
-  const rule = `|---|${`${align}|`.repeat(head.length - 1)}`;
-  return [line(head), rule, ...rows.map(line)].join('\n');
-}
-
 function pointTitle({ nodes, inFlight }) {
   const load = inFlight === 1 ? 'one at a time' : `${inFlight} at once`;
   return `${nodes} ${nodes === 1 ? 'node' : 'nodes'}, ${load}`;
@@ -108,4 +102,4 @@ function overview(results, id, metric) {
   return times === UNKNOWN ? number(value) : `${number(value)} (${times})`;
 }
 
-module.exports = { TITLES, number, pointTable, pointTitle, render, summaryTable };
+module.exports = { TITLES, number, pointTable, pointTitle, summaryTable };

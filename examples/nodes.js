@@ -3,8 +3,8 @@
 // Where the examples find their nodes: REDIS_URLS (comma separated) where set, throw-away
 // redis-servers where that program is found, nodes in this process where not.
 
-const { hasRedisServer } = require('../scripts/setup.js');
-const { freePort, startServers } = require('../scripts/redis-servers.js');
+const { freePort, startServers } = require('../tools/redis-servers.js');
+const { hasRedisServer } = require('../tools/setup.js');
 
 /** Nodes that are not ours to stop: a dead address takes the last one's place instead. */
 function borrowed(urls, title) {

@@ -8,22 +8,13 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const setup = require('../scripts/setup.js');
+const setup = require('../tools/setup.js');
 
 const AT_LEAST = [1, 21]; // from which on Go fetches the version that go.mod asks for
 
-function modified(file) {
-  return fs.statSync(path.join(__dirname, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-}
-
-/** Installs the locked libraries unless they already match the lock file, and this one beside them. */
+/** Installs the other libraries, and this one beside them. */
 function installLibraries() {
-  const record = path.join('node_modules', '.package-lock.json');
-  if (modified(record) < modified('package-lock.json')) {
-    setup.run('npm', ['ci', '--prefix', __dirname, '--loglevel', 'error']);
-    const now = new Date();
-    fs.utimesSync(path.join(__dirname, record), now, now);
-  }
+  setup.install('interop');
   const own = path.join(__dirname, 'node_modules', 'redsync');
   if (!fs.existsSync(own)) fs.symlinkSync(setup.root, own, 'junction');
 }
@@ -45,17 +36,7 @@ function findGo() {
 /** Makes sure that there is a Go, with the system's package manager if need be. */
 function requireGo() {
   if (findGo()) return;
-  const installers = [
-    ['apt-get', [['update'], ['install', '--yes', '--no-install-recommends', 'golang-go']]],
-    ['brew', [['install', 'go']]],
-  ];
-  const has = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
-  const [manager, commands = []] = installers.find(([command]) => has(command)) ?? [];
-  const sudo = manager === 'apt-get' && process.getuid() !== 0 ? ['sudo'] : [];
-  for (const args of commands) {
-    const [command, ...rest] = [...sudo, manager, ...args];
-    setup.run(command, rest, { DEBIAN_FRONTEND: 'noninteractive' });
-  }
+  setup.installProgram({ apt: 'golang-go', brew: 'go' });
   if (hasGo()) return;
   throw new setup.SetupError(`Go ${AT_LEAST.join('.')} or newer was not found and could not be ` +
     'installed: get it from https://go.dev/dl, put go on the PATH and try again');

@@ -8,7 +8,7 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const { parseArgs } = require('node:util');
 
-const setup = require('../scripts/setup.js');
+const setup = require('../tools/setup.js');
 const { prepare } = require('./prepare.js');
 
 setup.main(() => {

@@ -2,7 +2,7 @@
 
 const path = require('node:path');
 
-const { build, install, main, root } = require('./setup.js');
+const { build, install, main, root } = require('../tools/setup.js');
 
 main(async () => {
   install();

@@ -6,8 +6,8 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { readNames } = require('./command-line.js');
-const { SetupError, announce, install, main, requireCargo, root, run } = require('./setup.js');
+const { count, readNames } = require('../tools/command-line.js');
+const { SetupError, announce, install, main, requireCargo, root, run } = require('../tools/setup.js');
 
 const SECONDS = 60;
 
@@ -33,10 +33,7 @@ function readOptions() {
     seconds: { type: 'string', default: `${SECONDS}` },
     help: { type: 'boolean' },
   });
-  if (!/^[1-9]\d{0,6}$/.test(seconds)) {
-    throw new SetupError(`--seconds takes whole numbers from 1 to 9999999, not "${seconds}"`);
-  }
-  return { help, seconds: Number(seconds), targets: names };
+  return { help, seconds: count(seconds, '--seconds', 9_999_999), targets: names };
 }
 
 function requireCargoFuzz() {

@@ -2,8 +2,8 @@
 
 // `npm run hostile`: hostile arguments to every function there is.
 
-const { readNumbers } = require('../bench/options.js');
-const { build, install, main } = require('./setup.js');
+const { readNumbers } = require('../tools/command-line.js');
+const { build, install, main } = require('../tools/setup.js');
 
 const DEFAULTS = { calls: 1_000_000, seed: undefined };
 const HELP = `Usage: npm run hostile -- [options]

@@ -5,11 +5,12 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { render } = require('../tools/tables.js');
+
 const README = path.join(__dirname, '..', 'README.md');
 
 function markdown(header, rows) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
-  return [line(header), `|${'---|'.repeat(header.length)}`, ...rows.map(line)].join('\n');
+  return render(header, rows, { align: '---' });
 }
 
 /** Cells of the rows of a table, by the first of them. */

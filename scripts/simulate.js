@@ -2,8 +2,8 @@
 
 // `npm run simulate`: the engine under as many adversarial schedules as asked for.
 
-const { readNumbers } = require('../bench/options.js');
-const { main, requireCargo, run } = require('./setup.js');
+const { readNumbers } = require('../tools/command-line.js');
+const { main, requireCargo, run } = require('../tools/setup.js');
 
 const DEFAULTS = { schedules: 1_000_000, first: undefined, seed: undefined };
 const HELP = `Usage: npm run simulate -- [options]

@@ -10,16 +10,14 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { readNames } = require('./command-line.js');
-const { startServers } = require('./redis-servers.js');
+const { readNames } = require('../tools/command-line.js');
+const { CORE_SPECS } = require('../tools/core-specs.js');
+const { startServers } = require('../tools/redis-servers.js');
+const { announce, main, root } = require('../tools/setup.js');
 const { publish } = require('./result-table.js');
-const { announce, main, root } = require('./setup.js');
 
 const CACHE = path.join(root, 'target', 'runtimes');
 const TIMEOUT = 300_000;
-const CORE_SPECS = [
-  'lock', 'unlock', 'extend', 'abort', 'auto-extend', 'lock-signal', 'using', 'errors', 'redsync',
-].map((name) => `__test__/${name}.spec.js`);
 
 const platform = process.platform === 'win32' ? 'win' : process.platform;
 const exe = process.platform === 'win32' ? '.exe' : '';

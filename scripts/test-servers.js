@@ -8,15 +8,14 @@
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 
-const { readNames } = require('./command-line.js');
-const { SERVERS, fetchServer } = require('./fetch-servers.js');
+const { readNames } = require('../tools/command-line.js');
+const { CORE_SPECS } = require('../tools/core-specs.js');
+const { SERVERS, fetchServer } = require('../tools/fetch-servers.js');
+const { announce, main, root } = require('../tools/setup.js');
 const { publish } = require('./result-table.js');
-const { announce, main, root } = require('./setup.js');
 
 const TIMEOUT = 600_000;
-const CORE_SPECS = [
-  'lock', 'unlock', 'extend', 'abort', 'auto-extend', 'lock-signal', 'using', 'errors', 'redsync', 'acl',
-].map((name) => `__test__/${name}.spec.js`);
+const SPECS = [...CORE_SPECS, '__test__/acl.spec.js'];
 
 function testServer(server, specs) {
   const { name } = server;
@@ -57,7 +56,7 @@ main(() => {
     write: { type: 'boolean', default: false },
     all: { type: 'boolean', default: false },
   });
-  const specs = values.all ? [] : CORE_SPECS;
+  const specs = values.all ? [] : SPECS;
   const results = names.map((name) => testServer(SERVERS.find((server) => server.name === name), specs));
   publish('servers', ['server', 'version', 'passed'], all, results, values.write);
 });

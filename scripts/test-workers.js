@@ -1,23 +1,32 @@
 'use strict';
 
-// Worker threads that are terminated in the middle of their work: 8 workers with 1,000 calls in flight
-// each, on nodes of every kind, ended at random moments, again and again. Nothing may crash, hang or be
-// called back in an environment that is gone, the process goes on locking, and what the workers held
-// is free when it has expired: nobody keeps it alive, nobody keeps a connection.
-//
-//   node scripts/test-workers.js [--rounds 100] [--workers 8] [--calls 1000]
+// `npm run test:workers`: see HELP.
 
 const { once } = require('node:events');
 const { setTimeout: delay } = require('node:timers/promises');
-const { parseArgs } = require('node:util');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
 const Redis = require('ioredis');
 
 const { Redsync } = require('..');
-const { newPool } = require('../lib/adapters/ioredis.js');
 const { until } = require('../__test__/helpers/async.js');
 const { HandWrittenPool } = require('../__test__/helpers/hand-written-pool.js');
+const { newPool } = require('../lib/adapters/ioredis.js');
+const { readNumbers } = require('../tools/command-line.js');
+const { main } = require('../tools/setup.js');
+
+const DEFAULTS = { rounds: 100, workers: 8, calls: 1000 };
+const HELP = `Usage: npm run test:workers -- [options]
+
+Terminates worker threads in the middle of their work, on nodes of every kind, at random moments, again and
+again. Nothing may crash, hang or be called back in an environment that is gone. The process goes on locking,
+and what the workers held is free when it has expired: nobody keeps it alive, nobody keeps a connection.
+
+  --rounds N   (default ${DEFAULTS.rounds})
+  --workers N  in each round (default ${DEFAULTS.workers})
+  --calls N    in flight in each worker (default ${DEFAULTS.calls})
+  --help       prints this
+`;
 
 const LONGEST_LIFE = 40; // ms after the calls are on their way
 const EXPIRY = 2000;
@@ -77,26 +86,10 @@ async function connections(server) {
   return Number(/^connected_clients:(\d+)/m.exec(await server.command('INFO', 'clients'))[1]);
 }
 
-function number(values, name) {
-  const value = Number(values[name]);
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new RangeError(`--${name} must be an integer from 1 on, received ${values[name]}`);
-}
-
-async function main() {
-  const { startServers } = require('./redis-servers.js');
-  const { values } = parseArgs({
-    options: {
-      rounds: { type: 'string', default: '100' },
-      workers: { type: 'string', default: '8' },
-      calls: { type: 'string', default: '1000' },
-    },
-  });
-  const counts = {
-    rounds: number(values, 'rounds'),
-    workers: number(values, 'workers'),
-    calls: number(values, 'calls'),
-  };
+async function testWorkers() {
+  const { help, ...counts } = readNumbers(process.argv.slice(2), DEFAULTS);
+  if (help) return console.log(HELP);
+  const { startServers } = require('../tools/redis-servers.js'); // not in the workers
   const servers = await startServers(3);
   const urls = servers.map(({ url }) => url);
   const redsync = new Redsync(urls);
@@ -113,5 +106,5 @@ async function main() {
   console.log(`${rounds} rounds of ${workers} workers with ${calls} calls each, rss ${process.memoryUsage().rss >> 20} MiB: clean`);
 }
 
-if (isMainThread) require('./setup.js').main(main);
+if (isMainThread) main(testWorkers);
 else keepInFlight(workerData);

@@ -9,10 +9,10 @@ const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: delay } = require('node:timers/promises');
 
-const { readNumbers } = require('../bench/options.js');
-const { startServers } = require('../scripts/redis-servers.js');
-const { build, install, main, requireRedisServer } = require('../scripts/setup.js');
 const { startProxy } = require('../__test__/helpers/proxy.js');
+const { readNumbers } = require('../tools/command-line.js');
+const { startServers } = require('../tools/redis-servers.js');
+const { build, install, main, requireRedisServer } = require('../tools/setup.js');
 const { calls, holds, overlaps } = require('./checker.js');
 const { injectFaults } = require('./faults.js');
 const { read } = require('./journal.js');

@@ -4,7 +4,7 @@ const net = require('node:net');
 const { once } = require('node:events');
 
 const { slotOf } = require('../../lib/slots.js');
-const { freePort } = require('../../scripts/redis-servers.js');
+const { freePort } = require('../../tools/redis-servers.js');
 const { until } = require('./async.js');
 const { startServer } = require('./servers.js');
 

@@ -3,7 +3,7 @@
 // A Pool as a user could write it: connections that are taken out and given back, one command at a
 // time on each, over a client that redsync knows nothing of. It has what redsync calls, and no more.
 
-const { RedisClient } = require('../../scripts/redis-client.js');
+const { RedisClient } = require('../../tools/redis-client.js');
 
 const SIZE = 4;
 

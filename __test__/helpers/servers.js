@@ -2,7 +2,7 @@
 
 const { randomUUID } = require('node:crypto');
 
-const { freePort, startServer, startServers } = require('../../scripts/redis-servers.js');
+const { freePort, startServer, startServers } = require('../../tools/redis-servers.js');
 const { until } = require('./async.js');
 
 /** Starts `count` servers for one test; they end with it, paused or not. */

@@ -1,4 +1,3 @@
-/* global afterEach, beforeEach, expect, jest, test */
 'use strict';
 
 // Inside jest: every file has globals of its own (a VM context), and the module registry is reset.

@@ -11,8 +11,8 @@ const { parseArgs } = require('node:util');
 const ts = require('typescript');
 
 const { useCluster } = require('../../__test__/helpers/cluster.js');
-const { freePort, startServer } = require('../../scripts/redis-servers.js');
-const setup = require('../../scripts/setup.js');
+const { freePort, startServer } = require('../../tools/redis-servers.js');
+const setup = require('../../tools/setup.js');
 
 // Within this folder, so that its imports find what is installed.
 const FOLDER = path.join(__dirname, 'target');
@@ -38,7 +38,7 @@ function place(tests, over) {
   const write = (name, text) => fs.writeFileSync(path.join(FOLDER, name), text);
   write('package.json', JSON.stringify({ type: 'module' }));
   const names = ['default', 'ExecutionError', 'ResourceLockedError'];
-  const from = over === undefined ? path.join(setup.root, 'redlock.js') : over;
+  const from = over === undefined ? path.join(setup.root, 'redlock') : over;
   // Through require(), for node-redlock is no module that Node.js could import.
   write('index.js', [
     "import { createRequire } from 'node:module';",

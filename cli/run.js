@@ -3,8 +3,8 @@
 const { spawn } = require('node:child_process');
 const { setTimeout: delay } = require('node:timers/promises');
 
-const { FailedError, RedisError } = require('../errors.js');
-const { Redsync } = require('../redsync.js');
+const { FailedError, RedisError } = require('../lib/errors.js');
+const { Redsync } = require('../lib/redsync.js');
 const { EXIT, killedBy } = require('./exit-codes.js');
 const { UsageError, milliseconds } = require('./usage.js');
 const { Witness, isOfGroup } = require('./witness.js');

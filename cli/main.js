@@ -1,6 +1,6 @@
 'use strict';
 
-const { RedsyncError } = require('../errors.js');
+const { RedsyncError } = require('../lib/errors.js');
 const { EXIT } = require('./exit-codes.js');
 const { HELP } = require('./help.js');
 const { UsageError, readUsage } = require('./usage.js');
@@ -21,7 +21,7 @@ const COMMANDS = {
 async function main([command, ...args]) {
   if (command === '--help' || command === '-h' || command === 'help') return say(helpOn(args[0]));
   if (command === '--version' || command === '-v') {
-    return say(`${require('../../package.json').version}\n`);
+    return say(`${require('../package.json').version}\n`);
   }
   try {
     if (command === undefined) throw new UsageError('a command is missing: run, inspect or unlock');

@@ -20,12 +20,18 @@ function parse(buffer, offset) {
   const line = buffer.toString('utf8', offset + 1, end);
   const next = end + 2;
   switch (String.fromCharCode(buffer[offset])) {
-    case '+': return [line, next];
-    case '-': return [new ReplyError(line), next];
-    case ':': return [Number(line), next];
-    case '$': return parseBulk(buffer, next, Number(line));
-    case '*': return parseArray(buffer, next, Number(line));
-    default: throw new Error(`not a RESP2 reply: ${line}`);
+    case '+':
+      return [line, next];
+    case '-':
+      return [new ReplyError(line), next];
+    case ':':
+      return [Number(line), next];
+    case '$':
+      return parseBulk(buffer, next, Number(line));
+    case '*':
+      return parseArray(buffer, next, Number(line));
+    default:
+      throw new Error(`not a RESP2 reply: ${line}`);
   }
 }
 

@@ -1,6 +1,6 @@
 'use strict';
 
-const { now } = require('../calls.js');
+const { now } = require('../lib/calls.js');
 
 /** What node-redlock's Lock does not tell: the settings of its acquisition, and when it is over. */
 const details = new WeakMap();

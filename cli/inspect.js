@@ -1,6 +1,6 @@
 'use strict';
 
-const { Redsync } = require('../redsync.js');
+const { Redsync } = require('../lib/redsync.js');
 const { EXIT } = require('./exit-codes.js');
 const { milliseconds } = require('./usage.js');
 

@@ -10,15 +10,15 @@ const path = require('node:path');
 const { Redis } = require('ioredis');
 const test = require('ava');
 
-const { default: Redlock, ExecutionError, Lock, ResourceLockedError } = require('../redlock.js');
+const { default: Redlock, ExecutionError, Lock, ResourceLockedError } = require('./index.js');
 const {
   ClosedError, FailedError, LockExpiredError, NodeTakenError, TakenError,
 } = require('../index.js');
-const { mutexSettings, readSettings } = require('../lib/redlock/settings.js');
-const { delay, rejection, until, untilSteady } = require('./helpers/async.js');
-const { runProcess, endedWell } = require('./helpers/processes.js');
-const { useProxy } = require('./helpers/proxy.js');
-const { deadUrl, monitor, startServers, useServers } = require('./helpers/servers.js');
+const { mutexSettings, readSettings } = require('./settings.js');
+const { delay, rejection, until, untilSteady } = require('../__test__/helpers/async.js');
+const { runProcess, endedWell } = require('../__test__/helpers/processes.js');
+const { useProxy } = require('../__test__/helpers/proxy.js');
+const { deadUrl, monitor, startServers, useServers } = require('../__test__/helpers/servers.js');
 
 const LONG = 60_000;
 const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
@@ -299,7 +299,7 @@ test('after quit nothing is acquired', async (t) => {
 
 test('a listener that throws harms the process, as it does, but not the lock', async (t) => {
   const result = await runProcess(async (file) => {
-    const { default: Redlock } = require(file.replace('index.js', 'redlock.js'));
+    const { default: Redlock } = require(file.replace('index.js', 'redlock/index.js'));
     process.on('uncaughtException', (error) => console.log(`uncaught ${error.message}`));
     const redlock = new Redlock(['memory:'], { retryCount: 1, retryDelay: 10, retryJitter: 0 });
     redlock.on('error', () => { throw new Error('mine'); });
@@ -502,7 +502,7 @@ test('without a limit of attempts the newest are remembered', async (t) => {
 });
 
 test('what node-redlock 4 has is there, by the names that the documents give', async (t) => {
-  t.is(require('../redlock.js').default, Redlock);
+  t.is(require('./index.js').default, Redlock);
   const client = new Redis(shared[0].port);
   const redlock = connect(t, [client], { retryCount: 1 });
   t.is(redlock.clients.size, 1);
@@ -526,7 +526,7 @@ test('what node-redlock 4 has is there, by the names that the documents give', a
 test('in jest, with mocks of clients and timers', (t) => {
   const root = path.join(__dirname, '..');
   const jest = path.join(root, 'node_modules', '.bin', 'jest');
-  const args = ['--rootDir', '__test__/jest', '--testMatch', '**/redlock.jest.js'];
+  const args = ['--rootDir', 'redlock', '--testMatch', '**/redlock.jest.js'];
   const output = execFileSync('/bin/sh', ['-c', '"$0" "$@" 2>&1', jest, ...args], {
     cwd: root, encoding: 'utf8', env: { PATH: process.env.PATH, FORCE_COLOR: '0', CI: '1' },
   });

@@ -1,6 +1,6 @@
 'use strict';
 
-const { invalidType, outOfRange } = require('../errors.js');
+const { invalidType, outOfRange } = require('../lib/errors.js');
 
 /**
  * @param {unknown} clients
@@ -29,7 +29,7 @@ function nodeOf(client, index) {
   const error = invalidType(`clients[${index}]`, client, 'an ioredis client or a URL', true);
   if (typeof client !== 'object' || client === null) throw error;
   try {
-    return require('../adapters/ioredis.js').newPool(client);
+    return require('../lib/adapters/ioredis.js').newPool(client);
   } catch {
     return useless(error);
   }

@@ -1,9 +1,9 @@
 'use strict';
 
-const { validity } = require('../auto-extend.js');
-const { invalidType, outOfRange, typeError } = require('../errors.js');
-const { DAY, read } = require('../fields.js');
-const { settle } = require('../options.js');
+const { validity } = require('../lib/auto-extend.js');
+const { invalidType, outOfRange, typeError } = require('../lib/errors.js');
+const { DAY, read } = require('../lib/fields.js');
+const { settle } = require('../lib/options.js');
 const { notInteger } = require('./errors.js');
 
 /** node-redlock's. */

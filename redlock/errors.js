@@ -1,6 +1,6 @@
 'use strict';
 
-const { LockExpiredError, outOfRange } = require('../errors.js');
+const { LockExpiredError, outOfRange } = require('../lib/errors.js');
 
 // What node-redlock says, word for word: programs compare it. What has happened is in `cause`.
 
@@ -24,7 +24,7 @@ class ResourceLockedError extends Error {
 class ExecutionError extends Error {
   /**
    * @param {string} message
-   * @param {readonly Promise<object>[]} attempts the votes of each, see lib/redlock/votes.js
+   * @param {readonly Promise<object>[]} attempts the votes of each, see votes.js
    * @param {ErrorOptions} [options]
    */
   constructor(message, attempts, options) {

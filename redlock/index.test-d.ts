@@ -1,6 +1,6 @@
 import { EventEmitter } from 'events';
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd';
-import Redlock, { ExecutionError, Lock, ResourceLockedError } from '../../redlock';
+import Redlock, { ExecutionError, Lock, ResourceLockedError } from '.';
 import type {
   Client,
   ClientExecutionResult,
@@ -8,7 +8,7 @@ import type {
   ExecutionStats,
   RedlockAbortSignal,
   Settings,
-} from '../../redlock';
+} from '.';
 
 declare const client: {
   evalsha(sha1: string, numkeys: number, ...args: (string | Buffer | number)[]): Promise<unknown>;

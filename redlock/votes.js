@@ -1,7 +1,7 @@
 'use strict';
 
-const { NodeTakenError } = require('../errors.js');
-const { quorumOf } = require('../quorum.js');
+const { NodeTakenError } = require('../lib/errors.js');
+const { quorumOf } = require('../lib/quorum.js');
 const { notApplied } = require('./errors.js');
 
 /** @param {Error} error why a node voted against */

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 'use strict';
 
-const { main } = require('../lib/cli/main.js');
+const { main } = require('./main.js');
 
 main(process.argv.slice(2)).then((code) => {
   process.exitCode = code;
