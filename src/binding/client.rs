@@ -5,19 +5,18 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use redsync_engine::{
-    Asked, Busy, CancellationToken, Delay, Error, Extension, Held, Hold, Holder, Keys, Loss, Mutex,
-    Redsync, Refused, Value, ValueSource,
+    Asked, Busy, CancellationToken, Delay, Error, Extension, Held, Hold, Keys, Mutex, Redsync,
+    Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
 
 use super::crossing::Outcome;
+use super::holders::{Holders, Wish};
 use super::outbox::Outbox;
 use super::wire::{MutexCall, NO_CALL, Operation, milliseconds};
-use crate::clock;
 
 /// Rounds of one client under way: the acquisitions beyond wait as the records that they came in, so
 /// that a burst of any size needs little memory.
@@ -116,7 +115,7 @@ impl Client {
                 self.redsync.leases.begin(
                     hold,
                     None,
-                    Lease::new(self, (number, Wish::Told), until),
+                    Holders::of(&self.outbox, (number, Wish::Told), until),
                 );
             }
             Operation::LetExpire(call) => {
@@ -191,8 +190,8 @@ impl Client {
                 if retries { mutex.lock(&stop).await } else { mutex.try_lock(&stop).await };
             if let (Ok(held), Some(_)) = (&acquired, extension) {
                 let client = &completion.client;
-                let lease = Lease::new(client, (number, Wish::Kept), held.until);
-                client.redsync.leases.begin(mutex.hold(held), extension, lease);
+                let holders = Holders::of(&client.outbox, (number, Wish::Kept), held.until);
+                client.redsync.leases.begin(mutex.hold(held), extension, holders);
             }
             completion.report(&mutex);
             completion.tell(acquired, Outbox::held);
@@ -229,14 +228,14 @@ impl Client {
 
     /// Keeps a lock alive that was acquired elsewhere, beside whoever of this client does so already.
     fn adopt(&self, number: u32, hold: Hold, extension: Extension) {
-        match self.lease(hold.keys(), hold.value()) {
-            Some(lease) => {
-                lease.join((number, Wish::Kept), hold.until());
+        match self.holders(hold.keys(), hold.value()) {
+            Some(holders) => {
+                holders.join((number, Wish::Kept), hold.until());
                 self.redsync.leases.keep_alive(hold, extension);
             }
             None => {
-                let lease = Lease::new(self, (number, Wish::Kept), hold.until());
-                self.redsync.leases.begin(hold, Some(extension), lease);
+                let holders = Holders::of(&self.outbox, (number, Wish::Kept), hold.until());
+                self.redsync.leases.begin(hold, Some(extension), holders);
             }
         }
     }
@@ -244,14 +243,14 @@ impl Client {
     /// Extends a lock no more: for whoever asks for it, or for good if no number is given.
     fn let_expire(&self, number: u32, keys: &Keys, value: &Value) {
         let is_kept = number != NO_CALL
-            && self.lease(keys, value).is_none_or(|lease| lease.is_kept_without(number));
+            && self.holders(keys, value).is_none_or(|it| it.is_kept_without(number));
         if !is_kept {
             self.redsync.leases.let_expire(keys, value);
         }
     }
 
-    /// What looks after a lock.
-    fn lease(&self, keys: &Keys, value: &Value) -> Option<Rc<Lease>> {
+    /// Who holds a lock that is looked after.
+    fn holders(&self, keys: &Keys, value: &Value) -> Option<Rc<Holders>> {
         let holder: Rc<dyn Any> = self.redsync.leases.holder(keys, value)?;
         holder.downcast().ok()
     }
@@ -288,88 +287,6 @@ impl Client {
         self.questions.borrow_mut().insert(number, answer);
         self.outbox.push(number, question, attempt as f64, |_| Ok(()));
         Box::pin(async move { answered.await.map_err(|_| Refused) })
-    }
-}
-
-/// A lock that is kept alive or watched, as its JavaScript side is told of it: of its loss or of another
-/// end, and of one of them exactly once.
-struct Lease {
-    outbox: Arc<Outbox>,
-    /// All who are told: more than one only if the lock was adopted beside who held it already.
-    numbers: RefCell<Vec<(u32, Wish)>>,
-}
-
-/// What somebody wants of a lease.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    /// The lock is to be kept alive.
-    Kept,
-    /// No more than to be told.
-    Told,
-    /// It was to be kept, but can be reached no more. Somebody may still listen.
-    Dropped,
-}
-
-impl Lease {
-    fn new(client: &Client, who: (u32, Wish), until: Duration) -> Rc<Self> {
-        let lease = Self { outbox: client.outbox.clone(), numbers: RefCell::default() };
-        lease.join(who, until);
-        Rc::new(lease)
-    }
-
-    fn join(&self, who: (u32, Wish), until: Duration) {
-        let mut numbers = self.numbers.borrow_mut();
-        self.outbox.set_until(who.0, Some(until));
-        self.retain(&mut numbers, |(_, wish)| wish != Wish::Dropped);
-        numbers.push(who);
-    }
-
-    /// Is the lock to be kept alive if this number does not ask for it any more?
-    fn is_kept_without(&self, number: u32) -> bool {
-        let mut numbers = self.numbers.borrow_mut();
-        let Some(mine) = numbers.iter_mut().find(|(each, _)| *each == number) else { return true };
-        mine.1 = Wish::Dropped;
-        let is_kept = numbers.iter().any(|(_, wish)| *wish == Wish::Kept);
-        if is_kept {
-            self.retain(&mut numbers, |(each, _)| each != number);
-        } else {
-            self.outbox.push(number, Outcome::Dropped, 0.0, |_| Ok(()));
-        }
-        is_kept
-    }
-
-    fn retain(&self, numbers: &mut Vec<(u32, Wish)>, is_meant: impl Fn((u32, Wish)) -> bool) {
-        for (number, _) in numbers.extract_if(.., |each| !is_meant(*each)) {
-            self.outbox.ended(number);
-        }
-    }
-}
-
-impl Holder for Lease {
-    fn last_alive(&self, now: Duration) -> Duration {
-        // A clock for tests runs ahead of the one that the turns are told by.
-        let boot = clock::now();
-        self.outbox.last_turn(boot) + now.saturating_sub(boot)
-    }
-
-    fn extended(&self, until: Duration) {
-        for (number, _) in self.numbers.borrow().iter() {
-            self.outbox.set_until(*number, Some(until));
-        }
-    }
-
-    fn lost(&self, why: Loss) {
-        for (number, _) in self.numbers.take() {
-            self.outbox.lost(number, why);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        for (number, _) in self.numbers.take() {
-            self.outbox.ended(number);
-        }
     }
 }
 

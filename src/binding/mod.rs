@@ -9,6 +9,7 @@
 //! | `host` | the engine thread: takes messages, owns the clients |
 //! | `spin` | spinning for a little while before the thread parks |
 //! | `client` | one `Redsync`: its nodes and its calls |
+//! | `holders` | who is told of a lock that is kept alive or watched |
 //! | `fuzz` | what must hold whatever JavaScript says; in no build but that of the tests and fuzzers |
 //!
 //! A call does not cross as a function call with arguments but as a record of numbers in a
@@ -20,6 +21,7 @@ mod client;
 mod crossing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod holders;
 mod host;
 mod outbox;
 mod spin;
