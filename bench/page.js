@@ -16,15 +16,15 @@ Nothing is written here yet.
 function intro({ date, rounds, duration }) {
   return `# Benchmarks
 
-Written by \`npm run bench\` on ${date.slice(0, 10)}; only the last section is by hand.
+\`npm run bench\` wrote this page on ${date.slice(0, 10)}; only the last section is by hand.
 
 A cycle is one lock and its unlock, on a key that nobody else wants, with an expiry of 8 s. Every
 contender runs in a process of its own, over its own connections to the same throw-away
 redis-servers on the loopback interface. They take turns: in each round one after the other runs
 cycles for ${duration} ms, while the others are idle. A figure is the median of ${rounds} rounds,
-with the lowest and the highest in parentheses. At the start, the servers are asked whether they
-have the lock of each contender while it holds one, and whether it is gone afterwards; after each
-round, whether any key is left.
+with the lowest and the highest in parentheses. At the start, the benchmark asks the servers whether
+they have the lock of each contender while it holds one, and whether the lock is gone afterwards.
+After each round it asks whether any key is left.
 
 Servers and contender share the processors of one machine, so a server that has less to do leaves
 more to everybody. A network adds its own latency to each figure of one at a time, and nothing to
@@ -40,9 +40,9 @@ ${render(['', 'a call waits for'], rows, { align: '---' })}
 
 *ioredis alone* is SET NX PX and EVALSHA by hand, on all nodes in parallel, with
 \`enableAutoPipelining\`: with many calls at once, the best that a library over ioredis could reach.
-The libraries get ioredis as it comes, and are used with their own defaults, but for the expiry, and
-but for redis-semaphore, which is told not to extend its locks by itself. On one node, it is its
-\`Mutex\` and redlock-universal its \`createLock\`; on more, \`RedlockMutex\` and \`createRedlock\`.
+The libraries get ioredis as it comes and keep their own defaults, with two exceptions: all have the
+same expiry, and redis-semaphore does not extend its locks by itself. On one node, redis-semaphore
+runs its \`Mutex\` and redlock-universal its \`createLock\`; on more, \`RedlockMutex\` and \`createRedlock\`.
 *Rust alone* does the same work as a program without Node.js, on the same Redis client as redsync,
 with one pipeline per node and tick: the limit for redsync.`;
 }
@@ -58,7 +58,7 @@ function overview(points) {
   const usual = points.filter((point) => point.nodes === nodes);
   return `## ${nodes} nodes at a glance
 
-In parentheses: how many times the figure of node-redlock.
+The parentheses say how many times the figure of node-redlock it is.
 
 ${summaryTable(usual)}`;
 }
@@ -68,7 +68,8 @@ function details(points) {
   return `## All figures
 
 Processor time is per cycle: of the thread that runs JavaScript, of the whole process, and of all
-servers together. "/ node-redlock" and so on: how many times the figure of that contender.
+servers together. A column "/ node-redlock" says how many times the figure of node-redlock it is, and
+so on for the others.
 
 ${sections.join('\n\n')}`;
 }
