@@ -58,7 +58,7 @@ function overview(points) {
   const usual = points.filter((point) => point.nodes === nodes);
   return `## ${nodes} nodes at a glance
 
-The parentheses say how many times the figure of node-redlock it is.
+The parentheses compare with node-redlock: 2× is twice its figure.
 
 ${summaryTable(usual)}`;
 }
@@ -68,8 +68,7 @@ function details(points) {
   return `## All figures
 
 Processor time is per cycle: of the thread that runs JavaScript, of the whole process, and of all
-servers together. A column "/ node-redlock" says how many times the figure of node-redlock it is, and
-so on for the others.
+servers together. The column "/ node-redlock" divides the figure by that of node-redlock, and so on.
 
 ${sections.join('\n\n')}`;
 }
