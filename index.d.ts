@@ -1,13 +1,13 @@
 /// <reference path="./lib/disposable.d.ts" />
 
 /**
- * A set of independent Redis nodes that vote on locks (Redlock). A lock is held once a quorum of
+ * A set of independent Redis nodes that vote on locks (Redlock). You hold a lock once a quorum of
  * them, `floor(n / 2) + 1`, has granted it within its validity.
  *
  * Every duration in this API is in milliseconds. A bad argument throws, or rejects with, a
  * `TypeError` (code `ERR_INVALID_ARG_TYPE`: wrong type, unknown option) or a `RangeError`
- * (`ERR_OUT_OF_RANGE`: right type, value not allowed) before any node is asked. A call that the
- * caller aborted rejects with `signal.reason`. Everything else rejects with a {@link RedsyncError}.
+ * (`ERR_OUT_OF_RANGE`: right type, value not allowed) before the call asks any node. A call that the
+ * caller aborts rejects with `signal.reason`. Everything else rejects with a {@link RedsyncError}.
  *
  * An idle Redsync does not keep the process running; a pending call does.
  *
@@ -40,10 +40,10 @@ export class Redsync {
    *   all, found by any of these servers
    * - `rediss+sentinel://…`, `rediss+cluster://…`: the same over TLS
    * - `memory:`, a node of its own inside the process, for development and tests
-   * - `memory:NAME`, the same, shared by everyone in the process who uses this name
+   * - `memory:NAME`, the same; everybody in the process who uses this name shares it
    *
-   * An object is {@link ConnectionOptions} or a {@link Pool} over a client that the application has
-   * already; they can be mixed.
+   * An object is {@link ConnectionOptions}, or a {@link Pool} over a client that the application
+   * already has. You can mix all kinds.
    *
    * @param nodes One node, or 1 to 64 of them. They must be independent of each other: a primary
    *   and its replica are not.
@@ -72,7 +72,7 @@ export class Redsync {
    * @param name The resource to lock: a well-formed string of 1 to 1024 bytes of UTF-8. Several
    *   different names (64 at most) are one lock, taken and released together, all or nothing. When
    *   a node is a Redis Cluster, their keys must be in one slot: give them a common `{tag}`.
-   * @param options Override the defaults that were given to the Redsync.
+   * @param options Override the defaults of the Redsync.
    * @throws {TypeError | RangeError} For a bad name or option.
    *
    * @example
@@ -97,11 +97,12 @@ export class Redsync {
   acquire(name: string | readonly string[], options?: MutexOptions & CallOptions): Promise<Lock>;
 
   /**
-   * Holds the lock, kept alive, while `routine` runs, then releases it. Settles as `routine` settles:
-   * neither a failed release nor the loss of the lock replaces its result.
+   * Acquires the lock, keeps it alive while `routine` runs, then releases it. Settles as `routine`
+   * settles: neither a failed release nor the loss of the lock replaces its result.
    *
-   * With the option `value` it holds the lock of that value, which was acquired elsewhere, and acquires
-   * none: it extends it first, and rejects with an {@link ExtendError} if it is not held any more.
+   * With the option `value` it acquires no lock, but holds the lock of that value, which another process
+   * has acquired. It extends that lock first, and rejects with an {@link ExtendError} if nobody holds it
+   * with that value any more.
    *
    * @param routine `signal` aborts when the lock is lost or the caller aborts: pass it on, and stop.
    * @returns What `routine` returned.
@@ -150,7 +151,7 @@ export class Redsync {
 
   /**
    * Asks every node what it stores under the name, for people who want to know who holds a lock. It
-   * decides nothing: an answer is old when it arrives, and a lock is to be had by `lock()` only.
+   * decides nothing: an answer is old when it arrives, and only `lock()` gets a lock.
    *
    * @param name As for {@link Redsync.newMutex}, one name.
    * @param options `timeout`: how long to wait for a node; an integer from 1 on. Default 2000.
@@ -168,7 +169,7 @@ export class Redsync {
   ): Promise<NodeInspection[]>;
 
   /**
-   * What has been done through this Redsync so far, and what is known of its nodes. Costs nothing.
+   * Tells what this Redsync has done so far, and what it knows of its nodes. Costs nothing.
    *
    * @example
    * const { held, waiting, nodes } = redsync.stats();
@@ -177,7 +178,7 @@ export class Redsync {
 
   /**
    * Closes the connections. Calls still under way reject with {@link ClosedError}, later ones too.
-   * Locks that are held stay on the nodes until they expire. May be called more than once.
+   * Locks that you hold stay on the nodes until they expire. You may call it more than once.
    *
    * @example
    * process.once('SIGTERM', () => redsync.close());
@@ -191,7 +192,7 @@ export class Redsync {
 /** Options of a {@link Redsync}: the defaults of its mutexes, and the key prefix. */
 export interface RedsyncOptions extends MutexOptions {
   /**
-   * Put before every name to make its Redis key: a well-formed string of up to 1024 bytes.
+   * Goes before every name to make its Redis key: a well-formed string of up to 1024 bytes.
    * @default ''
    */
   keyPrefix?: string | undefined;
@@ -207,14 +208,14 @@ export interface NodeHealth {
    */
   endpoint: string;
   status: 'connecting' | 'up' | 'down';
-  /** Round trip of the PING in milliseconds, when it was answered. */
+  /** Round trip of the PING in milliseconds, if the node answered. */
   latency?: number;
   /** Kind and version of the server, such as `redis 7.0.15` or `valkey 9.1.2`, when known. */
   server?: string;
   /**
-   * Whether the node tells waiting calls when a lock is released, so that they need not poll. False
-   * where the server is too old (it takes Redis 6 or Valkey) or an ACL refuses HELLO, CLIENT TRACKING
-   * or PTTL: calls then try again on their schedule alone. Absent where it could not be found out.
+   * Whether the node tells waiting calls of a release, so that they need not poll. False if the
+   * server is too old (it takes Redis 6 or Valkey), or an ACL refuses HELLO, CLIENT TRACKING or PTTL:
+   * calls then try again on their schedule alone. Absent if the library could not find out.
    */
   watching?: boolean;
   /** Why the node is not up; or, though it is, that a sentinel refuses to tell of failovers. */
@@ -229,7 +230,7 @@ export interface NodeInspection {
   endpoint: string;
   /** `unknown`: the node did not answer. */
   status: 'held' | 'free' | 'unknown';
-  /** The ownership value, when held: whoever knows it can release the lock. At most 16 KiB of it. */
+  /** The ownership value, when held: it lets its reader release the lock. At most 16 KiB of it. */
   value?: string;
   /** Milliseconds until it expires on this node, when held; `Infinity` if it does not. */
   remaining?: number;
@@ -247,19 +248,19 @@ export interface Stats {
   aborted: number;
   /** Calls to lock that failed for another reason. */
   failures: number;
-  /** Attempts that calls to lock have made. */
+  /** Attempts of all calls to lock. */
   attempts: number;
   /** How often they waited between attempts. */
   waits: number;
-  /** Locks released by `unlock()`, also by `using` and `using()`. */
+  /** Locks that `unlock()`, `using` and `using()` have released. */
   unlocks: number;
   unlockFailures: number;
-  /** Successful calls of `extend()`; the extensions of `autoExtend` are not among them. */
+  /** Successful calls of `extend()`; the extensions of `autoExtend` do not count. */
   extensions: number;
   extensionFailures: number;
-  /** Locks whose loss was told. */
+  /** Locks whose loss the library has told. */
   lost: number;
-  /** Locks that are looked after now: those with `autoExtend`, and those whose `signal` is in use. */
+  /** Locks that the engine looks after now: with `autoExtend`, or with a `signal` in use. */
   held: number;
   /** Calls to lock under way now. */
   waiting: number;
@@ -267,21 +268,21 @@ export interface Stats {
   nodes: NodeStats[];
 }
 
-/** What is known of one node from its answers to calls. */
+/** What the Redsync knows of one node from its answers to calls. */
 export interface NodeStats {
   node: number;
   /** As in {@link NodeHealth}. */
   endpoint: string;
-  /** Errors with which it has answered, or by which its answer failed to come. */
+  /** Errors with which the node answered, and answers that failed to come. */
   errors: number;
-  /** Whether the last call got an answer. `up` as well as long as nothing was asked. */
+  /** Whether the last call got an answer; `up` before the first call. */
   status: 'up' | 'down';
 }
 
-/** What a node said in a round; `pending`: it was not waited for. */
+/** What a node said in a round; `pending`: the round did not wait for it. */
 export type Vote = 'granted' | 'taken' | 'absent' | 'error' | 'pending';
 
-/** What is published on `redsync:unlock` and `redsync:extend` when a call has ended. */
+/** The message on `redsync:unlock` and `redsync:extend` when a call has ended. */
 export interface CallEvent {
   /** The name of the mutex; of several, the first. */
   name: string;
@@ -294,26 +295,26 @@ export interface CallEvent {
   error: unknown;
 }
 
-/** What is published on `redsync:lock` when a call of `lock()` or `tryLock()` has ended. */
+/** The message on `redsync:lock` when a call of `lock()` or `tryLock()` has ended. */
 export interface LockEvent extends CallEvent {
   /** Whether the caller has the lock now. False without an error: `tryLock()` gave `null`. */
   acquired: boolean;
-  /** How many attempts were made; `undefined` when the call was ended early. */
+  /** How many attempts the call made; `undefined` when it ended early. */
   attempts: number | undefined;
   /** How often it waited before another attempt. */
   waits: number | undefined;
 }
 
-/** What is published on `redsync:lost` when a lock is lost. */
+/** The message on `redsync:lost` when a lock is lost. */
 export interface LostEvent {
   name: string;
   names: readonly string[];
-  /** For how long it had been held, in milliseconds. NaN if another process had acquired it. */
+  /** How long this process had held it, in milliseconds. NaN if another process had acquired it. */
   duration: number;
   error: LockLostError;
 }
 
-/** What is published on `redsync:node` when a node is found to be down, and when it is up again. */
+/** The message on `redsync:node` when a call finds a node down, and when it is up again. */
 export interface NodeEvent {
   /** Index of the node in the list that was given to the Redsync. */
   node: number;
@@ -325,8 +326,8 @@ export interface NodeEvent {
 }
 
 /**
- * Options of a {@link Mutex}. They are read once, when the mutex is made; `undefined` stands for
- * the default of the Redsync. The defaults below are those of go-redsync.
+ * Options of a {@link Mutex}. The library reads them once, when it makes the mutex; `undefined`
+ * stands for the default of the Redsync. The defaults below are those of go-redsync.
  */
 export interface MutexOptions {
   /**
@@ -348,7 +349,7 @@ export interface MutexOptions {
    */
   retryDelay?: number | ((tries: number) => number) | undefined;
   /**
-   * Share of `expiry` that is written off because the nodes' clocks may run at different speeds:
+   * Share of `expiry` that the engine deducts because the nodes' clocks may run at different speeds:
    * greater than 0, less than 1.
    * @default 0.01
    */
@@ -361,21 +362,20 @@ export interface MutexOptions {
   timeoutFactor?: number | undefined;
   /**
    * Makes the value by which a node knows the lock's owner: a non-empty well-formed string of at
-   * most 16 KiB. It is called anew for every attempt and must never return the same value twice:
-   * two holders with one value could release each other's lock.
+   * most 16 KiB. Every attempt calls it anew. It must never return the same value twice: two holders
+   * with one value could release each other's lock.
    * @default 16 bytes from the operating system's secure random source, in base64
    */
   genValue?: (() => string | Promise<string>) | undefined;
   /**
-   * The value of a lock that is held elsewhere, in order to take it over: `unlock()`, `extend()`
-   * and `valid()` act on it without a `lock()` first, and `using()` holds it. With `autoExtend` it is
-   * kept alive from the first successful `extend()` on. A non-empty well-formed string of at most
-   * 16 KiB.
+   * The value of a lock that another process holds, in order to take it over: `unlock()`, `extend()`
+   * and `valid()` act on that lock without a `lock()` first, and `using()` holds it. `autoExtend` keeps
+   * it alive from the first successful `extend()` on. A non-empty well-formed string of at most 16 KiB.
    */
   value?: string | undefined;
   /**
-   * Settle as soon as enough nodes have answered to decide, either way. The others are still
-   * followed up, and cleaned up if need be.
+   * Settle as soon as enough nodes have answered to decide, either way. The engine still follows up
+   * the others, and cleans up after them if need be.
    * @default false
    */
   failFast?: boolean | undefined;
@@ -390,13 +390,13 @@ export interface MutexOptions {
    */
   setNXOnExtend?: boolean | undefined;
   /**
-   * Keep the lock alive until it is released or lost. The extension runs on the engine's own thread:
+   * Keep the lock alive until you release or lose it. The extension runs on the engine's own thread:
    * it goes on while JavaScript is blocked. `true` is
    * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
    *
-   * A lock that is kept alive does not keep the process alive; when the process ends, the lock
-   * expires. One whose `Lock` and `Mutex` are garbage-collected without `unlock()` is left to expire,
-   * with the process warning `REDSYNC_LOCK_DROPPED`.
+   * Such a lock does not keep the process alive; when the process ends, the lock expires. If the
+   * garbage collector takes its `Lock` and `Mutex` without an `unlock()`, the engine lets the lock
+   * expire, and the process emits the warning `REDSYNC_LOCK_DROPPED`.
    * @default false; true in `using()`
    */
   autoExtend?: boolean | AutoExtendOptions | undefined;
@@ -425,16 +425,16 @@ export interface AutoExtendOptions {
 /** Options of a single call. */
 export interface CallOptions {
   /**
-   * Aborts the call, which then rejects with `signal.reason`. What it may have left on the nodes is
-   * cleaned up in the background.
+   * Aborts the call, which then rejects with `signal.reason`. The engine cleans up in the background
+   * what the call may have left on the nodes.
    */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * A lock on one name, or on several together. Made by {@link Redsync.newMutex}; may be locked again
- * and again. A new value is made for every attempt to lock, so that a late release of an earlier
- * attempt can do no harm to a later one.
+ * A lock on one name, or on several together. {@link Redsync.newMutex} makes it; you may lock it again
+ * and again. Every attempt to lock makes a new value, so that a late release of an earlier attempt can
+ * do no harm to a later one.
  */
 export class Mutex {
   private constructor();
@@ -469,7 +469,7 @@ export class Mutex {
 
   /**
    * Tries once. Callers that come in the same millisecond can split the nodes between them, and all get
-   * `null`: where one of them has to get it, call `lock()` with a few `tries`.
+   * `null`: if one of them has to get the lock, call `lock()` with a few `tries`.
    *
    * @returns `null` when others hold the lock on a quorum of nodes.
    * @throws {FailedError} When too few nodes answered to tell.
@@ -486,7 +486,7 @@ export class Mutex {
    * Releases the current lock on every node.
    *
    * @returns `true` once a quorum has released it.
-   * @throws {LockExpiredError} When it had expired, and there was nothing left to release.
+   * @throws {LockExpiredError} When it had expired, and no quorum had anything left to release.
    * @throws {TakenError} When a quorum of nodes holds it for somebody else by now.
    * @throws {FailedError} When too few nodes answered.
    * @throws {ClosedError} When the Redsync is closed.
@@ -502,8 +502,7 @@ export class Mutex {
    *
    * @returns `true` once a quorum has done so.
    * @throws {ExtendError} Otherwise. The lock stays valid until `until`, so there may be time to
-   *   try again. An extension that is over before it can be told, because the event loop was blocked,
-   *   is released.
+   *   try again. If the event loop is blocked until an extension is over, the engine releases it.
    * @throws {ClosedError} When the Redsync is closed.
    *
    * @example
@@ -529,13 +528,13 @@ export class Mutex {
 
 /**
  * One successful acquisition. It only ever acts on its own hold: once that is over, `unlock()` and
- * `extend()` fail, even if the same mutex has been locked again since.
+ * `extend()` fail, even if you have locked the same mutex again since.
  *
  * @example
  * await using lock = await mutex.lock(); // released at the end of the block
  */
 export interface Lock extends AsyncDisposable {
-  /** The mutex that was locked. */
+  /** The mutex of this lock. */
   readonly mutex: Mutex;
 
   /** The ownership value of this acquisition. */
@@ -546,17 +545,17 @@ export interface Lock extends AsyncDisposable {
 
   /**
    * Milliseconds of validity left; 0 once over. Unlike `until` it does not depend on the wall
-   * clock, and it counts the time that the machine was suspended.
+   * clock, and it counts the time during which the machine sleeps.
    */
   readonly remaining: number;
 
   /**
    * Aborts when the lock is lost, no later than `until`; `reason` is a {@link LockLostError} whose
-   * message says why. A lock that is extended in time is not lost, and never one that was released by
-   * its own `unlock()`; one that another Mutex of the same Redsync releases by its value is.
+   * message says why. An extension in time prevents the loss, and the lock's own `unlock()` is none. A
+   * release by its value through another Mutex of the same Redsync is a loss.
    *
-   * Without `autoExtend` only the end of its time is noticed; with it, also that the lock was deleted
-   * or taken over, by the next extension at the latest.
+   * Without `autoExtend` the signal tells only the end of the lock's time. With it, the next extension
+   * at the latest also notices that somebody has deleted or taken over the lock.
    *
    * @example
    * const lock = await mutex.lock();
@@ -573,9 +572,9 @@ export interface Lock extends AsyncDisposable {
   extend(options?: CallOptions): Promise<boolean>;
 
   /**
-   * Stops automatic extension: the lock is valid until `until` and not longer, unless `extend()` is
-   * called. `signal` aborts then. An extension that is on its way may still move `until` on once.
-   * The end of a routine of `using()`, or of a block with `await using`, does not release it any more.
+   * Stops automatic extension: the lock is valid until `until` and not longer, unless you call
+   * `extend()`. `signal` aborts then. An extension that is on its way may still move `until` on once.
+   * The end of a routine of `using()`, or of a block with `await using`, no longer releases the lock.
    *
    * @example
    * // Nobody else gets it for the rest of its time, whatever becomes of this process.
@@ -596,7 +595,7 @@ export interface Lock extends AsyncDisposable {
 }
 
 /**
- * Base class of the library's own errors. They are made by the library only.
+ * Base class of the library's own errors. Only the library makes them.
  *
  * @example
  * try {
@@ -616,7 +615,7 @@ export class RedsyncError extends Error {
 export class FailedError extends RedsyncError {
   /** One entry for each node that did not grant the request. */
   readonly errors: readonly (NodeTakenError | RedisError)[];
-  /** How many attempts were made; `errors` are those of the last one. */
+  /** How many attempts the call made; `errors` are those of the last one. */
   readonly attempts: number;
 }
 
@@ -639,8 +638,8 @@ export class RedisError extends RedsyncError {
   /** Why it failed, with a `code`. */
   readonly cause: Error & { readonly code: string };
   /**
-   * What the pool or its client threw, if the node is one and it was not long ago. Clients put what
-   * they have sent into their errors, so it is a getter, which neither `console.log()` nor a logger
+   * What the pool or its client threw, if the node is one and threw not long ago. Clients put what
+   * they have sent into their errors, so this is a getter, which neither `console.log()` nor a logger
    * follows.
    */
   readonly thrown?: unknown;
@@ -649,10 +648,10 @@ export class RedisError extends RedsyncError {
 /** `ERR_EXTEND_FAILED`: no quorum has extended the lock. */
 export class ExtendError extends FailedError {}
 
-/** `ERR_LOCK_EXPIRED`: the lock had already expired, there was nothing to unlock. */
+/** `ERR_LOCK_EXPIRED`: the lock had already expired, and left nothing to unlock. */
 export class LockExpiredError extends FailedError {}
 
-/** `ERR_LOCK_LOST`: a lock has ended without being released by its holder. */
+/** `ERR_LOCK_LOST`: a lock has ended before its holder released it. */
 export class LockLostError extends RedsyncError {}
 
 /** `ERR_CLOSED`: the Redsync is closed. */
@@ -669,14 +668,14 @@ export type NodeInput = string | ConnectionOptions | Pool;
  * (`redsync/ioredis`), iovalkey (`redsync/iovalkey`), node-redis (`redsync/node-redis`) or Valkey
  * GLIDE (`redsync/valkey-glide`); implement it to bring any other.
  *
- * A pool is tried before it is believed: until its `setNX` was seen to refuse a name that is taken and
- * to store with the expiry that it was given, names are taken by a script. One that does otherwise is
- * a node that is down. The key that it is tried on is `redsync:probe:` and a random end, behind the
- * `keyPrefix`; it is removed at once.
+ * The library tries a pool before it believes it: its `setNX` has to refuse a name that is taken, and
+ * to store with the given expiry. Until then, the library takes names by a script. A pool that does
+ * otherwise is a node that is down. The library tries it on the key `redsync:probe:` and a random end,
+ * behind the `keyPrefix`, and removes that key at once.
  *
  * A pool that throws, rejects, answers nonsense or does not answer is a node that has failed, and
- * nothing more. What it does too late is undone as soon as it has been done. `close()` of the Redsync
- * gives back all connections; it does not close the client.
+ * nothing more. If it takes a lock too late, the library releases that lock at once. `close()` of the
+ * Redsync gives back all connections; it does not close the client.
  *
  * @example
  * const Redis = require('ioredis');
@@ -687,7 +686,7 @@ export type NodeInput = string | ConnectionOptions | Pool;
  */
 export interface Pool {
   /**
-   * Called for each question to the node, so it should have connections at hand.
+   * The library calls it for each question to the node, so it should have connections at hand.
    *
    * @param signal Aborts when nobody waits for the connection any more.
    */
@@ -702,11 +701,11 @@ export interface Pool {
 }
 
 /**
- * A connection to one node, for one question; commands reject when they fail. Reads have to come from
- * the server that is written to, and not from a replica.
+ * A connection to one node, for one question; commands reject when they fail. Reads have to go to the
+ * server that takes the writes, and not to a replica.
  *
- * `setNX`, `eval`, `pttl` and `close` are all that is called. `get`, `set` and `scriptLoad` are go-redsync's
- * other verbs: a connection may have them, and needs none of them.
+ * The library calls only `setNX`, `eval`, `pttl` and `close`. `get`, `set` and `scriptLoad` are
+ * go-redsync's other verbs: a connection may have them, and needs none of them.
  *
  * @example
  * class MyConn {
@@ -746,13 +745,13 @@ export interface Conn {
    * `ready()`.
    */
   pttl(name: string): Promise<number>;
-  /** The question is answered: gives the connection back. */
+  /** Gives the connection back, after the answer to the question. */
   close(): void | Promise<void>;
-  /** `GET name`. Never called. */
+  /** `GET name`. The library never calls it. */
   get?(name: string): Promise<string | null>;
-  /** `SET name value`: true for OK. Never called. */
+  /** `SET name value`: true for OK. The library never calls it. */
   set?(name: string, value: string): Promise<boolean>;
-  /** `SCRIPT LOAD script.source`: the SHA1 of the script. Never called. */
+  /** `SCRIPT LOAD script.source`: the SHA1 of the script. The library never calls it. */
   scriptLoad?(script: Script): Promise<string>;
 }
 
@@ -814,8 +813,8 @@ export interface ConnectionOptions {
   /** Password at the sentinels, which do not get `password`. */
   sentinelPassword?: string | undefined;
   /**
-   * Redis Cluster: 1 to 64 of its servers, by which the others are found. A `port` is 6379 unless
-   * given. The whole cluster is one node, with one vote.
+   * Redis Cluster: 1 to 64 of its servers, from which the node finds the others. A `port` is 6379
+   * unless given. The whole cluster is one node, with one vote.
    */
   cluster?: readonly { host: string; port?: number | undefined }[] | undefined;
   /**
@@ -832,8 +831,8 @@ export interface ConnectionOptions {
 }
 
 /**
- * How to use TLS. The server's certificate is always verified; this cannot be switched off. `ca`,
- * `cert` and `key` are PEM, in a string or a Buffer, of at most 1 MiB each.
+ * How to use TLS. The library always verifies the server's certificate; you cannot switch this off.
+ * `ca`, `cert` and `key` are PEM, in a string or a Buffer, of at most 1 MiB each.
  *
  * @example
  * const tls = {
@@ -853,8 +852,8 @@ export interface TlsOptions {
   /** Private key of the client, not encrypted; goes with `cert`. */
   key?: string | Uint8Array | undefined;
   /**
-   * The host name that the server's certificate must be for.
-   * @default the host that is connected to
+   * The host name that the server's certificate must name.
+   * @default the host that the engine connects to
    */
   servername?: string | undefined;
 }
