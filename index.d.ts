@@ -49,7 +49,7 @@ export class Redsync {
    *   and its replica are not.
    * @param options Defaults for every mutex, and the key prefix.
    * @throws {TypeError} For the wrong type, an unknown option or an unsupported kind of URL.
-   * @throws {RangeError} For a malformed URL or a value that is not allowed. No message ever
+   * @throws {RangeError} For a malformed URL or a forbidden value. No message ever
    *   contains a URL, a user name or a password.
    *
    * @example
@@ -200,7 +200,7 @@ export interface RedsyncOptions extends MutexOptions {
 
 /** What {@link Redsync.health} tells about one node. */
 export interface NodeHealth {
-  /** Index of the node in the list that was given to the Redsync. */
+  /** Index of the node in the list of the Redsync. */
   node: number;
   /**
    * `host:port`, the path of the socket, the first sentinels and the name of their primary, the
@@ -224,7 +224,7 @@ export interface NodeHealth {
 
 /** What {@link Redsync.inspect} tells about one node. */
 export interface NodeInspection {
-  /** Index of the node in the list that was given to the Redsync. */
+  /** Index of the node in the list of the Redsync. */
   node: number;
   /** As in {@link NodeHealth}. */
   endpoint: string;
@@ -238,7 +238,7 @@ export interface NodeInspection {
   error?: RedisError;
 }
 
-/** What {@link Redsync.stats} tells: numbers since the Redsync was made, unless it says "now". */
+/** What {@link Redsync.stats} tells: numbers since its construction, unless it says "now". */
 export interface Stats {
   /** Locks acquired. */
   locks: number;
@@ -316,7 +316,7 @@ export interface LostEvent {
 
 /** The message on `redsync:node` when a call finds a node down, and when it is up again. */
 export interface NodeEvent {
-  /** Index of the node in the list that was given to the Redsync. */
+  /** Index of the node in the list of the Redsync. */
   node: number;
   /** As in {@link NodeHealth}. */
   endpoint: string;
@@ -502,7 +502,7 @@ export class Mutex {
    *
    * @returns `true` once a quorum has done so.
    * @throws {ExtendError} Otherwise. The lock stays valid until `until`, so there may be time to
-   *   try again. If the event loop is blocked until an extension is over, the engine releases it.
+   *   try again. If the event loop is blocked until an extension is over, the library releases the lock.
    * @throws {ClosedError} When the Redsync is closed.
    *
    * @example
