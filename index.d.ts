@@ -70,8 +70,8 @@ export class Redsync {
    * Makes a mutex; asks no node.
    *
    * @param name The resource to lock: a well-formed string of 1 to 1024 bytes of UTF-8. Several
-   *   different names (64 at most) are one lock, taken and released together, all or nothing. When
-   *   a node is a Redis Cluster, their keys must be in one slot: give them a common `{tag}`.
+   *   different names (64 at most) are one lock: the mutex takes and releases them together, all or
+   *   nothing. On a Redis Cluster their keys must be in one slot: give them a common `{tag}`.
    * @param options Override the defaults of the Redsync.
    * @throws {TypeError | RangeError} For a bad name or option.
    *
@@ -486,7 +486,7 @@ export class Mutex {
    * Releases the current lock on every node.
    *
    * @returns `true` once a quorum has released it.
-   * @throws {LockExpiredError} When it had expired, and no quorum had anything left to release.
+   * @throws {LockExpiredError} When it had expired, and left nothing to release.
    * @throws {TakenError} When a quorum of nodes holds it for somebody else by now.
    * @throws {FailedError} When too few nodes answered.
    * @throws {ClosedError} When the Redsync is closed.
