@@ -1,6 +1,7 @@
 'use strict';
 
-// Nothing imports in a circle: not the folders, not the files of the facade.
+// Nothing imports in a circle: not the folders, not the files of the facade. And a kind of lock is known in one
+// file a layer, as docs/architecture.md says.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -86,4 +87,27 @@ test('the files of the facade do not import each other in circles', (t) => {
   const all = edges(filesBelow('lib', /\.js$/), imports);
   t.true(all.length > 50, 'the imports are found');
   t.deepEqual(circles(all), []);
+});
+
+/** The files of the engine and the addon with such a word, tests apart. */
+function filesWith(word) {
+  const files = ['crates/engine/src', 'src'].flatMap((folder) => filesBelow(folder, /\.rs$/));
+  const code = (file) => read(file).split('#[cfg(test)]')[0];
+  return files.filter((file) => word.test(code(file))).sort();
+}
+
+test('one file a layer knows a kind of lock, and none of those that wait, ask or keep alive', (t) => {
+  t.deepEqual(filesWith(/(?<!Error)\bKind::[A-Z]/), [
+    'crates/engine/src/memory.rs',
+    'src/binding/wire.rs',
+    'src/node/redis/command.rs',
+  ]);
+});
+
+test('one file a layer knows what an answer brings', (t) => {
+  t.deepEqual(filesWith(/\bDetail::[A-Z]/), [
+    'crates/engine/src/inspect.rs', // who asks for it
+    'crates/engine/src/memory.rs',
+    'src/node/redis/command.rs',
+  ]);
 });

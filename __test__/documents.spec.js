@@ -145,7 +145,7 @@ test('every link leads somewhere', (t) => {
 });
 
 test('every source file that is named exists', (t) => {
-  const sources = ['crates/engine', 'src', 'lib', '__test__', 'cli', 'redlock', 'bench', 'interop', 'examples', 'fuzz', 'scripts', 'soak', 'tools'];
+  const sources = ['crates/engine', 'crates/mutants', 'src', 'lib', '__test__', 'cli', 'redlock', 'bench', 'interop', 'examples', 'fuzz', 'scripts', 'soak', 'tools'];
   const files = ['index.js', 'build.rs', 'native.js'].concat(sources.flatMap((folder) => (
     fs.readdirSync(path.join(ROOT, folder), { recursive: true }).map((file) => path.join(folder, file))
   )));

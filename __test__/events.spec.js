@@ -4,10 +4,12 @@ const diagnostics = require('node:diagnostics_channel');
 const { inspect } = require('node:util');
 
 const test = require('ava');
+const { Redis } = require('ioredis');
 
 const {
   ClosedError, ExtendError, FailedError, LockExpiredError, LockLostError, RedisError, Redsync, TakenError,
 } = require('../index.js');
+const { newPool } = require('../lib/adapters/ioredis.js');
 const { rejection, until } = require('./helpers/async.js');
 const { overBackends } = require('./helpers/backends.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
@@ -240,6 +242,21 @@ test.serial('health() and failed calls tell of nodes, too', async (t) => {
   t.is(events.length, 2);
   t.like(events[1], { node: 0, status: 'down' });
 });
+
+for (const client of ['url', 'ioredis']) {
+  test.serial(`a key that is no lock says nothing about its node: ${client}`, async (t) => {
+    const [server] = await useServers(t, 1);
+    await server.command('RPUSH', 'name', 'no string');
+    const redis = new Redis(server.port, { lazyConnect: true });
+    t.teardown(() => redis.disconnect());
+    const redsync = connect(t, client === 'url' ? server.url : newPool(redis));
+    const events = listen(t);
+    const { errors } = await rejection(redsync.newMutex('name', { value: 'mine' }).unlock());
+    t.is(errors[0].cause.code, 'WRONGTYPE');
+    t.deepEqual(events.map(({ event, votes }) => [event, votes]), [['unlock', ['error']]]);
+    t.like(redsync.stats().nodes[0], { status: 'up', errors: 0 });
+  });
+}
 
 test.serial('no message has an ownership value or a password in it', async (t) => {
   const [server] = await useServers(t, 1, { password: 'credential' });

@@ -340,6 +340,34 @@ test('a late answer of setNX() leaves nothing behind', async (t) => {
   t.true(await isEmpty(server));
 });
 
+test('a look that took too long changes nothing any more', async (t) => {
+  const [server] = await useServers(t, 1);
+  let letGo;
+  const gate = new Promise((resolve) => { letGo = resolve; });
+  let probes = 0;
+  let isOver = false;
+  const redsync = open(t, usePool(t, server, async (send, name, ...rest) => {
+    const isProbe = name.startsWith('redsync:probe:');
+    if (isProbe && ++probes === 1) await gate;
+    return isProbe && isOver ? 'OK' : honest(send, name, ...rest);
+  }));
+  const works = async () => (await redsync.newMutex('name').lock()).unlock();
+  await until(async () => {
+    await works();
+    return probes > 1; // by another look
+  });
+  t.is((await believed(redsync))[0].status, 'up');
+  const before = probes;
+  isOver = true;
+  letGo();
+  await until(() => probes > before); // it tries again
+  for (let i = 0; i < 20; i++) {
+    t.true(await works());
+    t.is((await believed(redsync))[0].status, 'up');
+  }
+  t.is(probes, before + 1, 'nor is it looked at again');
+});
+
 test('nothing is left of it when the client is closed behind the Redsync', async (t) => {
   const [server] = await useServers(t, 1);
   const proxy = await useProxy(t, server);

@@ -2,7 +2,7 @@
 
 const { parseArgs } = require('node:util');
 
-const { DAY } = require('../fields.js');
+const { DAY } = require('../lib/fields.js');
 
 /** Something is wrong with the command line, or with the environment that stands for it. */
 class UsageError extends Error {}

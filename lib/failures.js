@@ -11,7 +11,7 @@ const {
   RedsyncError,
   TakenError,
 } = require('./errors.js');
-const ownErrors = require('./own-errors.js');
+const { thrown } = require('./pool-failures.js');
 const { quorumOf } = require('./quorum.js');
 const { readLines } = require('./votes.js');
 
@@ -117,7 +117,7 @@ function coded(message, code) {
  */
 function nodeError(node, endpoint, code, message, own) {
   const error = withoutFrames(new RedisError(node, endpoint, coded(message, code)));
-  if (own !== undefined) showOnRequest(error, ownErrors.find(Number(own)));
+  if (own !== undefined) showOnRequest(error, thrown(Number(own)));
   return error;
 }
 

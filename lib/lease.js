@@ -47,12 +47,12 @@ class Lease {
       return;
     }
     calls.beginLease(number, this);
-    resource.client.stats.hold();
+    resource.client.stats.hold(1);
   }
 
   /** The engine looks after it no more, and its number is somebody else's soon. */
   #letGo(until) {
-    if (this.#number !== undefined) this.#resource.client.stats.letGo();
+    if (this.#number !== undefined) this.#resource.client.stats.hold(-1);
     this.#number = undefined;
     this.#until = until;
   }

@@ -53,19 +53,14 @@ const POOL_RULES = {
 /** A client has a `get` too, but it is another one. */
 function rejectClient(argument, input) {
   const adapter = adapterFor(input);
-  if (adapter !== undefined) {
-    throw typeError(
-      `The "${argument}" argument must be a URL, connection options or a Pool, not a client: ` +
-        `give newPool(client) of ${adapter}`,
-    );
-  }
   const isFunction = (key) => typeof read(input, key) === 'function';
-  if (['set', 'sendCommand', 'duplicate'].some(isFunction)) {
-    throw typeError(
-      `The "${argument}" argument must be a URL, connection options or a Pool, not a client: ` +
-        'give a Pool over it, see docs/clients.md',
-    );
-  }
+  const isClient = adapter !== undefined || ['set', 'sendCommand', 'duplicate'].some(isFunction);
+  if (!isClient) return;
+  const pool =
+    adapter === undefined ? 'a Pool over it, see docs/clients.md' : `newPool(client) of ${adapter}`;
+  throw typeError(
+    `The "${argument}" argument must be a URL, connection options or a Pool, not a client: give ${pool}`,
+  );
 }
 
 /** A Pool is told by its `get`: options have none. */

@@ -51,11 +51,32 @@ const UNKNOWN = Object.freeze(['EPOOL', 'an error']);
 /**
  * @param {string} method of the pool or its connection
  * @param {unknown} error
- * @returns {{ code: string, message: string }}
+ * @returns {{ code: string, message: string }} the message ends with a number for `thrown`
  */
 function failureOf(method, error) {
   const [code, what] = describe(error);
-  return { code, message: `${method}() of the pool failed: ${what}` };
+  return { code, message: `${method}() of the pool failed: ${what}\t${keep(error)}` };
+}
+
+// What pools threw themselves stays on this side, for the `thrown` of the errors that tell of it. So many
+// are kept, the newest of the process: only those of calls that end now are looked for.
+const KEPT = 1024;
+const kept = new Array(KEPT);
+let count = 0;
+
+function keep(error) {
+  kept[count % KEPT] = error;
+  return count++;
+}
+
+/** @param {number} number */
+function thrown(number) {
+  return count - number <= KEPT ? kept[number % KEPT] : undefined;
+}
+
+/** There is no pool left that could have thrown one. */
+function forgetThrown() {
+  kept.fill(undefined);
 }
 
 /** @param {string} method whose answer is none */
@@ -102,4 +123,4 @@ function glideCode(message) {
   return /^An error was signalled by the server(?:: | - )-? ?([A-Za-z]+)\b/.exec(message)?.[1];
 }
 
-module.exports = { failureOf, isRefusal, nonsense };
+module.exports = { failureOf, forgetThrown, isRefusal, nonsense, thrown };

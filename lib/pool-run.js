@@ -74,11 +74,13 @@ class Run {
     this.#questions.forEach((question) => question.use(this.#conn));
   }
 
+  #answerAll(failure) {
+    this.#questions.forEach((question) => question.answer(VOTE.FAILED, failure));
+  }
+
   #read(letters) {
-    if (letters.length !== this.#questions.length || !LETTERS.test(letters)) {
-      const failure = nonsense('eval');
-      return this.#questions.forEach((question) => question.answer(VOTE.FAILED, failure));
-    }
+    const isWhole = letters.length === this.#questions.length && LETTERS.test(letters);
+    if (!isWhole) return this.#answerAll(nonsense('eval'));
     this.#questions.forEach((question, i) => {
       const vote = VOTES[letters[i]];
       if (vote === undefined) question.use(this.#conn);
@@ -87,12 +89,10 @@ class Run {
   }
 
   #fail(error) {
-    const { code } = failureOf('eval', error);
+    const failure = failureOf('eval', error);
+    if (!isRefusal(failure.code)) return this.#answerAll(failure);
     // The server may allow what they are asked with alone; and one of them may be what it refuses.
-    if (!isRefusal(code)) {
-      return this.#questions.forEach((question) => question.fail(VOTE.FAILED, 'eval', error));
-    }
-    if (NEVER.includes(code)) takesOneOnly(this.#conn);
+    if (NEVER.includes(failure.code)) takesOneOnly(this.#conn);
     this.#askOneByOne();
   }
 }

@@ -4,9 +4,8 @@
 // key is the engine's business (src/node/pool.rs): it never asks two of them at once.
 
 const calls = require('./calls.js');
-const ownErrors = require('./own-errors.js');
 const { handOn, giveBack, patienceUntil } = require('./pool-conns.js');
-const { failureOf, nonsense } = require('./pool-failures.js');
+const { failureOf, forgetThrown, nonsense } = require('./pool-failures.js');
 const { proofOf } = require('./pool-proof.js');
 const { INSPECTION, integer, text } = require('./pool-replies.js');
 const { Run } = require('./pool-run.js');
@@ -100,7 +99,7 @@ class Question {
       conn = pool.get(waiting.signal);
       then = conn?.then;
     } catch (error) {
-      return this.fail(VOTE.UNSENT, 'get', error);
+      return this.answer(VOTE.UNSENT, failureOf('get', error));
     }
     if (typeof then === 'function') return this.#wait(conn, waiting, now);
     return Run.takes(conn, this) ? this.#join(conn) : this.use(conn);
@@ -116,7 +115,7 @@ class Question {
       },
       (error) => {
         waiting.done();
-        this.fail(VOTE.UNSENT, 'get', error);
+        this.answer(VOTE.UNSENT, failureOf('get', error));
       },
     );
   }
@@ -152,7 +151,7 @@ class Question {
       },
       (error) => {
         giveBack(conn);
-        this.fail(VOTE.FAILED, this.#method, error);
+        this.answer(VOTE.FAILED, failureOf(this.#method, error));
       },
     );
   }
@@ -222,11 +221,6 @@ class Question {
     return isVote ? number : undefined;
   }
 
-  fail(vote, method, error) {
-    const { code, message } = failureOf(method, error);
-    this.answer(vote, { code, message: `${message}\t${ownErrors.keep(error)}` });
-  }
-
   answer(vote, { code, message } = NOTHING) {
     calls.answerPool(this.#client, this.#index, this.#number, vote, code, message);
   }
@@ -255,7 +249,7 @@ async function atRest(client) {
 
 /** The engine asks them no more. */
 function forget(client) {
-  if (clients.delete(client) && clients.size === 0) ownErrors.clear();
+  if (clients.delete(client) && clients.size === 0) forgetThrown();
 }
 
 function isServed(client) {

@@ -65,14 +65,9 @@ class Stats {
     else calls[outcome.isHeld ? 'locks' : 'taken']++;
   }
 
-  /** The engine looks after one more lock. */
-  hold() {
-    this.#calls.held++;
-  }
-
-  /** It does not any more. */
-  letGo() {
-    this.#calls.held--;
+  /** The engine looks after one more lock, or one less. */
+  hold(change) {
+    this.#calls.held += change;
   }
 
   lose() {

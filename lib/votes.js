@@ -11,7 +11,7 @@ const FAILURES = new Set([OUTCOME.FAILED, OUTCOME.TAKEN, OUTCOME.NOT_EXTENDED, O
 /**
  * @param {string} text
  * @returns {{ node: number, kind: 'taken' | 'absent' | 'error' | 'pending', code: string, message: string, own?: string, isOfKey: boolean }[]}
- *   isOfKey: the error says nothing about the node; own: the number of what a pool threw itself, see lib/own-errors.js
+ *   isOfKey: the error says nothing about the node; own: the number of what a pool threw itself, see lib/pool-failures.js
  */
 function readLines(text) {
   return text

@@ -16,6 +16,7 @@
 mod binding;
 mod clock;
 #[cfg(any(test, fuzzing))]
+#[path = "../fuzz/src/targets.rs"]
 pub mod fuzz;
 mod node;
 mod random;

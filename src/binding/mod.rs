@@ -20,6 +20,7 @@ mod addon;
 mod client;
 mod crossing;
 #[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/src/binding.rs"]
 pub mod fuzz;
 mod holders;
 mod host;

@@ -25,6 +25,7 @@ mod command;
 mod connection;
 mod failure;
 #[cfg(any(test, fuzzing))]
+#[path = "../../../fuzz/src/redis.rs"]
 pub mod fuzz;
 mod link;
 mod news;
