@@ -53,8 +53,6 @@ const COMPUTING = [
     count: one,
     skip: () => !isGitCheckout() && 'not a git checkout',
   },
-  { title: 'code style', command: ['npm', 'run', 'lint'], count: one, quick: {} },
-  { title: 'types', command: ['npm', 'run', 'test:types'], count: one, quick: {} },
   { title: 'rustfmt', command: ['cargo', 'fmt', '--all', '--check'], count: one, quick: {} },
   {
     title: 'clippy',
@@ -100,8 +98,8 @@ const COMPUTING = [
   },
 ];
 
-/** Those that wait for most of their time: they go beside those that only compute. */
-const WAITING = [
+/** Those that wait for most of their time or use one processor: they go beside those that only compute. */
+const BESIDE = [
   { title: 'soak', command: ['node', 'soak/run.js', '--minutes', '2'], count: one },
   {
     title: 'workers that are terminated',
@@ -109,6 +107,8 @@ const WAITING = [
     count: one,
   },
   { title: 'the package in an empty folder', command: ['npm', 'run', 'test:package'], count: one },
+  { title: 'code style', command: ['npm', 'run', 'lint'], count: one, quick: {} },
+  { title: 'types', command: ['npm', 'run', 'test:types'], count: one, quick: {} },
 ];
 
 /** Those that have the machine for themselves. */
@@ -131,4 +131,4 @@ function quick(steps) {
   return steps.filter((step) => step.quick).map((step) => ({ ...step, ...step.quick }));
 }
 
-module.exports = { ALONE, COMPUTING, WAITING, quick };
+module.exports = { ALONE, BESIDE, COMPUTING, quick };

@@ -8,7 +8,7 @@ const { stripVTControlCharacters } = require('node:util');
 
 const { readOptions } = require('../tools/command-line.js');
 const setup = require('../tools/setup.js');
-const { ALONE, COMPUTING, WAITING, quick } = require('./test-steps.js');
+const { ALONE, BESIDE, COMPUTING, quick } = require('./test-steps.js');
 
 const { announce, root } = setup;
 
@@ -97,7 +97,7 @@ async function runSetup({ debug }) {
 async function runAll(isQuick) {
   const chosen = isQuick ? quick : (steps) => steps;
   const results = [await runSetup({ debug: isQuick })];
-  const beside = runBeside(chosen(WAITING));
+  const beside = runBeside(chosen(BESIDE));
   results.push(...(await runInTurn(chosen(COMPUTING))));
   results.push(...(await beside)());
   results.push(...(await runInTurn(chosen(ALONE))));
