@@ -67,21 +67,37 @@ class Client {
   }
 
   /**
-   * Begins a call. The promise settles by the call's deadline; it rejects only when the caller's signal
-   * or function, or close(), ended it.
+   * Performs an operation. The promise settles by the call's deadline; it rejects only when the caller's
+   * signal or function, or close(), ended it.
    *
    * @param {number} operation
-   * @param {import('./resource.js').Resource | undefined} resource none for a call on all nodes
-   * @param {AbortSignal | undefined} signal
-   * @param {(call: Call) => number} write hands it to the engine, and gives its number
+   * @param {import('./resource.js').Resource} resource
+   * @param {string} value the ownership value that it is about, '' for none
+   * @param {AbortSignal} [signal]
    * @returns {Promise<Outcome>}
    */
-  begin(operation, resource, signal, write) {
-    this.#pending++;
+  perform(operation, resource, value, signal) {
     return new Promise((resolve, reject) => {
       const call = new Call(this, operation, resource, resolve, reject);
-      call.begin(write(call), signal);
+      this.#begin(call, calls.call(operation, this.number, resource, value, call), signal);
     });
+  }
+
+  /** The same on all nodes; with a key, for what each of them stores under it. */
+  performOnAll(operation, timeout, signal, key) {
+    return new Promise((resolve, reject) => {
+      const call = new Call(this, operation, undefined, resolve, reject);
+      const number =
+        key === undefined
+          ? calls.callAll(operation, this.number, timeout, call)
+          : calls.inspect(this.number, key, timeout, call);
+      this.#begin(call, number, signal);
+    });
+  }
+
+  #begin(call, number, signal) {
+    this.#pending++;
+    call.begin(number, signal);
   }
 
   /** The engine is done with a call. */

@@ -27,6 +27,31 @@ class Lock {
   #isOver = false; // unlock() was called: nothing extends it any more
   #isLeft = false; // letExpire() was called: it is not for a block's end to release it
 
+  /** @type {import('./resource.js').TrackedCall} */
+  static #unlocking = {
+    event: UNLOCK,
+    ask(lock, signal) {
+      const unlocking = lock.#resource.perform(OPERATION.UNLOCK, lock.#value, signal);
+      lock.#end();
+      return unlocking;
+    },
+    read(lock, outcome) {
+      if (outcome.kind === OUTCOME.DONE) return true;
+      throw lock.#resource.failure(OPERATION.UNLOCK, outcome);
+    },
+  };
+
+  /** @type {import('./resource.js').TrackedCall} */
+  static #extending = {
+    event: EXTEND,
+    ask(lock, signal) {
+      lock.#requireHeld();
+      const operation = lock.#isToAdopt ? OPERATION.ADOPT : OPERATION.EXTEND;
+      return lock.#resource.perform(operation, lock.#value, signal);
+    },
+    read: (lock, outcome) => lock.#readExtension(outcome),
+  };
+
   /**
    * @param {import('./mutex.js').Mutex} mutex
    * @param {import('./resource.js').Resource} resource
@@ -68,24 +93,11 @@ class Lock {
   }
 
   unlock(options) {
-    const unlock = (signal) => {
-      const unlocking = this.#resource.perform(OPERATION.UNLOCK, this.#value, signal);
-      this.#end();
-      return unlocking;
-    };
-    return this.#resource.track(UNLOCK, options, unlock, (outcome) => {
-      if (outcome.kind === OUTCOME.DONE) return true;
-      throw this.#resource.failure(OPERATION.UNLOCK, outcome);
-    });
+    return this.#resource.track(Lock.#unlocking, this, options);
   }
 
   extend(options) {
-    const extend = (signal) => {
-      this.#requireHeld();
-      const operation = this.#isToAdopt ? OPERATION.ADOPT : OPERATION.EXTEND;
-      return this.#resource.perform(operation, this.#value, signal);
-    };
-    return this.#resource.track(EXTEND, options, extend, (outcome) => this.#readExtension(outcome));
+    return this.#resource.track(Lock.#extending, this, options);
   }
 
   /** Nothing extends it any more, unless extend() is called. */

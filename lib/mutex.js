@@ -21,11 +21,27 @@ let adopt;
 /** A name, or several, that one holder at a time can lock. */
 class Mutex {
   #resource;
-  #lock; // the latest
+  #lock; // the latest, once there is one
+
+  static #locking = Mutex.#acquisition(OPERATION.LOCK);
+  static #tryLocking = Mutex.#acquisition(OPERATION.TRY_LOCK);
+
+  /** @returns {import('./resource.js').TrackedCall} */
+  static #acquisition(operation) {
+    return {
+      event: LOCK,
+      ask: (mutex, signal) => mutex.#resource.perform(operation, '', signal),
+      read(mutex, outcome) {
+        if (outcome.isHeld) return mutex.#hold(outcome);
+        if (operation === OPERATION.TRY_LOCK && outcome.kind === OUTCOME.TAKEN) return null;
+        throw mutex.#resource.failure(operation, outcome);
+      },
+    };
+  }
 
   static {
     adopt = async (mutex, options) => {
-      const lock = mutex.#lock;
+      const lock = mutex.#latest;
       await lock.extend(options);
       return lock;
     };
@@ -34,7 +50,6 @@ class Mutex {
   constructor(key, client, names, settings) {
     if (key !== PRIVATE) throw typeError('A Mutex is made by redsync.newMutex()');
     this.#resource = new Resource(client, names, settings);
-    this.#lock = new Lock(this, this.#resource, settings.value ?? '');
   }
 
   get name() {
@@ -46,27 +61,27 @@ class Mutex {
   }
 
   get value() {
-    return this.#lock.value;
+    return this.#latest.value;
   }
 
   get until() {
-    return this.#lock.until;
+    return this.#latest.until;
   }
 
   lock(options) {
-    return this.#acquire(OPERATION.LOCK, options);
+    return this.#resource.track(Mutex.#locking, this, options);
   }
 
   tryLock(options) {
-    return this.#acquire(OPERATION.TRY_LOCK, options);
+    return this.#resource.track(Mutex.#tryLocking, this, options);
   }
 
   unlock(options) {
-    return this.#lock.unlock(options);
+    return this.#latest.unlock(options);
   }
 
   extend(options) {
-    return this.#lock.extend(options);
+    return this.#latest.extend(options);
   }
 
   async valid(options) {
@@ -77,13 +92,10 @@ class Mutex {
     throw this.#resource.failure(OPERATION.VALID, outcome);
   }
 
-  #acquire(operation, options) {
-    const acquire = (signal) => this.#resource.perform(operation, '', signal);
-    return this.#resource.track(LOCK, options, acquire, (outcome) => {
-      if (outcome.isHeld) return this.#hold(outcome);
-      if (operation === OPERATION.TRY_LOCK && outcome.kind === OUTCOME.TAKEN) return null;
-      throw this.#resource.failure(operation, outcome);
-    });
+  /** The latest lock; before the first, that of the option `value`. */
+  get #latest() {
+    this.#lock ??= new Lock(this, this.#resource, this.#resource.settings.value ?? '');
+    return this.#lock;
   }
 
   #hold({ text: value, number: until, lease }) {

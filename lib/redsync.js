@@ -1,6 +1,6 @@
 'use strict';
 
-const calls = require('./calls.js');
+const { OPERATION, OUTCOME } = require('./calls.js');
 const { Client } = require('./client.js');
 const { invalidType } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
@@ -18,8 +18,6 @@ const {
   readNames,
   readRedsyncOptions,
 } = require('./options.js');
-
-const { OPERATION, OUTCOME } = calls;
 
 const READY_TIMEOUT = 5000;
 const HEALTH_TIMEOUT = 2000;
@@ -104,11 +102,7 @@ class Redsync {
   async #askAll(operation, success, timeout, signal, key) {
     const client = this.#client;
     client.open();
-    const outcome = await client.begin(operation, undefined, signal, (call) =>
-      key === undefined
-        ? calls.callAll(operation, client.number, timeout, call)
-        : calls.inspect(client.number, key, timeout, call),
-    );
+    const outcome = await client.performOnAll(operation, timeout, signal, key);
     if (outcome.kind === success) return outcome.text;
     throw failure(operation, outcome, [], client.nodes);
   }

@@ -1,11 +1,22 @@
 'use strict';
 
-const calls = require('./calls.js');
+const { OPERATION, letExpire, now } = require('./calls.js');
 const { publishCall } = require('./events.js');
 const { failure } = require('./failures.js');
 const { readCallOptions } = require('./options.js');
 const { throwIfAborted } = require('./signals.js');
 const { requireOneSlot } = require('./slots.js');
+
+/**
+ * What differs between lock(), unlock() and extend(). It is made once, for closures would be made anew
+ * with every call.
+ *
+ * @typedef {object} TrackedCall
+ * @property {import('node:diagnostics_channel').Channel} event
+ * @property {(caller: object, signal?: AbortSignal) => Promise<import('./client.js').Outcome>} ask
+ * @property {(caller: object, outcome: import('./client.js').Outcome) => unknown} read gives what the
+ *   caller gets, or throws
+ */
 
 /** What a mutex locks: names, on the nodes of a client, by the settings of the mutex. */
 class Resource {
@@ -27,48 +38,39 @@ class Resource {
    * Performs a call of lock(), unlock() or extend(): it is counted, and whoever listens is told how it
    * has ended.
    *
-   * @template T
-   * @param {import('node:diagnostics_channel').Channel} event
+   * @param {TrackedCall} call
+   * @param {object} caller the Mutex or Lock
    * @param {unknown} options of the call
-   * @param {(signal?: AbortSignal) => Promise<import('./client.js').Outcome>} ask
-   * @param {(outcome: import('./client.js').Outcome) => T} read gives what the caller gets, or throws
-   * @returns {Promise<T>}
    */
-  async track(event, options, ask, read) {
+  async track({ event, ask, read }, caller, options) {
     const { signal } = readCallOptions(options);
     throwIfAborted(signal);
     const { stats } = this.client;
     stats.begin(event);
-    const began = event.hasSubscribers ? calls.now() : undefined;
+    const began = event.hasSubscribers ? now() : undefined;
     let outcome;
     let error;
     try {
-      outcome = await ask(signal);
-      return read(outcome);
+      outcome = await ask(caller, signal);
+      return read(caller, outcome);
     } catch (reason) {
       error = reason;
       throw reason;
     } finally {
       stats.end(event, outcome, error);
-      if (began !== undefined) publishCall(event, this, calls.now() - began, outcome, error);
+      if (began !== undefined) publishCall(event, this, now() - began, outcome, error);
     }
   }
 
-  /** Asks the engine for an operation on the lock of this value, or of none (''). See Client.begin(). */
+  /** Asks the engine for an operation on the lock of this value, or of none (''). */
   perform(operation, value, signal) {
     this.client.open();
-    return this.#begin(operation, value, signal);
+    return this.client.perform(operation, this, value, signal);
   }
 
   /** Releases what nobody holds, while the client is closed, too. Nobody waits for it. */
   release(value) {
-    this.#begin(calls.OPERATION.UNLOCK, value);
-  }
-
-  #begin(operation, value, signal) {
-    const { client } = this;
-    const write = (call) => calls.call(operation, client.number, this, value, call);
-    return client.begin(operation, this, signal, write);
+    this.client.perform(OPERATION.UNLOCK, this, value);
   }
 
   /**
@@ -79,7 +81,7 @@ class Resource {
    */
   letExpire(value, lease) {
     const { client } = this;
-    if (!client.isClosed) calls.letExpire(client.number, this, value, lease);
+    if (!client.isClosed) letExpire(client.number, this, value, lease);
   }
 
   /** The typed error of an outcome that is no success. */
