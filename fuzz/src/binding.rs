@@ -97,15 +97,13 @@ pub fn nodes(input: &[u8]) {
         path,
         seeds: Some(seeds),
         master_name,
-        username: None,
         password: Some("secret".to_owned()),
-        sentinel_username: None,
         sentinel_password: Some("secret".to_owned()),
         db: Some(port as u32),
         connect_timeout: Some(timeout),
-        client_name: None,
         // Without a `ca` it is the system's, which takes long to read.
         tls: ca.map(|ca| TlsSpec { ca: Some(ca), cert, key, servername }),
+        ..NodeSpec::default()
     });
     if let Ok(address) = address {
         assert!(address.identity() == address.identity());

@@ -40,6 +40,7 @@ pub struct TlsSpec {
 
 /// Where a node is and how to get in; `lib/nodes.js` makes it.
 #[napi(object)]
+#[derive(Default)]
 pub struct NodeSpec {
     /// `redis`, `sentinel`, `cluster`, `memory` or `pool`.
     pub kind: String,

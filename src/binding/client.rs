@@ -70,11 +70,8 @@ impl Client {
                     completion.tell(released.map(|()| true), Outbox::done);
                 });
             }
-            Operation::Extend(call) => self.extend(number, call, None),
-            Operation::Adopt(call) => {
-                let extension = call.extension;
-                self.extend(number, call, extension);
-            }
+            Operation::Extend(call) => self.extend(number, call, false),
+            Operation::Adopt(call) => self.extend(number, call, true),
             Operation::Valid(call) => {
                 let (value, mutex) = self.mutex(number, call);
                 let completion = self.completion(number);
@@ -118,9 +115,7 @@ impl Client {
                     Holders::of(&self.outbox, (number, Wish::Told), until),
                 );
             }
-            Operation::LetExpire(call) => {
-                self.let_expire(number, &call.keys, &call.value);
-            }
+            Operation::LetExpire(call) => self.let_expire(number, &call.keys, &call.value),
         }
     }
 
@@ -199,7 +194,8 @@ impl Client {
     }
 
     /// Extends a lock, and may keep it alive from then on.
-    fn extend(self: &Rc<Self>, number: u32, call: MutexCall, adopted: Option<Extension>) {
+    fn extend(self: &Rc<Self>, number: u32, call: MutexCall, adopts: bool) {
+        let adopted = call.extension.filter(|_| adopts);
         let (value, mutex) = self.mutex(number, call);
         let completion = self.completion(number);
         spawn_local(async move {

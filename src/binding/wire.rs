@@ -90,9 +90,13 @@ impl<'a> Reader<'a> {
         let code = Code::from_number(header[Header::Operation as usize]);
         let operation = code.and_then(|code| self.operation(code, operands)).unwrap_or_else(|| {
             // Where the strings of what follows begin is not known any more: no name may be taken
-            // for another.
+            // for another. Whoever waits is told.
             self.text = "";
-            unreadable(code, operands)
+            match (code, operands) {
+                (Some(Code::Answer), _) => Operation::Answer(None),
+                (Some(Code::PoolAnswer), [node, ..]) => Operation::PoolAnswer(*node as usize, None),
+                _ => Operation::Unreadable,
+            }
         });
         Some(Record {
             call: header[Header::Call as usize] as u32,
@@ -185,15 +189,6 @@ impl<'a> Reader<'a> {
         let (string, rest) = self.text.split_at_checked(length as usize)?;
         self.text = rest;
         Some(string)
-    }
-}
-
-/// What becomes of a record that cannot be read: whoever waits for it is told.
-fn unreadable(code: Option<Code>, operands: &[f64]) -> Operation {
-    match (code, operands) {
-        (Some(Code::Answer), _) => Operation::Answer(None),
-        (Some(Code::PoolAnswer), [node, ..]) => Operation::PoolAnswer(*node as usize, None),
-        _ => Operation::Unreadable,
     }
 }
 
