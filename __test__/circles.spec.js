@@ -3,6 +3,8 @@
 // Nothing imports in a circle: not the folders, not the files of the facade. And a kind of lock is known in one
 // file a layer, as docs/architecture.md says.
 
+// Nothing imports in a circle: not the folders, not the files of the facade, not the modules in Rust.
+
 const fs = require('node:fs');
 const path = require('node:path');
 
@@ -111,3 +113,88 @@ test('one file a layer knows what an answer brings', (t) => {
     'src/node/redis/command.rs',
   ]);
 });
+
+/** The paths that `{a, b::{c, self}}` and the like stand for, as lists of words. */
+function pathsOf(tree) {
+  const [, prefix, group] = /^([^{]*?)(?:::)?(?:\{([^]*)\})?$/.exec(tree.trim());
+  const words = prefix
+    .split('::')
+    .map((word) => word.trim().split(' as ')[0])
+    .filter(Boolean);
+  if (group === undefined) return [words];
+  const parts = [''];
+  let depth = 0;
+  for (const char of group) {
+    if (char === ',' && depth === 0) {
+      parts.push('');
+      continue;
+    }
+    depth += { '{': 1, '}': -1 }[char] ?? 0;
+    parts[parts.length - 1] += char;
+  }
+  return parts
+    .filter((part) => part.trim() !== '')
+    .flatMap((part) => pathsOf(part).map((rest) => [...words, ...rest]));
+}
+
+/** A crate's modules by their names, `a::b`, each with the paths that it uses; the crate itself is ''. */
+function modulesOf(folder) {
+  return new Map(
+    filesBelow(folder, /\.rs$/).map((file) => {
+      const name = path.posix
+        .relative(folder, file)
+        .slice(0, -'.rs'.length)
+        .replace(/(^|\/)(lib|mod)$/, '')
+        .replaceAll('/', '::');
+      const text = read(file)
+        .replace(/^\s*\/\/.*$/gm, '')
+        .replace(/^#\[cfg\(test\)\]\nmod \w+ \{[^]*?^\}/gm, ''); // a test may use what it likes
+      const used = [...text.matchAll(/^\s*(?:pub(?:\([\w ]+\))? )?use ([^;]+);/gm)].flatMap(
+        ([, tree]) => pathsOf(tree),
+      );
+      const named = [...text.matchAll(/\b(?:crate|super)(?:::\w+)+/g)].map(([words]) =>
+        words.split('::'),
+      );
+      return [name, { paths: [...used, ...named], isRoot: /\/(lib|mod)\.rs$/.test(file) }];
+    }),
+  );
+}
+
+function below(module, name) {
+  return module === '' ? name : `${module}::${name}`;
+}
+
+function above(module) {
+  return module.replace(/(^|::)\w+$/, '');
+}
+
+/** The module that a path leads to from another one, also through what a `mod.rs` passes on; or undefined. */
+function lead(modules, from, [first, ...rest], passed = 0) {
+  let at;
+  if (first === 'crate') at = '';
+  else if (first === 'self') at = from;
+  else if (first === 'super') at = above(from);
+  else if (modules.has(below(from, first))) at = below(from, first);
+  else return undefined; // another crate
+  for (; rest[0] === 'super'; rest.shift()) at = above(at);
+  while (modules.has(below(at, rest[0]))) at = below(at, rest.shift());
+  const { isRoot, paths } = modules.get(at);
+  const onward =
+    isRoot && passed < 5 && paths.find((path) => path.length > 1 && path.at(-1) === rest[0]);
+  return (onward && lead(modules, at, onward, passed + 1)) || at;
+}
+
+for (const folder of ['crates/engine/src', 'src']) {
+  test(`the modules of ${folder} do not use each other in circles`, (t) => {
+    const modules = modulesOf(folder);
+    const names = [...modules.keys()].filter((name) => !modules.get(name).isRoot);
+    const usedBy = (name) =>
+      modules
+        .get(name)
+        .paths.map((words) => lead(modules, name, words))
+        .filter((other) => other !== undefined && !modules.get(other).isRoot);
+    const all = edges(names, usedBy);
+    t.true(all.length > 20, 'what they use is found');
+    t.deepEqual(circles(all), []);
+  });
+}

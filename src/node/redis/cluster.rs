@@ -14,7 +14,9 @@ use super::command::Redirect;
 use super::link::{Link, OnRedirect};
 use super::question::Question;
 use super::route::Route;
-use super::slot::{Slot, Turn, undecided};
+use super::server::Server;
+use super::slot::{Slot, undecided};
+use super::turn::{End, Turn};
 use super::watch::Watch;
 
 /// Servers that are remembered: a cluster has at most 1000 masters.
@@ -29,13 +31,6 @@ const REDIRECTS_AT_ONCE: u8 = 5;
 
 /// The pause before another redirect is followed; the first ones are shorter.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-/// A server of the cluster.
-pub struct Server {
-    endpoint: Endpoint,
-    is_seed: bool,
-    link: Rc<Link>,
-}
 
 /// Routes questions to the masters.
 ///
@@ -78,12 +73,30 @@ impl Cluster {
     }
 
     /// Asks what may be asked now of what stands in line.
-    pub fn advance(&self, slot: &Rc<Slot>) {
-        while let Some((server, question)) = slot.next(&self.itself, |it| self.choose(it)) {
+    fn advance(&self, slot: &Rc<Slot>) {
+        while let Some((server, mut question, number)) = slot.next(|it| self.choose(it)) {
             if question.is_wanted() {
+                question.turn = Some(self.turn(slot, &question, number));
                 server.link.ask(question);
+            } else {
+                slot.settle();
             }
         }
+    }
+
+    fn turn(&self, slot: &Rc<Slot>, question: &Question, number: u64) -> Turn {
+        let (cluster, slot) = (self.itself.clone(), slot.clone());
+        let keys = question.request.keys.clone();
+        Turn::new(number, move |end| {
+            if matches!(end, End::Settled { has_left: true }) {
+                slot.drop_overtaken(number, &keys);
+            }
+            let is_awaited = slot.settle() && !matches!(end, End::SentOn);
+            if let Some(cluster) = cluster.upgrade().filter(|_| is_awaited) {
+                // Not at once: whoever drops a question is in the middle of something.
+                spawn_local(async move { cluster.advance(&slot) });
+            }
+        })
     }
 
     /// The watch over the master of the slot of this key.
@@ -181,7 +194,8 @@ struct Redirects {
 impl OnRedirect for Redirects {
     fn redirect(&self, mut question: Question, redirect: Redirect) {
         let Some(cluster) = self.cluster.upgrade() else { return };
-        let Some((slot, number)) = question.turn.take().and_then(Turn::sent_on) else { return };
+        let Some(number) = question.turn.take().map(Turn::sent_on) else { return };
+        let slot = cluster.slot(&question.request.keys[0]);
         let (host, port) = redirect.to;
         // No host means the one that answered.
         let host = match &self.from {

@@ -5,12 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use rand::RngExt;
 use redis::Value;
-use redsync_engine::{Health, NodeError, Status, Verb};
+use redsync_engine::{Fate, Health, NodeError, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -20,13 +20,13 @@ use super::batch::{Batch, Entry, Writer};
 use super::command::{Redirect, detail, vote, vote_of};
 use super::connection::Connection;
 use super::failure::{self, refused};
-use super::news::listen;
+use super::news::next_master;
 use super::question::{Group, Introduction, Question};
 use super::route::Route;
 use super::script::KnownScripts;
 use super::sentinel::Sentinels;
-use super::slot::Turn;
 use super::stream::DEAD_AFTER;
+use super::turn::Turn;
 use crate::random::OsRandom;
 
 /// The longest first pause before connecting again; the pause is random below it (full jitter), and
@@ -37,6 +37,9 @@ pub const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// A link that lived shorter than this is not trusted to be back: connecting again starts with a
 /// pause.
 pub const STABLE_AFTER: Duration = Duration::from_secs(1);
+
+/// From one try to listen to a sentinel to the next.
+const LISTENS_AGAIN: Duration = Duration::from_secs(1);
 
 /// Replies that the server owes. More wait here, so that neither this process nor the server has to buffer
 /// a burst of any size.
@@ -262,15 +265,15 @@ impl Link {
             spawn_local(self.clone().run());
             if let Route::Master(Sentinels { sentinels, master_name, access }) = &self.route {
                 for (index, sentinel) in sentinels.iter().cloned().enumerate() {
-                    let link = Rc::downgrade(self);
-                    spawn_local(listen(link, index, sentinel, master_name.clone(), access.clone()));
+                    let (name, access) = (master_name.clone(), access.clone());
+                    spawn_local(follow(Rc::downgrade(self), index, sentinel, name, access));
                 }
             }
         }
     }
 
     /// The server may not be the master any more: connect to the one who is, if that is another.
-    pub fn resolve_again(&self, master: Option<&Endpoint>) {
+    fn resolve_again(&self, master: Option<&Endpoint>) {
         // Every sentinel tells of it, each in its own time.
         if master.is_some() && self.server.borrow().as_ref() == master {
             return;
@@ -281,7 +284,7 @@ impl Link {
     }
 
     /// A sentinel does not let it hear of failovers, or does again.
-    pub fn note_unheard(&self, index: usize, why: Option<NodeError>) {
+    fn note_unheard(&self, index: usize, why: Option<NodeError>) {
         let mut unheard = self.unheard.borrow_mut();
         match why {
             None => drop(unheard.remove(&index)),
@@ -564,6 +567,34 @@ impl Link {
                     question.is_repeated |= is_unknown;
                     queue.push_back(question);
                 }
+            }
+        }
+    }
+}
+
+/// Listens to one sentinel for as long as there is a link, and tells it; also that it may not listen.
+async fn follow(
+    link: Weak<Link>,
+    index: usize,
+    sentinel: Endpoint,
+    master_name: String,
+    access: Access,
+) {
+    while let Some(link) = link.upgrade().filter(|link| !link.is_closed()) {
+        let hears = || link.note_unheard(index, None);
+        let heard = tokio::select! {
+            biased;
+            () = link.closed() => return,
+            heard = next_master(&sentinel, &master_name, &access, hears) => heard,
+        };
+        match heard {
+            Ok(master) => link.resolve_again(master.as_ref()),
+            Err(error) => {
+                // Of anything else the link itself tells, if nobody answers any more.
+                if error.fate == Fate::Refused {
+                    link.note_unheard(index, Some(error));
+                }
+                sleep(LISTENS_AGAIN).await;
             }
         }
     }

@@ -14,7 +14,7 @@
 //! | `failure` | what goes wrong, told without secrets |
 //! | `address`, `route` | where a server is, how to get in, and who is the master |
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
-//! | `slot` | who has a slot of a cluster, and the line of what is asked about it |
+//! | `server`, `slot`, `turn` | one of a cluster; who has a slot, and the line of what is asked about it; who has left that line |
 //! | `news` | the sentinels' news that the master has changed |
 //! | `fuzz` | what must hold whatever a server says; in no build but that of the tests and fuzzers |
 
@@ -34,9 +34,11 @@ mod replies;
 mod route;
 mod script;
 mod sentinel;
+mod server;
 mod slot;
 mod stream;
 mod tls;
+mod turn;
 mod watch;
 
 use std::future::Future;

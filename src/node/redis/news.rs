@@ -1,54 +1,17 @@
-//! The sentinels' news that the master has changed: until its own clients are cut off, a master of
+//! A sentinel's news that the master has changed: until its own clients are cut off, a master of
 //! before the failover still takes in what is then lost.
 
 use std::future::poll_fn;
-use std::rc::{Rc, Weak};
-use std::time::Duration;
 
 use redis::{Value, cmd};
 use redsync_engine::{Fate, NodeError};
-use tokio::time::sleep;
 
 use super::address::{Access, Endpoint};
 use super::connection::Connection;
 use super::failure::refused;
-use super::link::Link;
-
-/// From one try to listen to a sentinel to the next.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Listens to one sentinel for as long as there is a link, and tells it; also that it may not listen.
-pub async fn listen(
-    link: Weak<Link>,
-    index: usize,
-    sentinel: Endpoint,
-    master_name: String,
-    access: Access,
-) {
-    while let Some(link) = link.upgrade().filter(|link| !link.is_closed()) {
-        let hears = || link.note_unheard(index, None);
-        let heard = tokio::select! {
-            biased;
-            () = link.closed() => return,
-            heard = next(&sentinel, &master_name, &access, hears) => heard,
-        };
-        match heard {
-            Ok(master) => link.resolve_again(master.as_ref()),
-            Err(error) => {
-                // Of anything else the link itself tells, if nobody answers any more.
-                if error.fate == Fate::Refused {
-                    link.note_unheard(index, Some(error));
-                }
-                sleep(PAUSE).await;
-            }
-        }
-        // For the clean-up of a link that nobody uses any more.
-        drop::<Rc<Link>>(link);
-    }
-}
 
 /// Resolves when the sentinel says that this master has changed, with who it is now, if that is told.
-async fn next(
+pub async fn next_master(
     sentinel: &Endpoint,
     master_name: &str,
     access: &Access,

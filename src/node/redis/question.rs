@@ -7,7 +7,7 @@ use redsync_engine::{Fate, NodeError, Replies, Reply, Request, Verb};
 use tokio::sync::oneshot;
 
 use super::command::can_run;
-use super::slot::Turn;
+use super::turn::Turn;
 
 /// A verb on its way to the server, and where its vote goes.
 pub struct Question {

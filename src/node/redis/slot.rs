@@ -9,13 +9,12 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::mem;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use redsync_engine::{Fate, Keys, NodeError};
-use tokio::task::spawn_local;
 
-use super::cluster::{Cluster, Server};
 use super::question::Question;
+use super::server::Server;
 
 /// A slot. All keys of a lock are in one.
 #[derive(Default)]
@@ -57,13 +56,12 @@ impl Slot {
         line.insert(place, Waiting { question, number, to });
     }
 
-    /// The next question, if it may be asked now, and whom to ask: `choose` says who that is if the
-    /// slot has this master.
+    /// The next question, if it may be asked now, with where it stood and whom to ask: `choose` says who
+    /// that is if the slot has this master.
     pub fn next(
-        self: &Rc<Self>,
-        cluster: &Weak<Cluster>,
+        &self,
         choose: impl FnOnce(Option<&Rc<Server>>) -> Rc<Server>,
-    ) -> Option<(Rc<Server>, Question)> {
+    ) -> Option<(Rc<Server>, Question, u64)> {
         let state = &mut *self.0.borrow_mut();
         let first = state.line.front().filter(|_| !state.is_paused)?;
         let server = first.to.clone().unwrap_or_else(|| choose(state.master.as_ref()));
@@ -72,16 +70,9 @@ impl Slot {
         }
         let Waiting { mut question, number, to } = state.line.pop_front()?;
         question.is_asking = to.is_some();
-        question.turn = Some(Turn {
-            cluster: cluster.clone(),
-            slot: Some(self.clone()),
-            number,
-            keys: question.request.keys.clone(),
-            has_left: false,
-        });
         state.asked = Some(server.clone());
         state.unsettled += 1;
-        Some((server, question))
+        Some((server, question, number))
     }
 
     /// The master, as far as it is known.
@@ -105,7 +96,7 @@ impl Slot {
     }
 
     /// A question is not with the server any more. Has anybody waited for that?
-    fn settle(&self) -> bool {
+    pub fn settle(&self) -> bool {
         let state = &mut *self.0.borrow_mut();
         state.unsettled -= 1;
         if state.unsettled == 0 {
@@ -116,7 +107,7 @@ impl Slot {
 
     /// A server sent on what was asked first, and then had the slot again. What would come behind this
     /// question now, about one of its keys, does not come at all.
-    fn drop_overtaken(&self, number: u64, keys: &Keys) {
+    pub fn drop_overtaken(&self, number: u64, keys: &Keys) {
         let state = &mut *self.0.borrow_mut();
         if state.line.front().is_none_or(|first| first.number > number) {
             return;
@@ -136,43 +127,4 @@ impl Slot {
 pub fn undecided() -> NodeError {
     let error = NodeError::new("MOVED", "the cluster does not agree on who has the slot");
     error.with(Fate::Refused)
-}
-
-/// What a question has that is with a server. It ends with the question, whatever becomes of that.
-pub struct Turn {
-    cluster: Weak<Cluster>,
-    /// `None` once it has ended.
-    slot: Option<Rc<Slot>>,
-    number: u64,
-    keys: Keys,
-    has_left: bool,
-}
-
-impl Turn {
-    /// The server may have it from now on.
-    pub fn has_left(&mut self) {
-        self.has_left = true;
-    }
-
-    /// The server has sent it on. Gives the slot, and where it stood there.
-    pub fn sent_on(mut self) -> Option<(Rc<Slot>, u64)> {
-        let slot = self.slot.take()?;
-        slot.settle();
-        Some((slot, self.number))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let Some(slot) = self.slot.take() else { return };
-        if self.has_left {
-            slot.drop_overtaken(self.number, &self.keys);
-        }
-        if slot.settle()
-            && let Some(cluster) = self.cluster.upgrade()
-        {
-            // Not at once: whoever drops a question is in the middle of something.
-            spawn_local(async move { cluster.advance(&slot) });
-        }
-    }
 }
