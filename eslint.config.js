@@ -3,10 +3,29 @@
 const js = require('@eslint/js');
 
 const NODE = [
-  'DOMException', 'TextDecoder', 'TextEncoder',
-  'AbortController', 'AbortSignal', 'Buffer', 'Event', 'EventTarget', 'FinalizationRegistry', 'URL',
-  'WeakRef', 'clearImmediate', 'clearInterval', 'clearTimeout', 'console', 'fetch', 'performance',
-  'process', 'queueMicrotask', 'setImmediate', 'setInterval', 'setTimeout', 'structuredClone',
+  'DOMException',
+  'TextDecoder',
+  'TextEncoder',
+  'AbortController',
+  'AbortSignal',
+  'Buffer',
+  'Event',
+  'EventTarget',
+  'FinalizationRegistry',
+  'URL',
+  'WeakRef',
+  'clearImmediate',
+  'clearInterval',
+  'clearTimeout',
+  'console',
+  'fetch',
+  'performance',
+  'process',
+  'queueMicrotask',
+  'setImmediate',
+  'setInterval',
+  'setTimeout',
+  'structuredClone',
 ];
 const JEST = ['afterEach', 'beforeEach', 'describe', 'expect', 'jest', 'test'];
 

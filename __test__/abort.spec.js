@@ -72,9 +72,13 @@ eachBackend('abort in the same turn as the call leaves no key', async (t, backen
 for (const count of [1, 3]) {
   test.serial(`abort during the round trip leaves no key [${count} redis]`, async (t) => {
     const servers = await useServers(t, count);
-    const redsync = new Redsync(servers.map(({ url }) => url), {
-      expiry: 60_000, timeoutFactor: 0.5, // only the abort can end the call in time
-    });
+    const redsync = new Redsync(
+      servers.map(({ url }) => url),
+      {
+        expiry: 60_000,
+        timeoutFactor: 0.5, // only the abort can end the call in time
+      },
+    );
     t.teardown(() => redsync.close());
     await redsync.ready();
 
@@ -82,20 +86,28 @@ for (const count of [1, 3]) {
     const controller = new AbortController();
     let asked = false;
     const mutex = redsync.newMutex('in-flight', {
-      genValue: () => { asked = true; return 'ours'; },
+      genValue: () => {
+        asked = true;
+        return 'ours';
+      },
     });
     const call = mutex.lock({ signal: controller.signal });
     await until(() => asked);
-    await new Promise((resolve) => { setTimeout(resolve, 50); }); // the commands are on their way
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50);
+    }); // the commands are on their way
     controller.abort(new Error('changed my mind'));
     t.is((await rejection(call)).message, 'changed my mind');
     t.is(mutex.value, '');
 
     for (const server of servers) server.resume();
-    await untilSteady(async () => {
-      const left = await Promise.all(servers.map((each) => each.command('EXISTS', 'in-flight')));
-      return left.every((keys) => keys === 0);
-    }, { period: 500 });
+    await untilSteady(
+      async () => {
+        const left = await Promise.all(servers.map((each) => each.command('EXISTS', 'in-flight')));
+        return left.every((keys) => keys === 0);
+      },
+      { period: 500 },
+    );
 
     const lock = await mutex.lock();
     t.true(await lock.unlock());
@@ -108,11 +120,17 @@ eachBackend('abort between attempts ends the waiting at once', async (t, backend
   const controller = new AbortController();
   let waiting = false;
   let attempts = 0;
-  const call = backend.connect(t).newMutex(name, {
-    tries: Infinity,
-    retryDelay: () => { waiting = true; return 600_000; },
-    genValue: () => `value-${++attempts}`,
-  }).lock({ signal: controller.signal });
+  const call = backend
+    .connect(t)
+    .newMutex(name, {
+      tries: Infinity,
+      retryDelay: () => {
+        waiting = true;
+        return 600_000;
+      },
+      genValue: () => `value-${++attempts}`,
+    })
+    .lock({ signal: controller.signal });
   await until(() => waiting);
   const reason = new Error('bored');
   controller.abort(reason);
@@ -128,11 +146,14 @@ eachBackend('abort between attempts leaves a minority free', async (t, backend) 
   await Promise.all(taken.map((i) => backend.plant(i, name)));
   const controller = new AbortController();
   let attempts = 0;
-  const call = backend.connect(t).newMutex(name, {
-    tries: Infinity,
-    retryDelay: 1,
-    genValue: () => `value-${++attempts}`,
-  }).lock({ signal: controller.signal });
+  const call = backend
+    .connect(t)
+    .newMutex(name, {
+      tries: Infinity,
+      retryDelay: 1,
+      genValue: () => `value-${++attempts}`,
+    })
+    .lock({ signal: controller.signal });
   await until(() => attempts > 3);
   controller.abort();
   t.is((await rejection(call)).name, 'AbortError');
@@ -212,9 +233,9 @@ eachBackend('one signal ends all calls that were given it', async (t, backend) =
   const names = Array.from({ length: 12 }, () => backend.name());
   await Promise.all(names.map((name) => backend.plantEverywhere(name)));
   const controller = new AbortController();
-  const calls = names.map((name) => redsync
-    .newMutex(name, { tries: Infinity, retryDelay: 5 })
-    .lock({ signal: controller.signal }));
+  const calls = names.map((name) =>
+    redsync.newMutex(name, { tries: Infinity, retryDelay: 5 }).lock({ signal: controller.signal }),
+  );
   setImmediate(() => controller.abort('all of you'));
   const reasons = await Promise.all(calls.map(rejection));
   t.true(reasons.every((reason) => reason === 'all of you'));
@@ -231,24 +252,34 @@ eachBackend('abort after success changes nothing', async (t, backend) => {
   t.true(await lock.unlock());
 });
 
-eachBackend('what a call that was aborted has asked for answers no other call', async (t, backend) => {
-  const redsync = backend.connect(t);
-  const answers = [];
-  const genValue = () => new Promise((resolve) => { answers.push(resolve); });
-  const controller = new AbortController();
-  const { signal } = controller;
-  const aborted = rejection(redsync.newMutex(backend.name(), { genValue }).lock({ signal }));
-  await until(() => answers.length === 1);
-  controller.abort('never mind');
-  t.is(await aborted, 'never mind');
-  await new Promise((resolve) => { setTimeout(resolve, 100); }); // the engine is done with it
+eachBackend(
+  'what a call that was aborted has asked for answers no other call',
+  async (t, backend) => {
+    const redsync = backend.connect(t);
+    const answers = [];
+    const genValue = () =>
+      new Promise((resolve) => {
+        answers.push(resolve);
+      });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const aborted = rejection(redsync.newMutex(backend.name(), { genValue }).lock({ signal }));
+    await until(() => answers.length === 1);
+    controller.abort('never mind');
+    t.is(await aborted, 'never mind');
+    await new Promise((resolve) => {
+      setTimeout(resolve, 100);
+    }); // the engine is done with it
 
-  const calls = [1, 2, 3].map(() => redsync.newMutex(backend.name(), { genValue }).lock());
-  await until(() => answers.length === 4);
-  answers[0]('too late');
-  await new Promise((resolve) => { setTimeout(resolve, 50); });
-  answers.slice(1).forEach((answer, i) => answer(`value ${i}`));
-  const locks = await Promise.all(calls);
-  t.deepEqual(locks.map(({ value }) => value).sort(), ['value 0', 'value 1', 'value 2']);
-  for (const lock of locks) t.true(await lock.unlock());
-});
+    const calls = [1, 2, 3].map(() => redsync.newMutex(backend.name(), { genValue }).lock());
+    await until(() => answers.length === 4);
+    answers[0]('too late');
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50);
+    });
+    answers.slice(1).forEach((answer, i) => answer(`value ${i}`));
+    const locks = await Promise.all(calls);
+    t.deepEqual(locks.map(({ value }) => value).sort(), ['value 0', 'value 1', 'value 2']);
+    for (const lock of locks) t.true(await lock.unlock());
+  },
+);

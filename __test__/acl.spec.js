@@ -75,7 +75,7 @@ const BEHAVIOURS = {
     t.true(await lock.unlock());
   },
 
-  async 'health'(t, redsync) {
+  async health(t, redsync) {
     await redsync.ready({ timeout: 2000 });
     const [health] = await redsync.health();
     t.is(health.status, 'up');
@@ -91,15 +91,18 @@ async function refusals(server) {
     .filter((object) => !COURTESIES.test(object));
 }
 
-test.serial('the rule of the operations page allows everything, and lets nothing be refused', async (t) => {
-  const server = await useServerWith(t);
-  const redsync = connect(t, urlOf(server));
-  for (const behaviour of Object.values(BEHAVIOURS)) await behaviour(t, redsync, server);
-  await server.command('SCRIPT', 'FLUSH');
-  for (const behaviour of Object.values(BEHAVIOURS)) await behaviour(t, redsync, server);
-  t.deepEqual(await refusals(server), []);
-  t.is(await server.command('DBSIZE'), 0);
-});
+test.serial(
+  'the rule of the operations page allows everything, and lets nothing be refused',
+  async (t) => {
+    const server = await useServerWith(t);
+    const redsync = connect(t, urlOf(server));
+    for (const behaviour of Object.values(BEHAVIOURS)) await behaviour(t, redsync, server);
+    await server.command('SCRIPT', 'FLUSH');
+    for (const behaviour of Object.values(BEHAVIOURS)) await behaviour(t, redsync, server);
+    t.deepEqual(await refusals(server), []);
+    t.is(await server.command('DBSIZE'), 0);
+  },
+);
 
 test.serial('the rule of the operations page allows everything on a quorum of nodes', async (t) => {
   const servers = await Promise.all([1, 2, 3].map(() => useServerWith(t)));
@@ -175,7 +178,12 @@ test.serial('a user that is switched off is told, and heals when it is back', as
     return nodeErrorOf(error).cause.code === 'WRONGPASS';
   });
   await server.command('ACL', 'SETUSER', USER, 'on');
-  const lock = await until(() => redsync.newMutex('off').lock().catch(() => null));
+  const lock = await until(() =>
+    redsync
+      .newMutex('off')
+      .lock()
+      .catch(() => null),
+  );
   t.true(await lock.unlock());
 });
 
@@ -209,20 +217,23 @@ test.serial('a user without a password logs in', async (t) => {
   t.deepEqual(await refusals(server), []);
 });
 
-test.serial('a unix socket takes a password, or a user with the rule of the operations page', async (t) => {
-  const options = { unixSocket: true, password: 'hunter2' };
-  const server = await useServerWith(t, RULE.split(' '), options);
-  const path = server.socket;
-  for (const node of [
-    `redis+unix://:hunter2@${path}`,
-    { path, password: 'hunter2' },
-    { path, username: USER, password: PASSWORD },
-  ]) {
-    await BEHAVIOURS['one name'](t, connect(t, node), server);
-  }
-  const missing = await rejection(connect(t, { path }).newMutex('refused').lock());
-  t.is(nodeErrorOf(missing).cause.code, 'NOAUTH');
-  const wrong = await rejection(connect(t, { path, password: 'x' }).newMutex('refused').lock());
-  t.is(nodeErrorOf(wrong).cause.code, 'WRONGPASS');
-  t.is(await server.command('DBSIZE'), 0);
-});
+test.serial(
+  'a unix socket takes a password, or a user with the rule of the operations page',
+  async (t) => {
+    const options = { unixSocket: true, password: 'hunter2' };
+    const server = await useServerWith(t, RULE.split(' '), options);
+    const path = server.socket;
+    for (const node of [
+      `redis+unix://:hunter2@${path}`,
+      { path, password: 'hunter2' },
+      { path, username: USER, password: PASSWORD },
+    ]) {
+      await BEHAVIOURS['one name'](t, connect(t, node), server);
+    }
+    const missing = await rejection(connect(t, { path }).newMutex('refused').lock());
+    t.is(nodeErrorOf(missing).cause.code, 'NOAUTH');
+    const wrong = await rejection(connect(t, { path, password: 'x' }).newMutex('refused').lock());
+    t.is(nodeErrorOf(wrong).cause.code, 'WRONGPASS');
+    t.is(await server.command('DBSIZE'), 0);
+  },
+);

@@ -137,25 +137,32 @@ eachBackend('two calls at once adopt it once', async (t, backend) => {
 
 // --- in the Redsync that has it already
 
-eachBackend('adopted beside its holder, it is everybody\'s to keep and to lose', async (t, backend) => {
-  const name = backend.name();
-  const redsync = backend.connect(t, { expiry: KEPT });
-  for (const autoExtend of [true, false]) {
-    const lock = await redsync.newMutex(name, { autoExtend }).lock();
-    const { signal, value } = lock;
-    await redsync.using(name, { value, autoExtend: { interval: 50 } }, async (theirs, adopted) => {
-      const first = lock.until;
-      await until(() => lock.until > first.getTime() + KEPT && adopted.until > first);
-      t.false(signal.aborted || theirs.aborted);
-      await backend.removeEverywhere(name, value);
-      if (!autoExtend) await until(() => lock.signal.aborted);
-      const reasons = await Promise.all([aborted(signal), aborted(theirs)]);
-      // The memory nodes are released by a Redsync of their own.
-      for (const { message } of reasons) t.regex(message, /it was deleted$/);
-    });
-    t.is(redsync.stats().held, 0);
-  }
-});
+eachBackend(
+  "adopted beside its holder, it is everybody's to keep and to lose",
+  async (t, backend) => {
+    const name = backend.name();
+    const redsync = backend.connect(t, { expiry: KEPT });
+    for (const autoExtend of [true, false]) {
+      const lock = await redsync.newMutex(name, { autoExtend }).lock();
+      const { signal, value } = lock;
+      await redsync.using(
+        name,
+        { value, autoExtend: { interval: 50 } },
+        async (theirs, adopted) => {
+          const first = lock.until;
+          await until(() => lock.until > first.getTime() + KEPT && adopted.until > first);
+          t.false(signal.aborted || theirs.aborted);
+          await backend.removeEverywhere(name, value);
+          if (!autoExtend) await until(() => lock.signal.aborted);
+          const reasons = await Promise.all([aborted(signal), aborted(theirs)]);
+          // The memory nodes are released by a Redsync of their own.
+          for (const { message } of reasons) t.regex(message, /it was deleted$/);
+        },
+      );
+      t.is(redsync.stats().held, 0);
+    }
+  },
+);
 
 eachBackend('released by its value, it is over for whoever has it', async (t, backend) => {
   const redsync = backend.connect(t, { expiry: 60_000 });
@@ -208,11 +215,15 @@ test.serial('whoever drops it leaves it to those who keep it', async (t) => {
   const [server] = await useServers(t, 1);
   const nodeArgs = ['--expose-gc', '--no-warnings'];
   const result = await startProcess({ nodeArgs }, dropAdopted, server.url).ended;
-  endedWell(t, result, [
-    '0 true true 1',
-    'lock "name" was dropped without unlock(): it is left to expire',
-    'true',
-  ].join('\n'));
+  endedWell(
+    t,
+    result,
+    [
+      '0 true true 1',
+      'lock "name" was dropped without unlock(): it is left to expire',
+      'true',
+    ].join('\n'),
+  );
 });
 
 // --- letExpire()

@@ -28,12 +28,14 @@ async function count(servers, isMeant) {
 }
 
 function stored(servers, name, value) {
-  return count(servers, async (server) => await server.command('GET', name) === value);
+  return count(servers, async (server) => (await server.command('GET', name)) === value);
 }
 
 async function isGone(servers, name) {
-  return await count(servers, async (server) => await server.command('EXISTS', name) === 0)
-    === servers.length;
+  return (
+    (await count(servers, async (server) => (await server.command('EXISTS', name)) === 0)) ===
+    servers.length
+  );
 }
 
 /** Looks from outside whether a quorum stores the value; what it returns ends that, and counts. */
@@ -43,7 +45,7 @@ function observe(servers, name, value) {
   let isStopped = false;
   const done = (async () => {
     while (!isStopped) {
-      const isHeld = await stored(servers, name, value) >= quorum;
+      const isHeld = (await stored(servers, name, value)) >= quorum;
       seen[isHeld ? 'held' : 'lost']++;
       await delay(5);
     }
@@ -59,11 +61,12 @@ function observe(servers, name, value) {
 function aborted(lock) {
   const { signal } = lock;
   return new Promise((resolve) => {
-    const settle = () => resolve({
-      reason: signal.reason,
-      late: Date.now() - lock.until,
-      at: performance.now(),
-    });
+    const settle = () =>
+      resolve({
+        reason: signal.reason,
+        late: Date.now() - lock.until,
+        at: performance.now(),
+      });
     if (signal.aborted) settle();
     else signal.addEventListener('abort', settle);
   });
@@ -201,7 +204,7 @@ test.serial('a block longer than maxStall ends the lock', async (t) => {
   const child = startProcess({}, holdBlocked, urls, options, 5000);
   const value = await child.says('value ');
   await delay(500);
-  t.true(await stored(servers, 'blocked', value) >= 2, 'kept at first');
+  t.true((await stored(servers, 'blocked', value)) >= 2, 'kept at first');
   await until(() => isGone(servers, 'blocked'));
   t.false(child.output.stdout.includes('awake'), 'while it was blocked');
   const result = await child.ended;
@@ -284,35 +287,43 @@ test.serial('a quorum that is back in time keeps it', async (t) => {
 
 const THEFTS = [
   ['deleted', /is lost: it was deleted$/, (server, name) => server.command('DEL', name)],
-  ['stolen', /is lost: another holder has taken it$/,
-    (server, name) => server.command('SET', name, 'theirs', 'PX', 60_000)],
+  [
+    'stolen',
+    /is lost: another holder has taken it$/,
+    (server, name) => server.command('SET', name, 'theirs', 'PX', 60_000),
+  ],
 ];
 
 for (const [what, message, steal] of THEFTS) {
-  eachBackend(`a key that is ${what} is noticed by the next extension`, async (t, backend) => {
-    const { servers } = backend;
-    const name = backend.name();
-    const options = { expiry: 60_000, autoExtend: { interval: 300 }, setNXOnExtend: true };
-    const lock = await backend.connect(t).newMutex(name, options).lock();
-    const loss = aborted(lock);
-    const start = performance.now();
-    const victims = servers.slice(0, backend.quorum);
-    await Promise.all(victims.map((server) => steal(server, name)));
-    const { reason, at } = await loss;
-    isLoss(t, reason, message);
-    t.true(at - start <= 300 + LATE, `${at - start} ms`);
-    t.is(lock.remaining, 0);
-    // It is not stored again, and what a minority still had is released.
-    const theirs = what === 'stolen' ? backend.quorum : 0;
-    await untilSteady(async () => (
-      await stored(servers, name, lock.value) === 0
-      && await stored(servers, name, 'theirs') === theirs
-    ));
-    await t.throwsAsync(lock.extend(), { code: 'ERR_EXTEND_FAILED' });
-    t.is(await stored(servers, name, lock.value), 0);
-    await t.throwsAsync(lock.unlock(), { code: theirs ? 'ERR_LOCK_TAKEN' : 'ERR_LOCK_EXPIRED' });
-    t.is(await stored(servers, name, 'theirs'), theirs);
-  }, onRedis);
+  eachBackend(
+    `a key that is ${what} is noticed by the next extension`,
+    async (t, backend) => {
+      const { servers } = backend;
+      const name = backend.name();
+      const options = { expiry: 60_000, autoExtend: { interval: 300 }, setNXOnExtend: true };
+      const lock = await backend.connect(t).newMutex(name, options).lock();
+      const loss = aborted(lock);
+      const start = performance.now();
+      const victims = servers.slice(0, backend.quorum);
+      await Promise.all(victims.map((server) => steal(server, name)));
+      const { reason, at } = await loss;
+      isLoss(t, reason, message);
+      t.true(at - start <= 300 + LATE, `${at - start} ms`);
+      t.is(lock.remaining, 0);
+      // It is not stored again, and what a minority still had is released.
+      const theirs = what === 'stolen' ? backend.quorum : 0;
+      await untilSteady(
+        async () =>
+          (await stored(servers, name, lock.value)) === 0 &&
+          (await stored(servers, name, 'theirs')) === theirs,
+      );
+      await t.throwsAsync(lock.extend(), { code: 'ERR_EXTEND_FAILED' });
+      t.is(await stored(servers, name, lock.value), 0);
+      await t.throwsAsync(lock.unlock(), { code: theirs ? 'ERR_LOCK_TAKEN' : 'ERR_LOCK_EXPIRED' });
+      t.is(await stored(servers, name, 'theirs'), theirs);
+    },
+    onRedis,
+  );
 }
 
 test.serial('a key that a minority has lost is stored again if asked for', async (t) => {
@@ -321,7 +332,7 @@ test.serial('a key that a minority has lost is stored again if asked for', async
   const again = await redsync.newMutex('again', { setNXOnExtend: true }).lock();
   const never = await redsync.newMutex('never').lock();
   await servers[1].command('FLUSHALL');
-  await until(async () => await stored(servers, 'again', again.value) === 3);
+  await until(async () => (await stored(servers, 'again', again.value)) === 3);
   t.is(await stored(servers, 'never', never.value), 2);
   t.false(again.signal.aborted || never.signal.aborted);
 });
@@ -354,47 +365,57 @@ test.serial('unlock() at any time around an extension leaves no key', async (t) 
   }
   t.is(left, 0);
   // Nor is one put back later.
-  await untilSteady(async () => await count(servers, async (server) => (
-    await server.command('DBSIZE') === 0
-  )) === 3);
+  await untilSteady(
+    async () =>
+      (await count(servers, async (server) => (await server.command('DBSIZE')) === 0)) === 3,
+  );
 });
 
 // --- clocks, processes, threads, handles that nobody has any more
 
 test.serial('steps of the wall clock change nothing', async (t) => {
   const servers = await useServers(t, 3);
-  const child = startProcess({}, async (file, urls) => {
-    const { Redsync } = require(file);
-    const RealDate = Date;
-    let step = 0;
-    globalThis.Date = class extends RealDate {
-      constructor(...args) {
-        super(...(args.length > 0 ? args : [RealDate.now() + step]));
-      }
+  const child = startProcess(
+    {},
+    async (file, urls) => {
+      const { Redsync } = require(file);
+      const RealDate = Date;
+      let step = 0;
+      globalThis.Date = class extends RealDate {
+        constructor(...args) {
+          super(...(args.length > 0 ? args : [RealDate.now() + step]));
+        }
 
-      static now() {
-        return RealDate.now() + step;
+        static now() {
+          return RealDate.now() + step;
+        }
+      };
+      const turn = () => new Promise((resolve) => setTimeout(resolve, 400));
+      const redsync = new Redsync(urls, { expiry: 900, timeoutFactor: 0.5, autoExtend: true });
+      const kept = await redsync.newMutex('clock').lock();
+      const watched = await redsync
+        .newMutex('watched', { expiry: 60_000, autoExtend: false })
+        .lock();
+      const signals = [kept.signal, watched.signal];
+      console.log(`value ${kept.value}`);
+      for (step of [86_400_000, -86_400_000, 0, 1e12]) {
+        await turn();
+        for (const [lock, expiry] of [
+          [kept, 900],
+          [watched, 60_000],
+        ]) {
+          const { remaining } = lock;
+          if (!(remaining > 0 && remaining <= expiry)) console.log(`left ${remaining}`);
+        }
+        if (signals.some(({ aborted }) => aborted)) console.log('lost');
       }
-    };
-    const turn = () => new Promise((resolve) => setTimeout(resolve, 400));
-    const redsync = new Redsync(urls, { expiry: 900, timeoutFactor: 0.5, autoExtend: true });
-    const kept = await redsync.newMutex('clock').lock();
-    const watched = await redsync.newMutex('watched', { expiry: 60_000, autoExtend: false }).lock();
-    const signals = [kept.signal, watched.signal];
-    console.log(`value ${kept.value}`);
-    for (step of [86_400_000, -86_400_000, 0, 1e12]) {
+      console.log(`until ${Math.abs(watched.until - Date.now()) <= 60_000}`);
       await turn();
-      for (const [lock, expiry] of [[kept, 900], [watched, 60_000]]) {
-        const { remaining } = lock;
-        if (!(remaining > 0 && remaining <= expiry)) console.log(`left ${remaining}`);
-      }
-      if (signals.some(({ aborted }) => aborted)) console.log('lost');
-    }
-    console.log(`until ${Math.abs(watched.until - Date.now()) <= 60_000}`);
-    await turn();
-    await turn();
-    console.log(`unlocked ${await kept.unlock()}`);
-  }, servers.map(({ url }) => url));
+      await turn();
+      console.log(`unlocked ${await kept.unlock()}`);
+    },
+    servers.map(({ url }) => url),
+  );
   const stop = observe(servers, 'clock', await child.says('value '));
   await child.says('until ');
   t.is((await stop()).lost, 0);
@@ -436,12 +457,16 @@ test.serial('a Lock that was dropped is left to expire, with one warning', async
   const [server] = await useServers(t, 1);
   const nodeArgs = ['--expose-gc', '--no-warnings'];
   const result = await startProcess({ nodeArgs }, drop, server.url, false).ended;
-  endedWell(t, result, [
-    'REDSYNC_LOCK_DROPPED lock "dropped" was dropped without unlock(): it is left to expire',
-    // Whoever has its signal only is told in time.
-    'lock "dropped" is lost: it has expired',
-    'free',
-  ].join('\n'));
+  endedWell(
+    t,
+    result,
+    [
+      'REDSYNC_LOCK_DROPPED lock "dropped" was dropped without unlock(): it is left to expire',
+      // Whoever has its signal only is told in time.
+      'lock "dropped" is lost: it has expired',
+      'free',
+    ].join('\n'),
+  );
 });
 
 test.serial('a Lock that was lost and is collected costs no other lock its news', async (t) => {
@@ -453,7 +478,9 @@ test.serial('a Lock that was lost and is collected costs no other lock its news'
     const redsync = new Redsync(url, { expiry: 300, timeoutFactor: 0.5 });
     const alive = setInterval(() => {}, 1000); // a lock is no reason for a process to go on
     const lose = async (name) => {
-      const lock = await redsync.newMutex(name, { autoExtend: { interval: 50, maxHold: 1 } }).lock();
+      const lock = await redsync
+        .newMutex(name, { autoExtend: { interval: 50, maxHold: 1 } })
+        .lock();
       await new Promise((resolve) => {
         lock.signal.addEventListener('abort', resolve);
       });
@@ -483,12 +510,16 @@ test.serial('a Lock whose Mutex can be reached is kept', async (t) => {
 test.serial('a process ends while it holds a lock, and the lock expires', async (t) => {
   const servers = await useServers(t, 3);
   const start = performance.now();
-  const result = await startProcess({}, async (file, urls) => {
-    const { Redsync } = require(file);
-    globalThis.lock = await new Redsync(urls).acquire('held', { expiry: 2000, autoExtend: true });
-    globalThis.signal = globalThis.lock.signal;
-    console.log('end');
-  }, servers.map(({ url }) => url)).ended;
+  const result = await startProcess(
+    {},
+    async (file, urls) => {
+      const { Redsync } = require(file);
+      globalThis.lock = await new Redsync(urls).acquire('held', { expiry: 2000, autoExtend: true });
+      globalThis.signal = globalThis.lock.signal;
+      console.log('end');
+    },
+    servers.map(({ url }) => url),
+  ).ended;
   endedWell(t, result, 'end');
   t.true(performance.now() - start < 30_000);
   await until(() => isGone(servers, 'held'));
@@ -496,30 +527,34 @@ test.serial('a process ends while it holds a lock, and the lock expires', async 
 
 test.serial('a worker is terminated while it holds a lock, and the lock expires', async (t) => {
   const servers = await useServers(t, 3);
-  const child = startProcess({}, async (file, urls) => {
-    const { once } = require('node:events');
-    const { Worker } = require('node:worker_threads');
-    const { Redsync } = require(file);
-    const hold = async (file, urls) => {
-      const { parentPort } = require('node:worker_threads');
+  const child = startProcess(
+    {},
+    async (file, urls) => {
+      const { once } = require('node:events');
+      const { Worker } = require('node:worker_threads');
       const { Redsync } = require(file);
-      const redsync = new Redsync(urls, { timeoutFactor: 0.5 });
-      const lock = await redsync.acquire('worker', { expiry: 900, autoExtend: true });
-      lock.signal.addEventListener('abort', () => {});
-      setInterval(() => {}, 1000);
-      parentPort.postMessage(lock.value);
-    };
-    const code = `(${hold})(${JSON.stringify(file)}, ${JSON.stringify(urls)})`;
-    const worker = new Worker(code, { eval: true });
-    const [value] = await once(worker, 'message');
-    console.log(`value ${value}`);
-    await new Promise((resolve) => setTimeout(resolve, 2000));
-    await worker.terminate();
-    console.log('terminated');
-    // Who waits for it in the same process gets it.
-    const redsync = new Redsync(urls, { tries: Infinity, timeoutFactor: 0.5 });
-    await redsync.using('worker', () => console.log('taken over'));
-  }, servers.map(({ url }) => url));
+      const hold = async (file, urls) => {
+        const { parentPort } = require('node:worker_threads');
+        const { Redsync } = require(file);
+        const redsync = new Redsync(urls, { timeoutFactor: 0.5 });
+        const lock = await redsync.acquire('worker', { expiry: 900, autoExtend: true });
+        lock.signal.addEventListener('abort', () => {});
+        setInterval(() => {}, 1000);
+        parentPort.postMessage(lock.value);
+      };
+      const code = `(${hold})(${JSON.stringify(file)}, ${JSON.stringify(urls)})`;
+      const worker = new Worker(code, { eval: true });
+      const [value] = await once(worker, 'message');
+      console.log(`value ${value}`);
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      await worker.terminate();
+      console.log('terminated');
+      // Who waits for it in the same process gets it.
+      const redsync = new Redsync(urls, { tries: Infinity, timeoutFactor: 0.5 });
+      await redsync.using('worker', () => console.log('taken over'));
+    },
+    servers.map(({ url }) => url),
+  );
   const stop = observe(servers, 'worker', await child.says('value '));
   await child.says('terminated');
   const { held } = await stop();

@@ -13,7 +13,15 @@ const test = require('ava');
 const { RedsyncError } = require('../index.js');
 const { untilSteady } = require('./helpers/async.js');
 const {
-  LIES, LOGIN, MISHAPS, PASSWORD, SECRET, USER, VALUE, closeAll, open,
+  LIES,
+  LOGIN,
+  MISHAPS,
+  PASSWORD,
+  SECRET,
+  USER,
+  VALUE,
+  closeAll,
+  open,
 } = require('./helpers/mishaps.js');
 const { only, useProxy } = require('./helpers/proxy.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
@@ -103,20 +111,40 @@ test.serial('no error tells a secret', async (t) => {
     const error = await mishap(title, world);
     kinds.add(error.code);
     for (const each of error.errors ?? []) kinds.add(each.code).add(each.cause?.code);
-    t.true(error instanceof RedsyncError || error instanceof TypeError
-      || error instanceof RangeError, `${title}: ${error.stack}`);
+    t.true(
+      error instanceof RedsyncError || error instanceof TypeError || error instanceof RangeError,
+      `${title}: ${error.stack}`,
+    );
     keepsQuiet(t, title, told(error));
   }
   // As many kinds of errors as there are, or this test does not see what it is for.
   for (const kind of [
-    'ERR_INVALID_ARG_TYPE', 'ERR_OUT_OF_RANGE', 'ERR_LOCK_FAILED', 'ERR_LOCK_TAKEN',
-    'ERR_NODE_TAKEN', 'ERR_REDIS', 'ERR_EXTEND_FAILED', 'ERR_LOCK_EXPIRED', 'ERR_CLOSED', 'ERR_TLS',
-    'ERR', 'OOM', 'READONLY', 'NOAUTH', 'WRONGPASS', 'NOPERM', 'WRONGTYPE', 'NOSCRIPT', 'MOVED',
-    'EPROTO', 'ECONNREFUSED', 'ETIMEDOUT',
+    'ERR_INVALID_ARG_TYPE',
+    'ERR_OUT_OF_RANGE',
+    'ERR_LOCK_FAILED',
+    'ERR_LOCK_TAKEN',
+    'ERR_NODE_TAKEN',
+    'ERR_REDIS',
+    'ERR_EXTEND_FAILED',
+    'ERR_LOCK_EXPIRED',
+    'ERR_CLOSED',
+    'ERR_TLS',
+    'ERR',
+    'OOM',
+    'READONLY',
+    'NOAUTH',
+    'WRONGPASS',
+    'NOPERM',
+    'WRONGTYPE',
+    'NOSCRIPT',
+    'MOVED',
+    'EPROTO',
+    'ECONNREFUSED',
+    'ETIMEDOUT',
   ]) {
     t.true(kinds.has(kind), `${kind} is missing among ${[...kinds].join(' ')}`);
   }
-  await untilSteady(async () => await world.servers.up.command('DBSIZE') === 0, { period: 300 });
+  await untilSteady(async () => (await world.servers.up.command('DBSIZE')) === 0, { period: 300 });
 });
 
 test.serial('health() and the objects of the API tell no secret', async (t) => {
@@ -144,7 +172,9 @@ test.serial('health() and the objects of the API tell no secret', async (t) => {
 async function lastWords(title, world) {
   const child = spawn(process.execPath, [CHILD, JSON.stringify(world), title]);
   const [stdout, stderr, [code]] = await Promise.all([
-    text(child.stdout), text(child.stderr), once(child, 'exit'),
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit'),
   ]);
   return { code, output: stdout + stderr };
 }

@@ -56,7 +56,7 @@ test('the wire is the same over every client', async (t) => {
         const taken = other.newMutex(names, { value: lock.value, expiry: 60_000 });
         t.true(await taken.valid(), what);
         t.true(await taken.extend(), what);
-        t.true(await server.command('PTTL', what) > 30_000, what);
+        t.true((await server.command('PTTL', what)) > 30_000, what);
         t.true(await taken.unlock(), what);
         t.is((await rejection(lock.unlock())).code, 'ERR_LOCK_EXPIRED', what);
       }
@@ -87,7 +87,7 @@ for (const kind of KINDS) {
     t.true(await conn.setNX('name', 'value', 20_000));
     t.false(await conn.setNX('name', 'other', 20_000));
     t.is(await server.command('GET', 'name'), 'value');
-    t.true(await conn.pttl('name') > 10_000);
+    t.true((await conn.pttl('name')) > 10_000);
     t.is(await conn.pttl('none'), -2);
     await server.command('PERSIST', 'name');
     t.is(await conn.pttl('name'), -1);
@@ -95,7 +95,9 @@ for (const kind of KINDS) {
     t.is(await conn.eval(script, ['key'], ['value-']), 'value-key');
     await server.command('SCRIPT', 'FLUSH');
     t.is(await conn.eval(script, ['key'], [7]), '7key');
-    await t.throwsAsync(async () => conn.eval({ source: 'return {', sha1: '0'.repeat(40) }, [], []));
+    await t.throwsAsync(async () =>
+      conn.eval({ source: 'return {', sha1: '0'.repeat(40) }, [], []),
+    );
     await conn.close();
   });
 
@@ -133,17 +135,23 @@ for (const kind of KINDS) {
   test(`servers come and go while locks are in flight [${kind}]`, async (t) => {
     const servers = await useServers(t, 3);
     const made = await Promise.all(servers.map((server) => use(t, kind, server)));
-    const redsync = open(t, made.map(({ pool }) => pool), { timeoutFactor: 0.025 });
+    const redsync = open(
+      t,
+      made.map(({ pool }) => pool),
+      { timeoutFactor: 0.025 },
+    );
     await worksAgain(t, redsync, 'before', SETTLED);
 
     let running = true;
-    const inFlight = Promise.all(Array.from({ length: 8 }, async (_, i) => {
-      while (running) {
-        // Whatever becomes of it is told in a typed error.
-        const lock = await redsync.newMutex(`flight ${i}`).lock().catch(typed);
-        await lock?.unlock().catch(typed);
-      }
-    }));
+    const inFlight = Promise.all(
+      Array.from({ length: 8 }, async (_, i) => {
+        while (running) {
+          // Whatever becomes of it is told in a typed error.
+          const lock = await redsync.newMutex(`flight ${i}`).lock().catch(typed);
+          await lock?.unlock().catch(typed);
+        }
+      }),
+    );
     await servers[0].kill();
     await worksAgain(t, redsync, 'without the first', SETTLED);
     await servers[0].restart();
@@ -153,7 +161,10 @@ for (const kind of KINDS) {
     await worksAgain(t, redsync, 'with all', SETTLED);
     running = false;
     await inFlight;
-    await until(async () => (await redsync.health()).every(({ status }) => status === 'up'), SETTLED);
+    await until(
+      async () => (await redsync.health()).every(({ status }) => status === 'up'),
+      SETTLED,
+    );
     const sizes = () => Promise.all(servers.map((server) => server.command('DBSIZE')));
     await until(async () => (await sizes()).every((size) => size === 0), SETTLED);
   });
@@ -165,9 +176,9 @@ function typed(error) {
 
 function listenersOf(client) {
   if (typeof client.eventNames !== 'function') return {};
-  return Object.fromEntries(client.eventNames().map((event) => (
-    [String(event), client.listenerCount(event)]
-  )));
+  return Object.fromEntries(
+    client.eventNames().map((event) => [String(event), client.listenerCount(event)]),
+  );
 }
 
 for (const [kind, leave, comeBack] of [
@@ -181,7 +192,10 @@ for (const [kind, leave, comeBack] of [
   test(`the owner closes the client, and opens it again [${kind} ${leave}]`, async (t) => {
     const servers = await useServers(t, 3);
     const made = await Promise.all(servers.map((server) => use(t, kind, server)));
-    const redsync = open(t, made.map(({ pool }) => pool));
+    const redsync = open(
+      t,
+      made.map(({ pool }) => pool),
+    );
     const held = await redsync.newMutex('held').lock();
     const inFlight = Array.from({ length: 50 }, (_, i) => redsync.newMutex(`flight ${i}`).lock());
     // Commands behind its QUIT can make the server drop the connection before the client has its answer.
@@ -198,7 +212,10 @@ for (const [kind, leave, comeBack] of [
     if (kind === 'node-redis') await made[1].client.destroy();
     const error = await rejection(redsync.newMutex('most are away').lock());
     t.true(error instanceof FailedError, error.message);
-    t.deepEqual(error.errors.map(({ node }) => node), [0, 1]);
+    t.deepEqual(
+      error.errors.map(({ node }) => node),
+      [0, 1],
+    );
 
     for (const { client } of made.slice(0, 2)) {
       // ioredis tells when the socket is gone.
@@ -294,7 +311,8 @@ test('the same client twice is one node', async (t) => {
   const { client, pool } = await use(t, 'ioredis', server);
   const { newPool } = require('../lib/adapters/ioredis.js');
   t.throws(() => new Redsync([pool, newPool(client)]), {
-    instanceOf: RangeError, message: 'nodes[1] is the same node as nodes[0]',
+    instanceOf: RangeError,
+    message: 'nodes[1] is the same node as nodes[0]',
   });
 });
 
@@ -307,7 +325,8 @@ test('the adapters load no client', (t) => {
     console.log(JSON.stringify(loaded));
   `;
   const output = execFileSync(process.execPath, ['-e', source], {
-    cwd: `${__dirname}/..`, encoding: 'utf8',
+    cwd: `${__dirname}/..`,
+    encoding: 'utf8',
   });
   t.deepEqual(JSON.parse(output), []);
 });
@@ -348,18 +367,21 @@ for (const [kind, options] of [
 }
 
 for (const kind of ['ioredis', 'iovalkey']) {
-  test.serial(`a tag in the prefix of a client makes one slot of all names [${kind}]`, async (t) => {
-    const { servers } = await useCluster(t);
-    const openWith = async (keyPrefix) => {
-      const { pool } = await use(t, kind, servers, { keyPrefix }, CLUSTER_CLIENTS);
-      return open(t, pool);
-    };
-    const tagged = await openWith('{app}:');
-    await works(t, tagged, ['a', 'b']);
-    const plain = await openWith('app:');
-    await works(t, plain, 'a');
-    t.throws(() => plain.newMutex(['a', 'b']), { instanceOf: TypeError, message: /one slot/ });
-  });
+  test.serial(
+    `a tag in the prefix of a client makes one slot of all names [${kind}]`,
+    async (t) => {
+      const { servers } = await useCluster(t);
+      const openWith = async (keyPrefix) => {
+        const { pool } = await use(t, kind, servers, { keyPrefix }, CLUSTER_CLIENTS);
+        return open(t, pool);
+      };
+      const tagged = await openWith('{app}:');
+      await works(t, tagged, ['a', 'b']);
+      const plain = await openWith('app:');
+      await works(t, plain, 'a');
+      t.throws(() => plain.newMutex(['a', 'b']), { instanceOf: TypeError, message: /one slot/ });
+    },
+  );
 }
 
 for (const [kind, options] of [
@@ -381,12 +403,15 @@ for (const [kind, options] of [
     const conn = await pool.get();
     const lock = await redsync.newMutex(name).lock();
     t.is(await conn.get(name), lock.value);
-    t.true(await conn.pttl(name) > 0);
+    t.true((await conn.pttl(name)) > 0);
     t.true(await lock.mutex.valid());
     t.true(await lock.extend());
     t.true(await lock.unlock());
     const reads = /^(get|pttl|eval|evalsha|eval_ro)$/i;
-    t.deepEqual((await settle()).filter(([command]) => reads.test(command)), []);
+    t.deepEqual(
+      (await settle()).filter(([command]) => reads.test(command)),
+      [],
+    );
   });
 }
 
@@ -407,7 +432,9 @@ const SENTINEL_CLIENTS = {
     const { createSentinel } = require('redis');
     const { newPool } = require('../lib/adapters/node-redis.js');
     const client = createSentinel({
-      name: group.name, sentinelRootNodes: group.options().sentinels, scanInterval: 200,
+      name: group.name,
+      sentinelRootNodes: group.options().sentinels,
+      scanInterval: 200,
     });
     client.on('error', () => {});
     await client.connect();
@@ -431,6 +458,6 @@ for (const kind of Object.keys(SENTINEL_CLIENTS)) {
     await former.kill();
     const master = await group.failover(former);
     await worksAgain(t, redsync, 'after', SETTLED);
-    await untilSteady(async () => await master.command('DBSIZE') === 0, SETTLED);
+    await untilSteady(async () => (await master.command('DBSIZE')) === 0, SETTLED);
   });
 }

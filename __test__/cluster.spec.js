@@ -46,7 +46,10 @@ async function configure(cluster, ...settings) {
 /** How often these servers have sent a command on. */
 async function redirectsBy(servers) {
   const stats = await Promise.all(servers.map((server) => server.command('INFO', 'errorstats')));
-  return stats.reduce((sum, text) => sum + Number(/^errorstat_MOVED:count=(\d+)/m.exec(text)?.[1] ?? 0), 0);
+  return stats.reduce(
+    (sum, text) => sum + Number(/^errorstat_MOVED:count=(\d+)/m.exec(text)?.[1] ?? 0),
+    0,
+  );
 }
 
 test.serial('any name can be locked, by any server that is given', async (t) => {
@@ -139,7 +142,7 @@ test.serial('a cluster is one node of several', async (t) => {
   const error = await rejection(redsync.newMutex(name).lock());
   t.is(error.code, 'ERR_LOCK_FAILED');
   t.deepEqual(error.errors.map(({ node }) => node).sort(), [0, 1]);
-  await untilSteady(async () => await servers[1].command('DBSIZE') === 0);
+  await untilSteady(async () => (await servers[1].command('DBSIZE')) === 0);
 });
 
 test.serial('a slot that is being moved is asked for where its keys are', async (t) => {
@@ -213,7 +216,7 @@ test.serial('locks go on while a slot moves to and fro', async (t) => {
     isMoving = false;
   }
   await all;
-  await untilSteady(async () => await cluster.size() === 0);
+  await untilSteady(async () => (await cluster.size()) === 0);
 });
 
 test.serial('servers that do not agree on who has a slot get time to', async (t) => {
@@ -226,7 +229,7 @@ test.serial('servers that do not agree on who has a slot get time to', async (t)
   await from.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
   const before = await redirectsBy([from, to]);
   const locked = redsync.newMutex(name).tryLock();
-  await until(async () => await redirectsBy([from, to]) >= before + 8);
+  await until(async () => (await redirectsBy([from, to])) >= before + 8);
   await to.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
 
   const lock = await locked;
@@ -238,79 +241,95 @@ test.serial('servers that do not agree on who has a slot get time to', async (t)
 // A quorum of other nodes decides, so that the lock is over before the cluster has taken it in.
 for (const [what, begin] of [
   ['SET', async (redsync, name) => redsync.newMutex(name).lock()],
-  ['extension that stores the key again', async (redsync, name, server) => {
-    const lock = await redsync.newMutex(name, { setNXOnExtend: true }).lock();
-    await until(async () => await server.command('DEL', name) === 1);
-    return { lock, begin: () => lock.extend() };
-  }],
+  [
+    'extension that stores the key again',
+    async (redsync, name, server) => {
+      const lock = await redsync.newMutex(name, { setNXOnExtend: true }).lock();
+      await until(async () => (await server.command('DEL', name)) === 1);
+      return { lock, begin: () => lock.extend() };
+    },
+  ],
 ]) {
-  test.serial(`no ${what} is overtaken by its own release while it is sent to and fro`, async (t) => {
-    const cluster = await useCluster(t);
-    const others = await useServers(t, 2);
-    const redsync = connect(t, [cluster.url(), ...others.map(({ url }) => url)], {
-      expiry: 120_000, failFast: true, // a node timeout of three seconds
-    });
-    await redsync.ready();
-    let [from, to] = cluster.servers;
-    const tag = cluster.nameOn(from, 'tag');
-    let left = 0;
-    for (let round = 0; round < 20; round++) {
-      const name = `{${tag}}:${round}`;
-      const id = await cluster.idOf(to);
-      const prepared = what === 'SET' ? null : await begin(redsync, name, from);
-      const before = await redirectsBy([from, to]);
-      await from.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
-      const lock = prepared?.lock ?? await begin(redsync, name);
-      if (prepared) t.true(await prepared.begin());
-      // After so many it is sent again after a pause of 50 ms only.
-      await until(async () => await redirectsBy([from, to]) >= before + 12);
-      await to.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
-      t.true(await lock.unlock());
-      const isGone = async () => await to.command('EXISTS', name) === 0;
-      left += await untilSteady(isGone, { timeout: 2000 }).then(() => 0, () => to.command('DEL', name));
-      [from, to] = [to, from];
-    }
-    t.is(left, 0);
-    t.is(await cluster.size(), 0);
-  });
+  test.serial(
+    `no ${what} is overtaken by its own release while it is sent to and fro`,
+    async (t) => {
+      const cluster = await useCluster(t);
+      const others = await useServers(t, 2);
+      const redsync = connect(t, [cluster.url(), ...others.map(({ url }) => url)], {
+        expiry: 120_000,
+        failFast: true, // a node timeout of three seconds
+      });
+      await redsync.ready();
+      let [from, to] = cluster.servers;
+      const tag = cluster.nameOn(from, 'tag');
+      let left = 0;
+      for (let round = 0; round < 20; round++) {
+        const name = `{${tag}}:${round}`;
+        const id = await cluster.idOf(to);
+        const prepared = what === 'SET' ? null : await begin(redsync, name, from);
+        const before = await redirectsBy([from, to]);
+        await from.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
+        const lock = prepared?.lock ?? (await begin(redsync, name));
+        if (prepared) t.true(await prepared.begin());
+        // After so many it is sent again after a pause of 50 ms only.
+        await until(async () => (await redirectsBy([from, to])) >= before + 12);
+        await to.command('CLUSTER', 'SETSLOT', slotOf(name), 'NODE', id);
+        t.true(await lock.unlock());
+        const isGone = async () => (await to.command('EXISTS', name)) === 0;
+        left += await untilSteady(isGone, { timeout: 2000 }).then(
+          () => 0,
+          () => to.command('DEL', name),
+        );
+        [from, to] = [to, from];
+      }
+      t.is(left, 0);
+      t.is(await cluster.size(), 0);
+    },
+  );
 }
 
-test.serial('no SET is overtaken by its own release while the answer to it is on its way', async (t) => {
-  const cluster = await useCluster(t, 2);
-  const others = await useServers(t, 2);
-  const [asked, master] = cluster.servers;
-  const proxy = await useProxy(t, asked);
-  const redsync = connect(t, [cluster.url([proxy]), ...others.map(({ url }) => url)], {
-    expiry: 120_000, failFast: true,
-  });
-  await redsync.ready();
-  const tag = cluster.nameOn(master, 'tag');
-  const { commands, settle } = await monitor(t, master);
-  let heldBack = 0;
-  proxy.answerWith(([verb]) => {
-    if (verb !== 'SET') return undefined;
-    heldBack++;
-    return '';
-  });
-  const moved = `-MOVED ${slotOf(tag)} 127.0.0.1:${master.port}\r\n`;
-  const first = await redsync.newMutex(`{${tag}}:1`).lock();
-  await until(() => heldBack === 1);
-  const second = await redsync.newMutex(`{${tag}}:2`).lock();
-  await until(() => heldBack === 2);
-  proxy.forge(moved);
-  await delay(50); // for the engine to read it, and know the way to the master
-  t.true(await second.unlock());
-  t.true(await first.unlock());
-  proxy.forge(moved);
-  await proxy.heal();
-  await until(async () => /cmdstat_set:calls=2/.test(await master.command('INFO', 'commandstats')));
-  await untilSteady(async () => await master.command('DBSIZE') === 0, { timeout: 2000 });
-  // Not even to be deleted by a release that is sent once more, because nobody waited for its answer.
-  await settle();
-  for (const name of [`{${tag}}:1`, `{${tag}}:2`]) {
-    t.is(commands.find((words) => words.includes(name))[0], 'SET');
-  }
-});
+test.serial(
+  'no SET is overtaken by its own release while the answer to it is on its way',
+  async (t) => {
+    const cluster = await useCluster(t, 2);
+    const others = await useServers(t, 2);
+    const [asked, master] = cluster.servers;
+    const proxy = await useProxy(t, asked);
+    const redsync = connect(t, [cluster.url([proxy]), ...others.map(({ url }) => url)], {
+      expiry: 120_000,
+      failFast: true,
+    });
+    await redsync.ready();
+    const tag = cluster.nameOn(master, 'tag');
+    const { commands, settle } = await monitor(t, master);
+    let heldBack = 0;
+    proxy.answerWith(([verb]) => {
+      if (verb !== 'SET') return undefined;
+      heldBack++;
+      return '';
+    });
+    const moved = `-MOVED ${slotOf(tag)} 127.0.0.1:${master.port}\r\n`;
+    const first = await redsync.newMutex(`{${tag}}:1`).lock();
+    await until(() => heldBack === 1);
+    const second = await redsync.newMutex(`{${tag}}:2`).lock();
+    await until(() => heldBack === 2);
+    proxy.forge(moved);
+    await delay(50); // for the engine to read it, and know the way to the master
+    t.true(await second.unlock());
+    t.true(await first.unlock());
+    proxy.forge(moved);
+    await proxy.heal();
+    await until(async () =>
+      /cmdstat_set:calls=2/.test(await master.command('INFO', 'commandstats')),
+    );
+    await untilSteady(async () => (await master.command('DBSIZE')) === 0, { timeout: 2000 });
+    // Not even to be deleted by a release that is sent once more, because nobody waited for its answer.
+    await settle();
+    for (const name of [`{${tag}}:1`, `{${tag}}:2`]) {
+      t.is(commands.find((words) => words.includes(name))[0], 'SET');
+    }
+  },
+);
 
 // The server has got the slot back in between.
 test.serial('no SET is sent on when its release has been answered meanwhile', async (t) => {
@@ -332,16 +351,18 @@ test.serial('no SET is sent on when its release has been answered meanwhile', as
   asked.forge(`-MOVED ${slotOf('{tag}')} 127.0.0.1:${further.port}\r\n:-1\r\n`);
   // What is asked later about the same slot goes the way that the SET would have gone, behind it.
   const later = await redsync.newMutex('{tag}:2').lock();
-  await until(async () => await server.command('EXISTS', '{tag}:2') === 1);
+  await until(async () => (await server.command('EXISTS', '{tag}:2')) === 1);
   t.is(await server.command('EXISTS', '{tag}:1'), 0);
   t.true(await later.unlock());
 });
 
 /** Servers that let the user in that `url` has. */
 async function useLogin(cluster) {
-  await Promise.all(cluster.servers.map((server) => (
-    server.command('ACL', 'SETUSER', 'app', 'on', '>pw', '~*', '&*', '+@all')
-  )));
+  await Promise.all(
+    cluster.servers.map((server) =>
+      server.command('ACL', 'SETUSER', 'app', 'on', '>pw', '~*', '&*', '+@all'),
+    ),
+  );
   return cluster.url([cluster.servers[0]]).replace('://', '://app:pw@');
 }
 
@@ -383,7 +404,7 @@ test.serial('a server that has no slot any more is let go, and gets no login', a
   await cluster.startMove(slotOf(name), leaving, taking);
   await cluster.endMove(slotOf(name), leaving, taking);
   await works(t, redsync, name, taking);
-  await until(async () => !await isConnected());
+  await until(async () => !(await isConnected()));
 
   const listener = await takeThePlaceOf(t, leaving);
   await workFor(redsync, [name, cluster.nameOn(seed)], 3000);
@@ -416,7 +437,11 @@ test.serial('servers that were once heard of take no room from others', async (t
     heardOf++;
     return `-MOVED ${slotOf(name)} 127.1.${heardOf >> 8}.${heardOf & 255}:1\r\n`;
   });
-  const refused = (name) => redsync.newMutex(name).lock().catch(({ errors }) => errors[0].cause.code);
+  const refused = (name) =>
+    redsync
+      .newMutex(name)
+      .lock()
+      .catch(({ errors }) => errors[0].cause.code);
   // Each is the master of a slot, and then one after the other of the same one.
   for (let round = 0; round < 21; round++) {
     const names = Array.from({ length: 200 }, (_, i) => `${round}:${i}`);
@@ -429,28 +454,33 @@ test.serial('servers that were once heard of take no room from others', async (t
   await works(t, redsync, 'healed', server);
 });
 
-test.serial('the ACL of the operations page, and ASKING, are enough while a slot moves', async (t) => {
-  const page = path.join(__dirname, '..', 'docs', 'operations.md');
-  const operations = fs.readFileSync(page, 'utf8');
-  const [, rule] = /^ACL SETUSER \S+ on >\S+ (.*)$/m.exec(operations);
-  const cluster = await useCluster(t);
-  const [from, to] = cluster.servers;
-  await Promise.all(cluster.servers.map((server) => (
-    server.command('ACL', 'SETUSER', 'app', 'on', '>pw', ...rule.split(' '), '+asking')
-  )));
-  const url = cluster.url().replace('://', '://app:pw@');
-  const redsync = connect(t, url, { keyPrefix: 'lock:' });
-  const name = cluster.nameOn(from, 'lock:name').slice('lock:'.length);
-  await cluster.startMove(slotOf(`lock:${name}`), from, to);
-  const lock = await redsync.newMutex(name).lock();
-  t.is(await to.command('CLUSTER', 'COUNTKEYSINSLOT', slotOf(`lock:${name}`)), 1);
-  t.true(await lock.extend());
-  t.true(await lock.unlock());
-  t.is(await cluster.size(), 0);
+test.serial(
+  'the ACL of the operations page, and ASKING, are enough while a slot moves',
+  async (t) => {
+    const page = path.join(__dirname, '..', 'docs', 'operations.md');
+    const operations = fs.readFileSync(page, 'utf8');
+    const [, rule] = /^ACL SETUSER \S+ on >\S+ (.*)$/m.exec(operations);
+    const cluster = await useCluster(t);
+    const [from, to] = cluster.servers;
+    await Promise.all(
+      cluster.servers.map((server) =>
+        server.command('ACL', 'SETUSER', 'app', 'on', '>pw', ...rule.split(' '), '+asking'),
+      ),
+    );
+    const url = cluster.url().replace('://', '://app:pw@');
+    const redsync = connect(t, url, { keyPrefix: 'lock:' });
+    const name = cluster.nameOn(from, 'lock:name').slice('lock:'.length);
+    await cluster.startMove(slotOf(`lock:${name}`), from, to);
+    const lock = await redsync.newMutex(name).lock();
+    t.is(await to.command('CLUSTER', 'COUNTKEYSINSLOT', slotOf(`lock:${name}`)), 1);
+    t.true(await lock.extend());
+    t.true(await lock.unlock());
+    t.is(await cluster.size(), 0);
 
-  const wrong = cluster.url().replace('://', '://app:wrong@');
-  t.is((await causeOf(connect(t, wrong).newMutex('lock:x').lock())).code, 'WRONGPASS');
-});
+    const wrong = cluster.url().replace('://', '://app:wrong@');
+    t.is((await causeOf(connect(t, wrong).newMutex('lock:x').lock())).code, 'WRONGPASS');
+  },
+);
 
 test.serial('the names of a master that died fail, the others do not', async (t) => {
   const cluster = await useCluster(t, 3, { args: ['--cluster-require-full-coverage', 'no'] });
@@ -465,7 +495,7 @@ test.serial('the names of a master that died fail, the others do not', async (t)
   };
   for (let round = 0; round < 3; round++) {
     const call = redsync.newMutex(lost).lock();
-    t.true(await elapsed(call) < BOUND);
+    t.true((await elapsed(call)) < BOUND);
     t.true(DOWN.includes((await causeOf(call)).code));
     for (const server of living) await works(t, redsync, cluster.nameOn(server), server);
     if (round === 1) await until(isKnown, SETTLED);
@@ -483,8 +513,11 @@ test.serial('a cluster that is down as a whole is told, and used when it is back
   await works(t, redsync, name, living);
   await dead.kill();
   await until(async () => {
-    const outcome = await redsync.newMutex(name).lock().catch((error) => error);
-    if (!(outcome instanceof FailedError)) return void await outcome.unlock().catch(() => {});
+    const outcome = await redsync
+      .newMutex(name)
+      .lock()
+      .catch((error) => error);
+    if (!(outcome instanceof FailedError)) return void (await outcome.unlock().catch(() => {}));
     return outcome.errors[0].cause.code === 'CLUSTERDOWN';
   }, SETTLED);
   await dead.restart();
@@ -493,7 +526,7 @@ test.serial('a cluster that is down as a whole is told, and used when it is back
   await Promise.all(cluster.servers.map((server) => server.kill()));
   for (let round = 0; round < 3; round++) {
     const call = redsync.newMutex(name).lock();
-    t.true(await elapsed(call) < BOUND);
+    t.true((await elapsed(call)) < BOUND);
     t.true(DOWN.includes((await causeOf(call)).code));
   }
 });
@@ -545,7 +578,7 @@ test.serial('a hand-over to the replica is followed', async (t) => {
   const redsync = connect(t, cluster.url(), { tries: 100, retryDelay: 20 });
   const name = cluster.nameOn(former);
   const lock = await redsync.newMutex(name).lock();
-  await until(async () => await replica.command('DBSIZE') === 1);
+  await until(async () => (await replica.command('DBSIZE')) === 1);
   // At once, without the others' votes, for which a slow machine may leave no time.
   await replica.command('CLUSTER', 'FAILOVER', 'TAKEOVER');
   await until(async () => (await former.command('ROLE'))[0] === 'slave', SETTLED);
@@ -579,9 +612,10 @@ test.serial('a redirect may name a host', async (t) => {
   const [first, second] = cluster.servers;
   const name = cluster.nameOn(second);
   // They have to tell each other first.
-  await until(async () => (
-    /localhost/.test((await rejection(first.command('GET', name))).message)
-  ), SETTLED);
+  await until(
+    async () => /localhost/.test((await rejection(first.command('GET', name))).message),
+    SETTLED,
+  );
   await works(t, connect(t, cluster.url([first])), name, second);
 });
 

@@ -38,7 +38,8 @@ test('what is asked for when the addon is loaded is what is used', (t) => {
   for (const [set] of SETS) {
     const [, , list] = new RegExp(`\\b${set}: (['\`])([^'\`]+)\\1`).exec(text);
     const names = new Set(list.match(/\w+/g));
-    for (const name of used(set)) t.true(names.delete(name) || name === 'RELEASED', `${set}.${name}`);
+    for (const name of used(set))
+      t.true(names.delete(name) || name === 'RELEASED', `${set}.${name}`);
     t.deepEqual([...names], [], set);
   }
 });
@@ -58,20 +59,20 @@ for (const [what, change] of [
   ['lacks a name', 'delete sets.OUTCOME.AskAcquire; native.crossing = () => sets;'],
 ]) {
   test(`a binary that ${what} is refused when it is loaded`, async (t) => {
-    const result = await runProcess(
-      (file, change) => {
-        const native = require(`${file}/../lib/addon.js`);
-        new Function('native', 'sets', change)(native, native.crossing());
-        try {
-          require(file);
-        } catch ({ message }) {
-          console.log(message);
-        }
-      },
-      change,
-    );
+    const result = await runProcess((file, change) => {
+      const native = require(`${file}/../lib/addon.js`);
+      new Function('native', 'sets', change)(native, native.crossing());
+      try {
+        require(file);
+      } catch ({ message }) {
+        console.log(message);
+      }
+    }, change);
     endedWell(t, result);
-    t.regex(result.stdout, /^redsync: the binary is of another version: it has no [A-Z]+\.[A-Z_]+$/m);
+    t.regex(
+      result.stdout,
+      /^redsync: the binary is of another version: it has no [A-Z]+\.[A-Z_]+$/m,
+    );
   });
 }
 

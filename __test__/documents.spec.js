@@ -15,7 +15,10 @@ const { scripts } = require('../package.json');
 
 const ROOT = path.join(__dirname, '..');
 const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'].concat(
-  fs.readdirSync(path.join(ROOT, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`),
+  fs
+    .readdirSync(path.join(ROOT, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
 );
 
 /** What a page has introduced before a block, or leaves to the reader. */
@@ -52,7 +55,12 @@ function blocks(document, languages) {
   return [...read(document).matchAll(/^```(\w*)\n([^]*?)^```$/gm)]
     .filter(([, language]) => languages.includes(language))
     .map(({ 1: language, 2: code, index }) => {
-      return { document, language, code, line: read(document).slice(0, index).split('\n').length + 1 };
+      return {
+        document,
+        language,
+        code,
+        line: read(document).slice(0, index).split('\n').length + 1,
+      };
     });
 }
 
@@ -104,7 +112,9 @@ test.serial('every code block has the right types', (t) => {
   for (const { file, start, messageText } of ts.getPreEmitDiagnostics(program)) {
     const block = TYPED[Number.parseInt(path.basename(file?.fileName ?? ''), 10)];
     const line = block && block.line + file.getLineAndCharacterOfPosition(start).line;
-    complaints.push(`${block?.document}:${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`);
+    complaints.push(
+      `${block?.document}:${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
+    );
   }
   t.deepEqual(complaints, []);
 });
@@ -127,9 +137,15 @@ test('every npm command exists', (t) => {
 /** The anchors that a document's headings make, as the places that show it write them. */
 function anchors(document) {
   const headings = read(document).matchAll(/^#+ +(.*)$/gm);
-  return new Set([...headings].map(([, heading]) => (
-    heading.toLowerCase().replace(/[^\w\s-]/g, '').trim().replaceAll(' ', '-')
-  )));
+  return new Set(
+    [...headings].map(([, heading]) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\w\s-]/g, '')
+        .trim()
+        .replaceAll(' ', '-'),
+    ),
+  );
 }
 
 test('every link leads somewhere', (t) => {
@@ -145,15 +161,37 @@ test('every link leads somewhere', (t) => {
 });
 
 test('every source file that is named exists', (t) => {
-  const sources = ['crates/engine', 'crates/mutants', 'src', 'lib', '__test__', 'cli', 'redlock', 'bench', 'interop', 'examples', 'fuzz', 'scripts', 'soak', 'tools'];
-  const files = ['index.js', 'build.rs', 'native.js'].concat(sources.flatMap((folder) => (
-    fs.readdirSync(path.join(ROOT, folder), { recursive: true }).map((file) => path.join(folder, file))
-  )));
+  const sources = [
+    'crates/engine',
+    'crates/mutants',
+    'src',
+    'lib',
+    '__test__',
+    'cli',
+    'redlock',
+    'bench',
+    'interop',
+    'examples',
+    'fuzz',
+    'scripts',
+    'soak',
+    'tools',
+  ];
+  const files = ['index.js', 'build.rs', 'native.js'].concat(
+    sources.flatMap((folder) =>
+      fs
+        .readdirSync(path.join(ROOT, folder), { recursive: true })
+        .map((file) => path.join(folder, file)),
+    ),
+  );
   let found = 0;
   for (const document of DOCUMENTS) {
     for (const [, name] of read(document).matchAll(/`([\w/.-]+\.(?:rs|js|lua))`/g)) {
       found++;
-      t.true(files.some((file) => `/${file}`.endsWith(`/${name}`)), `${document}: ${name}`);
+      t.true(
+        files.some((file) => `/${file}`.endsWith(`/${name}`)),
+        `${document}: ${name}`,
+      );
     }
   }
   t.true(found > 20, `${found}`);

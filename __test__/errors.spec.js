@@ -34,9 +34,12 @@ for (const [name, args, code, parent] of CLASSES) {
     t.is(error.name, name);
     t.false(Object.hasOwn(error, 'name'));
     t.true(error.stack.startsWith(`${name}: ${error.message}\n`));
-    t.throws(() => {
-      error.code = 'other';
-    }, { instanceOf: TypeError });
+    t.throws(
+      () => {
+        error.code = 'other';
+      },
+      { instanceOf: TypeError },
+    );
   });
 }
 
@@ -115,7 +118,12 @@ const RECEIVED = [
   ['instance', new Date(0), 'an object', 'an object'],
   ['hostile object', hostile, 'an object', 'an object'],
   ['proxy', traps, 'an object', 'an object'],
-  ['proxy of an array', new Proxy([], { get: trap, getPrototypeOf: trap }), 'an object', 'an object'],
+  [
+    'proxy of an array',
+    new Proxy([], { get: trap, getPrototypeOf: trap }),
+    'an object',
+    'an object',
+  ],
   ['revoked proxy', revoked.proxy, 'an object', 'an object'],
 ];
 

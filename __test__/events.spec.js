@@ -7,7 +7,14 @@ const test = require('ava');
 const { Redis } = require('ioredis');
 
 const {
-  ClosedError, ExtendError, FailedError, LockExpiredError, LockLostError, RedisError, Redsync, TakenError,
+  ClosedError,
+  ExtendError,
+  FailedError,
+  LockExpiredError,
+  LockLostError,
+  RedisError,
+  Redsync,
+  TakenError,
 } = require('../index.js');
 const { newPool } = require('../lib/adapters/ioredis.js');
 const { rejection, until } = require('./helpers/async.js');
@@ -45,7 +52,10 @@ eachBackend('lock(), extend() and unlock() are told with their votes', async (t,
   const lock = await redsync.newMutex(names).lock();
   await lock.extend();
   await lock.unlock();
-  t.deepEqual(events.map(({ event }) => event), ['lock', 'extend', 'unlock']);
+  t.deepEqual(
+    events.map(({ event }) => event),
+    ['lock', 'extend', 'unlock'],
+  );
   for (const { name, names: all, duration, votes, error } of events) {
     t.is(name, names[0]);
     t.deepEqual(all, names);
@@ -56,27 +66,33 @@ eachBackend('lock(), extend() and unlock() are told with their votes', async (t,
   t.like(events[0], { acquired: true, attempts: 1, waits: 0 });
 });
 
-eachBackend('a lock that is taken is told, with the error where there is one', async (t, backend) => {
-  const redsync = backend.connect(t);
-  const name = backend.name();
-  const taken = Array(backend.size).fill('taken');
-  await backend.plantEverywhere(name);
-  const events = listen(t);
-  t.is(await redsync.newMutex(name).tryLock(), null);
-  const error = await rejection(redsync.newMutex(name, { tries: 3, retryDelay: 5 }).lock());
-  t.true(error instanceof TakenError);
-  t.like(events[0], { acquired: false, attempts: 1, waits: 0, error: undefined });
-  t.deepEqual(events[0].votes, taken);
-  t.like(events[1], { acquired: false, waits: 2 });
-  t.true(events[1].attempts >= 1 && events[1].attempts <= 3);
-  t.deepEqual(events[1].votes, taken);
-  t.is(events[1].error, error);
-  t.like(redsync.stats(), { locks: 0, taken: 2, failures: 0, aborted: 0, waits: 2, waiting: 0 });
-});
+eachBackend(
+  'a lock that is taken is told, with the error where there is one',
+  async (t, backend) => {
+    const redsync = backend.connect(t);
+    const name = backend.name();
+    const taken = Array(backend.size).fill('taken');
+    await backend.plantEverywhere(name);
+    const events = listen(t);
+    t.is(await redsync.newMutex(name).tryLock(), null);
+    const error = await rejection(redsync.newMutex(name, { tries: 3, retryDelay: 5 }).lock());
+    t.true(error instanceof TakenError);
+    t.like(events[0], { acquired: false, attempts: 1, waits: 0, error: undefined });
+    t.deepEqual(events[0].votes, taken);
+    t.like(events[1], { acquired: false, waits: 2 });
+    t.true(events[1].attempts >= 1 && events[1].attempts <= 3);
+    t.deepEqual(events[1].votes, taken);
+    t.is(events[1].error, error);
+    t.like(redsync.stats(), { locks: 0, taken: 2, failures: 0, aborted: 0, waits: 2, waiting: 0 });
+  },
+);
 
 test.serial('the wait for a lock is told with its attempts', async (t) => {
   const servers = await useServers(t, 3);
-  const redsync = connect(t, servers.map(({ url }) => url));
+  const redsync = connect(
+    t,
+    servers.map(({ url }) => url),
+  );
   for (const server of servers) await server.command('SET', 'name', 'other', 'PX', 300);
   const events = listen(t, ['lock']);
   await redsync.newMutex('name', { retryDelay: 50, tries: Infinity }).lock();
@@ -126,7 +142,10 @@ test.serial('calls that fail are told with their errors', async (t) => {
 
   const calls = events.filter(({ event }) => event !== 'node');
   const told = [...calls.slice(0, 3), ...calls.slice(-2)];
-  t.deepEqual(told.map(({ event }) => event), ['extend', 'unlock', 'extend', 'lock', 'lock']);
+  t.deepEqual(
+    told.map(({ event }) => event),
+    ['extend', 'unlock', 'extend', 'lock', 'lock'],
+  );
   told.forEach(({ error }, i) => t.is(error, errors[i]));
   const [extended, unlocked, late, failed, closed] = told;
   for (const { votes } of [extended, unlocked]) t.deepEqual(votes, ['absent']);
@@ -150,20 +169,29 @@ eachBackend('an aborted call is told when its caller is', async (t, backend) => 
   controller.abort(reason);
   t.is(await rejection(call), reason);
   t.is(events.length, 1);
-  t.like(events[0], { name, acquired: false, attempts: undefined, waits: undefined, votes: undefined });
+  t.like(events[0], {
+    name,
+    acquired: false,
+    attempts: undefined,
+    waits: undefined,
+    votes: undefined,
+  });
   t.is(events[0].error, reason);
   t.like(redsync.stats(), { waiting: 0, aborted: 1, failures: 0 });
 });
 
-eachBackend('a call that rejects with nothing is told and counted as any other', async (t, backend) => {
-  const redsync = backend.connect(t);
-  const events = listen(t, ['lock']);
-  const genValue = () => Promise.reject();
-  t.is(await rejection(redsync.newMutex(backend.name(), { genValue }).lock()), undefined);
-  t.is(events.length, 1);
-  t.like(events[0], { acquired: false, attempts: undefined, error: undefined });
-  t.like(redsync.stats(), { waiting: 0, aborted: 1, locks: 0, taken: 0, failures: 0 });
-});
+eachBackend(
+  'a call that rejects with nothing is told and counted as any other',
+  async (t, backend) => {
+    const redsync = backend.connect(t);
+    const events = listen(t, ['lock']);
+    const genValue = () => Promise.reject();
+    t.is(await rejection(redsync.newMutex(backend.name(), { genValue }).lock()), undefined);
+    t.is(events.length, 1);
+    t.like(events[0], { acquired: false, attempts: undefined, error: undefined });
+    t.like(redsync.stats(), { waiting: 0, aborted: 1, locks: 0, taken: 0, failures: 0 });
+  },
+);
 
 eachBackend('a lock that is lost is told, with or without its signal', async (t, backend) => {
   const redsync = backend.connect(t);
@@ -199,7 +227,10 @@ eachBackend('a lock that is released is not told as lost', async (t, backend) =>
 
 test.serial('a node that goes down and comes up is told once each', async (t) => {
   const servers = await useServers(t, 3);
-  const redsync = connect(t, servers.map(({ url }) => url));
+  const redsync = connect(
+    t,
+    servers.map(({ url }) => url),
+  );
   const events = listen(t, ['node']);
   const cycle = async () => (await redsync.newMutex('name').lock()).unlock();
   await cycle();
@@ -217,7 +248,10 @@ test.serial('a node that goes down and comes up is told once each', async (t) =>
   t.true(events[0].error instanceof RedisError);
   t.is(events[0].error.node, 1);
   const down = redsync.stats().nodes;
-  t.deepEqual(down.map(({ status }) => status), ['up', 'down', 'up']);
+  t.deepEqual(
+    down.map(({ status }) => status),
+    ['up', 'down', 'up'],
+  );
   t.true(down[1].errors >= 4);
   t.is(down[0].errors, 0);
 
@@ -229,7 +263,10 @@ test.serial('a node that goes down and comes up is told once each', async (t) =>
   await cycle();
   t.is(events.length, 2);
   t.deepEqual(events[1], { event: 'node', node: 1, endpoint, status: 'up', error: undefined });
-  t.deepEqual(redsync.stats().nodes.map(({ status }) => status), ['up', 'up', 'up']);
+  t.deepEqual(
+    redsync.stats().nodes.map(({ status }) => status),
+    ['up', 'up', 'up'],
+  );
 });
 
 test.serial('health() and failed calls tell of nodes, too', async (t) => {
@@ -238,7 +275,7 @@ test.serial('health() and failed calls tell of nodes, too', async (t) => {
   await redsync.health();
   t.like(events[0], { node: 1, status: 'down' });
   const other = connect(t, await deadUrl(), { tries: 1 });
-  t.true(await rejection(other.newMutex('name').lock()) instanceof FailedError);
+  t.true((await rejection(other.newMutex('name').lock())) instanceof FailedError);
   t.is(events.length, 2);
   t.like(events[1], { node: 0, status: 'down' });
 });
@@ -253,7 +290,10 @@ for (const client of ['url', 'ioredis']) {
     const events = listen(t);
     const { errors } = await rejection(redsync.newMutex('name', { value: 'mine' }).unlock());
     t.is(errors[0].cause.code, 'WRONGTYPE');
-    t.deepEqual(events.map(({ event, votes }) => [event, votes]), [['unlock', ['error']]]);
+    t.deepEqual(
+      events.map(({ event, votes }) => [event, votes]),
+      [['unlock', ['error']]],
+    );
     t.like(redsync.stats().nodes[0], { status: 'up', errors: 0 });
   });
 }
@@ -276,7 +316,9 @@ test.serial('no message has an ownership value or a password in it', async (t) =
 
 test.serial('one who throws while listening does no harm to the call', async (t) => {
   const fault = new Error('of the listener');
-  const hear = () => { throw fault; };
+  const hear = () => {
+    throw fault;
+  };
   diagnostics.subscribe('redsync:lock', hear);
   t.teardown(() => diagnostics.unsubscribe('redsync:lock', hear));
   const thrown = new Promise((resolve) => {
@@ -293,7 +335,10 @@ eachBackend('inspect() shows what each node stores', async (t, backend) => {
   const name = backend.name();
   const { value } = await redsync.newMutex(name, { expiry: 60_000 }).lock();
   const held = await redsync.inspect(name);
-  t.deepEqual(held.map(({ node }) => node), backend.indices);
+  t.deepEqual(
+    held.map(({ node }) => node),
+    backend.indices,
+  );
   for (const entry of held) {
     t.like(entry, { status: 'held', value, error: undefined });
     t.true(entry.remaining > 1000 && entry.remaining <= 60_000);
@@ -304,22 +349,29 @@ eachBackend('inspect() shows what each node stores', async (t, backend) => {
   }
 });
 
-test.serial('inspect() tells of nodes that do not answer, and of keys that are no locks', async (t) => {
-  const servers = await useServers(t, 2);
-  await servers[0].command('RPUSH', 'name', 'no string');
-  await servers[1].command('SET', 'name', `tabs\tlines\n${'\u{1f512}'.repeat(100)}`);
-  const hung = connect(t, [servers[0].url, servers[1].url, await deadUrl()]);
-  const [list, other, dead] = await hung.inspect('name');
-  t.like(list, { status: 'unknown' });
-  t.is(list.error.cause.code, 'WRONGTYPE');
-  t.like(other, { status: 'held', value: `tabs\tlines\n${'\u{1f512}'.repeat(100)}`, remaining: Infinity });
-  t.is(dead.error.cause.code, 'ECONNREFUSED');
-  servers[1].pause();
-  const [, paused] = await hung.inspect('name', { timeout: 100 });
-  t.like(paused, { status: 'unknown' });
-  t.is(paused.error.cause.code, 'ETIMEDOUT');
-  await t.throwsAsync(hung.inspect(['a', 'b']), { code: 'ERR_INVALID_ARG_TYPE' });
-  await t.throwsAsync(hung.inspect('a', { timeout: 0 }), { code: 'ERR_OUT_OF_RANGE' });
-  await hung.close();
-  t.true(await rejection(hung.inspect('a')) instanceof ClosedError);
-});
+test.serial(
+  'inspect() tells of nodes that do not answer, and of keys that are no locks',
+  async (t) => {
+    const servers = await useServers(t, 2);
+    await servers[0].command('RPUSH', 'name', 'no string');
+    await servers[1].command('SET', 'name', `tabs\tlines\n${'\u{1f512}'.repeat(100)}`);
+    const hung = connect(t, [servers[0].url, servers[1].url, await deadUrl()]);
+    const [list, other, dead] = await hung.inspect('name');
+    t.like(list, { status: 'unknown' });
+    t.is(list.error.cause.code, 'WRONGTYPE');
+    t.like(other, {
+      status: 'held',
+      value: `tabs\tlines\n${'\u{1f512}'.repeat(100)}`,
+      remaining: Infinity,
+    });
+    t.is(dead.error.cause.code, 'ECONNREFUSED');
+    servers[1].pause();
+    const [, paused] = await hung.inspect('name', { timeout: 100 });
+    t.like(paused, { status: 'unknown' });
+    t.is(paused.error.cause.code, 'ETIMEDOUT');
+    await t.throwsAsync(hung.inspect(['a', 'b']), { code: 'ERR_INVALID_ARG_TYPE' });
+    await t.throwsAsync(hung.inspect('a', { timeout: 0 }), { code: 'ERR_OUT_OF_RANGE' });
+    await hung.close();
+    t.true((await rejection(hung.inspect('a'))) instanceof ClosedError);
+  },
+);

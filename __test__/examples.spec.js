@@ -29,9 +29,9 @@ const CHECKS = {
   },
   'cron-once.js': (t, lines) => {
     t.is(lines.pop(), '4 machines, 3 ticks');
-    const ticks = lines.map((line) => (
-      Number(/^(?:amber|birch|cedar|delta) runs the job of tick (\d+)$/.exec(line)?.[1])
-    ));
+    const ticks = lines.map((line) =>
+      Number(/^(?:amber|birch|cedar|delta) runs the job of tick (\d+)$/.exec(line)?.[1]),
+    );
     t.is(ticks.length, 3, lines.join('\n'));
     t.deepEqual(ticks, [ticks[0], ticks[0] + 1, ticks[0] + 2], 'once each');
   },
@@ -86,7 +86,10 @@ for (const [name, check] of Object.entries(CHECKS)) {
     for (const server of servers) {
       const keys = await server.command('KEYS', '*');
       const ttls = await Promise.all(keys.map((key) => server.command('PTTL', key)));
-      t.true(ttls.every((ttl) => ttl > 0), keys.join());
+      t.true(
+        ttls.every((ttl) => ttl > 0),
+        keys.join(),
+      );
     }
   });
 }

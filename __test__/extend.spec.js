@@ -95,27 +95,35 @@ eachBackend('a failed extend() leaves the lock what it was', async (t, backend) 
   t.true(lock.remaining > 0);
 });
 
-eachBackend('extend() never shortens what a node has', async (t, backend) => {
-  const name = backend.name();
-  const lock = await backend.connect(t).newMutex(name, { expiry: 2000 }).lock();
-  await Promise.all(backend.servers.map((server) => server.command('PEXPIRE', name, 60_000)));
-  t.true(await lock.extend());
-  for (const server of backend.servers) t.true(await server.command('PTTL', name) > 30_000);
-  t.true(lock.remaining <= 2000);
-  t.true(await lock.unlock());
-}, onRedis);
+eachBackend(
+  'extend() never shortens what a node has',
+  async (t, backend) => {
+    const name = backend.name();
+    const lock = await backend.connect(t).newMutex(name, { expiry: 2000 }).lock();
+    await Promise.all(backend.servers.map((server) => server.command('PEXPIRE', name, 60_000)));
+    t.true(await lock.extend());
+    for (const server of backend.servers) t.true((await server.command('PTTL', name)) > 30_000);
+    t.true(lock.remaining <= 2000);
+    t.true(await lock.unlock());
+  },
+  onRedis,
+);
 
-eachBackend('extend() re-arms the whole expiry', async (t, backend) => {
-  const name = backend.name();
-  const lock = await backend.connect(t).newMutex(name, { expiry: 60_000 }).lock();
-  await Promise.all(backend.servers.map((server) => server.command('PEXPIRE', name, 20_000)));
-  t.true(await lock.extend());
-  for (const server of backend.servers) {
-    const ttl = await server.command('PTTL', name);
-    t.true(ttl > 40_000 && ttl <= 60_000, `${ttl}`);
-  }
-  t.true(await lock.unlock());
-}, onRedis);
+eachBackend(
+  'extend() re-arms the whole expiry',
+  async (t, backend) => {
+    const name = backend.name();
+    const lock = await backend.connect(t).newMutex(name, { expiry: 60_000 }).lock();
+    await Promise.all(backend.servers.map((server) => server.command('PEXPIRE', name, 20_000)));
+    t.true(await lock.extend());
+    for (const server of backend.servers) {
+      const ttl = await server.command('PTTL', name);
+      t.true(ttl > 40_000 && ttl <= 60_000, `${ttl}`);
+    }
+    t.true(await lock.unlock());
+  },
+  onRedis,
+);
 
 eachBackend('setNXOnExtend re-creates a key that has vanished', async (t, backend) => {
   const name = backend.name();
@@ -147,19 +155,23 @@ eachBackend('setNXOnExtend does not touch what somebody else took', async (t, ba
   t.true(await backend.isHeldEverywhere(name, 'foreign'));
 });
 
-eachBackend('setNXOnExtend re-creates several names or none', async (t, backend) => {
-  const names = [backend.name(), backend.name()];
-  const lock = await backend.connect(t).newMutex(names, { setNXOnExtend: true }).lock();
-  await backend.removeEverywhere(names[0], lock.value);
-  t.true(await lock.extend());
-  for (const name of names) t.true(await backend.isHeldEverywhere(name, lock.value));
+eachBackend(
+  'setNXOnExtend re-creates several names or none',
+  async (t, backend) => {
+    const names = [backend.name(), backend.name()];
+    const lock = await backend.connect(t).newMutex(names, { setNXOnExtend: true }).lock();
+    await backend.removeEverywhere(names[0], lock.value);
+    t.true(await lock.extend());
+    for (const name of names) t.true(await backend.isHeldEverywhere(name, lock.value));
 
-  for (const name of names) await backend.removeEverywhere(name, lock.value);
-  await backend.plantEverywhere(names[1]);
-  await t.throwsAsync(lock.extend(), extendError);
-  t.true(await backend.isFreeEverywhere(names[0]));
-  t.true(await backend.isHeldEverywhere(names[1], 'foreign'));
-}, onRedis);
+    for (const name of names) await backend.removeEverywhere(name, lock.value);
+    await backend.plantEverywhere(names[1]);
+    await t.throwsAsync(lock.extend(), extendError);
+    t.true(await backend.isFreeEverywhere(names[0]));
+    t.true(await backend.isHeldEverywhere(names[1], 'foreign'));
+  },
+  onRedis,
+);
 
 eachBackend('a mutex with a handed-over value extends the lock', async (t, backend) => {
   const name = backend.name();
@@ -174,24 +186,30 @@ eachBackend('a mutex with a handed-over value extends the lock', async (t, backe
   t.true(await backend.isFreeEverywhere(name));
 });
 
-eachBackend('what unlock() was called for is not extended, nor stored again', async (t, backend) => {
-  const name = backend.name();
-  const mutex = backend.connect(t).newMutex(name, { setNXOnExtend: true });
-  const lock = await mutex.lock();
-  // Behind the release that is on its way, and behind one that is over.
-  const unlocking = lock.unlock();
-  for (const holder of [lock, mutex]) await t.throwsAsync(holder.extend(), extendError);
-  t.true(await unlocking);
-  for (const holder of [lock, mutex]) {
-    const error = await t.throwsAsync(holder.extend(), extendError);
-    t.regex(error.message, /unlock\(\) was called$/);
-  }
-  t.true(await backend.isFreeEverywhere(name));
-});
+eachBackend(
+  'what unlock() was called for is not extended, nor stored again',
+  async (t, backend) => {
+    const name = backend.name();
+    const mutex = backend.connect(t).newMutex(name, { setNXOnExtend: true });
+    const lock = await mutex.lock();
+    // Behind the release that is on its way, and behind one that is over.
+    const unlocking = lock.unlock();
+    for (const holder of [lock, mutex]) await t.throwsAsync(holder.extend(), extendError);
+    t.true(await unlocking);
+    for (const holder of [lock, mutex]) {
+      const error = await t.throwsAsync(holder.extend(), extendError);
+      t.regex(error.message, /unlock\(\) was called$/);
+    }
+    t.true(await backend.isFreeEverywhere(name));
+  },
+);
 
 test.serial('a lock that is over is not left where it was stored again', async (t) => {
   const servers = await useServers(t, 3);
-  const redsync = new Redsync(servers.map(({ url }) => url), { timeoutFactor: 0.05 });
+  const redsync = new Redsync(
+    servers.map(({ url }) => url),
+    { timeoutFactor: 0.05 },
+  );
   t.teardown(() => redsync.close());
   // Valid for a second of the twenty that it is stored.
   const options = { expiry: 20_000, driftFactor: 0.94, setNXOnExtend: true };
@@ -205,23 +223,30 @@ test.serial('a lock that is over is not left where it was stored again', async (
   await servers[2].command('DEL', 'name');
   await until(() => lock.remaining === 0);
   await t.throwsAsync(lock.extend(), extendError);
-  await until(async () => await servers[2].command('EXISTS', 'name') === 0, { timeout: 10_000 });
+  await until(async () => (await servers[2].command('EXISTS', 'name')) === 0, { timeout: 10_000 });
 });
 
-eachBackend('locks that are extended together keep an expiry of their own', async (t, backend) => {
-  const redsync = backend.connect(t);
-  const expiries = [10_000, 60_000, 10_000, 30_000, 60_000];
-  const locks = await Promise.all(
-    expiries.map((expiry) => redsync.newMutex(backend.name(), { expiry }).lock()),
-  );
-  const each = (visit) => Promise.all(backend.servers.flatMap((server) => (
-    locks.map(({ mutex: { name } }, i) => visit(server, name, expiries[i]))
-  )));
-  await each((server, name) => server.command('PEXPIRE', name, 5000));
-  await Promise.all(locks.map((lock) => lock.extend()));
-  await each(async (server, name, expiry) => {
-    const left = await server.command('PTTL', name);
-    t.true(left > expiry - 5000 && left <= expiry, `${left} of ${expiry}`);
-  });
-  await Promise.all(locks.map((lock) => lock.unlock()));
-}, ({ kind }) => kind !== 'memory');
+eachBackend(
+  'locks that are extended together keep an expiry of their own',
+  async (t, backend) => {
+    const redsync = backend.connect(t);
+    const expiries = [10_000, 60_000, 10_000, 30_000, 60_000];
+    const locks = await Promise.all(
+      expiries.map((expiry) => redsync.newMutex(backend.name(), { expiry }).lock()),
+    );
+    const each = (visit) =>
+      Promise.all(
+        backend.servers.flatMap((server) =>
+          locks.map(({ mutex: { name } }, i) => visit(server, name, expiries[i])),
+        ),
+      );
+    await each((server, name) => server.command('PEXPIRE', name, 5000));
+    await Promise.all(locks.map((lock) => lock.extend()));
+    await each(async (server, name, expiry) => {
+      const left = await server.command('PTTL', name);
+      t.true(left > expiry - 5000 && left <= expiry, `${left} of ${expiry}`);
+    });
+    await Promise.all(locks.map((lock) => lock.unlock()));
+  },
+  ({ kind }) => kind !== 'memory',
+);

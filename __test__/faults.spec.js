@@ -8,7 +8,12 @@ const { inspect } = require('node:util');
 const test = require('ava');
 
 const {
-  FailedError, LockExpiredError, NodeTakenError, Redsync, RedisError, TakenError,
+  FailedError,
+  LockExpiredError,
+  NodeTakenError,
+  Redsync,
+  RedisError,
+  TakenError,
 } = require('../index.js');
 const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
 const { deadUrl, startServer, useServers } = require('./helpers/servers.js');
@@ -47,7 +52,7 @@ test.serial('one of three nodes that does not exist costs nothing', async (t) =>
   const redsync = connect(t, [servers[0].url, await deadUrl(), servers[1].url]);
   for (let round = 0; round < 5; round++) {
     const call = redsync.newMutex('dead').lock();
-    t.true(await elapsed(call) < BOUND);
+    t.true((await elapsed(call)) < BOUND);
     const lock = await call;
     t.true(await lock.extend());
     t.true(await lock.mutex.valid());
@@ -64,7 +69,7 @@ test.serial('one of three nodes that hangs costs no more than the node timeout',
   const names = ['hung-1', 'hung-2', 'hung-3'];
   for (const name of names) {
     const call = redsync.newMutex(name).lock();
-    t.true(await elapsed(call) < BOUND);
+    t.true((await elapsed(call)) < BOUND);
     t.true(await (await call).unlock());
   }
   servers[1].resume();
@@ -77,10 +82,10 @@ test.serial('a minority that hangs does not slow failing fast', async (t) => {
   await redsync.ready();
   servers[2].pause();
   const call = redsync.newMutex('fast').lock();
-  t.true(await elapsed(call) < BOUND); // half of the node timeout
+  t.true((await elapsed(call)) < BOUND); // half of the node timeout
   const lock = await call;
   const unlocking = lock.unlock();
-  t.true(await elapsed(unlocking) < BOUND);
+  t.true((await elapsed(unlocking)) < BOUND);
   t.true(await unlocking);
   servers[2].resume();
   await untilSteady(() => isFreeOn(servers, 'fast'), { period: 500 });
@@ -112,7 +117,7 @@ test.serial('a node that was killed and comes back is used again', async (t) => 
   await servers[0].restart();
   await until(async () => {
     const lock = await redsync.newMutex('comeback').lock();
-    const used = await servers[0].command('GET', 'comeback') === lock.value;
+    const used = (await servers[0].command('GET', 'comeback')) === lock.value;
     await lock.unlock();
     return used;
   });
@@ -135,12 +140,15 @@ test.serial('without a quorum every dead node is named', async (t) => {
   const redsync = connect(t, [dead[0], server.url, dead[1]]);
   for (let round = 0; round < 3; round++) {
     const call = redsync.newMutex('no-quorum').lock();
-    t.true(await elapsed(call) < BOUND);
+    t.true((await elapsed(call)) < BOUND);
     const error = await rejection(call);
     t.true(error instanceof FailedError);
     t.false(error instanceof TakenError);
     t.is(error.code, 'ERR_LOCK_FAILED');
-    t.deepEqual(error.errors.map(({ node }) => node), [0, 2]);
+    t.deepEqual(
+      error.errors.map(({ node }) => node),
+      [0, 2],
+    );
     for (const [i, each] of error.errors.entries()) {
       t.true(each instanceof RedisError);
       t.is(each.code, 'ERR_REDIS');
@@ -168,7 +176,8 @@ test.serial('a dead node and a taken one make neither a lock nor a taken quorum'
   t.is(await servers[0].command('GET', 'mixed'), 'foreign');
 });
 
-test.serial('unlock() and extend() without a quorum of answers fail, neither expired nor taken',
+test.serial(
+  'unlock() and extend() without a quorum of answers fail, neither expired nor taken',
   async (t) => {
     const servers = await useServers(t, 3);
     const redsync = connect(t, urlsOf(servers));
@@ -180,9 +189,13 @@ test.serial('unlock() and extend() without a quorum of answers fail, neither exp
     const unlocked = await rejection(lock.unlock());
     t.is(unlocked.code, 'ERR_LOCK_FAILED');
     t.false(unlocked instanceof LockExpiredError);
-    t.deepEqual(unlocked.errors.map(({ node }) => node), [0, 1]);
+    t.deepEqual(
+      unlocked.errors.map(({ node }) => node),
+      [0, 1],
+    );
     t.true(await isFreeOn([servers[2]], 'lost-quorum'));
-  });
+  },
+);
 
 test.serial('an attempt that timed out leaves no key', async (t) => {
   const servers = await useServers(t, 3);
@@ -191,10 +204,13 @@ test.serial('an attempt that timed out leaves no key', async (t) => {
   servers[0].pause();
   servers[2].pause();
   const call = redsync.newMutex('timed-out').lock();
-  t.true(await elapsed(call) < BOUND);
+  t.true((await elapsed(call)) < BOUND);
   const error = await rejection(call);
   t.is(error.code, 'ERR_LOCK_FAILED');
-  t.deepEqual(error.errors.map(({ node }) => node), [0, 2]);
+  t.deepEqual(
+    error.errors.map(({ node }) => node),
+    [0, 2],
+  );
   t.is(await servers[1].command('EXISTS', 'timed-out'), 0);
   servers[0].resume();
   servers[2].resume();
@@ -209,7 +225,7 @@ test.serial('unlock() on a hung node settles, and the key goes when it resumes',
   const lock = await redsync.newMutex('hanging').lock();
   server.pause();
   const call = lock.unlock();
-  t.true(await elapsed(call) < BOUND);
+  t.true((await elapsed(call)) < BOUND);
   t.is((await rejection(call)).code, 'ERR_LOCK_FAILED');
   server.resume();
   await untilSteady(() => isFreeOn([server], 'hanging'));
@@ -252,12 +268,15 @@ for (const when of ['before it is asked', 'when it is asked']) {
 }
 
 // A real one lets its own machine in by the loopback interface only.
-const OUTSIDE = Object.values(networkInterfaces()).flat()
+const OUTSIDE = Object.values(networkInterfaces())
+  .flat()
   .find(({ family, internal }) => family === 'IPv4' && !internal);
 const testFromOutside = OUTSIDE ? test.serial : () => {};
 
 testFromOutside('a real server in protected mode is told', async (t) => {
-  const [server] = await useServers(t, 1, { args: ['--bind', '0.0.0.0', '--protected-mode', 'yes'] });
+  const [server] = await useServers(t, 1, {
+    args: ['--bind', '0.0.0.0', '--protected-mode', 'yes'],
+  });
   const redsync = connect(t, `redis://${OUTSIDE.address}:${server.port}`);
   for (let round = 0; round < 20; round++) {
     t.is((await nodeError(redsync)).node.cause.code, 'DENIED');
@@ -308,7 +327,11 @@ test.serial('connection options do what the URL does', async (t) => {
   const server = await startServer({ password: SECRET });
   t.teardown(() => server.stop());
   const redsync = connect(t, {
-    host: '127.0.0.1', port: server.port, password: SECRET, db: 2, clientName: 'named-by-test',
+    host: '127.0.0.1',
+    port: server.port,
+    password: SECRET,
+    db: 2,
+    clientName: 'named-by-test',
   });
   const lock = await redsync.newMutex('options').lock();
   const client = await server.connect();
@@ -345,7 +368,7 @@ test.serial('a key of another type is taken, and never overwritten', async (t) =
     t.is(await redsync.newMutex(names).tryLock(), null);
   }
   const mutex = redsync.newMutex('list', { value: 'mine', setNXOnExtend: true });
-  t.true(await rejection(mutex.unlock()) instanceof FailedError);
+  t.true((await rejection(mutex.unlock())) instanceof FailedError);
   t.is((await rejection(mutex.extend())).code, 'ERR_EXTEND_FAILED');
   t.deepEqual(await server.command('LRANGE', 'list', 0, -1), ['item']);
   t.is(await server.command('PTTL', 'list'), -1);

@@ -56,14 +56,17 @@ async function recovers(t, { server, proxy, redsync }) {
   await proxy.heal();
   const start = performance.now();
   await until(async () => {
-    const lock = await redsync.newMutex('free').lock().catch(() => null);
-    return lock && await lock.unlock();
+    const lock = await redsync
+      .newMutex('free')
+      .lock()
+      .catch(() => null);
+    return lock && (await lock.unlock());
   });
   const took = performance.now() - start;
   t.true(took < HEALED_WITHIN, `recovered after ${took} ms`);
-  t.true(await refusal(t, redsync) instanceof TakenError);
+  t.true((await refusal(t, redsync)) instanceof TakenError);
   t.is(await server.command('GET', 'taken'), 'foreign');
-  await untilSteady(async () => await server.command('DBSIZE') === 1, { period: 100 });
+  await untilSteady(async () => (await server.command('DBSIZE')) === 1, { period: 100 });
 }
 
 function repeat(count, text) {
@@ -148,8 +151,18 @@ for (const [title, bytes] of GARBAGE) {
 
 // Every one of them is a reply, but none of them is what the command can answer.
 const MISFITS = [
-  '+QUEUED\r\n', '+PONG\r\n', ':7\r\n', ':1\r\n', ':-2\r\n', '$3\r\nfoo\r\n', '$2\r\nOK\r\n',
-  '*0\r\n', '*1\r\n+OK\r\n', '*2\r\n:1\r\n:1\r\n', '%1\r\n+a\r\n+b\r\n', '#t\r\n',
+  '+QUEUED\r\n',
+  '+PONG\r\n',
+  ':7\r\n',
+  ':1\r\n',
+  ':-2\r\n',
+  '$3\r\nfoo\r\n',
+  '$2\r\nOK\r\n',
+  '*0\r\n',
+  '*1\r\n+OK\r\n',
+  '*2\r\n:1\r\n:1\r\n',
+  '%1\r\n+a\r\n+b\r\n',
+  '#t\r\n',
 ];
 
 for (const reply of MISFITS) {
@@ -164,7 +177,12 @@ for (const reply of MISFITS) {
 }
 
 const MISFITS_OF_SCRIPTS = [
-  '+OK\r\n', '+QUEUED\r\n', ':7\r\n', '$-1\r\n', '$1\r\n1\r\n', '*1\r\n:1\r\n',
+  '+OK\r\n',
+  '+QUEUED\r\n',
+  ':7\r\n',
+  '$-1\r\n',
+  '$1\r\n1\r\n',
+  '*1\r\n:1\r\n',
 ];
 
 for (const reply of MISFITS_OF_SCRIPTS) {
@@ -178,7 +196,7 @@ for (const reply of MISFITS_OF_SCRIPTS) {
       [() => lock.unlock(), 'ERR_LOCK_FAILED'],
     ]) {
       const call = action();
-      t.true(await elapsed(call) < BOUND);
+      t.true((await elapsed(call)) < BOUND);
       const error = await rejection(call);
       t.is(error.code, code);
       t.is(error.errors[0].cause.code, 'EPROTO', error.message);
@@ -187,7 +205,11 @@ for (const reply of MISFITS_OF_SCRIPTS) {
   });
 }
 
-for (const [title, bytes] of [['nothing', ''], ['half a reply', '+O'], ['a CR', '+OK\r']]) {
+for (const [title, bytes] of [
+  ['nothing', ''],
+  ['half a reply', '+O'],
+  ['a CR', '+OK\r'],
+]) {
   test.serial(`${title}, then silence`, async (t) => {
     const node = await useNode(t);
     const before = node.proxy.accepted;
@@ -217,7 +239,10 @@ test.serial('a reply left out grants nothing in its place', async (t) => {
   await until(() => seen.length > 1);
   for (let i = 0; i < 20; i++) {
     const free = node.redsync.newMutex(`free ${i}`).lock();
-    calls.push(free.then((granted) => granted.unlock()).catch(() => {}), refusal(t, node.redsync));
+    calls.push(
+      free.then((granted) => granted.unlock()).catch(() => {}),
+      refusal(t, node.redsync),
+    );
     await delay(2);
   }
   await Promise.all(calls);
@@ -248,7 +273,7 @@ test.serial('a surplus answer while idle grants nothing', async (t) => {
 
 test.serial('a surplus answer behind a real one grants nothing', async (t) => {
   await surplus(t, 200, async (proxy, redsync) => {
-    t.true(await refusal(t, redsync) instanceof TakenError);
+    t.true((await refusal(t, redsync)) instanceof TakenError);
     proxy.forge('+OK\r\n');
     await refusal(t, redsync);
   });
@@ -308,7 +333,10 @@ for (const [title, head, chunk] of FLOODS) {
 test.serial('a minority that talks garbage has no say', async (t) => {
   const servers = await useServers(t, 3);
   const proxies = await Promise.all(servers.map((server) => useProxy(t, server)));
-  const redsync = new Redsync(proxies.map(({ url }) => url), OPTIONS);
+  const redsync = new Redsync(
+    proxies.map(({ url }) => url),
+    OPTIONS,
+  );
   t.teardown(() => redsync.close());
   await redsync.ready();
   proxies[1].answerWith(noise(3, 512));
@@ -323,11 +351,17 @@ test.serial('a minority that talks garbage has no say', async (t) => {
   proxies[2].answerWith(only('SET', ':7\r\n'));
   const error = await rejection(redsync.newMutex('taken').lock());
   t.is(error.constructor, FailedError);
-  t.deepEqual(error.errors.map(({ node }) => node), [0, 1, 2]);
+  t.deepEqual(
+    error.errors.map(({ node }) => node),
+    [0, 1, 2],
+  );
   await Promise.all(proxies.map((proxy) => proxy.heal()));
   await servers[0].command('DEL', 'taken');
-  await untilSteady(async () => {
-    const sizes = await Promise.all(servers.map((server) => server.command('DBSIZE')));
-    return sizes.every((size) => size === 0);
-  }, { period: 300 });
+  await untilSteady(
+    async () => {
+      const sizes = await Promise.all(servers.map((server) => server.command('DBSIZE')));
+      return sizes.every((size) => size === 0);
+    },
+    { period: 300 },
+  );
 });

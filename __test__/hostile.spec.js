@@ -19,14 +19,33 @@ test('hostile arguments get a clear error: no crash, no hang, no conversion', as
 test('a polluted prototype says nothing of where a node is and how to get in', async (t) => {
   const [server] = await useServers(t, 1);
   const fields = [
-    'name', 'clock', 'ahead', 'host', 'port', 'path', 'seeds', 'masterName', 'username', 'password',
-    'sentinelUsername', 'sentinelPassword', 'db', 'connectTimeout', 'clientName', 'tls', 'ca', 'cert', 'key',
+    'name',
+    'clock',
+    'ahead',
+    'host',
+    'port',
+    'path',
+    'seeds',
+    'masterName',
+    'username',
+    'password',
+    'sentinelUsername',
+    'sentinelPassword',
+    'db',
+    'connectTimeout',
+    'clientName',
+    'tls',
+    'ca',
+    'cert',
+    'key',
     'servername',
   ];
   for (const field of fields) {
     for (const nodes of ['memory:', server.url]) {
       const redsync = new Redsync(nodes, { tries: 1 });
-      const locking = withPollution([field, () => 'polluted'], () => redsync.newMutex(field).lock());
+      const locking = withPollution([field, () => 'polluted'], () =>
+        redsync.newMutex(field).lock(),
+      );
       const lock = await locking;
       t.true(await lock.unlock(), `${field} of ${nodes}`);
       await redsync.close();

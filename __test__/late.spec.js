@@ -55,16 +55,19 @@ for (const verb of ['lock', 'tryLock']) {
   });
 }
 
-eachBackend('what was kept alive, and is over all the same, is not handed over', async (t, backend) => {
-  const name = backend.name();
-  const autoExtend = { interval: 100, maxHold: 1 };
-  const mutex = backend.connect(t).newMutex(name, { ...DRIFTING, autoExtend });
-  await (await mutex.lock()).unlock();
-  const call = rejection(mutex.lock());
-  await block(TOO_LONG);
-  t.regex((await call).message, /over before it could be handed over/);
-  await until(() => backend.isFreeEverywhere(name), { timeout: DRIFTING.expiry / 2 });
-});
+eachBackend(
+  'what was kept alive, and is over all the same, is not handed over',
+  async (t, backend) => {
+    const name = backend.name();
+    const autoExtend = { interval: 100, maxHold: 1 };
+    const mutex = backend.connect(t).newMutex(name, { ...DRIFTING, autoExtend });
+    await (await mutex.lock()).unlock();
+    const call = rejection(mutex.lock());
+    await block(TOO_LONG);
+    t.regex((await call).message, /over before it could be handed over/);
+    await until(() => backend.isFreeEverywhere(name), { timeout: DRIFTING.expiry / 2 });
+  },
+);
 
 eachBackend('a lock whose caller has gone is released', async (t, backend) => {
   for (const options of [{}, { autoExtend: true }]) {
@@ -85,7 +88,10 @@ eachBackend('a lock whose caller has gone is released', async (t, backend) => {
 eachBackend('an extension that is told too late leaves nothing behind', async (t, backend) => {
   for (const options of [{}, { setNXOnExtend: true }]) {
     const name = backend.name();
-    const lock = await backend.connect(t).newMutex(name, { ...DRIFTING, ...options }).lock();
+    const lock = await backend
+      .connect(t)
+      .newMutex(name, { ...DRIFTING, ...options })
+      .lock();
     const call = rejection(lock.extend());
     await block(TOO_LONG);
     const error = await call;
@@ -96,31 +102,40 @@ eachBackend('an extension that is told too late leaves nothing behind', async (t
   }
 });
 
-eachBackend('an extension that is told after the loss leaves nothing behind', async (t, backend) => {
-  const name = backend.name();
-  const lock = await backend.connect(t).newMutex(name, DRIFTING).lock();
-  t.false(lock.signal.aborted);
-  const call = rejection(lock.extend());
-  await block(TOO_LONG);
-  t.true(await call instanceof ExtendError);
-  await until(() => backend.isFreeEverywhere(name), { timeout: DRIFTING.expiry / 2 });
-  await until(() => lock.signal.aborted);
-});
+eachBackend(
+  'an extension that is told after the loss leaves nothing behind',
+  async (t, backend) => {
+    const name = backend.name();
+    const lock = await backend.connect(t).newMutex(name, DRIFTING).lock();
+    t.false(lock.signal.aborted);
+    const call = rejection(lock.extend());
+    await block(TOO_LONG);
+    t.true((await call) instanceof ExtendError);
+    await until(() => backend.isFreeEverywhere(name), { timeout: DRIFTING.expiry / 2 });
+    await until(() => lock.signal.aborted);
+  },
+);
 
-eachBackend('an extension of an adopted lock that is told too late leaves it', async (t, backend) => {
-  const name = backend.name();
-  const holder = await backend.connect(t).newMutex(name, { expiry: 60_000 }).lock();
-  const { value } = holder;
-  const heir = backend.connect(t).newMutex(name, { ...DRIFTING, value });
-  t.true(await heir.extend()); // connected
-  const call = rejection(heir.extend());
-  await block(TOO_LONG);
-  const error = await call;
-  t.is(error.constructor, ExtendError, error.stack);
-  t.regex(error.message, /extended, but over before it could be told: the event loop was blocked$/);
-  t.true(await backend.isHeldEverywhere(name, value), 'whoever has handed it over may hold it');
-  t.true(await holder.unlock());
-});
+eachBackend(
+  'an extension of an adopted lock that is told too late leaves it',
+  async (t, backend) => {
+    const name = backend.name();
+    const holder = await backend.connect(t).newMutex(name, { expiry: 60_000 }).lock();
+    const { value } = holder;
+    const heir = backend.connect(t).newMutex(name, { ...DRIFTING, value });
+    t.true(await heir.extend()); // connected
+    const call = rejection(heir.extend());
+    await block(TOO_LONG);
+    const error = await call;
+    t.is(error.constructor, ExtendError, error.stack);
+    t.regex(
+      error.message,
+      /extended, but over before it could be told: the event loop was blocked$/,
+    );
+    t.true(await backend.isHeldEverywhere(name, value), 'whoever has handed it over may hold it');
+    t.true(await holder.unlock());
+  },
+);
 
 eachBackend('an extension of a lock that is kept alive is never too late', async (t, backend) => {
   const name = backend.name();
@@ -134,16 +149,19 @@ eachBackend('an extension of a lock that is kept alive is never too late', async
 
 for (const options of [{}, { autoExtend: true }]) {
   const title = options.autoExtend ? ', kept alive,' : '';
-  eachBackend(`a lock${title} that is on its way when close() is called is released`, async (t, backend) => {
-    const name = backend.name();
-    const redsync = backend.connect(t, { expiry: 60_000, ...options });
-    const mutex = redsync.newMutex(name);
-    await (await mutex.lock()).unlock();
-    const call = rejection(mutex.lock());
-    await block(500); // it is acquired
-    const closing = redsync.close();
-    t.is((await call).code, 'ERR_CLOSED');
-    await closing;
-    t.true(await backend.isFreeEverywhere(name));
-  });
+  eachBackend(
+    `a lock${title} that is on its way when close() is called is released`,
+    async (t, backend) => {
+      const name = backend.name();
+      const redsync = backend.connect(t, { expiry: 60_000, ...options });
+      const mutex = redsync.newMutex(name);
+      await (await mutex.lock()).unlock();
+      const call = rejection(mutex.lock());
+      await block(500); // it is acquired
+      const closing = redsync.close();
+      t.is((await call).code, 'ERR_CLOSED');
+      await closing;
+      t.true(await backend.isFreeEverywhere(name));
+    },
+  );
 }

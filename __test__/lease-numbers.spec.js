@@ -28,47 +28,57 @@ async function isKept(t, backend, lock, signal) {
   t.true(await lock.unlock());
 }
 
-eachBackend('a loss on its way is not told of another lock: an aborted unlock()', async (t, backend) => {
-  const redsync = backend.connect(t);
-  const long = await redsync.newMutex(backend.name(), { expiry: LONG }).lock();
-  const short = await redsync.newMutex(backend.name(), { expiry: SHORT }).lock();
-  t.false(short.signal.aborted);
-  await delay(50); // it is watched
-  block(SHORT + 200); // its loss is on its way
-  const controller = new AbortController();
-  const unlocking = rejection(short.unlock({ signal: controller.signal }));
-  controller.abort('never mind');
-  t.is(await unlocking, 'never mind'); // the event loop has not turned
-  await isKept(t, backend, long, long.signal);
-});
-
-for (const [what, isAborted] of [['whose caller has gone', true], ['that went stale', false]]) {
-  eachBackend(`a loss on its way is not told of another lock: one ${what}`, async (t, backend) => {
+eachBackend(
+  'a loss on its way is not told of another lock: an aborted unlock()',
+  async (t, backend) => {
     const redsync = backend.connect(t);
-    const hold = () => redsync.newMutex(backend.name(), { expiry: LONG }).lock();
-    const longs = [await hold(), await hold()]; // the first gets the number of the timer
-    const timer = await redsync.newMutex(backend.name(), { expiry: SHORT }).lock();
-    let signals;
-    timer.signal.addEventListener('abort', () => {
-      // In the same drain as the completion of the lock that nobody gets, and before it is released.
-      signals = longs.map(({ signal }) => signal);
-      block(2000);
-    });
-    await delay(50);
+    const long = await redsync.newMutex(backend.name(), { expiry: LONG }).lock();
+    const short = await redsync.newMutex(backend.name(), { expiry: SHORT }).lock();
+    t.false(short.signal.aborted);
+    await delay(50); // it is watched
+    block(SHORT + 200); // its loss is on its way
     const controller = new AbortController();
-    const expiry = isAborted ? 1500 : SHORT;
-    const options = { expiry, autoExtend: { interval: 50, maxHold: 1 } };
-    const lost = rejection(
-      redsync.newMutex(backend.name(), options).lock({ signal: controller.signal }),
-    );
-    await null; // it is submitted
-    block(SHORT + 400); // acquired, and the timer is over
-    if (isAborted) controller.abort('never mind');
-    if (isAborted) t.is(await lost, 'never mind');
-    else t.is((await lost).code, 'ERR_LOCK_FAILED');
-    await until(() => signals);
-    for (const [i, long] of longs.entries()) await isKept(t, backend, long, signals[i]);
-  }, ({ kind }) => kind === 'redis' || kind === 'memory');
+    const unlocking = rejection(short.unlock({ signal: controller.signal }));
+    controller.abort('never mind');
+    t.is(await unlocking, 'never mind'); // the event loop has not turned
+    await isKept(t, backend, long, long.signal);
+  },
+);
+
+for (const [what, isAborted] of [
+  ['whose caller has gone', true],
+  ['that went stale', false],
+]) {
+  eachBackend(
+    `a loss on its way is not told of another lock: one ${what}`,
+    async (t, backend) => {
+      const redsync = backend.connect(t);
+      const hold = () => redsync.newMutex(backend.name(), { expiry: LONG }).lock();
+      const longs = [await hold(), await hold()]; // the first gets the number of the timer
+      const timer = await redsync.newMutex(backend.name(), { expiry: SHORT }).lock();
+      let signals;
+      timer.signal.addEventListener('abort', () => {
+        // In the same drain as the completion of the lock that nobody gets, and before it is released.
+        signals = longs.map(({ signal }) => signal);
+        block(2000);
+      });
+      await delay(50);
+      const controller = new AbortController();
+      const expiry = isAborted ? 1500 : SHORT;
+      const options = { expiry, autoExtend: { interval: 50, maxHold: 1 } };
+      const lost = rejection(
+        redsync.newMutex(backend.name(), options).lock({ signal: controller.signal }),
+      );
+      await null; // it is submitted
+      block(SHORT + 400); // acquired, and the timer is over
+      if (isAborted) controller.abort('never mind');
+      if (isAborted) t.is(await lost, 'never mind');
+      else t.is((await lost).code, 'ERR_LOCK_FAILED');
+      await until(() => signals);
+      for (const [i, long] of longs.entries()) await isKept(t, backend, long, signals[i]);
+    },
+    ({ kind }) => kind === 'redis' || kind === 'memory',
+  );
 }
 
 /** The highest number that a call or a lease has crossed with. */
@@ -154,35 +164,39 @@ test.serial('a number is used again, whatever has become of its lock', async (t)
 
 test.serial('a listener that makes the event loop turn costs nobody his news', async (t) => {
   const [server] = await useServers(t, 1);
-  const result = await startProcess({}, async (file, url) => {
-    // As a module does that waits synchronously: the addon's call comes while another one is told.
-    const native = require(`${file}/../lib/addon.js`);
-    const { Engine } = native;
-    let turn;
-    native.Engine = function (wake) {
-      turn = wake;
-      return new Engine(wake);
-    };
-    const { Redsync } = require(file);
-    const redsync = new Redsync(url, { timeoutFactor: 0.5 });
-    const block = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-    const told = [];
-    const expiries = { a: 400, b: 500, c: 1500, d: 1600 };
-    const locks = await Promise.all(
-      Object.entries(expiries).map(([name, expiry]) => redsync.acquire(name, { expiry })),
-    );
-    for (const { mutex, signal } of locks) {
-      signal.addEventListener('abort', () => {
-        told.push(mutex.name);
-        if (mutex.name !== 'a') return;
-        block(1200);
-        turn();
-        told.push('-');
-      });
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100)); // they are watched
-    block(600);
-    setTimeout(() => console.log(told.join(' ')), 100);
-  }, server.url).ended;
+  const result = await startProcess(
+    {},
+    async (file, url) => {
+      // As a module does that waits synchronously: the addon's call comes while another one is told.
+      const native = require(`${file}/../lib/addon.js`);
+      const { Engine } = native;
+      let turn;
+      native.Engine = function (wake) {
+        turn = wake;
+        return new Engine(wake);
+      };
+      const { Redsync } = require(file);
+      const redsync = new Redsync(url, { timeoutFactor: 0.5 });
+      const block = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+      const told = [];
+      const expiries = { a: 400, b: 500, c: 1500, d: 1600 };
+      const locks = await Promise.all(
+        Object.entries(expiries).map(([name, expiry]) => redsync.acquire(name, { expiry })),
+      );
+      for (const { mutex, signal } of locks) {
+        signal.addEventListener('abort', () => {
+          told.push(mutex.name);
+          if (mutex.name !== 'a') return;
+          block(1200);
+          turn();
+          told.push('-');
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100)); // they are watched
+      block(600);
+      setTimeout(() => console.log(told.join(' ')), 100);
+    },
+    server.url,
+  ).ended;
   endedWell(t, result, 'a b c d -');
 });

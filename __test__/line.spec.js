@@ -47,7 +47,9 @@ test('a wrong password is nobody else’s', async (t) => {
   const urls = (password) => servers.map(({ port }) => `redis://:${password}@127.0.0.1:${port}`);
   const wrong = connect(t, urls('wrong'));
   wait(t, wrong, 'name');
-  await until(async () => (await wrong.health()).every(({ error }) => error?.cause.code === 'WRONGPASS'));
+  await until(async () =>
+    (await wrong.health()).every(({ error }) => error?.cause.code === 'WRONGPASS'),
+  );
   const right = connect(t, urls('right'), { retryDelay: LONG });
   await right.using('name', () => t.pass());
 });
@@ -124,7 +126,10 @@ test('a call fails by its own errors', async (t) => {
   t.is((await rejection(taken)).code, 'ERR_LOCK_TAKEN');
   const error = await rejection(failing);
   t.true(error instanceof FailedError);
-  t.true(error.errors.every(({ cause }) => cause.code === 'ETIMEDOUT'), error.message);
+  t.true(
+    error.errors.every(({ cause }) => cause.code === 'ETIMEDOUT'),
+    error.message,
+  );
   await lock.unlock();
 });
 
@@ -137,9 +142,12 @@ test('a lock is kept while thousands of calls wait for a server that hangs', asy
   servers[2].pause();
   const controller = new AbortController();
   const { signal } = controller;
-  const calls = Array.from({ length: 6000 }, (_, i) => (
-    redsync.newMutex(`other ${i}`, { expiry: 60_000, tries: 1 }).lock({ signal }).catch(() => {})
-  ));
+  const calls = Array.from({ length: 6000 }, (_, i) =>
+    redsync
+      .newMutex(`other ${i}`, { expiry: 60_000, tries: 1 })
+      .lock({ signal })
+      .catch(() => {}),
+  );
   // It would have been lost by now.
   const isOver = new Promise((resolve) => setTimeout(resolve, 3000));
   t.not(await Promise.race([lost, isOver]), true);

@@ -8,9 +8,7 @@ const { once } = require('node:events');
 
 const test = require('ava');
 
-const {
-  FailedError, NodeTakenError, Redsync, RedisError, TakenError,
-} = require('../index.js');
+const { FailedError, NodeTakenError, Redsync, RedisError, TakenError } = require('../index.js');
 const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
 const { only, useProxy } = require('./helpers/proxy.js');
 const { useServers } = require('./helpers/servers.js');
@@ -32,16 +30,21 @@ const NOBODY = ['127.0.0.1', '1']; // no server listens there
 /** A server, behind a proxy if the fault needs one, and the URL to reach it by. */
 async function useNodes(t, count, { proxied = false, login = '', args, prepare } = {}) {
   const servers = await useServers(t, count, { args });
-  return Promise.all(servers.map(async (server) => {
-    await prepare?.(server);
-    const proxy = proxied ? await useProxy(t, server) : undefined;
-    const url = (proxy ?? server).url.replace('redis://', `redis://${login}`);
-    return { server, proxy, url };
-  }));
+  return Promise.all(
+    servers.map(async (server) => {
+      await prepare?.(server);
+      const proxy = proxied ? await useProxy(t, server) : undefined;
+      const url = (proxy ?? server).url.replace('redis://', `redis://${login}`);
+      return { server, proxy, url };
+    }),
+  );
 }
 
 function connect(t, nodes, options) {
-  const redsync = new Redsync(nodes.map(({ url }) => url), { ...OPTIONS, ...options });
+  const redsync = new Redsync(
+    nodes.map(({ url }) => url),
+    { ...OPTIONS, ...options },
+  );
   t.teardown(() => redsync.close());
   return redsync;
 }
@@ -62,7 +65,10 @@ async function isEmpty(nodes) {
 async function recovery(redsync, nodes) {
   const start = performance.now();
   await until(async () => {
-    const lock = await redsync.newMutex('recovered').lock().catch(() => null);
+    const lock = await redsync
+      .newMutex('recovered')
+      .lock()
+      .catch(() => null);
     if (!lock) return false;
     const values = await Promise.all(nodes.map(({ server }) => server.command('GET', 'recovered')));
     await lock.unlock().catch(() => {});
@@ -175,8 +181,8 @@ const FAULTS = [
     title: 'is loading its data',
     code: 'LOADING',
     proxied: true,
-    begin: ({ proxy }) => proxy.answerWith(
-      only(LOCKING, '-LOADING Redis is loading the dataset in memory\r\n')),
+    begin: ({ proxy }) =>
+      proxy.answerWith(only(LOCKING, '-LOADING Redis is loading the dataset in memory\r\n')),
     end: ({ proxy }) => proxy.heal(),
   },
   {
@@ -240,12 +246,15 @@ const FAULTS = [
 /** Every error of these nodes is the fault's, and no other node has one. */
 function isTheFaults(t, fault, error, sick, nodes) {
   const failed = error.errors.filter((each) => !(each instanceof NodeTakenError));
-  t.deepEqual(failed.map(({ node }) => node), sick);
+  t.deepEqual(
+    failed.map(({ node }) => node),
+    sick,
+  );
   for (const each of failed) {
     t.true(each instanceof RedisError, each.stack);
     t.is(each.code, 'ERR_REDIS');
     t.true(each.cause instanceof Error);
-    t.true([fault.code, ...fault.onTheWay ?? []].includes(each.cause.code), each.message);
+    t.true([fault.code, ...(fault.onTheWay ?? [])].includes(each.cause.code), each.message);
     t.true(each.message.includes(`:${new URL(nodes[each.node].url).port})`), each.message);
     t.true(error.message.includes(each.message));
   }
@@ -253,7 +262,10 @@ function isTheFaults(t, fault, error, sick, nodes) {
 }
 
 for (const fault of FAULTS) {
-  for (const [sick, well] of [[[1], [0, 2]], [[0, 2], [1]]]) {
+  for (const [sick, well] of [
+    [[1], [0, 2]],
+    [[0, 2], [1]],
+  ]) {
     test.serial(`a node ${fault.title}, ${sick.length} of 3`, async (t) => {
       const nodes = await useNodes(t, 3, fault);
       const redsync = connect(t, nodes);
@@ -303,7 +315,10 @@ for (const fault of FAULTS) {
       t.true(took < HEALED_WITHIN, `recovered after ${took} ms`);
       t.log(`recovered after ${Math.round(took)} ms`);
       const health = await redsync.health();
-      t.deepEqual(health.map(({ status }) => status), ['up', 'up', 'up']);
+      t.deepEqual(
+        health.map(({ status }) => status),
+        ['up', 'up', 'up'],
+      );
 
       await lastHeld.unlock().catch(() => {}); // there is no quorum of it where data was lost
       await nodes[well[0]].server.command('DEL', 'witness');
@@ -313,7 +328,10 @@ for (const fault of FAULTS) {
 }
 
 test.serial('a node with the key in another type counts as taken', async (t) => {
-  for (const [sick, well] of [[[1], [0, 2]], [[0, 2], [1]]]) {
+  for (const [sick, well] of [
+    [[1], [0, 2]],
+    [[0, 2], [1]],
+  ]) {
     const nodes = await useNodes(t, 3);
     const redsync = connect(t, nodes);
     for (const i of sick) await nodes[i].server.command('RPUSH', 'list', 'item');
@@ -327,8 +345,12 @@ test.serial('a node with the key in another type counts as taken', async (t) => 
       t.deepEqual(error.nodes, sick);
       const mutex = redsync.newMutex('list', { value: 'mine', setNXOnExtend: true });
       const refused = await rejection(mutex.unlock());
-      t.deepEqual(refused.errors.filter((each) => each instanceof RedisError && each.cause.code
-        === 'WRONGTYPE').map(({ node }) => node), sick);
+      t.deepEqual(
+        refused.errors
+          .filter((each) => each instanceof RedisError && each.cause.code === 'WRONGTYPE')
+          .map(({ node }) => node),
+        sick,
+      );
       t.is((await rejection(mutex.extend())).code, 'ERR_EXTEND_FAILED');
     }
     for (const i of sick) {
@@ -365,10 +387,12 @@ test.serial('a node that forgets its scripts in the middle of a burst costs noth
     const names = Array.from({ length: 300 }, (_, i) => `burst ${i}`);
     const locks = await Promise.all(names.map((name) => redsync.newMutex(name).lock()));
     const flushing = sick.map((i) => nodes[i].server.command('SCRIPT', 'FLUSH'));
-    const unlocked = await Promise.all(locks.map(async (lock) => {
-      await lock.extend();
-      return lock.unlock();
-    }));
+    const unlocked = await Promise.all(
+      locks.map(async (lock) => {
+        await lock.extend();
+        return lock.unlock();
+      }),
+    );
     await Promise.all(flushing);
     t.true(unlocked.every((each) => each === true));
     t.true(await isEmpty(nodes));
@@ -388,8 +412,11 @@ test.serial('a link connects again when its server has become a replica', async 
   const [replica, master] = [node.proxy.server, (await useServers(t, 1))[0]];
   node.proxy.server = master;
   await until(async () => {
-    const lock = await redsync.newMutex('name').lock().catch(() => null);
-    return lock && await master.command('GET', 'name') === lock.value;
+    const lock = await redsync
+      .newMutex('name')
+      .lock()
+      .catch(() => null);
+    return lock && (await master.command('GET', 'name')) === lock.value;
   });
   t.is(await replica.command('EXISTS', 'name'), 0);
 });
@@ -409,7 +436,7 @@ test.serial('a node that hangs costs one call its timeout, and later ones nothin
   const healthy = [];
   for (let i = 0; i < 200; i++) healthy.push(await cycle());
   nodes[1].server.pause();
-  t.true(await cycle() >= timeout - 1);
+  t.true((await cycle()) >= timeout - 1);
   // Long enough to see the link being given up, and connecting again fail, all behind these calls.
   const hung = [];
   const deadline = performance.now() + 4500;
@@ -441,16 +468,18 @@ test.serial('a server that owes an answer is not waited for again', async (t) =>
 test.serial('a link that is owed an answer is ended by a reset', async (t) => {
   const [{ server }] = await useNodes(t, 1);
   const ends = [];
-  const listener = net.createServer((client) => {
-    const upstream = net.connect(server.port, '127.0.0.1').on('error', () => {});
-    t.teardown(() => upstream.destroy());
-    client.on('data', (bytes) => {
-      if (!bytes.includes('$3\r\nSET\r\n')) upstream.write(bytes);
-    });
-    upstream.pipe(client);
-    client.on('error', ({ code }) => ends.push(code));
-    client.on('end', () => ends.push('end'));
-  }).listen(0, '127.0.0.1');
+  const listener = net
+    .createServer((client) => {
+      const upstream = net.connect(server.port, '127.0.0.1').on('error', () => {});
+      t.teardown(() => upstream.destroy());
+      client.on('data', (bytes) => {
+        if (!bytes.includes('$3\r\nSET\r\n')) upstream.write(bytes);
+      });
+      upstream.pipe(client);
+      client.on('error', ({ code }) => ends.push(code));
+      client.on('end', () => ends.push('end'));
+    })
+    .listen(0, '127.0.0.1');
   await once(listener, 'listening');
   t.teardown(() => listener.close());
   const redsync = connect(t, [{ url: `redis://127.0.0.1:${listener.address().port}` }]);
@@ -470,7 +499,7 @@ test.serial('a server that cannot say how a key is does not make it free', async
     if (verb in asked) asked[verb]++;
     return verb === 'PTTL' ? '-LOADING Redis is loading the dataset in memory\r\n' : undefined;
   });
-  t.true(await rejection(redsync.newMutex('name').lock()) instanceof TakenError);
+  t.true((await rejection(redsync.newMutex('name').lock())) instanceof TakenError);
   t.true(asked.PTTL > 0);
   t.is(asked.SET, 3);
 });
@@ -488,7 +517,10 @@ test.serial('lock() gives up after its tries, each of one node timeout at most',
     const error = await rejection(call);
     t.is(error.constructor, FailedError);
     t.is(error.attempts, tries);
-    t.deepEqual(error.errors.map(({ node }) => node), [0, 2]);
+    t.deepEqual(
+      error.errors.map(({ node }) => node),
+      [0, 2],
+    );
     t.true(error.errors.every(({ cause }) => cause.code === 'ETIMEDOUT'));
     // The timers of a slow machine may add to it, as another half.
     t.true(took < 1.5 * tries * (NODE_TIMEOUT + retryDelay), `took ${took} ms`);
@@ -516,7 +548,7 @@ test.serial('a SET that arrives after its time leaves no key', async (t) => {
     t.is(error.errors[0].cause.code, 'ETIMEDOUT');
     t.is(await setsOn(node.server), sets);
     await node.proxy.heal();
-    await until(async () => await setsOn(node.server) > sets);
+    await until(async () => (await setsOn(node.server)) > sets);
     await untilSteady(() => isEmpty([node]), { period: 30 });
   }
   await untilSteady(() => isEmpty([node]), { period: 300 });
@@ -535,12 +567,13 @@ test.serial('nor does one that arrives after its connection was given up', async
     await until(() => node.proxy.accepted > before);
     t.is(await setsOn(node.server), sets);
     await node.proxy.heal();
-    await until(async () => await setsOn(node.server) > sets);
+    await until(async () => (await setsOn(node.server)) > sets);
     await untilSteady(() => isEmpty([node]), { period: 300 });
   }
 });
 
-test.serial(`nodes that die and come back in turn for ${SOAK_SECONDS} s leave no stuck call`,
+test.serial(
+  `nodes that die and come back in turn for ${SOAK_SECONDS} s leave no stuck call`,
   async (t) => {
     t.timeout(SOAK_SECONDS * 1000 + 120_000);
     const nodes = await useNodes(t, 3);
@@ -585,4 +618,5 @@ test.serial(`nodes that die and come back in turn for ${SOAK_SECONDS} s leave no
     t.true(counts.slowest < BOUND + 3 * NODE_TIMEOUT, `the slowest call took ${counts.slowest} ms`);
     await recovery(redsync, nodes);
     await untilSteady(() => isEmpty(nodes), { period: 300 });
-  });
+  },
+);

@@ -51,7 +51,7 @@ for (const who of ['lock', 'mutex']) {
       await delay(100);
     }
     t.false(signal.aborted);
-    t.true(await late <= LATE, `told ${await late} ms late`);
+    t.true((await late) <= LATE, `told ${await late} ms late`);
     t.true(lock.until > first + 400);
   });
 }
@@ -119,7 +119,7 @@ eachBackend('a release that close() refuses leaves the lock readable', async (t,
   const lock = await redsync.newMutex(backend.name()).lock();
   const { signal } = lock;
   const closing = redsync.close();
-  t.true(await rejection(lock.unlock()) instanceof ClosedError);
+  t.true((await rejection(lock.unlock())) instanceof ClosedError);
   t.true(lock.remaining >= 0);
   t.true(lock.until instanceof Date);
   await closing;
@@ -148,7 +148,9 @@ eachBackend('a listener that throws costs nobody else his news', async (t, backe
   const listeners = process.listeners('uncaughtException');
   process.removeAllListeners('uncaughtException');
   process.on('uncaughtException', (error) => uncaught.push(error.message));
-  locks[0].signal.addEventListener('abort', () => { throw new Error('theirs'); });
+  locks[0].signal.addEventListener('abort', () => {
+    throw new Error('theirs');
+  });
   await Promise.all(losses);
   await until(() => uncaught.length > 0);
   process.removeAllListeners('uncaughtException');
@@ -259,20 +261,28 @@ const SOURCE = `
   }
 `;
 
-eachBackend('await using, as TypeScript writes it for older engines', async (t, backend) => {
-  const { ScriptTarget, ModuleKind } = typescript;
-  const { outputText } = typescript.transpileModule(SOURCE, {
-    compilerOptions: { target: ScriptTarget.ES2022, module: ModuleKind.CommonJS },
-  });
-  t.false(outputText.includes('await using'), 'written out');
-  const body = `async (...args) => { ${outputText}\n await main(...args); }`;
-  const result = await startProcess({}, body, backend.inputs()).ended;
-  endedWell(t, result, [
-    'held true true',
-    'released true',
-    'thrown mine true',
-    'thrown mine',
-    'none null',
-    'released true',
-  ].join('\n'));
-}, onRedis);
+eachBackend(
+  'await using, as TypeScript writes it for older engines',
+  async (t, backend) => {
+    const { ScriptTarget, ModuleKind } = typescript;
+    const { outputText } = typescript.transpileModule(SOURCE, {
+      compilerOptions: { target: ScriptTarget.ES2022, module: ModuleKind.CommonJS },
+    });
+    t.false(outputText.includes('await using'), 'written out');
+    const body = `async (...args) => { ${outputText}\n await main(...args); }`;
+    const result = await startProcess({}, body, backend.inputs()).ended;
+    endedWell(
+      t,
+      result,
+      [
+        'held true true',
+        'released true',
+        'thrown mine true',
+        'thrown mine',
+        'none null',
+        'released true',
+      ].join('\n'),
+    );
+  },
+  onRedis,
+);

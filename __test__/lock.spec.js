@@ -73,13 +73,19 @@ eachBackend('a second lock() waits until the first is released', async (t, backe
   const held = await first.newMutex(name).lock();
   let attempts = 0;
   let released = false;
-  const waiting = second.newMutex(name, {
-    tries: Infinity,
-    retryDelay: () => { attempts++; return 5; },
-  }).lock().then((lock) => {
-    t.true(released);
-    return lock;
-  });
+  const waiting = second
+    .newMutex(name, {
+      tries: Infinity,
+      retryDelay: () => {
+        attempts++;
+        return 5;
+      },
+    })
+    .lock()
+    .then((lock) => {
+      t.true(released);
+      return lock;
+    });
   await until(() => attempts > 0);
   released = true;
   t.true(await held.unlock());
@@ -106,7 +112,10 @@ eachBackend('lock() gives up after `tries`, with a pause between them', async (t
   const pauses = [];
   const mutex = backend.connect(t).newMutex(name, {
     tries: 4,
-    retryDelay: (n) => { pauses.push(n); return 1; },
+    retryDelay: (n) => {
+      pauses.push(n);
+      return 1;
+    },
   });
   const error = await t.throwsAsync(mutex.lock(), { instanceOf: TakenError });
   t.is(error.attempts, 4);
@@ -123,7 +132,10 @@ eachBackend('every attempt has a fresh value', async (t, backend) => {
   const mutex = redsync.newMutex(name, {
     tries: Infinity,
     retryDelay: 1,
-    genValue: () => { values.push(`value-${values.length}`); return values.at(-1); },
+    genValue: () => {
+      values.push(`value-${values.length}`);
+      return values.at(-1);
+    },
   });
   const waiting = mutex.lock();
   await until(() => values.length >= 3);
@@ -167,8 +179,16 @@ eachBackend('an error of genValue is the reason, and no key is left', async (t, 
   const name = backend.name();
   const reason = new Error('no entropy');
   const redsync = backend.connect(t);
-  const throwing = redsync.newMutex(name, { genValue: () => { throw reason; } });
-  const rejecting = redsync.newMutex(name, { genValue: async () => { throw reason; } });
+  const throwing = redsync.newMutex(name, {
+    genValue: () => {
+      throw reason;
+    },
+  });
+  const rejecting = redsync.newMutex(name, {
+    genValue: async () => {
+      throw reason;
+    },
+  });
   t.is(await rejection(throwing.lock()), reason);
   t.is(await rejection(throwing.tryLock()), reason);
   t.is(await rejection(rejecting.lock()), reason);
@@ -206,7 +226,11 @@ eachBackend('an error of retryDelay is the reason', async (t, backend) => {
   const name = backend.name();
   await backend.plantEverywhere(name);
   const reason = new Error('no patience');
-  const mutex = backend.connect(t).newMutex(name, { retryDelay: () => { throw reason; } });
+  const mutex = backend.connect(t).newMutex(name, {
+    retryDelay: () => {
+      throw reason;
+    },
+  });
   t.is(await rejection(mutex.lock()), reason);
   t.true(await backend.isHeldEverywhere(name, 'foreign'));
 });
@@ -299,7 +323,9 @@ eachBackend('a rejection shows where the caller waited', async (t, backend) => {
   const name = backend.name();
   await backend.plantEverywhere(name);
   const mutex = backend.connect(t).newMutex(name, { tries: 1 });
-  const awaitHere = async () => { await mutex.lock(); };
+  const awaitHere = async () => {
+    await mutex.lock();
+  };
   const error = await rejection(awaitHere());
   t.true(error instanceof FailedError);
   t.regex(error.stack, /awaitHere/);
@@ -312,10 +338,12 @@ eachBackend('64 contenders on a plain counter lose no update', async (t, backend
   let counter = 0;
   let inside = 0;
   const contend = async (_, i) => {
-    const lock = await processes[i % processes.length].newMutex(name, {
-      tries: Infinity,
-      retryDelay: () => 5 + Math.floor(Math.random() * 20),
-    }).lock();
+    const lock = await processes[i % processes.length]
+      .newMutex(name, {
+        tries: Infinity,
+        retryDelay: () => 5 + Math.floor(Math.random() * 20),
+      })
+      .lock();
     t.is(++inside, 1);
     const read = counter;
     await new Promise(setImmediate);

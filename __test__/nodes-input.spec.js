@@ -59,7 +59,12 @@ function sentinel(servers, masterName, more = {}) {
 
 function cluster(servers, more = {}) {
   return {
-    ...REDIS, kind: 'cluster', isCluster: true, seeds: seedsOf(servers), endpoint: servers, ...more,
+    ...REDIS,
+    kind: 'cluster',
+    isCluster: true,
+    seeds: seedsOf(servers),
+    endpoint: servers,
+    ...more,
   };
 }
 
@@ -225,17 +230,23 @@ const GOOD = [
   ['redis+cluster://a/', cluster('a:6379')],
   ['redis+cluster://a/0', cluster('a:6379')],
   ['redis+cluster://a,b:1,c', cluster('a:6379,b:1,c:6379')],
-  ['redis+cluster://a,b,c,d', cluster('a:6379,b:6379,c:6379,d:6379', {
-    endpoint: 'a:6379,b:6379,c:6379,...',
-  })],
+  [
+    'redis+cluster://a,b,c,d',
+    cluster('a:6379,b:6379,c:6379,d:6379', {
+      endpoint: 'a:6379,b:6379,c:6379,...',
+    }),
+  ],
   ['rediss+cluster://u:p@a', cluster('a:6379', { username: 'u', password: 'p', tls: TLS })],
-  [`redis+cluster://${repeat(64, 'a').join(',')}`, cluster(repeat(64, 'a:6379').join(','), {
-    endpoint: 'a:6379,a:6379,a:6379,...',
-  })],
-  [{ cluster: [{ host: 'a' }, { host: '::1', port: 1 }], db: 0, password: 'p' }, cluster(
-    'a:6379,::1:1',
-    { endpoint: 'a:6379,[::1]:1', password: 'p' },
-  )],
+  [
+    `redis+cluster://${repeat(64, 'a').join(',')}`,
+    cluster(repeat(64, 'a:6379').join(','), {
+      endpoint: 'a:6379,a:6379,a:6379,...',
+    }),
+  ],
+  [
+    { cluster: [{ host: 'a' }, { host: '::1', port: 1 }], db: 0, password: 'p' },
+    cluster('a:6379,::1:1', { endpoint: 'a:6379,[::1]:1', password: 'p' }),
+  ],
   [{ url: 'redis+cluster://a/1', cluster: [{ host: 'b' }], db: 0 }, cluster('b:6379')],
   [Object.create({ host: 'a' }), tcp('a')],
   [new Proxy({ host: 'a' }, {}), tcp('a')],
@@ -253,7 +264,10 @@ for (const [i, [input, expected]] of GOOD.entries()) {
 
 test('1 to 64 nodes, in order', (t) => {
   const urls = Array.from({ length: 64 }, (_, i) => `redis://h${i}`);
-  t.deepEqual(readNodes(urls), urls.map((_, i) => tcp(`h${i}`)));
+  t.deepEqual(
+    readNodes(urls),
+    urls.map((_, i) => tcp(`h${i}`)),
+  );
   t.throws(() => readNodes([...urls, 'memory:']), RANGE);
   t.throws(() => readNodes([]), RANGE);
   t.throws(() => readNodes(new Array(2 ** 32 - 1)), RANGE);
@@ -481,7 +495,11 @@ const BAD = [
     ]),
   ),
   ...['port', 'db', 'connectTimeout'].flatMap((key) => [
-    ...[null, '1', true, 1n, [1], {}].map((value) => [{ host: 'a', [key]: value }, TYPE, `.${key}`]),
+    ...[null, '1', true, 1n, [1], {}].map((value) => [
+      { host: 'a', [key]: value },
+      TYPE,
+      `.${key}`,
+    ]),
     ...[NaN, -1, 1.5, Infinity, MAX_INT + 1].map((value) => [
       { host: 'a', [key]: value },
       RANGE,
@@ -628,7 +646,10 @@ for (const [i, input] of LEAKS.entries()) {
       inspect(error, { depth: 9, showHidden: true }),
       JSON.stringify(error, Object.getOwnPropertyNames(error)),
     ];
-    t.false(told.some((text) => text.includes(SECRET)), error.message);
+    t.false(
+      told.some((text) => text.includes(SECRET)),
+      error.message,
+    );
   });
 }
 
@@ -656,7 +677,10 @@ const READ_ONCE = [
   ],
   [
     {
-      sentinels: [{ host: 'a', port: 1 }, { host: 'b', port: 2 }],
+      sentinels: [
+        { host: 'a', port: 1 },
+        { host: 'b', port: 2 },
+      ],
       masterName: 'm',
       sentinelUsername: 'u',
       sentinelPassword: 'p',
@@ -702,7 +726,10 @@ test('a throwing getter propagates', (t) => {
       throw thrown;
     },
   };
-  t.is(t.throws(() => readNodes(input)), thrown);
+  t.is(
+    t.throws(() => readNodes(input)),
+    thrown,
+  );
 });
 
 for (const [same, other] of [

@@ -16,7 +16,10 @@ const { monitor, useServers } = require('./helpers/servers.js');
 const OPTIONS = { expiry: 20_000, timeoutFactor: 0.25, tries: 1 };
 
 const OLDER = {
-  'ioredis 4': likeIoredis('ioredis', { Redis: require('ioredis-4'), Cluster: require('ioredis-4').Cluster }),
+  'ioredis 4': likeIoredis('ioredis', {
+    Redis: require('ioredis-4'),
+    Cluster: require('ioredis-4').Cluster,
+  }),
   'ioredis 5': likeIoredis('ioredis', require('ioredis-5')),
   'node-redis 4': likeNodeRedis(require('redis-4')),
   'node-redis 5': likeNodeRedis(require('redis-5')),

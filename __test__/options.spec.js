@@ -126,7 +126,10 @@ const BAD_RANGE = {
   keyPrefix: ['x'.repeat(KIB + 1), 'ü'.repeat(KIB), ...ILL_FORMED],
 };
 
-for (const [table, expectation] of [[BAD_TYPE, TYPE], [BAD_RANGE, RANGE]]) {
+for (const [table, expectation] of [
+  [BAD_TYPE, TYPE],
+  [BAD_RANGE, RANGE],
+]) {
   for (const [key, values] of Object.entries(table)) {
     for (const [i, value] of values.entries()) {
       test(`${key}: ${label(value)} is a ${expectation.instanceOf.name} (${i})`, (t) => {
@@ -219,9 +222,14 @@ const GOOD_EXTENSIONS = [
   [{ interval: undefined, maxHold: undefined, maxStall: undefined }, THIRD],
   [{ interval: 1 }, { ...THIRD, interval: 1 }],
   [{ interval: 7517 }, { ...THIRD, interval: 7517 }],
-  [{ maxHold: 1, maxStall: 1 }, { ...THIRD, maxHold: 1, maxStall: 1 }],
-  [{ maxHold: MAX_SAFE_INTEGER, maxStall: Infinity },
-    { ...THIRD, maxHold: MAX_SAFE_INTEGER, maxStall: Infinity }],
+  [
+    { maxHold: 1, maxStall: 1 },
+    { ...THIRD, maxHold: 1, maxStall: 1 },
+  ],
+  [
+    { maxHold: MAX_SAFE_INTEGER, maxStall: Infinity },
+    { ...THIRD, maxHold: MAX_SAFE_INTEGER, maxStall: Infinity },
+  ],
 ];
 
 for (const [i, [autoExtend, extension]] of GOOD_EXTENSIONS.entries()) {
@@ -239,11 +247,14 @@ for (const [i, [autoExtend, extension]] of GOOD_EXTENSIONS.entries()) {
 const BAD_EXTENSIONS = [
   [TYPE, { interval: [...NO_NUMBERS, fn], maxHold: [...NO_NUMBERS], maxStall: [...NO_NUMBERS] }],
   // 8000 - 80 - 2 - 400: after a round that took as long as it may, this is what is left.
-  [RANGE, {
-    interval: [...NO_POSITIVE_INTEGERS, Infinity, 7518, 8000, DAY + 1],
-    maxHold: [...NO_POSITIVE_INTEGERS, 2 ** 53],
-    maxStall: [...NO_POSITIVE_INTEGERS, 2 ** 53],
-  }],
+  [
+    RANGE,
+    {
+      interval: [...NO_POSITIVE_INTEGERS, Infinity, 7518, 8000, DAY + 1],
+      maxHold: [...NO_POSITIVE_INTEGERS, 2 ** 53],
+      maxStall: [...NO_POSITIVE_INTEGERS, 2 ** 53],
+    },
+  ],
 ];
 
 for (const [expectation, table] of BAD_EXTENSIONS) {
@@ -282,8 +293,10 @@ test('what autoExtend of the Redsync comes to depends on the expiry of the mutex
   t.is(readMutexOptions({ expiry: 300, autoExtend: false }, settings).extension, undefined);
 
   const { settings: fixed } = readRedsyncOptions({ autoExtend: { interval: 2000, maxHold: 5 } });
-  t.deepEqual({ ...readMutexOptions({ expiry: 9000 }, fixed).extension },
-    { interval: 2000, maxHold: 5, maxStall: MAX_STALL });
+  t.deepEqual(
+    { ...readMutexOptions({ expiry: 9000 }, fixed).extension },
+    { interval: 2000, maxHold: 5, maxStall: MAX_STALL },
+  );
   const read = () => readMutexOptions({ expiry: 2000 }, fixed);
   throws(t, read, RANGE, 'options.autoExtend.interval');
   t.notThrows(() => readMutexOptions({ expiry: 2000, autoExtend: { interval: 500 } }, fixed));
@@ -371,10 +384,17 @@ for (const [key, nearest] of UNKNOWN) {
 
 test('every option is read once, and what it becomes later is not seen', (t) => {
   const { extension: derived, ...fields } = {
-    ...DEFAULTS, retryDelay: 5, genValue: fn, value: 'v', keyPrefix: 'k',
+    ...DEFAULTS,
+    retryDelay: 5,
+    genValue: fn,
+    value: 'v',
+    keyPrefix: 'k',
   };
   const { input, reads } = counting(fields);
-  const { keyPrefix, settings: { extension, ...settings } } = readRedsyncOptions(input);
+  const {
+    keyPrefix,
+    settings: { extension, ...settings },
+  } = readRedsyncOptions(input);
   t.deepEqual({ ...settings, keyPrefix }, fields);
   t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
@@ -388,9 +408,22 @@ test('a throwing getter propagates', (t) => {
       throw thrown;
     },
   };
-  t.is(t.throws(() => readMutexOptions(input)), thrown);
-  const deny = new Proxy({}, { get: () => { throw thrown; } });
-  t.is(t.throws(() => readMutexOptions(deny)), thrown);
+  t.is(
+    t.throws(() => readMutexOptions(input)),
+    thrown,
+  );
+  const deny = new Proxy(
+    {},
+    {
+      get: () => {
+        throw thrown;
+      },
+    },
+  );
+  t.is(
+    t.throws(() => readMutexOptions(deny)),
+    thrown,
+  );
 });
 
 test('inherited options count, so class instances and Object.create() work', (t) => {
@@ -415,7 +448,10 @@ function known(read) {
 
 function polluting(realm, key, value, act) {
   Object.defineProperty(realm.Object.prototype, key, {
-    value, configurable: true, enumerable: true, writable: true,
+    value,
+    configurable: true,
+    enumerable: true,
+    writable: true,
   });
   try {
     return act();
@@ -428,12 +464,31 @@ const PEM = '-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n';
 const POLLUTION = {
   ...Object.fromEntries(Object.entries(GOOD).map(([key, values]) => [key, values[0]])),
   autoExtend: true,
-  keyPrefix: 'evil', signal: new AbortController().signal, timeout: 5,
-  interval: 7, maxHold: 7, maxStall: 7,
-  url: 'redis://evil', host: 'evil', port: 7, path: '/evil', username: 'evil', password: 'evil', db: 7,
-  tls: true, sentinels: [{ host: 'evil' }], masterName: 'evil', sentinelUsername: 'evil',
-  sentinelPassword: 'evil', cluster: [{ host: 'evil' }], connectTimeout: 7, clientName: 'evil',
-  ca: PEM, cert: PEM, key: PEM, servername: 'evil',
+  keyPrefix: 'evil',
+  signal: new AbortController().signal,
+  timeout: 5,
+  interval: 7,
+  maxHold: 7,
+  maxStall: 7,
+  url: 'redis://evil',
+  host: 'evil',
+  port: 7,
+  path: '/evil',
+  username: 'evil',
+  password: 'evil',
+  db: 7,
+  tls: true,
+  sentinels: [{ host: 'evil' }],
+  masterName: 'evil',
+  sentinelUsername: 'evil',
+  sentinelPassword: 'evil',
+  cluster: [{ host: 'evil' }],
+  connectTimeout: 7,
+  clientName: 'evil',
+  ca: PEM,
+  cert: PEM,
+  key: PEM,
+  servername: 'evil',
 };
 
 const pool = { get: () => {} };
@@ -460,13 +515,29 @@ for (const [what, read, input] of READ_FROM) {
     const expected = read(input);
     const fields = known(read);
     t.true(fields.length > 0);
-    for (const field of [...fields, 'rejectUnauthorized', 'secret', 'listed', 'get', 'set', 'aborted']) {
+    for (const field of [
+      ...fields,
+      'rejectUnauthorized',
+      'secret',
+      'listed',
+      'get',
+      'set',
+      'aborted',
+    ]) {
       const value = POLLUTION[field] ?? fn;
       if (fields.includes(field)) t.true(field in POLLUTION, field);
-      t.deepEqual(polluting(globalThis, field, value, () => read(input)), expected, field);
+      t.deepEqual(
+        polluting(globalThis, field, value, () => read(input)),
+        expected,
+        field,
+      );
       // The option itself counts, polluted or not.
       if (!Object.hasOwn(input, field)) continue;
-      t.deepEqual(polluting(globalThis, field, 0, () => read(input)), expected, field);
+      t.deepEqual(
+        polluting(globalThis, field, 0, () => read(input)),
+        expected,
+        field,
+      );
     }
     // An object of another realm has another Object.prototype.
     const realm = createContext();
@@ -475,15 +546,26 @@ for (const [what, read, input] of READ_FROM) {
     for (const field of fields) {
       const value = POLLUTION[field];
       const act = () => read(foreign);
-      t.deepEqual(polluting({ Object: Theirs }, field, value, act), expected, `${field}, elsewhere`);
+      t.deepEqual(
+        polluting({ Object: Theirs }, field, value, act),
+        expected,
+        `${field}, elsewhere`,
+      );
     }
   });
 }
 
 test.serial('neither is what a pool says of itself, or what a client is told by', (t) => {
   const expected = readNodes(pool);
-  for (const [field, value] of [['endpoint', 'evil'], ['isCluster', true]]) {
-    t.deepEqual(polluting(globalThis, field, value, () => readNodes(pool)), expected, field);
+  for (const [field, value] of [
+    ['endpoint', 'evil'],
+    ['isCluster', true],
+  ]) {
+    t.deepEqual(
+      polluting(globalThis, field, value, () => readNodes(pool)),
+      expected,
+      field,
+    );
   }
   for (const field of ['get', 'set', 'sendCommand', 'duplicate', 'clearSocketTimeout']) {
     const act = () => readNodes({ host: 'a' });
@@ -522,7 +604,10 @@ const GOOD_NAMES = [
   ['\0', ['\0']],
   ['😀', ['😀']],
   [['a'], ['a']],
-  [['b', 'a'], ['b', 'a']],
+  [
+    ['b', 'a'],
+    ['b', 'a'],
+  ],
   [Array.from({ length: 64 }, (_, i) => `${i}`), Array.from({ length: 64 }, (_, i) => `${i}`)],
 ];
 
@@ -626,17 +711,30 @@ for (const timeout of [...NO_POSITIVE_INTEGERS, Infinity, 2 ** 31]) {
 // --- what the caller's functions return
 
 const RESULTS = [
-  [checkRetryDelay, 'retryDelay()', [0, 0.5, 1, DAY], [...NO_NUMBERS, undefined, Promise.resolve(1)],
-    [NaN, -1, -0.1, Infinity, -Infinity, DAY + 1]],
-  [checkGeneratedValue, 'genValue()', GOOD.value, [...NO_STRINGS, undefined, Promise.resolve('v')],
-    BAD_RANGE.value],
+  [
+    checkRetryDelay,
+    'retryDelay()',
+    [0, 0.5, 1, DAY],
+    [...NO_NUMBERS, undefined, Promise.resolve(1)],
+    [NaN, -1, -0.1, Infinity, -Infinity, DAY + 1],
+  ],
+  [
+    checkGeneratedValue,
+    'genValue()',
+    GOOD.value,
+    [...NO_STRINGS, undefined, Promise.resolve('v')],
+    BAD_RANGE.value,
+  ],
 ];
 
 for (const [check, argument, good, types, ranges] of RESULTS) {
   for (const value of good) {
     test(`${argument} -> ${label(value)} is allowed`, (t) => t.is(check(value), value));
   }
-  for (const [values, expectation] of [[types, TYPE], [ranges, RANGE]]) {
+  for (const [values, expectation] of [
+    [types, TYPE],
+    [ranges, RANGE],
+  ]) {
     for (const [i, value] of values.entries()) {
       test(`${argument} -> ${label(value)} is a ${expectation.instanceOf.name} (${i})`, (t) => {
         throws(t, () => check(value), expectation, argument);

@@ -75,7 +75,10 @@ async function unharmed(t, act) {
     if (i % 7 === 0) await new Promise(setImmediate);
   }
   const locks = await Promise.all(locking);
-  t.deepEqual(await Promise.all(locks.map((lock) => lock.unlock())), locks.map(() => true));
+  t.deepEqual(
+    await Promise.all(locks.map((lock) => lock.unlock())),
+    locks.map(() => true),
+  );
 }
 
 for (const [title, replies] of Object.entries({
@@ -109,7 +112,9 @@ test('what crosses to the engine is made well-formed, whatever it is', async (t)
   t.true(await (await locking).unlock());
 });
 
-const boom = () => { throw new Error('boom'); };
+const boom = () => {
+  throw new Error('boom');
+};
 const trap = new Proxy({}, new Proxy({}, { get: () => boom }));
 const unreadable = { toString: boom, valueOf: boom, [Symbol.toPrimitive]: boom };
 const odd = (own) => Object.defineProperties(Promise.resolve(true), own);
@@ -117,7 +122,9 @@ const odd = (own) => Object.defineProperties(Promise.resolve(true), own);
 // What a method may give back instead of a promise of an answer.
 const NONSENSE = {
   'a trap': () => trap,
-  'a promise of a trap': () => ({ then: (resolve) => resolve({ then: undefined, toString: boom }) }),
+  'a promise of a trap': () => ({
+    then: (resolve) => resolve({ then: undefined, toString: boom }),
+  }),
   'something that is not text': async () => unreadable,
   'a symbol': () => Symbol('x'),
   'a function': () => boom,
@@ -125,43 +132,74 @@ const NONSENSE = {
   'a promise of another kind': () => odd({ constructor: { get: boom } }),
   'a promise whose then() throws': () => odd({ then: { value: boom } }),
   'a promise whose then() cannot be read': () => odd({ then: { get: boom } }),
-  'a promise that settles twice': () => odd({
-    then: { value: (resolve, reject) => { resolve({}); reject(new Error('x')); resolve({}); } },
-  }),
+  'a promise that settles twice': () =>
+    odd({
+      then: {
+        value: (resolve, reject) => {
+          resolve({});
+          reject(new Error('x'));
+          resolve({});
+        },
+      },
+    }),
   'a thenable that throws': () => ({ then: boom }),
-  'a thenable that settles and throws': () => ({ then(resolve) { resolve({}); boom(); } }),
-  'a thenable that settles twice': () => ({
-    then(resolve, reject) { resolve({}); reject(new Error('x')); resolve(true); },
+  'a thenable that settles and throws': () => ({
+    then(resolve) {
+      resolve({});
+      boom();
+    },
   }),
-  'a thenable that cannot be read': () => ({ get then() { return boom(); } }),
+  'a thenable that settles twice': () => ({
+    then(resolve, reject) {
+      resolve({});
+      reject(new Error('x'));
+      resolve(true);
+    },
+  }),
+  'a thenable that cannot be read': () => ({
+    get then() {
+      return boom();
+    },
+  }),
   'a thenable that can be read once': () => {
     let reads = 0;
-    return { get then() { return reads++ === 0 ? (resolve) => resolve({}) : boom(); } };
+    return {
+      get then() {
+        return reads++ === 0 ? (resolve) => resolve({}) : boom();
+      },
+    };
   },
   'a thenable that never settles': () => ({ then() {} }),
 };
 
 for (const [title, give] of Object.entries(NONSENSE)) {
   for (const method of ['setNX', 'eval', 'pttl', 'get']) {
-    test.serial(`a pool that gives nonsense is a node that has failed: ${method}() gives ${title}`, async (t) => {
-      const pool = memoryPool();
-      const redsync = open(t, pool, HASTY);
-      await believed(redsync);
-      const held = await open(t, pool).newMutex('held').lock();
-      if (method === 'get') pool.get = give;
-      else pool.methods = { [method]: give };
-      const ask = () => Promise.allSettled([
-        redsync.newMutex('name').lock(),
-        redsync.newMutex(['one', 'two']).lock(),
-        redsync.newMutex('held', { value: held.value }).valid(),
-        redsync.health({ timeout: 50 }),
-        redsync.inspect('held', { timeout: 50 }),
-      ]);
-      let last;
-      await unharmed(t, () => { last = ask(); });
-      for (const { reason } of await last) t.true(reason === undefined || reason instanceof FailedError);
-      await redsync.close();
-    });
+    test.serial(
+      `a pool that gives nonsense is a node that has failed: ${method}() gives ${title}`,
+      async (t) => {
+        const pool = memoryPool();
+        const redsync = open(t, pool, HASTY);
+        await believed(redsync);
+        const held = await open(t, pool).newMutex('held').lock();
+        if (method === 'get') pool.get = give;
+        else pool.methods = { [method]: give };
+        const ask = () =>
+          Promise.allSettled([
+            redsync.newMutex('name').lock(),
+            redsync.newMutex(['one', 'two']).lock(),
+            redsync.newMutex('held', { value: held.value }).valid(),
+            redsync.health({ timeout: 50 }),
+            redsync.inspect('held', { timeout: 50 }),
+          ]);
+        let last;
+        await unharmed(t, () => {
+          last = ask();
+        });
+        for (const { reason } of await last)
+          t.true(reason === undefined || reason instanceof FailedError);
+        await redsync.close();
+      },
+    );
   }
 }
 
@@ -176,14 +214,25 @@ test('close() of a connection may do what it likes', async (t) => {
 });
 
 test('an answer that comes twice is one answer', async (t) => {
-  const twice = (value, other) => () => odd({
-    then: { value: (resolve) => { resolve(value); resolve(other); } },
-  });
+  const twice = (value, other) => () =>
+    odd({
+      then: {
+        value: (resolve) => {
+          resolve(value);
+          resolve(other);
+        },
+      },
+    });
   const pool = memoryPool();
   let closed = 0;
   const redsync = open(t, pool);
   await believed(redsync);
-  pool.methods = { eval: twice(1, 0), close: () => { closed++; } };
+  pool.methods = {
+    eval: twice(1, 0),
+    close: () => {
+      closed++;
+    },
+  };
   const mutex = redsync.newMutex('name', { value: 'mine' });
   for (let i = 1; i <= 10; i++) {
     await rejection(mutex.valid()).catch(() => {});

@@ -49,71 +49,138 @@ function useTurning(t, server, other) {
   let pool = usePool(t, server);
   return {
     get: (signal) => pool.get(signal),
-    turn() { pool = other; },
+    turn() {
+      pool = other;
+    },
   };
 }
 
 const never = () => new Promise(() => {});
-const secretError = () => Object.assign(new Error(`redis://user:${SECRET}@host`), {
-  command: { args: [SECRET] },
-});
+const secretError = () =>
+  Object.assign(new Error(`redis://user:${SECRET}@host`), {
+    command: { args: [SECRET] },
+  });
 const coded = (code) => Object.assign(new Error(SECRET), { code });
-const getter = { get message() { throw new Error(SECRET); } };
+const getter = {
+  get message() {
+    throw new Error(SECRET);
+  },
+};
 
 const conn = (methods) => ({ get: () => ({ close() {}, pttl: never, eval: never, ...methods }) });
 
 // The pool, the code and the message of the node's error, and whether it takes its whole time.
 const BAD_POOLS = {
-  'get throws': [{ get() { throw secretError(); } }, 'EPOOL', 'get() of the pool failed: Error'],
+  'get throws': [
+    {
+      get() {
+        throw secretError();
+      },
+    },
+    'EPOOL',
+    'get() of the pool failed: Error',
+  ],
   'get rejects': [
-    { get: async () => { throw coded('ECONNREFUSED'); } },
-    'ECONNREFUSED', 'get() of the pool failed: ECONNREFUSED',
+    {
+      get: async () => {
+        throw coded('ECONNREFUSED');
+      },
+    },
+    'ECONNREFUSED',
+    'get() of the pool failed: ECONNREFUSED',
   ],
   'get gives nothing': [{ get: () => undefined }, 'EPOOL', 'setNX() of the pool failed: TypeError'],
   'get never answers': [{ get: never }, 'ETIMEDOUT', 'no answer within the node timeout', true],
   'no such method': [conn({}), 'EPOOL', 'setNX() of the pool failed: TypeError'],
   'setNX throws': [
-    conn({ setNX() { throw secretError(); } }), 'EPOOL', 'setNX() of the pool failed: Error',
+    conn({
+      setNX() {
+        throw secretError();
+      },
+    }),
+    'EPOOL',
+    'setNX() of the pool failed: Error',
   ],
   'setNX rejects': [
-    conn({ setNX: async () => { throw secretError(); } }),
-    'EPOOL', 'setNX() of the pool failed: Error',
+    conn({
+      setNX: async () => {
+        throw secretError();
+      },
+    }),
+    'EPOOL',
+    'setNX() of the pool failed: Error',
   ],
   'setNX rejects with a code of the server': [
-    conn({ setNX: async () => { throw new Error(`NOPERM ${SECRET}`); } }),
-    'NOPERM', 'setNX() of the pool failed: NOPERM',
+    conn({
+      setNX: async () => {
+        throw new Error(`NOPERM ${SECRET}`);
+      },
+    }),
+    'NOPERM',
+    'setNX() of the pool failed: NOPERM',
   ],
-  ...Object.fromEntries([
-    `ERR The user executing the script can't run this command script: ${SECRET}`,
-    `ERR ACL failure in script: User ${SECRET} has no permissions to run the 'set' command`,
-    'An error was signalled by the server: - ResponseError: ACL failure in script: No permissions',
-  ].map((message, i) => [
-    `setNX rejects with a rule that forbids it, in words ${i + 1}`,
-    [conn({ setNX: async () => { throw new Error(message); } }),
-      'NOPERM', 'setNX() of the pool failed: NOPERM'],
-  ])),
+  ...Object.fromEntries(
+    [
+      `ERR The user executing the script can't run this command script: ${SECRET}`,
+      `ERR ACL failure in script: User ${SECRET} has no permissions to run the 'set' command`,
+      'An error was signalled by the server: - ResponseError: ACL failure in script: No permissions',
+    ].map((message, i) => [
+      `setNX rejects with a rule that forbids it, in words ${i + 1}`,
+      [
+        conn({
+          setNX: async () => {
+            throw new Error(message);
+          },
+        }),
+        'NOPERM',
+        'setNX() of the pool failed: NOPERM',
+      ],
+    ]),
+  ),
   'setNX rejects with a word in capitals': [
-    conn({ setNX: async () => { throw new Error('XYZZY is no code'); } }),
-    'EPOOL', 'setNX() of the pool failed: Error',
+    conn({
+      setNX: async () => {
+        throw new Error('XYZZY is no code');
+      },
+    }),
+    'EPOOL',
+    'setNX() of the pool failed: Error',
   ],
   'setNX rejects with a bad code': [
-    conn({ setNX: async () => { throw coded(`E ${SECRET}`); } }),
-    'EPOOL', 'setNX() of the pool failed: Error',
+    conn({
+      setNX: async () => {
+        throw coded(`E ${SECRET}`);
+      },
+    }),
+    'EPOOL',
+    'setNX() of the pool failed: Error',
   ],
   'setNX rejects with nothing': [
-    conn({ setNX: () => Promise.reject() }), 'EPOOL', 'setNX() of the pool failed: an error',
+    conn({ setNX: () => Promise.reject() }),
+    'EPOOL',
+    'setNX() of the pool failed: an error',
   ],
   'setNX rejects with a trap': [
-    conn({ setNX: async () => { throw getter; } }),
-    'EPOOL', 'setNX() of the pool failed: an error',
+    conn({
+      setNX: async () => {
+        throw getter;
+      },
+    }),
+    'EPOOL',
+    'setNX() of the pool failed: an error',
   ],
   'setNX never answers': [
-    conn({ setNX: never }), 'ETIMEDOUT', 'no answer within the node timeout', true,
+    conn({ setNX: never }),
+    'ETIMEDOUT',
+    'no answer within the node timeout',
+    true,
   ],
-  ...Object.fromEntries([undefined, null, 1, 'OK', SECRET, {}, Infinity].map((answer) => [
-    `setNX answers ${typeof answer} ${String(answer)}`,
-    [conn({ setNX: async () => answer }), 'EPROTO', 'the answer of setNX() makes no sense'],
-  ])),
+  ...Object.fromEntries(
+    [undefined, null, 1, 'OK', SECRET, {}, Infinity].map((answer) => [
+      `setNX answers ${typeof answer} ${String(answer)}`,
+      [conn({ setNX: async () => answer }), 'EPROTO', 'the answer of setNX() makes no sense'],
+    ]),
+  ),
 };
 
 let server;
@@ -146,18 +213,22 @@ for (const [title, [pool, code, message, isSlow]] of Object.entries(BAD_POOLS)) 
 test('a pool is asked for as many milliseconds as were wanted', async (t) => {
   const asked = [];
   const [server] = await useServers(t, 1);
-  const redsync = open(t, changed(usePool(t, server), (conn) => ({
-    setNX: (name, value, expiry) => asked.push(expiry) && conn.setNX(name, value, expiry),
-    eval(script, keys, args) {
-      if (args[1] !== undefined) asked.push(args[1]);
-      return conn.eval(script, keys, args);
-    },
-  })));
+  const redsync = open(
+    t,
+    changed(usePool(t, server), (conn) => ({
+      setNX: (name, value, expiry) => asked.push(expiry) && conn.setNX(name, value, expiry),
+      eval(script, keys, args) {
+        if (args[1] !== undefined) asked.push(args[1]);
+        return conn.eval(script, keys, args);
+      },
+    })),
+  );
   await redsync.health();
   asked.splice(0);
   // Seconds and back again, in floating point, is not the same for some of them.
-  const wanted = Array.from({ length: 10_000 }, (_, i) => 60_000 + i)
-    .filter((ms) => (Math.floor(ms / 1000) + (ms % 1000) / 1000) * 1000 !== ms);
+  const wanted = Array.from({ length: 10_000 }, (_, i) => 60_000 + i).filter(
+    (ms) => (Math.floor(ms / 1000) + (ms % 1000) / 1000) * 1000 !== ms,
+  );
   t.true(wanted.length > 10);
   for (const expiry of [...wanted.slice(0, 100), 86_399_999]) {
     const lock = await redsync.newMutex('name', { expiry }).lock();
@@ -172,14 +243,20 @@ test('what a pool threw itself is there for those who ask', async (t) => {
   const thrown = new Map();
   const throwing = (node, name) => () => {
     const error = mine();
-    thrown.set(node, [...thrown.get(node) ?? [], error]);
+    thrown.set(node, [...(thrown.get(node) ?? []), error]);
     throw new Map([[name, error]]).get(name);
   };
-  const pools = [0, 1, 2].map((node) => conn({
-    setNX: throwing(node, 'setNX'), eval: throwing(node, 'eval'), pttl: throwing(node, 'pttl'),
-  }));
+  const pools = [0, 1, 2].map((node) =>
+    conn({
+      setNX: throwing(node, 'setNX'),
+      eval: throwing(node, 'eval'),
+      pttl: throwing(node, 'pttl'),
+    }),
+  );
   const redsync = open(t, [...pools, { get: throwing(3, 'get') }, 'memory:'], {
-    ...OPTIONS, tries: 2, retryDelay: 1,
+    ...OPTIONS,
+    tries: 2,
+    retryDelay: 1,
   });
   const mutex = redsync.newMutex('name', { value: 'value' });
   for (const call of ['lock', 'extend', 'unlock', 'valid']) {
@@ -189,7 +266,7 @@ test('what a pool threw itself is there for those who ask', async (t) => {
     }
     t.is(new Set(errors.map((error) => error.thrown)).size, errors.length);
   }
-  const told = [...await redsync.health(), ...await redsync.inspect('name')];
+  const told = [...(await redsync.health()), ...(await redsync.inspect('name'))];
   for (const { node, error } of told.filter(({ node }) => node < 4)) {
     t.true(thrown.get(node).includes(error.thrown), `${node}`);
   }
@@ -198,9 +275,16 @@ test('what a pool threw itself is there for those who ask', async (t) => {
 // By itself: others could not find theirs among so many.
 test.serial('what pools threw is kept for a bounded number of calls only', async (t) => {
   let count = 0;
-  const turning = useTurning(t, server, conn({
-    setNX: async () => { throw new Error(`the ${count++}th`); }, eval: async () => -1,
-  }));
+  const turning = useTurning(
+    t,
+    server,
+    conn({
+      setNX: async () => {
+        throw new Error(`the ${count++}th`);
+      },
+      eval: async () => -1,
+    }),
+  );
   const redsync = open(t, turning);
   await believed(redsync);
   turning.turn();
@@ -233,13 +317,16 @@ test('answers that are no votes do not count as such', async (t) => {
 test('integers may be strings or bigints', async (t) => {
   const [server] = await useServers(t, 1);
   for (const turn of [String, BigInt]) {
-    const redsync = open(t, changed(usePool(t, server), (conn) => ({
-      async eval(...args) {
-        const reply = await conn.eval(...args);
-        return typeof reply === 'number' ? turn(reply) : reply;
-      },
-      pttl: async (name) => turn(await conn.pttl(name)),
-    })));
+    const redsync = open(
+      t,
+      changed(usePool(t, server), (conn) => ({
+        async eval(...args) {
+          const reply = await conn.eval(...args);
+          return typeof reply === 'number' ? turn(reply) : reply;
+        },
+        pttl: async (name) => turn(await conn.pttl(name)),
+      })),
+    );
     const lock = await redsync.newMutex(['a', 'b']).lock();
     t.true(await lock.extend());
     t.true(await lock.mutex.valid());
@@ -251,7 +338,9 @@ test('integers may be strings or bigints', async (t) => {
 test('a late success is released', async (t) => {
   const [server] = await useServers(t, 1);
   let letGo;
-  const gate = new Promise((resolve) => { letGo = resolve; });
+  const gate = new Promise((resolve) => {
+    letGo = resolve;
+  });
   const pool = changed(usePool(t, server), (conn) => ({
     setNX: async (...args) => {
       if (args[0] === 'late') await gate;
@@ -268,7 +357,7 @@ test('a late success is released', async (t) => {
 
   letGo();
   await until(() => commands.some(([command]) => /^eval/i.test(command)));
-  await untilSteady(async () => await server.command('EXISTS', 'late') === 0);
+  await untilSteady(async () => (await server.command('EXISTS', 'late')) === 0);
   const verbs = commands.map(([command]) => command.toLowerCase());
   t.is(verbs[0], 'set', 'it was set');
   t.regex(verbs[1], /^eval/, 'and released behind that');
@@ -283,20 +372,31 @@ test('a connection that comes too late is given back unused', async (t) => {
   let aborted = 0;
   let closed = 0;
   let gate;
-  const redsync = open(t, {
-    async get(signal) {
-      if (gate === undefined) return pool.get(signal);
-      signal.addEventListener('abort', () => aborted++);
-      await gate;
-      const conn = await pool.get();
-      return { ...conn, eval: (...args) => conn.eval(...args), setNX: () => t.fail(), close() {
-        closed++;
-        conn.close();
-      } };
+  const redsync = open(
+    t,
+    {
+      async get(signal) {
+        if (gate === undefined) return pool.get(signal);
+        signal.addEventListener('abort', () => aborted++);
+        await gate;
+        const conn = await pool.get();
+        return {
+          ...conn,
+          eval: (...args) => conn.eval(...args),
+          setNX: () => t.fail(),
+          close() {
+            closed++;
+            conn.close();
+          },
+        };
+      },
     },
-  }, HASTY);
+    HASTY,
+  );
   await believed(redsync);
-  gate = new Promise((resolve) => { letGo = resolve; });
+  gate = new Promise((resolve) => {
+    letGo = resolve;
+  });
   await rejection(redsync.newMutex('late').lock());
   await until(() => aborted > 0);
   letGo();
@@ -313,9 +413,9 @@ test('many may listen to the signal of a get()', async (t) => {
   const [server] = await useServers(t, 1);
   const redsync = open(t, usePool(t, server));
   // Far more than the connections of the pool: the others wait for one.
-  const locks = await Promise.all(Array.from({ length: 100 }, (_, i) => (
-    redsync.newMutex(`name ${i}`).lock()
-  )));
+  const locks = await Promise.all(
+    Array.from({ length: 100 }, (_, i) => redsync.newMutex(`name ${i}`).lock()),
+  );
   await Promise.all(locks.map((lock) => lock.unlock()));
   await new Promise(setImmediate);
   t.false(warnings.includes('MaxListenersExceededWarning'));
@@ -325,18 +425,35 @@ test('every connection is given back, whatever becomes of the question', async (
   const [server] = await useServers(t, 1);
   const pool = usePool(t, server);
   const redsync = open(t, pool);
-  await Promise.all(Array.from({ length: 100 }, async (_, i) => {
-    const lock = await redsync.newMutex(`name ${i % 10}`).tryLock();
-    await lock?.extend();
-    await lock?.unlock();
-  }));
+  await Promise.all(
+    Array.from({ length: 100 }, async (_, i) => {
+      const lock = await redsync.newMutex(`name ${i % 10}`).tryLock();
+      await lock?.extend();
+      await lock?.unlock();
+    }),
+  );
   await server.command('CONFIG', 'SET', 'maxmemory', 1);
   await rejection(redsync.newMutex('oom').lock());
   await until(() => pool.out === 0);
   await server.command('CONFIG', 'SET', 'maxmemory', 0);
 
-  for (const close of [() => { throw new Error(SECRET); }, async () => { throw new Error(SECRET); }]) {
-    const bad = open(t, changed(pool, (conn) => ({ close() { conn.close(); return close(); } })));
+  for (const close of [
+    () => {
+      throw new Error(SECRET);
+    },
+    async () => {
+      throw new Error(SECRET);
+    },
+  ]) {
+    const bad = open(
+      t,
+      changed(pool, (conn) => ({
+        close() {
+          conn.close();
+          return close();
+        },
+      })),
+    );
     t.true(await (await bad.newMutex('name').lock()).unlock());
   }
 });
@@ -365,11 +482,13 @@ test('questions about a key are asked one after the other, others side by side',
   const redsync = open(t, pool);
   await believed(redsync);
   const names = ['a', 'b', 'c', ['a', 'b'], ['b', 'c'], ['c', 'a'], ['c', 'b', 'a']];
-  await Promise.all(Array.from({ length: 140 }, async (_, i) => {
-    const mutex = redsync.newMutex(names[i % names.length]);
-    const lock = await mutex.tryLock();
-    await Promise.all([lock?.unlock(), mutex.valid()]);
-  }));
+  await Promise.all(
+    Array.from({ length: 140 }, async (_, i) => {
+      const mutex = redsync.newMutex(names[i % names.length]);
+      const lock = await mutex.tryLock();
+      await Promise.all([lock?.unlock(), mutex.valid()]);
+    }),
+  );
   await redsync.close(); // behind what is released in the background
   t.true(most > 1, 'side by side');
   t.is(await server.command('DBSIZE'), 0);
@@ -380,11 +499,12 @@ test('a pool that owes an answer is asked no more than now and then, until it an
   let asked = 0;
   let isBack = false;
   const pool = conn({
-    setNX: () => new Promise((resolve) => {
-      asked++;
-      if (isBack) resolve(true);
-      else answers.push(() => resolve(true));
-    }),
+    setNX: () =>
+      new Promise((resolve) => {
+        asked++;
+        if (isBack) resolve(true);
+        else answers.push(() => resolve(true));
+      }),
     eval: async () => 1,
   });
   const turning = useTurning(t, server, pool);
@@ -423,7 +543,12 @@ test.serial('a pool that never answers is asked so many questions, and no more',
 
 test('close() does not wait for a pool that never answers, and asks it no more', async (t) => {
   let asked = 0;
-  const pool = { get() { asked++; return new Promise(() => {}); } };
+  const pool = {
+    get() {
+      asked++;
+      return new Promise(() => {});
+    },
+  };
   const redsync = open(t, pool, HASTY);
   await rejection(redsync.newMutex('name').lock());
   await redsync.close();
@@ -435,7 +560,11 @@ test('close() does not wait for a pool that never answers, and asks it no more',
 test('health() tells of a pool what is known', async (t) => {
   const [server] = await useServers(t, 1);
   const good = usePool(t, server);
-  const bad = { get: () => { throw coded('ECONNREFUSED'); } };
+  const bad = {
+    get: () => {
+      throw coded('ECONNREFUSED');
+    },
+  };
   const redsync = open(t, [good, bad, { get: never }]);
   await believed(open(t, good));
   const [up, down, silent] = await redsync.health({ timeout: 200 });
@@ -452,7 +581,11 @@ test('health() tells of a pool what is known', async (t) => {
 
 test('a held lock is kept alive over pools', async (t) => {
   const [server] = await useServers(t, 1);
-  const redsync = open(t, usePool(t, server), { expiry: 1000, timeoutFactor: 0.4, autoExtend: true });
+  const redsync = open(t, usePool(t, server), {
+    expiry: 1000,
+    timeoutFactor: 0.4,
+    autoExtend: true,
+  });
   const lock = await redsync.newMutex('kept').lock();
   const { until: first } = lock;
   await until(() => lock.until - first > 1000);
@@ -469,11 +602,13 @@ test('what a pool says of itself is checked', (t) => {
   }
   t.throws(() => new Redsync({ get, endpoint: 7 }), { instanceOf: TypeError });
   t.throws(() => new Redsync([{ get, isCluster: 1 }]), {
-    instanceOf: TypeError, message: /"nodes\[0\]\.isCluster" argument must be a boolean/,
+    instanceOf: TypeError,
+    message: /"nodes\[0\]\.isCluster" argument must be a boolean/,
   });
   const pool = { get };
   t.throws(() => new Redsync([pool, 'memory:', pool]), {
-    instanceOf: RangeError, message: 'nodes[2] is the same node as nodes[0]',
+    instanceOf: RangeError,
+    message: 'nodes[2] is the same node as nodes[0]',
   });
   t.notThrows(() => new Redsync([{ get }, { get }]));
   const redsync = new Redsync({ get, isCluster: true });
@@ -483,11 +618,15 @@ test('what a pool says of itself is checked', (t) => {
 /** As loggers and error trackers write errors: they follow `cause` and `errors`, getters or not. */
 function log(error) {
   const { message, stack, cause, errors = [] } = error;
-  return [message, stack, ...errors.map(log), ...cause instanceof Error ? [log(cause)] : []].join('\n');
+  return [message, stack, ...errors.map(log), ...(cause instanceof Error ? [log(cause)] : [])].join(
+    '\n',
+  );
 }
 
 test('what a pool threw itself is in no log that follows the causes', async (t) => {
-  const fail = async () => { throw secretError(); };
+  const fail = async () => {
+    throw secretError();
+  };
   const redsync = open(t, conn({ setNX: fail, eval: fail, pttl: fail }));
   const error = await rejection(redsync.newMutex('name').lock());
   t.false(log(error).includes(SECRET));

@@ -24,25 +24,35 @@ onLinux('a cold require starts no thread, the first call does', async (t) => {
 });
 
 test.serial('a process with an unused Redsync ends', async (t) => {
-  const result = await runProcess((file, url) => {
-    const { Redsync } = require(file);
-    new Redsync(['memory:', url]).newMutex('name');
-    console.log('end');
-  }, await deadUrl());
+  const result = await runProcess(
+    (file, url) => {
+      const { Redsync } = require(file);
+      new Redsync(['memory:', url]).newMutex('name');
+      console.log('end');
+    },
+    await deadUrl(),
+  );
   endedWell(t, result, 'end');
 });
 
-for (const [title, close] of [['without close()', false], ['after close()', true]]) {
+for (const [title, close] of [
+  ['without close()', false],
+  ['after close()', true],
+]) {
   test.serial(`a process that holds a lock ends by itself ${title}`, async (t) => {
     const servers = await useServers(t, 3);
-    const result = await runProcess(async (file, urls, close) => {
-      const { Redsync } = require(file);
-      const redsync = new Redsync(urls);
-      await (await redsync.newMutex('released').lock()).unlock();
-      await redsync.newMutex('held', { expiry: 600_000 }).lock();
-      if (close) await redsync.close();
-      console.log('end');
-    }, servers.map(({ url }) => url), close);
+    const result = await runProcess(
+      async (file, urls, close) => {
+        const { Redsync } = require(file);
+        const redsync = new Redsync(urls);
+        await (await redsync.newMutex('released').lock()).unlock();
+        await redsync.newMutex('held', { expiry: 600_000 }).lock();
+        if (close) await redsync.close();
+        console.log('end');
+      },
+      servers.map(({ url }) => url),
+      close,
+    );
     endedWell(t, result, 'end');
     for (const server of servers) {
       t.is(await server.command('EXISTS', 'released'), 0);
@@ -61,12 +71,15 @@ test.serial('a process with memory nodes ends by itself', async (t) => {
 });
 
 test.serial('a process with a node that cannot be reached ends by itself', async (t) => {
-  const result = await runProcess(async (file, url) => {
-    const { Redsync } = require(file);
-    const redsync = new Redsync(['memory:', 'memory:', url]);
-    await (await redsync.newMutex('name').lock()).unlock();
-    console.log('end');
-  }, await deadUrl());
+  const result = await runProcess(
+    async (file, url) => {
+      const { Redsync } = require(file);
+      const redsync = new Redsync(['memory:', 'memory:', url]);
+      await (await redsync.newMutex('name').lock()).unlock();
+      console.log('end');
+    },
+    await deadUrl(),
+  );
   endedWell(t, result, 'end');
 });
 
@@ -76,38 +89,50 @@ test.serial('a waiting lock() keeps the process alive until it settles', async (
   const result = await runProcess((file, url) => {
     const { Redsync } = require(file);
     const mutex = new Redsync(url).newMutex('taken', { tries: Infinity, retryDelay: 20 });
-    mutex.lock().then((lock) => lock.unlock()).then((released) => console.log(released));
+    mutex
+      .lock()
+      .then((lock) => lock.unlock())
+      .then((released) => console.log(released));
   }, server.url);
   endedWell(t, result, 'true');
   t.is(await server.command('EXISTS', 'taken'), 0);
 });
 
 test.serial('a lock() that fails keeps the process alive until it rejects', async (t) => {
-  const result = await runProcess((file, url) => {
-    const { Redsync } = require(file);
-    const mutex = new Redsync(url).newMutex('name', { tries: 3, retryDelay: 50 });
-    mutex.lock().catch((error) => console.log(error.code, error.attempts));
-  }, await deadUrl());
+  const result = await runProcess(
+    (file, url) => {
+      const { Redsync } = require(file);
+      const mutex = new Redsync(url).newMutex('name', { tries: 3, retryDelay: 50 });
+      mutex.lock().catch((error) => console.log(error.code, error.attempts));
+    },
+    await deadUrl(),
+  );
   endedWell(t, result, 'ERR_LOCK_FAILED 3');
 });
 
 test.serial('process.exit() with calls in flight is clean', async (t) => {
   const servers = await useServers(t, 3);
-  const result = await runProcess(async (file, urls) => {
-    const { Redsync } = require(file);
-    const redsync = new Redsync(urls);
-    await redsync.ready();
-    for (let i = 0; i < 1000; i++) redsync.newMutex(`name-${i}`, { expiry: 1000 }).lock();
-    setImmediate(() => process.exit(0));
-  }, servers.map(({ url }) => url));
+  const result = await runProcess(
+    async (file, urls) => {
+      const { Redsync } = require(file);
+      const redsync = new Redsync(urls);
+      await redsync.ready();
+      for (let i = 0; i < 1000; i++) redsync.newMutex(`name-${i}`, { expiry: 1000 }).lock();
+      setImmediate(() => process.exit(0));
+    },
+    servers.map(({ url }) => url),
+  );
   endedWell(t, result);
 });
 
 test.serial('an uncaught rejection shows the typed error', async (t) => {
-  const result = await runProcess(async (file, url) => {
-    const { Redsync } = require(file);
-    await new Redsync(url).newMutex('name', { tries: 1 }).lock();
-  }, await deadUrl());
+  const result = await runProcess(
+    async (file, url) => {
+      const { Redsync } = require(file);
+      await new Redsync(url).newMutex('name', { tries: 1 }).lock();
+    },
+    await deadUrl(),
+  );
   t.is(result.status, 1);
   t.regex(result.stderr, /FailedError/);
   t.regex(result.stderr, /ERR_LOCK_FAILED/);
@@ -115,54 +140,60 @@ test.serial('an uncaught rejection shows the typed error', async (t) => {
 
 // Two of three nodes are taken: every attempt of the worker puts a key on the third and has to
 // take it off again.
-test.serial('a worker terminated with calls in flight leaves its process alive, and no keys',
+test.serial(
+  'a worker terminated with calls in flight leaves its process alive, and no keys',
   async (t) => {
     const servers = await useServers(t, 3);
     const names = Array.from({ length: 50 }, (_, i) => `name-${i}`);
     const taken = servers.slice(0, 2);
-    await Promise.all(taken.flatMap((server) => (
-      names.map((name) => server.command('SET', name, 'foreign'))
-    )));
+    await Promise.all(
+      taken.flatMap((server) => names.map((name) => server.command('SET', name, 'foreign'))),
+    );
 
-    const result = await runProcess(async (file, urls, names) => {
-      const { once } = require('node:events');
-      const { Worker } = require('node:worker_threads');
-      const { Redsync } = require(file);
-      const contend = (file, urls, names) => {
-        const { parentPort } = require('node:worker_threads');
+    const result = await runProcess(
+      async (file, urls, names) => {
+        const { once } = require('node:events');
+        const { Worker } = require('node:worker_threads');
         const { Redsync } = require(file);
-        const redsync = new Redsync(urls);
-        let attempts = 0;
-        const genValue = () => {
-          if (++attempts === names.length * 3) parentPort.postMessage('busy');
-          return `value-${attempts}`;
+        const contend = (file, urls, names) => {
+          const { parentPort } = require('node:worker_threads');
+          const { Redsync } = require(file);
+          const redsync = new Redsync(urls);
+          let attempts = 0;
+          const genValue = () => {
+            if (++attempts === names.length * 3) parentPort.postMessage('busy');
+            return `value-${attempts}`;
+          };
+          for (const name of names) {
+            redsync.newMutex(name, { tries: Infinity, retryDelay: 1, genValue }).lock();
+          }
         };
-        for (const name of names) {
-          redsync.newMutex(name, { tries: Infinity, retryDelay: 1, genValue }).lock();
+        const redsync = new Redsync(urls);
+        for (let round = 0; round < 3; round++) {
+          const code = `(${contend})(${[file, urls, names].map((arg) => JSON.stringify(arg))})`;
+          const worker = new Worker(code, { eval: true });
+          await once(worker, 'message');
+          await worker.terminate();
+          await (await redsync.newMutex(`after-${round}`).lock()).unlock();
         }
-      };
-      const redsync = new Redsync(urls);
-      for (let round = 0; round < 3; round++) {
-        const code = `(${contend})(${[file, urls, names].map((arg) => JSON.stringify(arg))})`;
-        const worker = new Worker(code, { eval: true });
-        await once(worker, 'message');
-        await worker.terminate();
-        await (await redsync.newMutex(`after-${round}`).lock()).unlock();
-      }
-      console.log('alive');
+        console.log('alive');
 
-      // Freed now, the names must not be taken by a worker that is gone.
-      const { setTimeout: delay } = require('node:timers/promises');
-      const heirs = names.map((name) => redsync.newMutex(name, { value: 'foreign' }).unlock());
-      console.log((await Promise.all(heirs)).every((released) => released));
-      await delay(300);
-    }, servers.map(({ url }) => url), names);
+        // Freed now, the names must not be taken by a worker that is gone.
+        const { setTimeout: delay } = require('node:timers/promises');
+        const heirs = names.map((name) => redsync.newMutex(name, { value: 'foreign' }).unlock());
+        console.log((await Promise.all(heirs)).every((released) => released));
+        await delay(300);
+      },
+      servers.map(({ url }) => url),
+      names,
+    );
     endedWell(t, result, 'alive\ntrue');
     await untilSteady(async () => {
       const sizes = await Promise.all(servers.map((server) => server.command('DBSIZE')));
       return sizes.every((size) => size === 0);
     });
-  });
+  },
+);
 
 test.serial('workers and their process use the addon side by side', async (t) => {
   const [server] = await useServers(t, 1);

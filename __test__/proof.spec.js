@@ -43,19 +43,21 @@ function usePool(t, server, setNX) {
   };
 }
 
-const isOk = async (reply) => await reply === 'OK';
+const isOk = async (reply) => (await reply) === 'OK';
 const honest = (send, name, value, expiry) => isOk(send('SET', name, value, 'NX', 'PX', expiry));
 
 const LIARS = {
   'leaves NX and PX out': [
-    (send, name, value) => isOk(send('SET', name, value)), 'takes a name that is taken',
+    (send, name, value) => isOk(send('SET', name, value)),
+    'takes a name that is taken',
   ],
   'leaves NX out': [
     (send, name, value, expiry) => isOk(send('SET', name, value, 'PX', expiry)),
     'takes a name that is taken',
   ],
   'leaves PX out': [
-    (send, name, value) => isOk(send('SET', name, value, 'NX')), 'stores without an expiry',
+    (send, name, value) => isOk(send('SET', name, value, 'NX')),
+    'stores without an expiry',
   ],
   'takes milliseconds for seconds': [
     (send, name, value, expiry) => isOk(send('SET', name, value, 'NX', 'EX', expiry)),
@@ -78,7 +80,8 @@ const LIARS = {
     'stores another value than it is given',
   ],
   'stores under another name': [
-    (send, name, ...args) => honest(send, `"${name}"`, ...args), 'stores nothing',
+    (send, name, ...args) => honest(send, `"${name}"`, ...args),
+    'stores nothing',
   ],
   'stores nothing': [
     (() => {
@@ -87,7 +90,7 @@ const LIARS = {
     })(),
     'stores nothing',
   ],
-  'says OK': [async (...args) => await honest(...args) ? 'OK' : null, 'makes no sense'],
+  'says OK': [async (...args) => ((await honest(...args)) ? 'OK' : null), 'makes no sense'],
 };
 
 for (const [title, [setNX, reason]] of Object.entries(LIARS)) {
@@ -99,9 +102,9 @@ for (const [title, [setNX, reason]] of Object.entries(LIARS)) {
     t.truthy(lock, 'the first is taken by a script');
     // For as long as the pool is looked at, and when it was found out.
     await until(async () => {
-      const found = await Promise.all(others.map((redsync) => (
-        redsync.newMutex('name').lock().catch(failed)
-      )));
+      const found = await Promise.all(
+        others.map((redsync) => redsync.newMutex('name').lock().catch(failed)),
+      );
       t.deepEqual(found, [undefined, undefined, undefined]);
       const left = await server.command('PTTL', 'name');
       t.true(left > 0 && left <= EXPIRY, `${left}`);
@@ -126,7 +129,7 @@ function failed(error) {
 }
 
 async function isEmpty(server) {
-  return await server.command('DBSIZE') === 0;
+  return (await server.command('DBSIZE')) === 0;
 }
 
 /** What was sent about one name. */
@@ -179,8 +182,27 @@ test('a pool that could not be looked at is looked at again when its health is a
 
 test('a pool that may not be looked at is not looked at with every lock', async (t) => {
   const [server] = await useServers(t, 1);
-  const allowed = ['+set', '+eval', '+evalsha', '+get', '+del', '+exists', '+pttl', '+pexpire', '+info'];
-  await server.command('ACL', 'SETUSER', 'default', 'resetkeys', '~lock:*', '-@all', '+acl', ...allowed);
+  const allowed = [
+    '+set',
+    '+eval',
+    '+evalsha',
+    '+get',
+    '+del',
+    '+exists',
+    '+pttl',
+    '+pexpire',
+    '+info',
+  ];
+  await server.command(
+    'ACL',
+    'SETUSER',
+    'default',
+    'resetkeys',
+    '~lock:*',
+    '-@all',
+    '+acl',
+    ...allowed,
+  );
   const redsync = open(t, usePool(t, server));
   for (let i = 0; i < 50; i++) await (await redsync.newMutex(`lock:${i}`).lock()).unlock();
   const refused = await server.command('ACL', 'LOG', 1000);
@@ -190,11 +212,14 @@ test('a pool that may not be looked at is not looked at with every lock', async 
 test('what came between once is not held against a pool', async (t) => {
   const [server] = await useServers(t, 1);
   let flushes = 0;
-  const redsync = open(t, usePool(t, server, async (send, ...args) => {
-    const isSet = await honest(send, ...args);
-    if (flushes++ === 0) await send('FLUSHALL');
-    return isSet;
-  }));
+  const redsync = open(
+    t,
+    usePool(t, server, async (send, ...args) => {
+      const isSet = await honest(send, ...args);
+      if (flushes++ === 0) await send('FLUSHALL');
+      return isSet;
+    }),
+  );
   t.is((await believed(redsync))[0].status, 'up');
   t.true(await (await redsync.newMutex('name').lock()).unlock());
 });
@@ -202,9 +227,12 @@ test('what came between once is not held against a pool', async (t) => {
 test('a pool that was found out is believed when it has changed', async (t) => {
   const [server] = await useServers(t, 1);
   let isHonest = false;
-  const redsync = open(t, usePool(t, server, (send, name, value, expiry) => (
-    isHonest ? honest(send, name, value, expiry) : isOk(send('SET', name, value))
-  )));
+  const redsync = open(
+    t,
+    usePool(t, server, (send, name, value, expiry) =>
+      isHonest ? honest(send, name, value, expiry) : isOk(send('SET', name, value)),
+    ),
+  );
   t.is((await believed(redsync))[0].status, 'down');
   isHonest = true;
   await until(async () => {
@@ -217,7 +245,10 @@ test('a pool that was found out is believed when it has changed', async (t) => {
 test('a pool whose scripts are refused is not believed, and stores nothing', async (t) => {
   const [server] = await useServers(t, 1);
   await server.command('ACL', 'SETUSER', 'default', '-eval', '-evalsha');
-  const redsync = open(t, usePool(t, server, (send, name, value) => isOk(send('SET', name, value))));
+  const redsync = open(
+    t,
+    usePool(t, server, (send, name, value) => isOk(send('SET', name, value))),
+  );
   for (let i = 0; i < 3; i++) {
     const error = await rejection(redsync.newMutex('name').lock());
     t.is(error.errors[0].cause.code, 'NOPERM');
@@ -229,8 +260,12 @@ test('a pool whose scripts are refused is not believed, and stores nothing', asy
 test('a pool whose setNX() always fails is not believed, and locks by a script', async (t) => {
   const [server] = await useServers(t, 1);
   for (const setNX of [
-    () => { throw new Error('sync'); },
-    async () => { throw new Error('async'); },
+    () => {
+      throw new Error('sync');
+    },
+    async () => {
+      throw new Error('async');
+    },
     async () => false,
     () => new Promise(() => {}),
   ]) {
@@ -246,7 +281,11 @@ test('a pool whose setNX() always fails is not believed, and locks by a script',
 test('a client that does not say what became of a SET is found out', async (t) => {
   for (const reply of [undefined, 'QUEUED', 'PONG', 1, true, {}]) {
     const client = {
-      options: {}, set: async () => reply, evalsha: async () => null, pttl() {}, defineCommand() {},
+      options: {},
+      set: async () => reply,
+      evalsha: async () => null,
+      pttl() {},
+      defineCommand() {},
     };
     const [{ status, error }] = await believed(open(t, newPool(client)));
     t.is(status, 'down', String(reply));
@@ -255,14 +294,12 @@ test('a client that does not say what became of a SET is found out', async (t) =
 });
 
 const EVALS = {
-  'passes arguments as names': (run, script, keys, args) => (
-    run(script, [...args.slice(0, 1), ...keys], args.slice(1))
-  ),
-  'gives the value for the name': (run, script, [key], args) => (
-    args.length === 0 ? run(script, [key], []) : run(script, [args[0]], [key, ...args.slice(1)])
-  ),
+  'passes arguments as names': (run, script, keys, args) =>
+    run(script, [...args.slice(0, 1), ...keys], args.slice(1)),
+  'gives the value for the name': (run, script, [key], args) =>
+    args.length === 0 ? run(script, [key], []) : run(script, [args[0]], [key, ...args.slice(1)]),
   'always says 1': async () => 1,
-  'says 1 for all but nil': async (run, ...args) => (await run(...args) === null ? null : 1),
+  'says 1 for all but nil': async (run, ...args) => ((await run(...args)) === null ? null : 1),
   'says 1 for every integer': async (run, ...args) => {
     const reply = await run(...args);
     return typeof reply === 'number' ? 1 : reply;
@@ -305,14 +342,19 @@ test('a pool with one connection is looked at between its questions', async (t) 
     async get() {
       const before = last;
       let giveBack;
-      last = new Promise((resolve) => { giveBack = resolve; });
+      last = new Promise((resolve) => {
+        giveBack = resolve;
+      });
       await before;
       const conn = await one.get();
       return {
         setNX: (...args) => conn.setNX(...args),
         eval: (...args) => conn.eval(...args),
         pttl: (name) => conn.pttl(name),
-        close() { conn.close(); giveBack(); },
+        close() {
+          conn.close();
+          giveBack();
+        },
       };
     },
   });
@@ -325,13 +367,18 @@ test('a pool with one connection is looked at between its questions', async (t) 
 test('a late answer of setNX() leaves nothing behind', async (t) => {
   const [server] = await useServers(t, 1);
   let letGo;
-  const gate = new Promise((resolve) => { letGo = resolve; });
+  const gate = new Promise((resolve) => {
+    letGo = resolve;
+  });
   let asked = 0;
-  const redsync = open(t, usePool(t, server, async (...args) => {
-    asked++;
-    await gate;
-    return honest(...args);
-  }));
+  const redsync = open(
+    t,
+    usePool(t, server, async (...args) => {
+      asked++;
+      await gate;
+      return honest(...args);
+    }),
+  );
   await (await redsync.newMutex('name').lock()).unlock();
   await until(() => asked === 1);
   letGo();
@@ -343,14 +390,19 @@ test('a late answer of setNX() leaves nothing behind', async (t) => {
 test('a look that took too long changes nothing any more', async (t) => {
   const [server] = await useServers(t, 1);
   let letGo;
-  const gate = new Promise((resolve) => { letGo = resolve; });
+  const gate = new Promise((resolve) => {
+    letGo = resolve;
+  });
   let probes = 0;
   let isOver = false;
-  const redsync = open(t, usePool(t, server, async (send, name, ...rest) => {
-    const isProbe = name.startsWith('redsync:probe:');
-    if (isProbe && ++probes === 1) await gate;
-    return isProbe && isOver ? 'OK' : honest(send, name, ...rest);
-  }));
+  const redsync = open(
+    t,
+    usePool(t, server, async (send, name, ...rest) => {
+      const isProbe = name.startsWith('redsync:probe:');
+      if (isProbe && ++probes === 1) await gate;
+      return isProbe && isOver ? 'OK' : honest(send, name, ...rest);
+    }),
+  );
   const works = async () => (await redsync.newMutex('name').lock()).unlock();
   await until(async () => {
     await works();
@@ -372,12 +424,15 @@ test('nothing is left of it when the client is closed behind the Redsync', async
   const [server] = await useServers(t, 1);
   const proxy = await useProxy(t, server);
   proxy.delay(5);
-  for (const change of [(conn) => conn, (conn, client) => ({
-    eval: (...args) => conn.eval(...args),
-    setNX: async (name, value) => await client.set(name, value) === 'OK',
-    pttl: (name) => conn.pttl(name),
-    close() {},
-  })]) {
+  for (const change of [
+    (conn) => conn,
+    (conn, client) => ({
+      eval: (...args) => conn.eval(...args),
+      setNX: async (name, value) => (await client.set(name, value)) === 'OK',
+      pttl: (name) => conn.pttl(name),
+      close() {},
+    }),
+  ]) {
     const client = new Redis({ host: HOST, port: proxy.port, protocol: 2 });
     client.on('error', () => {});
     const conn = newPool(client).get();

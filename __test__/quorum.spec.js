@@ -37,7 +37,8 @@ eachBackend('every pattern with a quorum of free nodes gives the lock', async (t
   }
 });
 
-eachBackend('every pattern without a quorum rejects and leaves only the foreign values',
+eachBackend(
+  'every pattern without a quorum rejects and leaves only the foreign values',
   async (t, backend) => {
     const redsync = backend.connect(t);
     for (const taken of patterns(backend)) {
@@ -57,9 +58,11 @@ eachBackend('every pattern without a quorum rejects and leaves only the foreign 
       // lock() has waited for the releases: they are not to be waited for here.
       t.true(await backend.isHeldExactlyOn(taken, name), `taken: ${taken}`);
     }
-  });
+  },
+);
 
-eachBackend('every pattern gives the same by tryLock(), with null for a taken quorum',
+eachBackend(
+  'every pattern gives the same by tryLock(), with null for a taken quorum',
   async (t, backend) => {
     const redsync = backend.connect(t);
     for (const taken of patterns(backend)) {
@@ -75,7 +78,8 @@ eachBackend('every pattern gives the same by tryLock(), with null for a taken qu
       }
       t.true(await backend.isHeldExactlyOn(taken, name), `taken: ${taken}`);
     }
-  });
+  },
+);
 
 eachBackend('every pattern gives the same when failing fast', async (t, backend) => {
   const redsync = backend.connect(t);
@@ -93,17 +97,21 @@ eachBackend('every pattern gives the same when failing fast', async (t, backend)
   }
 });
 
-eachBackend('an even split fails on both sides and leaves nothing of ours', async (t, backend) => {
-  const half = backend.indices.slice(0, backend.size / 2);
-  const name = await nameTakenOn(backend, half);
-  const error = await t.throwsAsync(
-    backend.connect(t).newMutex(name, { tries: 3, retryDelay: 1 }).lock(),
-    { instanceOf: FailedError, code: 'ERR_LOCK_FAILED' },
-  );
-  t.is(error.attempts, 3);
-  t.is(error.errors.length, half.length);
-  t.true(await backend.isHeldExactlyOn(half, name));
-}, ({ size }) => size % 2 === 0);
+eachBackend(
+  'an even split fails on both sides and leaves nothing of ours',
+  async (t, backend) => {
+    const half = backend.indices.slice(0, backend.size / 2);
+    const name = await nameTakenOn(backend, half);
+    const error = await t.throwsAsync(
+      backend.connect(t).newMutex(name, { tries: 3, retryDelay: 1 }).lock(),
+      { instanceOf: FailedError, code: 'ERR_LOCK_FAILED' },
+    );
+    t.is(error.attempts, 3);
+    t.is(error.errors.length, half.length);
+    t.true(await backend.isHeldExactlyOn(half, name));
+  },
+  ({ size }) => size % 2 === 0,
+);
 
 eachBackend('the last attempt is the one reported', async (t, backend) => {
   const name = await nameTakenOn(backend, backend.indices);

@@ -22,12 +22,25 @@ function connect(t, nodes, options) {
 async function settles(t, call) {
   const timer = new AbortController();
   const late = delay(10_000, 'late', { signal: timer.signal }).catch(() => {});
-  const first = await Promise.race([call.then(() => 'settled', () => 'settled'), late]);
+  const first = await Promise.race([
+    call.then(
+      () => 'settled',
+      () => 'settled',
+    ),
+    late,
+  ]);
   timer.abort();
   t.is(first, 'settled');
 }
 
-for (const [size, quorum] of [[1, 1], [2, 2], [3, 2], [4, 3], [5, 3], [64, 33]]) {
+for (const [size, quorum] of [
+  [1, 1],
+  [2, 2],
+  [3, 2],
+  [4, 3],
+  [5, 3],
+  [64, 33],
+]) {
   test.serial(`${size} nodes have a quorum of ${quorum}`, async (t) => {
     const redsync = connect(t, Array(size).fill('memory:'));
     t.is(redsync.size, size);
@@ -80,10 +93,13 @@ test.serial('ready() rejects in time without a quorum', async (t) => {
   const [server] = await useServers(t, 1);
   const redsync = connect(t, [await deadUrl(), server.url, await deadUrl()]);
   const call = redsync.ready({ timeout: 200 });
-  t.true(await elapsed(call) < 5000);
+  t.true((await elapsed(call)) < 5000);
   const error = await rejection(call);
   t.true(error instanceof FailedError);
-  t.deepEqual(error.errors.map(({ node }) => node), [0, 2]);
+  t.deepEqual(
+    error.errors.map(({ node }) => node),
+    [0, 2],
+  );
 });
 
 test.serial('ready() rejects in time for a node that hangs', async (t) => {
@@ -91,8 +107,8 @@ test.serial('ready() rejects in time for a node that hangs', async (t) => {
   const redsync = connect(t, server.url);
   server.pause();
   const call = redsync.ready({ timeout: 200 });
-  t.true(await elapsed(call) < 5000);
-  t.true(await rejection(call) instanceof FailedError);
+  t.true((await elapsed(call)) < 5000);
+  t.true((await rejection(call)) instanceof FailedError);
 });
 
 test.serial('ready() ends with its signal', async (t) => {
@@ -110,7 +126,9 @@ test.serial('health() tells about every node and never rejects', async (t) => {
   t.teardown(() => server.stop());
   const dead = await deadUrl();
   const redsync = connect(t, [
-    server.url.replace('redis://', 'redis://:credential@'), dead, 'memory:',
+    server.url.replace('redis://', 'redis://:credential@'),
+    dead,
+    'memory:',
   ]);
   const [up, down, memory] = await redsync.health();
   t.is(up.node, 0);
@@ -118,7 +136,8 @@ test.serial('health() tells about every node and never rejects', async (t) => {
   t.is(up.endpoint, `127.0.0.1:${server.port}`);
   t.true(up.latency >= 0 && up.latency < 5000);
   const info = await server.command('INFO', 'server');
-  const [, name, version] = /(valkey)_version:(\S+)/.exec(info) ?? /(redis)_version:(\S+)/.exec(info);
+  const [, name, version] =
+    /(valkey)_version:(\S+)/.exec(info) ?? /(redis)_version:(\S+)/.exec(info);
   t.is(up.server, `${name} ${version}`);
   t.is(up.error, undefined);
 
@@ -139,7 +158,7 @@ test.serial('health() is in time for a node that hangs, and sees it recover', as
   await redsync.ready();
   server.pause();
   const call = redsync.health({ timeout: 100 });
-  t.true(await elapsed(call) < 5000);
+  t.true((await elapsed(call)) < 5000);
   const [hung] = await call;
   t.not(hung.status, 'up');
   t.true(hung.error instanceof Error);
@@ -156,9 +175,9 @@ test.serial('the constructor contacts no node', async (t) => {
   const before = await connections();
   const redsync = connect(t, server.url);
   const mutex = redsync.newMutex('name', { value: 'mine' });
-  await untilSteady(async () => await connections() === before);
+  await untilSteady(async () => (await connections()) === before);
   await mutex.valid();
-  t.true(await connections() > before);
+  t.true((await connections()) > before);
 });
 
 test.serial('a node that cannot be reached is no error of the constructor', async (t) => {
@@ -171,11 +190,13 @@ eachBackend('close() ends waiting calls and leaves nothing of theirs', async (t,
   await Promise.all(taken.map((i) => backend.plant(i, name)));
   const redsync = backend.connect(t);
   let attempts = 0;
-  const call = redsync.newMutex(name, {
-    tries: Infinity,
-    retryDelay: 1,
-    genValue: () => `value-${++attempts}`,
-  }).lock();
+  const call = redsync
+    .newMutex(name, {
+      tries: Infinity,
+      retryDelay: 1,
+      genValue: () => `value-${++attempts}`,
+    })
+    .lock();
   const patient = redsync.newMutex(name, { retryDelay: 600_000 }).lock();
   const rejections = Promise.all([rejection(call), rejection(patient)]);
   await until(() => attempts > 2);
@@ -190,9 +211,12 @@ eachBackend('close() ends waiting calls and leaves nothing of theirs', async (t,
 eachBackend('close() in the turn of a call leaves no key', async (t, backend) => {
   const name = backend.name();
   const redsync = backend.connect(t);
-  const outcome = redsync.newMutex(name).lock().catch((error) => error);
+  const outcome = redsync
+    .newMutex(name)
+    .lock()
+    .catch((error) => error);
   await redsync.close();
-  t.true(await outcome instanceof ClosedError);
+  t.true((await outcome) instanceof ClosedError);
   await untilSteady(() => backend.isFreeEverywhere(name));
 });
 
@@ -203,8 +227,14 @@ eachBackend('after close() every call rejects', async (t, backend) => {
   await redsync.close();
   await t.notThrowsAsync(redsync.close());
   for (const call of [
-    () => mutex.lock(), () => mutex.tryLock(), () => mutex.unlock(), () => mutex.extend(),
-    () => mutex.valid(), () => lock.unlock(), () => lock.extend(), () => redsync.ready(),
+    () => mutex.lock(),
+    () => mutex.tryLock(),
+    () => mutex.unlock(),
+    () => mutex.extend(),
+    () => mutex.valid(),
+    () => lock.unlock(),
+    () => lock.extend(),
+    () => redsync.ready(),
   ]) {
     await t.throwsAsync(call, closed);
   }
@@ -233,9 +263,9 @@ test.serial('close() frees the connections', async (t) => {
   };
   const redsync = connect(t, server.url);
   await redsync.ready();
-  t.true(await clients() > 0);
+  t.true((await clients()) > 0);
   await redsync.close();
-  await until(async () => await clients() === 0);
+  await until(async () => (await clients()) === 0);
   t.pass();
 });
 
@@ -246,7 +276,7 @@ test.serial('close() does not wait for a node that hangs', async (t) => {
   server.pause();
   const pending = rejection(redsync.newMutex('name').lock());
   await settles(t, redsync.close());
-  t.true(await pending instanceof ClosedError);
+  t.true((await pending) instanceof ClosedError);
 });
 
 test.serial('close() of one Redsync leaves others alone', async (t) => {

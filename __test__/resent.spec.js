@@ -52,7 +52,10 @@ for (const kind of [...RESENDING, 'node-redis']) {
   for (const names of ['one', ['one', 'two']]) {
     test(`a lost SET leaves nothing behind, sent again or not [${kind} ${names}]`, async (t) => {
       const { servers, proxies, made } = await use(t, kind);
-      const redsync = new Redsync(made.map(({ pool }) => pool), OPTIONS);
+      const redsync = new Redsync(
+        made.map(({ pool }) => pool),
+        OPTIONS,
+      );
       t.teardown(() => redsync.close());
       await believed(redsync);
       await (await redsync.newMutex(names).lock()).unlock();
@@ -70,16 +73,22 @@ for (const kind of [...RESENDING, 'node-redis']) {
   }
 }
 
-test('a key that is somebody else\'s is kept, whoever asks for it twice', async (t) => {
+test("a key that is somebody else's is kept, whoever asks for it twice", async (t) => {
   const { servers, proxies, made } = await use(t, 'ioredis');
-  const redsync = new Redsync(made.map(({ pool }) => pool), OPTIONS);
+  const redsync = new Redsync(
+    made.map(({ pool }) => pool),
+    OPTIONS,
+  );
   t.teardown(() => redsync.close());
   await believed(redsync);
-  const other = new Redsync(servers.map(({ url }) => url), OPTIONS);
+  const other = new Redsync(
+    servers.map(({ url }) => url),
+    OPTIONS,
+  );
   t.teardown(() => other.close());
   const lock = await other.newMutex('one').lock();
   loseNext(proxies, stores('one'));
-  t.true(await rejection(redsync.newMutex('one').lock()) instanceof TakenError);
+  t.true((await rejection(redsync.newMutex('one').lock())) instanceof TakenError);
   // Behind whatever was to be released.
   await Promise.all(made.map(({ client }) => client.get('one')));
   for (const server of servers) t.is(await server.command('GET', 'one'), lock.value);
@@ -88,7 +97,10 @@ test('a key that is somebody else\'s is kept, whoever asks for it twice', async 
 
 test('a lost SET leaves nothing behind, over the drop-in for node-redlock', async (t) => {
   const { servers, proxies, made } = await use(t, 'ioredis');
-  const redlock = new Redlock(made.map(({ client }) => client), { retryCount: 0 });
+  const redlock = new Redlock(
+    made.map(({ client }) => client),
+    { retryCount: 0 },
+  );
   await (await redlock.acquire(['warm-up'], 60_000)).release();
   await until(() => isEmpty(servers));
   loseNext(proxies, stores('one'));

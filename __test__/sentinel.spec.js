@@ -34,7 +34,7 @@ async function works(t, redsync, master) {
 
 // The sentinels close a server's connections when they make a replica of it.
 async function isReplica(server) {
-  return await roleOf(server).catch(() => 'unknown') === 'slave';
+  return (await roleOf(server).catch(() => 'unknown')) === 'slave';
 }
 
 /** The number that the server gave to the connection of a Redsync with this client name. */
@@ -44,46 +44,52 @@ async function connectionId(server, clientName) {
   return line && /^id=(\d+)/.exec(line)[1];
 }
 
-test.serial('the news that the master has changed is acted upon before anything fails', async (t) => {
-  const group = await useSentinels(t);
-  const master = await group.master();
-  // A sentinel lets nobody publish but itself, so another real server speaks for one.
-  const [speaker] = await useServers(t, 1);
-  const options = group.options();
-  const sentinels = [...options.sentinels, { host: '127.0.0.1', port: speaker.port }];
-  const redsync = connect(t, { ...options, sentinels, clientName: 'listener' });
-  await works(t, redsync, master);
-  const before = await connectionId(master, 'listener');
-  t.truthy(before);
-  const tell = (name) =>
-    speaker.command('PUBLISH', '+switch-master', `${name} 127.0.0.1 1 127.0.0.1 2`);
+test.serial(
+  'the news that the master has changed is acted upon before anything fails',
+  async (t) => {
+    const group = await useSentinels(t);
+    const master = await group.master();
+    // A sentinel lets nobody publish but itself, so another real server speaks for one.
+    const [speaker] = await useServers(t, 1);
+    const options = group.options();
+    const sentinels = [...options.sentinels, { host: '127.0.0.1', port: speaker.port }];
+    const redsync = connect(t, { ...options, sentinels, clientName: 'listener' });
+    await works(t, redsync, master);
+    const before = await connectionId(master, 'listener');
+    t.truthy(before);
+    const tell = (name) =>
+      speaker.command('PUBLISH', '+switch-master', `${name} 127.0.0.1 1 127.0.0.1 2`);
 
-  // The answer is how many have heard it. News of another master is none.
-  await until(async () => await tell('another') >= 1);
-  await works(t, redsync, master);
-  t.is(await connectionId(master, 'listener'), before);
+    // The answer is how many have heard it. News of another master is none.
+    await until(async () => (await tell('another')) >= 1);
+    await works(t, redsync, master);
+    t.is(await connectionId(master, 'listener'), before);
 
-  // Nor is that the master is the one it is connected to already: every sentinel tells of a failover.
-  const subscription = async () => (
-    /^id=(\d+) .* sub=1 /m.exec(String(await speaker.command('CLIENT', 'LIST')))?.[1]
-  );
-  const subscribed = await subscription();
-  await speaker.command('PUBLISH', '+switch-master', `mymaster 127.0.0.1 1 127.0.0.1 ${master.port}`);
-  await until(async () => {
-    const now = await subscription();
-    return now !== undefined && now !== subscribed; // it was heard, and more is listened for
-  });
-  await works(t, redsync, master);
-  t.is(await connectionId(master, 'listener'), before);
+    // Nor is that the master is the one it is connected to already: every sentinel tells of a failover.
+    const subscription = async () =>
+      /^id=(\d+) .* sub=1 /m.exec(String(await speaker.command('CLIENT', 'LIST')))?.[1];
+    const subscribed = await subscription();
+    await speaker.command(
+      'PUBLISH',
+      '+switch-master',
+      `mymaster 127.0.0.1 1 127.0.0.1 ${master.port}`,
+    );
+    await until(async () => {
+      const now = await subscription();
+      return now !== undefined && now !== subscribed; // it was heard, and more is listened for
+    });
+    await works(t, redsync, master);
+    t.is(await connectionId(master, 'listener'), before);
 
-  // It asks the sentinels again, who in truth still name the same server.
-  await tell('mymaster');
-  await until(async () => {
-    const now = await connectionId(master, 'listener');
-    return now !== undefined && now !== before;
-  });
-  await worksAgain(t, redsync, 'sentinel', SETTLED);
-});
+    // It asks the sentinels again, who in truth still name the same server.
+    await tell('mymaster');
+    await until(async () => {
+      const now = await connectionId(master, 'listener');
+      return now !== undefined && now !== before;
+    });
+    await worksAgain(t, redsync, 'sentinel', SETTLED);
+  },
+);
 
 /** An address where there is no sentinel. */
 async function deadSentinel() {
@@ -111,7 +117,8 @@ test.serial('the sentinels tell who the master is', async (t) => {
   t.true(await lock.unlock());
 });
 
-test.serial('a minority of sentinels that is dead, hung or out of date does not matter',
+test.serial(
+  'a minority of sentinels that is dead, hung or out of date does not matter',
   async (t) => {
     const group = await useSentinels(t);
     const master = await group.master();
@@ -129,7 +136,8 @@ test.serial('a minority of sentinels that is dead, hung or out of date does not 
     group.sentinels[2].pause();
     const hung = group.sentinels[2];
     await works(t, connect(t, group.url([hung, first, second])), master);
-  });
+  },
+);
 
 test.serial('one sentinel that answers is enough', async (t) => {
   const group = await useSentinels(t);
@@ -145,7 +153,7 @@ test.serial('a master that nobody knows is told', async (t) => {
   const sentinels = [await deadSentinel(), ...group.sentinels];
   const redsync = connect(t, group.url(sentinels, 'another'));
   const call = redsync.newMutex('unknown').lock();
-  t.true(await elapsed(call) < BOUND);
+  t.true((await elapsed(call)) < BOUND);
   const cause = await causeOf(call);
   t.is(cause.code, 'ERR_SENTINEL');
   t.regex(cause.message, /does not know a master of this name/);
@@ -177,9 +185,11 @@ test.serial('a server that is no sentinel is told', async (t) => {
 test.serial('a master that was killed is followed, and is not used again', async (t) => {
   const group = await useSentinels(t);
   // The former master comes back without this user: its log shows who tries to use it nevertheless.
-  await Promise.all(group.servers.map((server) => (
-    server.command('ACL', 'SETUSER', 'app', 'on', '>pw', '~*', '+@all')
-  )));
+  await Promise.all(
+    group.servers.map((server) =>
+      server.command('ACL', 'SETUSER', 'app', 'on', '>pw', '~*', '+@all'),
+    ),
+  );
   const url = group.url().replace('://', '://app:pw@');
   const former = await group.master();
   const redsync = connect(t, url);
@@ -198,7 +208,10 @@ test.serial('a master that was killed is followed, and is not used again', async
   for (let round = 0; round < 10; round++) await works(t, redsync, master);
   await works(t, connect(t, url), master);
   const refused = await former.command('ACL', 'LOG');
-  t.deepEqual(refused.filter((entry) => entry.includes('app')), []);
+  t.deepEqual(
+    refused.filter((entry) => entry.includes('app')),
+    [],
+  );
 });
 
 test.serial('one lock() waits out a failover', async (t) => {
@@ -227,7 +240,7 @@ test.serial('a master that hangs is followed, and is not used again', async (t) 
   for (let round = 0; round < 10; round++) await works(t, redsync, master);
   await until(() => isReplica(former), SETTLED);
   await works(t, redsync, master);
-  await until(async () => await former.command('DBSIZE') === 0, SETTLED);
+  await until(async () => (await former.command('DBSIZE')) === 0, SETTLED);
 });
 
 test.serial('a hand-over to a replica is followed', async (t) => {
@@ -313,11 +326,14 @@ test.serial('servers and sentinels have passwords of their own', async (t) => {
 test.serial('a sentinel that does not tell of failovers is told of, until it does', async (t) => {
   const group = await useSentinels(t, { replicas: 0, sentinels: 2 });
   const page = path.join(__dirname, '..', 'docs', 'operations.md');
-  const [, user, password, rule] =
-    /^ACL SETUSER (\S+) on >(\S+) (.*\+sentinel.*)$/m.exec(fs.readFileSync(page, 'utf8'));
-  await Promise.all(group.sentinels.map((sentinel) => (
-    sentinel.command('ACL', 'SETUSER', user, 'on', `>${password}`, ...rule.split(' '))
-  )));
+  const [, user, password, rule] = /^ACL SETUSER (\S+) on >(\S+) (.*\+sentinel.*)$/m.exec(
+    fs.readFileSync(page, 'utf8'),
+  );
+  await Promise.all(
+    group.sentinels.map((sentinel) =>
+      sentinel.command('ACL', 'SETUSER', user, 'on', `>${password}`, ...rule.split(' ')),
+    ),
+  );
   const [, sentinel] = group.sentinels;
   await sentinel.command('ACL', 'SETUSER', user, '-subscribe');
   const node = { ...group.options(), sentinelUsername: user, sentinelPassword: password };

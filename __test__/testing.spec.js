@@ -75,7 +75,8 @@ test('a lock that is kept alive is extended, until maxHold', async (t) => {
   const clock = newClock();
   const redsync = open(t, clock.nodes());
   const mutex = redsync.newMutex('name', {
-    expiry: 300_000, autoExtend: { interval: 100_000, maxHold: 500_000 },
+    expiry: 300_000,
+    autoExtend: { interval: 100_000, maxHold: 500_000 },
   });
   const lock = await mutex.lock();
   const { signal } = lock;
@@ -125,7 +126,8 @@ test('bad arguments are told', async (t) => {
   }
   t.throws(() => new clock.constructor(), { instanceOf: TypeError });
   t.throws(() => new Redsync([...clock.nodes(), ...newClock().nodes()]), {
-    instanceOf: RangeError, message: /clock/,
+    instanceOf: RangeError,
+    message: /clock/,
   });
 });
 
@@ -136,7 +138,9 @@ for (const [runner, args, passed] of [
   test(`the example for ${runner} passes`, (t) => {
     const program = path.join(ROOT, 'node_modules', '.bin', runner);
     const output = execFileSync('/bin/sh', ['-c', `"$0" "$@" 2>&1`, program, ...args], {
-      cwd: ROOT, encoding: 'utf8', env: { PATH: process.env.PATH, FORCE_COLOR: '0', CI: '1' },
+      cwd: ROOT,
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, FORCE_COLOR: '0', CI: '1' },
     });
     t.regex(output, passed);
   });

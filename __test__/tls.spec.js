@@ -69,7 +69,7 @@ function tellsNoPem(t, shown, pems) {
 async function refused(t, node, server, code = 'ERR_TLS') {
   const redsync = connect(t, node);
   const call = redsync.newMutex('secure').lock();
-  t.true(await elapsed(call) < BOUND);
+  t.true((await elapsed(call)) < BOUND);
   const error = await rejection(call);
   t.true(error instanceof FailedError, error.stack);
   const [nodeError] = error.errors;
@@ -236,7 +236,10 @@ test.serial('TLS is not given up for a server without it', async (t) => {
 test.serial('a node that TLS refuses is a node that is down', async (t) => {
   const servers = [await useServer(t), await useServerWith(t, ELSEWHERE), await useServer(t)];
   const tls = { ca: authority.cert };
-  const redsync = connect(t, servers.map(({ url }) => ({ url, tls })));
+  const redsync = connect(
+    t,
+    servers.map(({ url }) => ({ url, tls })),
+  );
   const lock = await redsync.newMutex('most').lock();
   const found = await Promise.all(servers.map((server) => server.command('GET', 'most')));
   t.deepEqual(found, [lock.value, null, lock.value]);
@@ -249,11 +252,19 @@ test.serial('a certificate that is renewed heals without a new Redsync', async (
   const error = await rejection(redsync.newMutex('renewed').lock());
   t.is(error.errors[0].cause.code, 'ERR_TLS');
   await server.command(
-    'CONFIG', 'SET',
-    'tls-cert-file', server.file('renewed.pem', identity.cert),
-    'tls-key-file', server.file('renewed-key.pem', identity.key),
+    'CONFIG',
+    'SET',
+    'tls-cert-file',
+    server.file('renewed.pem', identity.cert),
+    'tls-key-file',
+    server.file('renewed-key.pem', identity.key),
   );
-  const lock = await until(() => redsync.newMutex('renewed').lock().catch(() => null));
+  const lock = await until(() =>
+    redsync
+      .newMutex('renewed')
+      .lock()
+      .catch(() => null),
+  );
   t.true(await lock.unlock());
 });
 
@@ -262,14 +273,28 @@ test.serial('a server that restarts is trusted no more than the first time', asy
   const redsync = connect(t, { url: server.url, tls: { ca: authority.cert } });
   await (await redsync.newMutex('again').lock()).unlock();
   await server.restart();
-  await until(() => redsync.newMutex('again').lock().then((lock) => lock.unlock(), () => false));
+  await until(() =>
+    redsync
+      .newMutex('again')
+      .lock()
+      .then(
+        (lock) => lock.unlock(),
+        () => false,
+      ),
+  );
 
   const other = await stranger.issue(HERE);
   server.file('cert.pem', other.cert);
   server.file('key.pem', other.key);
   await server.restart();
   await until(async () => {
-    const outcome = await redsync.newMutex('again').lock().then(() => t.fail(), (error) => error);
+    const outcome = await redsync
+      .newMutex('again')
+      .lock()
+      .then(
+        () => t.fail(),
+        (error) => error,
+      );
     return outcome.errors[0].cause.code === 'ERR_TLS';
   });
   t.is(await server.command('DBSIZE'), 0);

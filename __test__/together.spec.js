@@ -26,9 +26,7 @@ for (const nodes of [1, 3]) {
     const locks = await lockMany(redsync, 200);
     const fates = await deal(Object.keys(FATES), locks, servers);
     const { settle } = await monitor(t, servers[0]);
-    const outcomes = await Promise.all(locks.map((lock) => (
-      lock.unlock().catch((error) => error)
-    )));
+    const outcomes = await Promise.all(locks.map((lock) => lock.unlock().catch((error) => error)));
     outcomes.forEach((outcome, i) => ANSWERS[fates[i]](t, outcome));
     // Fifty are of another type, and asked about alone.
     t.true(countScripts(await settle()) < 70);
@@ -39,10 +37,12 @@ for (const nodes of [1, 3]) {
 test('a lock that is released twice in one tick was released once', async (t) => {
   const redsync = connect(t, await useServers(t, 1));
   const locks = await lockMany(redsync, 20);
-  const outcomes = await Promise.all(locks.flatMap(({ mutex, value }) => {
-    const other = redsync.newMutex(mutex.name, { value });
-    return [mutex.unlock(), rejection(other.unlock())];
-  }));
+  const outcomes = await Promise.all(
+    locks.flatMap(({ mutex, value }) => {
+      const other = redsync.newMutex(mutex.name, { value });
+      return [mutex.unlock(), rejection(other.unlock())];
+    }),
+  );
   outcomes.forEach((outcome, i) => ANSWERS[['kept', 'deleted'][i % 2]](t, outcome));
 });
 
@@ -50,12 +50,14 @@ test('what is asked about a name behind its release finds it released', async (t
   const [server] = await useServers(t, 1);
   const redsync = connect(t, [server]);
   const locks = await lockMany(redsync, 100);
-  const again = await Promise.all(locks.map(async (lock) => {
-    const unlocking = lock.unlock();
-    const relocked = redsync.newMutex(lock.mutex.name).tryLock();
-    await unlocking;
-    return relocked;
-  }));
+  const again = await Promise.all(
+    locks.map(async (lock) => {
+      const unlocking = lock.unlock();
+      const relocked = redsync.newMutex(lock.mutex.name).tryLock();
+      await unlocking;
+      return relocked;
+    }),
+  );
   t.true(again.every((lock) => lock !== null));
   await Promise.all(again.map((lock) => lock.unlock()));
   t.is(await server.command('DBSIZE'), 0);
@@ -93,7 +95,11 @@ test('where MGET is not allowed each lock is released and kept alive alone', asy
   t.true(released.every((result) => result === true));
   t.is(await server.command('DBSIZE'), 0);
   const refusals = await server.command('ACL', 'LOG');
-  t.deepEqual(refusals.map((entry) => [entry[7], entry[1]]), [['mget', 1]], 'it was tried once');
+  t.deepEqual(
+    refusals.map((entry) => [entry[7], entry[1]]),
+    [['mget', 1]],
+    'it was tried once',
+  );
 });
 
 test('many locks are kept alive by a few commands, and each is told of its own loss', async (t) => {

@@ -32,10 +32,16 @@ eachBackend('unlock() of a foreign lock rejects at once, touching nothing', asyn
   await backend.plantEverywhere(name);
   const pause = 60_000;
   const mutex = backend.connect(t).newMutex(name, {
-    value: 'not-theirs', tries: 32, retryDelay: pause,
+    value: 'not-theirs',
+    tries: 32,
+    retryDelay: pause,
   });
   let error;
-  const took = await elapsed(mutex.unlock().catch((reason) => { error = reason; }));
+  const took = await elapsed(
+    mutex.unlock().catch((reason) => {
+      error = reason;
+    }),
+  );
   t.true(took < pause / 2, `${took} ms`);
   t.true(error instanceof TakenError, error?.stack);
   t.deepEqual([...error.nodes].sort(), backend.indices);
@@ -74,10 +80,12 @@ eachBackend('a quorum of foreign values is taken, fewer are expired', async (t, 
     const name = backend.name();
     const foreign = backend.indices.slice(0, count);
     const lock = await redsync.newMutex(name).lock();
-    await Promise.all(foreign.map(async (i) => {
-      await backend.remove(i, name, lock.value);
-      await backend.plant(i, name);
-    }));
+    await Promise.all(
+      foreign.map(async (i) => {
+        await backend.remove(i, name, lock.value);
+        await backend.plant(i, name);
+      }),
+    );
     const call = lock.unlock();
     if (backend.size - count >= backend.quorum) t.true(await call);
     else await t.throwsAsync(call, count >= backend.quorum ? taken : expired);

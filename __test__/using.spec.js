@@ -45,13 +45,28 @@ const ROUTINES = [
   ['returns nothing', () => {}, { value: undefined }],
   ['resolves', async () => 2, { value: 2 }],
   ['returns a thenable', () => ({ then: (resolve) => resolve(3) }), { value: 3 }],
-  ['throws', () => { throw thrown; }, { reason: thrown }],
-  ['rejects', async () => { throw thrown; }, { reason: thrown }],
+  [
+    'throws',
+    () => {
+      throw thrown;
+    },
+    { reason: thrown },
+  ],
+  [
+    'rejects',
+    async () => {
+      throw thrown;
+    },
+    { reason: thrown },
+  ],
   ['rejects with nothing', () => Promise.reject(), { reason: undefined }],
 ];
 
 function outcome(promise) {
-  return promise.then((value) => ({ value }), (reason) => ({ reason }));
+  return promise.then(
+    (value) => ({ value }),
+    (reason) => ({ reason }),
+  );
 }
 
 for (const [what, routine, expected] of ROUTINES) {
@@ -81,7 +96,10 @@ for (const [what, routine, expected] of ROUTINES) {
 
 test.serial('a release that fails changes nothing', async (t) => {
   const servers = await useServers(t, 3);
-  const redsync = new Redsync(servers.map(({ url }) => url), { expiry: 20_000 });
+  const redsync = new Redsync(
+    servers.map(({ url }) => url),
+    { expiry: 20_000 },
+  );
   t.teardown(() => redsync.close());
   const value = await redsync.using('name', async () => {
     await Promise.all(servers.map((server) => server.kill()));
@@ -127,11 +145,13 @@ eachBackend('one routine at a time', async (t, backend) => {
   const name = backend.name();
   const redsync = backend.connect(t, { tries: Infinity, retryDelay: 5 });
   let inside = 0;
-  const turns = Array.from({ length: 10 }, () => redsync.using(name, async () => {
-    t.is(++inside, 1);
-    await delay(5);
-    inside--;
-  }));
+  const turns = Array.from({ length: 10 }, () =>
+    redsync.using(name, async () => {
+      t.is(++inside, 1);
+      await delay(5);
+      inside--;
+    }),
+  );
   await Promise.all(turns);
 });
 
@@ -159,7 +179,10 @@ eachBackend('it rejects as lock() does, without the routine', async (t, backend)
 test.serial('it rejects when there is no quorum', async (t) => {
   const redsync = new Redsync(await deadUrl(), { tries: 1 });
   t.teardown(() => redsync.close());
-  await t.throwsAsync(redsync.using('name', () => t.fail()), { instanceOf: FailedError });
+  await t.throwsAsync(
+    redsync.using('name', () => t.fail()),
+    { instanceOf: FailedError },
+  );
   await t.throwsAsync(redsync.acquire('name'), { instanceOf: FailedError });
 });
 

@@ -16,14 +16,16 @@ const LONG = 600_000;
 const PATIENT = { expiry: LONG, retryDelay: LONG, timeoutFactor: 0.01 };
 
 function connect(t, servers, options) {
-  const redsync = new Redsync(servers.map(({ url }) => url), { ...PATIENT, ...options });
+  const redsync = new Redsync(
+    servers.map(({ url }) => url),
+    { ...PATIENT, ...options },
+  );
   t.teardown(() => redsync.close());
   return redsync;
 }
 
-const plant = (servers, name, ttl = LONG) => Promise.all(
-  servers.map((server) => server.command('SET', name, 'foreign', 'PX', ttl)),
-);
+const plant = (servers, name, ttl = LONG) =>
+  Promise.all(servers.map((server) => server.command('SET', name, 'foreign', 'PX', ttl)));
 const wipe = (servers, name) => Promise.all(servers.map((server) => server.command('DEL', name)));
 const areFree = async (servers, name) => {
   const counts = await Promise.all(servers.map((server) => server.command('EXISTS', name)));
@@ -40,10 +42,12 @@ async function watchers(server) {
 /** Resolves when the servers have been asked to tell of the key that a call waits for. */
 function areWatching(servers, count = Math.floor(servers.length / 2) + 1) {
   return until(async () => {
-    const all = await Promise.all(servers.map(async (server) => {
-      const info = await server.command('INFO', 'stats');
-      return Number(/tracking_total_keys:(\d+)/.exec(info)[1]) > 0;
-    }));
+    const all = await Promise.all(
+      servers.map(async (server) => {
+        const info = await server.command('INFO', 'stats');
+        return Number(/tracking_total_keys:(\d+)/.exec(info)[1]) > 0;
+      }),
+    );
     return all.filter(Boolean).length >= count;
   });
 }
@@ -67,18 +71,22 @@ for (const size of [1, 3, 5]) {
     await held.unlock();
     await (await released).unlock();
 
-    const elsewhere = startProcess({}, async (file, urls) => {
-      const { Redsync } = require(file);
-      const redsync = new Redsync(urls, { expiry: 60_000 });
-      const lock = await redsync.acquire('elsewhere');
-      console.log('held');
-      process.stdin.once('data', () => {});
-      setTimeout(async () => {
-        await lock.unlock();
-        await redsync.close();
-        console.log('released');
-      }, 200);
-    }, servers.map(({ url }) => url));
+    const elsewhere = startProcess(
+      {},
+      async (file, urls) => {
+        const { Redsync } = require(file);
+        const redsync = new Redsync(urls, { expiry: 60_000 });
+        const lock = await redsync.acquire('elsewhere');
+        console.log('held');
+        process.stdin.once('data', () => {});
+        setTimeout(async () => {
+          await lock.unlock();
+          await redsync.close();
+          console.log('released');
+        }, 200);
+      },
+      servers.map(({ url }) => url),
+    );
     await elsewhere.says('held');
     const lock = await waiter.acquire('elsewhere');
     t.true(lock.remaining > 0);
@@ -130,10 +138,12 @@ test('a watch that is cut is made again, and what was missed is made up for', as
   const ids = await Promise.all(servers.map(watchers));
   t.true(ids.flat().length >= 2);
   // Cut and released in one go, so that no notice can get through.
-  await Promise.all(servers.map(async (server, i) => {
-    if (ids[i].length > 0) await server.command('CLIENT', 'KILL', 'ID', ids[i][0]);
-    await server.command('DEL', 'name');
-  }));
+  await Promise.all(
+    servers.map(async (server, i) => {
+      if (ids[i].length > 0) await server.command('CLIENT', 'KILL', 'ID', ids[i][0]);
+      await server.command('DEL', 'name');
+    }),
+  );
   await (await waiting).unlock();
 
   // Made again: the next one is told.
@@ -187,16 +197,21 @@ test('first come, first served, through whichever Redsync of the process', async
   const order = [];
   const calls = [];
   for (let i = 0; i < 30; i++) {
-    calls.push(all[i % 3].acquire('name').then(async (lock) => {
-      order.push(i);
-      await lock.unlock();
-    }));
+    calls.push(
+      all[i % 3].acquire('name').then(async (lock) => {
+        order.push(i);
+        await lock.unlock();
+      }),
+    );
     await new Promise(setImmediate);
   }
   await areWatching(servers);
   await wipe(servers, 'name');
   await Promise.all(calls);
-  t.deepEqual(order, Array.from({ length: 30 }, (_, i) => i));
+  t.deepEqual(
+    order,
+    Array.from({ length: 30 }, (_, i) => i),
+  );
 });
 
 test('a thousand who wait ask no more than one', async (t) => {
@@ -234,7 +249,7 @@ test('a signal takes a call out of the line at once, and close() all of them', a
   const other = connect(t, servers);
   const waiting = other.acquire('name');
   await redsync.close();
-  for (const end of [ends[2], ends[3], ends[4]]) t.true(await end instanceof ClosedError);
+  for (const end of [ends[2], ends[3], ends[4]]) t.true((await end) instanceof ClosedError);
   await wipe(servers, 'name');
   await (await waiting).unlock();
   await untilSteady(() => areFree(servers, 'name'));
@@ -245,7 +260,9 @@ test('the schedule ends a call, first in line or not, with what the nodes said',
   const redsync = connect(t, servers);
   await plant(servers, 'name');
   const options = { retryDelay: 50, tries: 3 };
-  const errors = await Promise.all([1, 2, 3].map(() => rejection(redsync.acquire('name', options))));
+  const errors = await Promise.all(
+    [1, 2, 3].map(() => rejection(redsync.acquire('name', options))),
+  );
   for (const error of errors) {
     t.true(error instanceof TakenError);
     t.is(error.attempts, 3);
@@ -298,25 +315,36 @@ test('a server that floods or lies on the watch costs no more than the watch', a
 /** Lets several processes contend for a while, and gives the turns of each process and waiter. */
 async function contend(t, servers, { processes, waiters, duration, options }) {
   const urls = servers.map(({ url }) => url);
-  const all = Array.from({ length: processes }, () => startProcess({}, async (file, ...args) => {
-    const [urls, waiters, duration, options] = args;
-    const { Redsync } = require(file);
-    const redsync = new Redsync(urls, options);
-    await redsync.ready();
-    console.log('ready');
-    const turns = Array(waiters).fill(0);
-    const end = Date.now() + duration;
-    await Promise.all(turns.map(async (_, i) => {
-      while (Date.now() < end) {
-        const lock = await redsync.acquire('contended');
-        turns[i]++;
-        await new Promise((resolve) => setTimeout(resolve, 1));
-        await lock.unlock();
-      }
-    }));
-    await redsync.close();
-    console.log(JSON.stringify(turns));
-  }, urls, waiters, duration, options));
+  const all = Array.from({ length: processes }, () =>
+    startProcess(
+      {},
+      async (file, ...args) => {
+        const [urls, waiters, duration, options] = args;
+        const { Redsync } = require(file);
+        const redsync = new Redsync(urls, options);
+        await redsync.ready();
+        console.log('ready');
+        const turns = Array(waiters).fill(0);
+        const end = Date.now() + duration;
+        await Promise.all(
+          turns.map(async (_, i) => {
+            while (Date.now() < end) {
+              const lock = await redsync.acquire('contended');
+              turns[i]++;
+              await new Promise((resolve) => setTimeout(resolve, 1));
+              await lock.unlock();
+            }
+          }),
+        );
+        await redsync.close();
+        console.log(JSON.stringify(turns));
+      },
+      urls,
+      waiters,
+      duration,
+      options,
+    ),
+  );
   const outputs = await Promise.all(all.map(({ ended }) => ended));
   return outputs.map(({ stdout, stderr }) => {
     t.is(stderr, '');
@@ -326,7 +354,11 @@ async function contend(t, servers, { processes, waiters, duration, options }) {
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
-for (const [size, shufflePools] of [[3, false], [5, true], [7, true]]) {
+for (const [size, shufflePools] of [
+  [3, false],
+  [5, true],
+  [7, true],
+]) {
   test.serial(`processes that contend over ${size} nodes all get their turns`, async (t) => {
     const servers = await useServers(t, size);
     const options = { shufflePools, timeoutFactor: 0.5 };

@@ -11,11 +11,13 @@ const EXPIRY = 8000;
 
 /** One connected client for each URL, with ioredis' own defaults unless told otherwise. */
 function connectClients(urls, options = {}) {
-  return Promise.all(urls.map(async (url) => {
-    const client = new Redis(url, options);
-    await once(client, 'ready');
-    return client;
-  }));
+  return Promise.all(
+    urls.map(async (url) => {
+      const client = new Redis(url, options);
+      await once(client, 'ready');
+      return client;
+    }),
+  );
 }
 
 function closeClients(clients) {

@@ -21,41 +21,58 @@ const LOCKS = 64; // in a pipeline
 const EXPIRY = 8000;
 const VALUE = 'p2Wm8k0QbB1rYl9sZx4cVA==';
 
-const script = (name) => fs.readFileSync(
-  path.join(root, 'src', 'node', 'redis', 'scripts', `${name}.lua`), 'utf8',
-);
+const script = (name) =>
+  fs.readFileSync(path.join(root, 'src', 'node', 'redis', 'scripts', `${name}.lua`), 'utf8');
 
 /** What is added to the pipeline, for all of its keys. */
 const WAYS = [
-  ['release: a script each', { script: 'release' }, (sha) => (key) => ['EVALSHA', sha, 1, key, VALUE]],
-  ['release: one script for all', { script: 'release-many' }, (sha) => (key, i, keys) => (
-    i === 0 && ['EVALSHA', sha, LOCKS, ...keys, 0, ...keys.map(() => VALUE)]
-  )],
+  [
+    'release: a script each',
+    { script: 'release' },
+    (sha) => (key) => ['EVALSHA', sha, 1, key, VALUE],
+  ],
+  [
+    'release: one script for all',
+    { script: 'release-many' },
+    (sha) => (key, i, keys) =>
+      i === 0 && ['EVALSHA', sha, LOCKS, ...keys, 0, ...keys.map(() => VALUE)],
+  ],
   ['release: DELIFEQ', { command: 'DELIFEQ' }, () => (key) => ['DELIFEQ', key, VALUE]],
   ['release: DELEX IFEQ', { command: 'DELEX' }, () => (key) => ['DELEX', key, 'IFEQ', VALUE]],
-  ['extend: a script each', { script: 'extend' }, (sha) => (key) => (
-    ['EVALSHA', sha, 1, key, VALUE, EXPIRY, 0]
-  )],
-  ['extend: one script for all', { script: 'extend-many' }, (sha) => (key, i, keys) => (
-    i === 0 && ['EVALSHA', sha, LOCKS, ...keys, EXPIRY, ...keys.map(() => VALUE)]
-  )],
-  ['extend: SET IFEQ', { ifeq: true }, () => (key) => (
-    ['SET', key, VALUE, 'IFEQ', VALUE, 'PX', EXPIRY]
-  )],
+  [
+    'extend: a script each',
+    { script: 'extend' },
+    (sha) => (key) => ['EVALSHA', sha, 1, key, VALUE, EXPIRY, 0],
+  ],
+  [
+    'extend: one script for all',
+    { script: 'extend-many' },
+    (sha) => (key, i, keys) =>
+      i === 0 && ['EVALSHA', sha, LOCKS, ...keys, EXPIRY, ...keys.map(() => VALUE)],
+  ],
+  [
+    'extend: SET IFEQ',
+    { ifeq: true },
+    () => (key) => ['SET', key, VALUE, 'IFEQ', VALUE, 'PX', EXPIRY],
+  ],
 ];
 
 async function pipeline(client, commands) {
   const replies = await client.pipeline(commands.map((command) => ['call', ...command])).exec();
   for (const [error, reply] of replies) {
     if (error) throw error;
-    if (!(reply === 1 || reply === 'OK' || /^1+$/.test(reply))) throw new Error(`answered ${reply}`);
+    if (!(reply === 1 || reply === 'OK' || /^1+$/.test(reply)))
+      throw new Error(`answered ${reply}`);
   }
 }
 
 async function knows(client, { command, ifeq }) {
   if (command) return (await client.call('COMMAND', 'INFO', command))[0] !== null;
   if (!ifeq) return true;
-  return client.call('SET', 'key', VALUE, 'IFEQ', VALUE).then(() => true, () => false);
+  return client.call('SET', 'key', VALUE, 'IFEQ', VALUE).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** What the commands of one way cost for each lock, which is acquired before and over afterwards. */
@@ -63,7 +80,10 @@ async function measure(server, client, command, prefix) {
   let spent = 0;
   for (let i = 0; i < PIPELINES; i++) {
     const keys = Array.from({ length: LOCKS }, (_, j) => `${prefix}:${i}:${j}`);
-    await pipeline(client, keys.map((key) => ['SET', key, VALUE, 'NX', 'PX', EXPIRY]));
+    await pipeline(
+      client,
+      keys.map((key) => ['SET', key, VALUE, 'NX', 'PX', EXPIRY]),
+    );
     const before = cpuOf([server.pid]);
     await pipeline(client, keys.map(command).filter(Boolean));
     spent += cpuOf([server.pid]) - before;
@@ -78,8 +98,8 @@ async function measureServer() {
   const client = new Redis(server.url);
   const ways = [];
   for (const [title, needs, make] of WAYS) {
-    if (!await knows(client, needs)) continue;
-    const sha = needs.script && await client.script('LOAD', script(needs.script));
+    if (!(await knows(client, needs))) continue;
+    const sha = needs.script && (await client.script('LOAD', script(needs.script)));
     ways.push({ title, command: make(sha), figures: [] });
   }
   for (let round = 0; round <= ROUNDS; round++) {

@@ -74,7 +74,7 @@ async function measure({ contender, servers, inFlight, duration }) {
   const serverCpu = spent(before, cpuOf(pids));
   const each = (total) => (typeof total === 'number' ? total / round.cycles : null);
   return {
-    rate: round.cycles / round.elapsed * 1e6,
+    rate: (round.cycles / round.elapsed) * 1e6,
     p50: round.p50 ?? null,
     p99: round.p99 ?? null,
     threadCpu: each(round.threadCpu),

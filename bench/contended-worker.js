@@ -25,19 +25,23 @@ async function main() {
   const cycle = async (waiter) => {
     const asked = now();
     let turn;
-    await library.cycle(key, async () => {
-      turn = [waiter, asked, now(), 0];
-      turns.push(turn);
-      await delay(hold);
-      turn[3] = now();
-    }).catch((error) => failures.push(error.message));
+    await library
+      .cycle(key, async () => {
+        turn = [waiter, asked, now(), 0];
+        turns.push(turn);
+        await delay(hold);
+        turn[3] = now();
+      })
+      .catch((error) => failures.push(error.message));
   };
-  await Promise.all(Array.from({ length: waiters }, async (_, waiter) => {
-    while (now() < end) {
-      await cycle(waiter);
-      await delay(think);
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: waiters }, async (_, waiter) => {
+      while (now() < end) {
+        await cycle(waiter);
+        await delay(think);
+      }
+    }),
+  );
   process.stdout.write(`${JSON.stringify({ turns, failures })}\n`);
   process.stdin.destroy();
   await library.close();

@@ -14,7 +14,12 @@ const { prepare } = require('./prepare.js');
 const { percentile } = require('./statistics.js');
 
 const DEFAULTS = {
-  nodes: 3, processes: 2, waiters: 8, hold: 1, think: 5, duration: 5000,
+  nodes: 3,
+  processes: 2,
+  waiters: 8,
+  hold: 1,
+  think: 5,
+  duration: 5000,
 };
 
 const HELP = `Usage: npm run bench:contended -- [options] [LIBRARY…]
@@ -22,7 +27,9 @@ const HELP = `Usage: npm run bench:contended -- [options] [LIBRARY…]
 Several processes with several waiters each want one key. The libraries are redsync, redlock and
 redis-semaphore; without any, all of them.
 
-${Object.entries(DEFAULTS).map(([name, value]) => `  --${name} N  (default ${value})`).join('\n')}
+${Object.entries(DEFAULTS)
+  .map(([name, value]) => `  --${name} N  (default ${value})`)
+  .join('\n')}
 `;
 
 // What each library sends. What its scripts call on the server is counted there too, and is not meant.
@@ -33,11 +40,13 @@ const SENT = {
 };
 
 async function countCommands(servers, sent) {
-  const counts = await Promise.all(servers.map(async (server) => {
-    const info = await server.command('INFO', 'commandstats');
-    const lines = [...info.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)];
-    return lines.filter(([, name]) => sent.includes(name)).map(([, , calls]) => Number(calls));
-  }));
+  const counts = await Promise.all(
+    servers.map(async (server) => {
+      const info = await server.command('INFO', 'commandstats');
+      const lines = [...info.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)];
+      return lines.filter(([, name]) => sent.includes(name)).map(([, , calls]) => Number(calls));
+    }),
+  );
   return counts.flat().reduce((total, calls) => total + calls, 0);
 }
 
@@ -71,7 +80,7 @@ function evaluate(results, { processes, waiters }) {
   const byWaiter = results.flatMap(({ turns: all }) => {
     const counts = Array(waiters).fill(0);
     for (const [waiter] of all) counts[waiter]++;
-    return counts.map((count) => count * waiters / all.length);
+    return counts.map((count) => (count * waiters) / all.length);
   });
   const seconds = (turns.at(-1)[3] - turns[0][3]) / 1e6;
   return {
@@ -80,7 +89,7 @@ function evaluate(results, { processes, waiters }) {
     'p95 ms': milliseconds(handOvers, 0.95),
     'longest without, ms': (longestGap / 1000).toFixed(0),
     'longest wait, ms': (waits.at(-1) / 1000).toFixed(0),
-    'least of a process / fair': (Math.min(...own) * processes / turns.length).toFixed(2),
+    'least of a process / fair': ((Math.min(...own) * processes) / turns.length).toFixed(2),
     'least of a waiter / its process': Math.min(...byWaiter).toFixed(2),
     failed: results.reduce((sum, { failures }) => sum + failures.length, 0),
     overlaps,
@@ -100,8 +109,11 @@ async function measure(name, options) {
     const before = await countCommands(servers, SENT[name]);
     for (const { child } of workers) child.stdin.write('go\n');
     const lines = await Promise.all(workers.map((worker) => worker.line()));
-    const sent = await countCommands(servers, SENT[name]) - before;
-    const { count, ...figures } = evaluate(lines.map((line) => JSON.parse(line)), options);
+    const sent = (await countCommands(servers, SENT[name])) - before;
+    const { count, ...figures } = evaluate(
+      lines.map((line) => JSON.parse(line)),
+      options,
+    );
     return { ...figures, 'commands per hand-over': (sent / count).toFixed(1) };
   } finally {
     for (const { child } of workers) child.kill('SIGKILL');
@@ -112,7 +124,10 @@ async function measure(name, options) {
 main(async () => {
   const args = process.argv.slice(2);
   const names = args.filter((arg) => arg in SENT);
-  const options = readNumbers(args.filter((arg) => !(arg in SENT)), DEFAULTS);
+  const options = readNumbers(
+    args.filter((arg) => !(arg in SENT)),
+    DEFAULTS,
+  );
   if (options.help) return console.log(HELP);
   prepare();
   const all = {};
@@ -120,8 +135,13 @@ main(async () => {
     all[name] = await measure(name, options);
   }
   const [first] = Object.values(all);
-  const rows = Object.keys(first).map((key) => [key, ...Object.values(all).map((of) => `${of[key]}`)]);
-  console.log(`${options.processes} processes x ${options.waiters} waiters, ${options.nodes} nodes, ` +
-    `held ${options.hold} ms, ${options.think} ms of thinking, for ${options.duration} ms\n`);
+  const rows = Object.keys(first).map((key) => [
+    key,
+    ...Object.values(all).map((of) => `${of[key]}`),
+  ]);
+  console.log(
+    `${options.processes} processes x ${options.waiters} waiters, ${options.nodes} nodes, ` +
+      `held ${options.hold} ms, ${options.think} ms of thinking, for ${options.duration} ms\n`,
+  );
   console.log(render(['', ...Object.keys(all)], rows));
 });

@@ -32,8 +32,13 @@ function processCpu() {
 /** Time of all threads of other processes, together. */
 function cpuOf(pids) {
   try {
-    return sum(pids.flatMap((pid) => fs.readdirSync(`/proc/${pid}/task`)
-      .map((thread) => schedstat(`/proc/${pid}/task/${thread}/schedstat`))));
+    return sum(
+      pids.flatMap((pid) =>
+        fs
+          .readdirSync(`/proc/${pid}/task`)
+          .map((thread) => schedstat(`/proc/${pid}/task/${thread}/schedstat`)),
+      ),
+    );
   } catch {
     return null;
   }

@@ -41,8 +41,10 @@ async function main() {
     const [first] = await cycles(redsync, 1);
     const hung = median(await cycles(redsync, CALLS));
     const ratio = (hung / healthy).toFixed(2);
-    console.log(`1 of 3 hung: first lock() ${first.toFixed(0)} ms, then ` +
-      `${(hung * 1000).toFixed(0)} us: ${ratio} times the healthy time`);
+    console.log(
+      `1 of 3 hung: first lock() ${first.toFixed(0)} ms, then ` +
+        `${(hung * 1000).toFixed(0)} us: ${ratio} times the healthy time`,
+    );
 
     servers[1].pause();
     let error;
@@ -51,8 +53,10 @@ async function main() {
       await mutex.lock().catch((reason) => (error = reason));
     });
     const nodes = error.errors.map(({ node }) => node).join(' and ');
-    console.log(`2 of 3 hung: lock() of 3 tries rejects after ${failed.toFixed(0)} ms ` +
-      `(3 node timeouts: ${3 * EXPIRY * 0.05} ms), naming ${nodes}`);
+    console.log(
+      `2 of 3 hung: lock() of 3 tries rejects after ${failed.toFixed(0)} ms ` +
+        `(3 node timeouts: ${3 * EXPIRY * 0.05} ms), naming ${nodes}`,
+    );
 
     servers[1].resume();
     servers[2].resume();

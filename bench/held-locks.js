@@ -30,10 +30,10 @@ async function residentBytes() {
 async function acquire(redsync, prefix, count) {
   const locks = [];
   for (let i = 0; i < count; i += AT_ONCE) {
-    const some = Array.from({ length: AT_ONCE }, (_, j) => (
-      redsync.newMutex(`${prefix}:${i + j}`).lock()
-    ));
-    locks.push(...await Promise.all(some));
+    const some = Array.from({ length: AT_ONCE }, (_, j) =>
+      redsync.newMutex(`${prefix}:${i + j}`).lock(),
+    );
+    locks.push(...(await Promise.all(some)));
   }
   return locks;
 }
@@ -53,9 +53,9 @@ async function measure({ locks: count, expiry, seconds, again }, urls) {
   // As many again, or several times as many, for V8 takes memory in steps: code, connections and room
   // for a burst of calls are there by now.
   const before = await residentBytes();
-  for (let i = 0; i < again; i++) locks.push(...await acquire(redsync, `more ${i}`, count));
+  for (let i = 0; i < again; i++) locks.push(...(await acquire(redsync, `more ${i}`, count)));
   await delay(expiry);
-  const bytes = (await residentBytes() - before) / (again * count);
+  const bytes = ((await residentBytes()) - before) / (again * count);
 
   process.send({ share, bytes, lost });
   await redsync.close();
@@ -78,7 +78,11 @@ async function main() {
   for (const row of ROWS) {
     const { share, bytes, lost, missing } = await measureRow(row);
     const cells = [
-      row.locks, `${row.expiry / 1000} s`, (share * 100).toFixed(2), bytes.toFixed(0), lost,
+      row.locks,
+      `${row.expiry / 1000} s`,
+      (share * 100).toFixed(2),
+      bytes.toFixed(0),
+      lost,
       missing,
     ];
     console.log(`| ${cells.join(' | ')} |`);

@@ -24,7 +24,9 @@ async function runCycles({ cycle, inFlight, duration, latencies }) {
     }
   };
   // A timer ends it: to ask the clock in each cycle would be part of what is measured.
-  const timer = delay(duration).then(() => { running = false; });
+  const timer = delay(duration).then(() => {
+    running = false;
+  });
   await Promise.all([timer, ...Array.from({ length: inFlight }, one)]);
   return cycles;
 }

@@ -84,11 +84,14 @@ const CASES = {
 
   held: ({ lock }) => added(() => inTurns(names('held', count), lock)),
 
-  waiting: ({ lock }) => added(() => names('taken', count).map((name) => {
-    const call = lock(name);
-    call.catch(() => {}); // ends with the process
-    return call;
-  })),
+  waiting: ({ lock }) =>
+    added(() =>
+      names('taken', count).map((name) => {
+        const call = lock(name);
+        call.catch(() => {}); // ends with the process
+        return call;
+      }),
+    ),
 
   async burst({ lock, unlock }) {
     const wanted = names('burst', count);

@@ -67,13 +67,17 @@ async function bursts({ nodes, burst }) {
   for (const library of Object.keys(NAMES)) {
     const result = await examine({ library, id: 'burst', count: burst, nodes });
     rows.push([
-      NAMES[library], result.succeeded, number(result.seconds),
-      number(result.peak / MIB), number(result.left / MIB),
+      NAMES[library],
+      result.succeeded,
+      number(result.seconds),
+      number(result.peak / MIB),
+      number(result.left / MIB),
     ]);
   }
-  return render([
-    `${burst} lock() at once`, 'succeeded', 'seconds', 'added at most, MiB', 'left, MiB',
-  ], rows);
+  return render(
+    [`${burst} lock() at once`, 'succeeded', 'seconds', 'added at most, MiB', 'left, MiB'],
+    rows,
+  );
 }
 
 main(async () => {

@@ -11,8 +11,14 @@ function buildRust() {
   setup.requireCargo();
   const at = path.join(__dirname, 'rust');
   setup.run('cargo', [
-    'build', '--release', '--locked', '--quiet',
-    '--manifest-path', path.join(at, 'Cargo.toml'), '--target-dir', path.join(at, 'target'),
+    'build',
+    '--release',
+    '--locked',
+    '--quiet',
+    '--manifest-path',
+    path.join(at, 'Cargo.toml'),
+    '--target-dir',
+    path.join(at, 'target'),
   ]);
 }
 

@@ -17,25 +17,31 @@ const COMMANDS = {
   connect: (...urls) => library.connect(urls),
 
   /** Answers while the lock is held; `release` lets the cycle go on. */
-  hold: (key) => new Promise((resolve, reject) => {
-    held = {};
-    held.cycle = library.cycle(key, () => new Promise((release) => {
-      held.release = release;
-      resolve();
-    }));
-    held.cycle.catch(reject);
-  }),
+  hold: (key) =>
+    new Promise((resolve, reject) => {
+      held = {};
+      held.cycle = library.cycle(
+        key,
+        () =>
+          new Promise((release) => {
+            held.release = release;
+            resolve();
+          }),
+      );
+      held.cycle.catch(reject);
+    }),
 
   release() {
     held.release();
     return held.cycle;
   },
 
-  run: (inFlight, duration) => measure({
-    cycle: library.cycle,
-    inFlight: Number(inFlight),
-    duration: Number(duration),
-  }),
+  run: (inFlight, duration) =>
+    measure({
+      cycle: library.cycle,
+      inFlight: Number(inFlight),
+      duration: Number(duration),
+    }),
 };
 
 async function main() {

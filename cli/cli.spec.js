@@ -25,7 +25,9 @@ function start(t, args, env = {}, options = {}) {
   t.teardown(() => child.kill('SIGKILL'));
   const output = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr']) {
-    child[stream].setEncoding('utf8').on('data', (chunk) => { output[stream] += chunk; });
+    child[stream].setEncoding('utf8').on('data', (chunk) => {
+      output[stream] += chunk;
+    });
   }
   const ended = new Promise((resolve) => {
     child.on('close', (code, signal) => resolve({ code, signal, ...output }));
@@ -55,18 +57,32 @@ async function isFree(servers, key) {
 
 /** Somebody else's lock, until the test ends. */
 async function holdElsewhere(t, servers, name, options) {
-  const other = new Redsync(servers.map(({ url }) => url), { timeoutFactor: 0.5 });
+  const other = new Redsync(
+    servers.map(({ url }) => url),
+    { timeoutFactor: 0.5 },
+  );
   t.teardown(() => other.close());
   return other.newMutex(name, options).lock();
 }
 
 test.serial('run: the program has the lock and its value, and the lock is released', async (t) => {
   const servers = await useServers(t, 3);
-  const running = start(t, ['run', 'job', ...program(`
+  const running = start(
+    t,
+    [
+      'run',
+      'job',
+      ...program(`
     process.on("SIGTERM", () => process.exit(42));
     process.stdin.resume(); setInterval(() => {}, 1000);
     console.log("value " + process.env.REDSYNC_LOCK + " " + process.argv.slice(1).join("|"));
-  `), 'one', '--two', 'three four'], environment(servers));
+  `),
+      'one',
+      '--two',
+      'three four',
+    ],
+    environment(servers),
+  );
   await running.says('\n');
   const [, value, args] = /^value (\S+) (.*)\n/.exec(running.output.stdout);
   t.is(args, 'one|--two|three four');
@@ -78,7 +94,13 @@ test.serial('run: the program has the lock and its value, and the lock is releas
 
 for (const code of [0, 1, 2, 77]) {
   test.serial(`run: the program's exit code ${code} is passed on`, async (t) => {
-    const result = await redsync(t, ['run', 'job', '--node', 'memory:', ...program(`process.exit(${code})`)]);
+    const result = await redsync(t, [
+      'run',
+      'job',
+      '--node',
+      'memory:',
+      ...program(`process.exit(${code})`),
+    ]);
     t.like(result, { code, stderr: '' });
   });
 }
@@ -86,27 +108,40 @@ for (const code of [0, 1, 2, 77]) {
 test.serial('run: a program that a signal has ended is 128 + n', async (t) => {
   const servers = await useServers(t, 1);
   const killed = program('process.kill(process.pid, "SIGKILL")');
-  t.like(await redsync(t, ['run', 'job', ...killed], environment(servers)), { code: 137, stderr: '' });
+  t.like(await redsync(t, ['run', 'job', ...killed], environment(servers)), {
+    code: 137,
+    stderr: '',
+  });
   t.true(await isFree(servers, 'job'));
 });
 
-const ENDING = [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129], ['SIGQUIT', 131]];
+const ENDING = [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+  ['SIGQUIT', 131],
+];
 
 for (const [signal, code] of ENDING) {
-  test.serial(`run: ${signal} is passed on to the program, and the lock released behind it`, async (t) => {
-    const servers = await useServers(t, 1);
-    const running = start(t, ['run', 'job', ...program(WAITS)], environment(servers));
-    await running.says('started');
-    running.child.kill(signal);
-    t.like(await running.ended, { code, signal: null, stderr: '' });
-    t.true(await isFree(servers, 'job'));
-  });
+  test.serial(
+    `run: ${signal} is passed on to the program, and the lock released behind it`,
+    async (t) => {
+      const servers = await useServers(t, 1);
+      const running = start(t, ['run', 'job', ...program(WAITS)], environment(servers));
+      await running.says('started');
+      running.child.kill(signal);
+      t.like(await running.ended, { code, signal: null, stderr: '' });
+      t.true(await isFree(servers, 'job'));
+    },
+  );
 
   test.serial(`run: ${signal} ends the wait, and nothing is run`, async (t) => {
     const servers = await useServers(t, 1);
     const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
     const running = start(t, ['run', 'job', ...program(WAITS)], environment(servers));
-    await until(async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2);
+    await until(
+      async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2,
+    );
     running.child.kill(signal);
     t.like(await running.ended, { code, signal: null, stdout: '', stderr: '' });
     t.true(await lock.unlock());
@@ -152,7 +187,12 @@ test.serial('run: Ctrl-C reaches a program that has left the process group', asy
   const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
   const [dashes, ...words] = program(LISTENS);
   // As `timeout` and `setsid` do it.
-  const running = start(t, ['run', 'job', dashes, 'setsid', '--wait', ...words], environment(servers), options);
+  const running = start(
+    t,
+    ['run', 'job', dashes, 'setsid', '--wait', ...words],
+    environment(servers),
+    options,
+  );
   await running.says('started');
   process.kill(-running.child.pid, 'SIGTERM');
   await until(() => running.output.stdout.includes('SIGTERM') || running.child.exitCode !== null);
@@ -160,31 +200,53 @@ test.serial('run: Ctrl-C reaches a program that has left the process group', asy
   t.true((await running.ended).stdout.includes('SIGTERM'));
 });
 
-test.serial('run: without file descriptors for a witness the program runs, or nothing does', async (t) => {
-  const servers = await useServers(t, 1);
-  const ends = new Set();
-  for (let limit = 20; limit <= 30; limit++) {
-    const command = `ulimit -n ${limit}; exec "$@"`;
-    const args = ['-c', command, 'sh', process.execPath, BIN, 'run', 'job', '--', '/bin/echo', 'done'];
-    const child = spawn('sh', args, {
-      env: { ...process.env, ...environment(servers) }, stdio: ['ignore', 'pipe', 'pipe'], timeout: TIMEOUT,
-    });
-    let output = '';
-    child.stdout.on('data', (chunk) => { output += chunk; });
-    const code = await new Promise((resolve) => { child.on('close', resolve); });
-    if (output !== '') t.deepEqual([limit, code, output], [limit, 0, 'done\n']);
-    t.true([0, 1, 126].includes(code), `${limit}: ${code}`);
-    ends.add(code);
-    await until(() => isFree(servers, 'job'));
-  }
-  t.true(ends.has(0));
-});
+test.serial(
+  'run: without file descriptors for a witness the program runs, or nothing does',
+  async (t) => {
+    const servers = await useServers(t, 1);
+    const ends = new Set();
+    for (let limit = 20; limit <= 30; limit++) {
+      const command = `ulimit -n ${limit}; exec "$@"`;
+      const args = [
+        '-c',
+        command,
+        'sh',
+        process.execPath,
+        BIN,
+        'run',
+        'job',
+        '--',
+        '/bin/echo',
+        'done',
+      ];
+      const child = spawn('sh', args, {
+        env: { ...process.env, ...environment(servers) },
+        stdio: ['ignore', 'pipe', 'pipe'],
+        timeout: TIMEOUT,
+      });
+      let output = '';
+      child.stdout.on('data', (chunk) => {
+        output += chunk;
+      });
+      const code = await new Promise((resolve) => {
+        child.on('close', resolve);
+      });
+      if (output !== '') t.deepEqual([limit, code, output], [limit, 0, 'done\n']);
+      t.true([0, 1, 126].includes(code), `${limit}: ${code}`);
+      ends.add(code);
+      await until(() => isFree(servers, 'job'));
+    }
+    t.true(ends.has(0));
+  },
+);
 
 test.serial('run: what says nothing to redsync does not end the wait', async (t) => {
   const servers = await useServers(t, 1);
   const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
   const running = start(t, ['run', 'job', ...program('console.log("done")')], environment(servers));
-  await until(async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2);
+  await until(
+    async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2,
+  );
   for (const signal of ['SIGUSR1', 'SIGUSR2']) running.child.kill(signal);
   await delay(200);
   t.true(await lock.unlock());
@@ -208,21 +270,28 @@ test.serial('run: nothing of it is left when it is killed', async (t) => {
   t.pass();
 });
 
-test.serial('run: a program that cannot be run is 126 or 127, and the lock is released', async (t) => {
-  const servers = await useServers(t, 1);
-  const missing = await redsync(t, ['run', 'job', '--', 'no-such-program'], environment(servers));
-  t.like(missing, { code: 127, stderr: 'redsync: no-such-program: not found\n' });
-  const directory = await redsync(t, ['run', 'job', '--', __dirname], environment(servers));
-  t.is(directory.code, 126);
-  t.regex(directory.stderr, /cannot be run \(EACCES\)/);
-  t.true(await isFree(servers, 'job'));
-});
+test.serial(
+  'run: a program that cannot be run is 126 or 127, and the lock is released',
+  async (t) => {
+    const servers = await useServers(t, 1);
+    const missing = await redsync(t, ['run', 'job', '--', 'no-such-program'], environment(servers));
+    t.like(missing, { code: 127, stderr: 'redsync: no-such-program: not found\n' });
+    const directory = await redsync(t, ['run', 'job', '--', __dirname], environment(servers));
+    t.is(directory.code, 126);
+    t.regex(directory.stderr, /cannot be run \(EACCES\)/);
+    t.true(await isFree(servers, 'job'));
+  },
+);
 
 test.serial('run --no-wait: a lock that is taken is told at once', async (t) => {
   const servers = await useServers(t, 3);
   await holdElsewhere(t, servers, 'job');
   for (const option of [['--no-wait'], ['--wait', '0']]) {
-    const result = await redsync(t, ['run', 'job', ...option, ...program(WAITS)], environment(servers));
+    const result = await redsync(
+      t,
+      ['run', 'job', ...option, ...program(WAITS)],
+      environment(servers),
+    );
     t.like(result, { code: 1, stdout: '', stderr: 'redsync: lock "job": taken\n' });
   }
 });
@@ -230,15 +299,25 @@ test.serial('run --no-wait: a lock that is taken is told at once', async (t) => 
 test.serial('run --wait: gives up after so long', async (t) => {
   const servers = await useServers(t, 1);
   await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
-  const result = await redsync(t, ['run', 'job', '--wait', '300', ...program(WAITS)], environment(servers));
-  t.like(result, { code: 1, stdout: '', stderr: 'redsync: lock "job": still taken after 300 ms\n' });
+  const result = await redsync(
+    t,
+    ['run', 'job', '--wait', '300', ...program(WAITS)],
+    environment(servers),
+  );
+  t.like(result, {
+    code: 1,
+    stdout: '',
+    stderr: 'redsync: lock "job": still taken after 300 ms\n',
+  });
 });
 
 test.serial('run: waits until the lock is free', async (t) => {
   const servers = await useServers(t, 3);
   const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
   const running = start(t, ['run', 'job', ...program('console.log("done")')], environment(servers));
-  await until(async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2);
+  await until(
+    async () => (await servers[0].command('CLIENT', 'LIST')).split('name=redsync').length > 2,
+  );
   t.is(running.output.stdout, '');
   t.true(await lock.unlock());
   t.like(await running.ended, { code: 0, stdout: 'done\n', stderr: '' });
@@ -252,7 +331,11 @@ test.serial('run: the lock is kept alive for longer than its expiry', async (t) 
 
 test.serial('run: the program is told of the loss by SIGTERM', async (t) => {
   const servers = await useServers(t, 1);
-  const running = start(t, ['run', 'job', '--expiry', '600', ...program(WAITS)], environment(servers));
+  const running = start(
+    t,
+    ['run', 'job', '--expiry', '600', ...program(WAITS)],
+    environment(servers),
+  );
   await running.says('started');
   await servers[0].command('SET', 'job', 'somebody else');
   const { code, stderr } = await running.ended;
@@ -264,7 +347,11 @@ test.serial('run: the program is told of the loss by SIGTERM', async (t) => {
 test.serial('run: a program that ends well after the loss is no success', async (t) => {
   const servers = await useServers(t, 1);
   const code = `process.on("SIGTERM", () => process.exit(0)); ${WAITS}`;
-  const running = start(t, ['run', 'job', '--expiry', '600', ...program(code)], environment(servers));
+  const running = start(
+    t,
+    ['run', 'job', '--expiry', '600', ...program(code)],
+    environment(servers),
+  );
   await running.says('started');
   await servers[0].command('DEL', 'job');
   t.is((await running.ended).code, 3);
@@ -389,7 +476,11 @@ test.serial('help and version', async (t) => {
     t.regex(stdout, /^Usage: redsync COMMAND[^]*run[^]*inspect[^]*unlock/);
   }
   for (const command of ['run', 'inspect', 'unlock']) {
-    for (const args of [[command, '--help'], [command, 'job', '-h'], ['help', command]]) {
+    for (const args of [
+      [command, '--help'],
+      [command, 'job', '-h'],
+      ['help', command],
+    ]) {
       const { code, stdout } = await redsync(t, args);
       t.is(code, 0);
       t.true(stdout.startsWith(`Usage: redsync ${command} NAME`));
@@ -407,9 +498,15 @@ const WRONG = [
   [['run', '', ...NODE, '--', 'true'], /NAME must be/],
   [['run', 'job', ...NODE], /the program to run is missing/],
   [['run', 'job', 'true', ...NODE], /"true" is one more; the program goes behind "--"/],
-  [['run', 'job', '--expirey', '5', ...NODE, '--', 'true'], /unknown option --expirey; "run" knows .*--expiry/],
+  [
+    ['run', 'job', '--expirey', '5', ...NODE, '--', 'true'],
+    /unknown option --expirey; "run" knows .*--expiry/,
+  ],
   [['run', 'job', '-x', ...NODE, '--', 'true'], /unknown option -x/],
-  [['run', 'job', '--expiry', 'soon', ...NODE, '--', 'true'], /--expiry must be whole milliseconds .* not "soon"/],
+  [
+    ['run', 'job', '--expiry', 'soon', ...NODE, '--', 'true'],
+    /--expiry must be whole milliseconds .* not "soon"/,
+  ],
   [['run', 'job', '--expiry', '1', ...NODE, '--', 'true'], /--expiry must be long enough/],
   [['run', 'job', '--wait', ...NODE, '--', 'true'], /--wait needs a value/],
   [['run', 'job', '--wait', '5', '--no-wait', ...NODE, '--', 'true'], /exclude each other/],

@@ -20,11 +20,14 @@ async function render(page) {
 }
 
 async function get(redsync, page) {
-  return cache.get(page) ?? redsync.using(`render:${page}`, async () => {
-    // Somebody else may have been at it while this one waited.
-    if (!cache.has(page)) cache.set(page, await render(page));
-    return cache.get(page);
-  });
+  return (
+    cache.get(page) ??
+    redsync.using(`render:${page}`, async () => {
+      // Somebody else may have been at it while this one waited.
+      if (!cache.has(page)) cache.set(page, await render(page));
+      return cache.get(page);
+    })
+  );
 }
 
 async function main() {

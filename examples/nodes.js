@@ -36,7 +36,9 @@ async function startedHere() {
  */
 async function findNodes({ betweenProcesses = false } = {}) {
   if (process.env.REDIS_URLS) {
-    const urls = process.env.REDIS_URLS.split(',').map((url) => url.trim()).filter(Boolean);
+    const urls = process.env.REDIS_URLS.split(',')
+      .map((url) => url.trim())
+      .filter(Boolean);
     return borrowed(urls, 'nodes of REDIS_URLS');
   }
   if (hasRedisServer()) return startedHere();

@@ -18,16 +18,20 @@ function instrument(redsync) {
       // Metrics do without the name: each would be a time series of its own.
       durations.record(event.duration, { call, outcome: outcomeOf(event) });
       // The event comes in the context of whoever called, so the span finds its parent.
-      const span = tracer.startSpan(`redsync.${call}`, {
-        startTime: Date.now() - event.duration,
-        attributes: {
-          'redsync.name': event.name,
-          'redsync.outcome': outcomeOf(event),
-          'redsync.attempts': event.attempts,
-          'redsync.waits': event.waits,
-          'redsync.votes': event.votes,
+      const span = tracer.startSpan(
+        `redsync.${call}`,
+        {
+          startTime: Date.now() - event.duration,
+          attributes: {
+            'redsync.name': event.name,
+            'redsync.outcome': outcomeOf(event),
+            'redsync.attempts': event.attempts,
+            'redsync.waits': event.waits,
+            'redsync.votes': event.votes,
+          },
         },
-      }, context.active());
+        context.active(),
+      );
       if (event.error) {
         span.recordException(event.error);
         span.setStatus({ code: SpanStatusCode.ERROR });
@@ -40,12 +44,16 @@ function instrument(redsync) {
   const held = meter.createObservableGauge('redsync.locks.held');
   const waiting = meter.createObservableGauge('redsync.calls.waiting');
   const up = meter.createObservableGauge('redsync.node.up');
-  meter.addBatchObservableCallback((result) => {
-    const stats = redsync.stats();
-    result.observe(held, stats.held);
-    result.observe(waiting, stats.waiting);
-    for (const { node, status } of stats.nodes) result.observe(up, status === 'up' ? 1 : 0, { node });
-  }, [held, waiting, up]);
+  meter.addBatchObservableCallback(
+    (result) => {
+      const stats = redsync.stats();
+      result.observe(held, stats.held);
+      result.observe(waiting, stats.waiting);
+      for (const { node, status } of stats.nodes)
+        result.observe(up, status === 'up' ? 1 : 0, { node });
+    },
+    [held, waiting, up],
+  );
 }
 
 function outcomeOf({ acquired = true, error }) {
@@ -64,7 +72,10 @@ async function main() {
     await trace.getTracer('shop').startActiveSpan('order', async (span) => {
       await redsync.using('order:42', async () => {
         await redsync.newMutex('order:42').tryLock(); // taken
-        await redsync.newMutex('order:42', { tries: 2 }).lock().catch(() => {}); // an error
+        await redsync
+          .newMutex('order:42', { tries: 2 })
+          .lock()
+          .catch(() => {}); // an error
         await show(readMetrics, ['redsync.locks.held', 'redsync.node.up']);
       });
       span.end();
@@ -86,7 +97,9 @@ async function show(readMetrics, names) {
   for (const { descriptor, dataPoints } of await readMetrics()) {
     if (!names.includes(descriptor.name)) continue;
     for (const { attributes, value } of dataPoints) {
-      const labels = Object.entries(attributes).map(([key, label]) => `${key}=${label}`).join(' ');
+      const labels = Object.entries(attributes)
+        .map(([key, label]) => `${key}=${label}`)
+        .join(' ');
       console.log(`metric ${descriptor.name} ${labels}: ${value.count ?? value}`);
     }
   }

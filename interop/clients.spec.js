@@ -41,13 +41,15 @@ test.serial('ioredis clients vote, each under its own name', async (t) => {
   for (const reason of votesAgainst.values()) t.true(reason instanceof ResourceLockedError);
 
   const extended = await lock.extend(20_000);
-  t.true(await servers[2].command('PTTL', a) > 15_000);
+  t.true((await servers[2].command('PTTL', a)) > 15_000);
   await extended.release();
   for (const server of servers) t.is(await server.command('EXISTS', a, b), 0);
 });
 
 test.serial('a client given twice counts once', async (t) => {
-  const { clients: [client] } = await useClients(t, 1);
+  const {
+    clients: [client],
+  } = await useClients(t, 1);
   const redlock = new Redlock([client, client]);
   t.is(redlock.clients.size, 1);
   await (await redlock.acquire([newName()], 5000)).release();
@@ -61,7 +63,7 @@ test.serial('a tie on two clients ends', async (t) => {
   const { votesFor, votesAgainst } = await error.attempts[0];
   t.deepEqual([...votesFor], [clients[1]]);
   t.deepEqual([...votesAgainst.keys()], [clients[0]]);
-  await until(async () => await servers[1].command('EXISTS', name) === 0);
+  await until(async () => (await servers[1].command('EXISTS', name)) === 0);
 });
 
 test.serial('using keeps a lock alive, and releases it', async (t) => {
@@ -96,7 +98,7 @@ test.serial('a cluster is one client', async (t) => {
   const [a, b] = [newName(), newName()];
   const lock = await redlock.acquire([a, b], 5000);
   t.is(await client.get(b), lock.value);
-  t.true(await rejection(redlock.acquire([b], 5000)) instanceof ExecutionError);
+  t.true((await rejection(redlock.acquire([b], 5000))) instanceof ExecutionError);
   await (await lock.extend(10_000)).release();
   t.is(await client.exists(a, b), 0);
   t.is(await redlock.using([a], 5000, async () => 1), 1);

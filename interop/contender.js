@@ -24,13 +24,15 @@ const OPERATIONS = {
 async function contend(command) {
   const end = Date.now() + command.for;
   const total = { ok: true, increments: 0, failures: 0 };
-  await Promise.all(Array.from({ length: command.workers }, async () => {
-    while (Date.now() < end) {
-      if (await increment(command)) total.increments++;
-      else total.failures++;
-      await delay(Math.random() * 3);
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: command.workers }, async () => {
+      while (Date.now() < end) {
+        if (await increment(command)) total.increments++;
+        else total.failures++;
+        await delay(Math.random() * 3);
+      }
+    }),
+  );
   return total;
 }
 
@@ -48,8 +50,10 @@ async function increment({ name, tries, counter: key, noLock = false }) {
 createInterface({ input: process.stdin })
   .on('line', async (line) => {
     const { id, op, ...command } = JSON.parse(line);
-    const answer = await OPERATIONS[op](command)
-      .catch((error) => ({ ok: false, error: `${error.name}: ${error.message}` }));
+    const answer = await OPERATIONS[op](command).catch((error) => ({
+      ok: false,
+      error: `${error.name}: ${error.message}`,
+    }));
     console.log(JSON.stringify({ id, ...answer }));
   })
   .on('close', async () => {

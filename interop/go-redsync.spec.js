@@ -12,5 +12,9 @@ testPairing(test, 'drop-in', 'go-redsync');
 test.serial('everybody at once, on 3 servers', async (t) => {
   const servers = await useServers(t, 3);
   const libraries = ['redsync', 'drop-in', 'go-redsync', 'redlock', 'redis-semaphore'];
-  await exclude(t, libraries.map((library) => useParty(t, library, servers)), servers);
+  await exclude(
+    t,
+    libraries.map((library) => useParty(t, library, servers)),
+    servers,
+  );
 });

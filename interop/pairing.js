@@ -26,9 +26,17 @@ function newName() {
 /** Increments of all of them on one counter, and how many it has lost. */
 async function contend(parties, server, { seconds = SECONDS, ...command }) {
   const counter = `counter:${randomUUID()}`;
-  const answers = await Promise.all(parties.map((party) => party.ask('contend', {
-    counter, for: seconds * 1000, workers: WORKERS, tries: TRIES, ...command,
-  })));
+  const answers = await Promise.all(
+    parties.map((party) =>
+      party.ask('contend', {
+        counter,
+        for: seconds * 1000,
+        workers: WORKERS,
+        tries: TRIES,
+        ...command,
+      }),
+    ),
+  );
   const increments = answers.map((answer) => answer.increments);
   const counted = Number(await server.command('GET', counter));
   return { answers, increments, lost: increments.reduce((a, b) => a + b, 0) - counted };
@@ -46,9 +54,15 @@ async function onAll(servers, command, isMeant) {
 async function exclude(t, parties, servers) {
   const name = newName();
   const { answers, increments, lost } = await contend(parties, servers[0], { name });
-  t.log(parties.map(({ library }, i) => (
-    `${library} ${increments[i]} increments, ${answers[i].failures} gave up`
-  )).join('; '), `lost ${lost} in ${SECONDS} s`);
+  t.log(
+    parties
+      .map(
+        ({ library }, i) =>
+          `${library} ${increments[i]} increments, ${answers[i].failures} gave up`,
+      )
+      .join('; '),
+    `lost ${lost} in ${SECONDS} s`,
+  );
   for (const { ok, error } of answers) t.true(ok, error);
   t.is(lost, 0);
   for (const count of increments) t.true(count >= SECONDS, `${increments}`);
@@ -83,7 +97,8 @@ async function wake(t, other, servers) {
   const recorded = await monitor(t, servers[0]);
   const isAttempt = ([verb, key]) => verb === 'SET' && key === name;
   const mutex = redsync.newMutex(name, {
-    tries: 1000, retryDelay: LONG,
+    tries: 1000,
+    retryDelay: LONG,
   });
   let isReleased = false;
   const waiting = mutex.lock({ signal: AbortSignal.timeout(LONG / 2) }).then((lock) => {
@@ -118,18 +133,22 @@ function testPairing(test, own, other) {
       await takeOver(t, theirs, ours, servers);
     });
 
-    if (own === 'redsync') test.serial(`${title}: a waiter gets what ${other} releases`, async (t) => {
-      const servers = await useServers(t, size);
-      await wake(t, useParty(t, other, servers), servers);
-    });
+    if (own === 'redsync')
+      test.serial(`${title}: a waiter gets what ${other} releases`, async (t) => {
+        const servers = await useServers(t, size);
+        await wake(t, useParty(t, other, servers), servers);
+      });
   }
 
-  test.serial(`${own} and ${other} without a lock lose updates: the counter can tell`, async (t) => {
-    const servers = await useServers(t, 1);
-    const parties = [own, other].map((library) => useParty(t, library, servers));
-    const { lost } = await contend(parties, servers[0], { seconds: 1, noLock: true });
-    t.true(lost > 0);
-  });
+  test.serial(
+    `${own} and ${other} without a lock lose updates: the counter can tell`,
+    async (t) => {
+      const servers = await useServers(t, 1);
+      const parties = [own, other].map((library) => useParty(t, library, servers));
+      const { lost } = await contend(parties, servers[0], { seconds: 1, noLock: true });
+      t.true(lost > 0);
+    },
+  );
 }
 
 module.exports = { exclude, newName, testPairing };

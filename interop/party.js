@@ -18,12 +18,15 @@ class Party {
 
   constructor(library, addresses) {
     const list = addresses.join(',');
-    const [command, ...args] = library === 'go-redsync'
-      ? [GO, list]
-      : [process.execPath, path.join(__dirname, 'contender.js'), library, list];
+    const [command, ...args] =
+      library === 'go-redsync'
+        ? [GO, list]
+        : [process.execPath, path.join(__dirname, 'contender.js'), library, list];
     this.library = library;
     this.#child = spawn(command, args);
-    this.#child.stderr.setEncoding('utf8').on('data', (text) => { this.#stderr += text; });
+    this.#child.stderr.setEncoding('utf8').on('data', (text) => {
+      this.#stderr += text;
+    });
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#hear(line));
     this.ended = new Promise((resolve) => {
       this.#child.on('close', (status, signal) => {
@@ -56,7 +59,10 @@ class Party {
 
 /** Starts a process for one test. */
 function useParty(t, library, servers) {
-  const party = new Party(library, servers.map(({ port }) => `127.0.0.1:${port}`));
+  const party = new Party(
+    library,
+    servers.map(({ port }) => `127.0.0.1:${port}`),
+  );
   t.teardown(() => party.stop());
   return party;
 }

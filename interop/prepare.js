@@ -38,14 +38,21 @@ function requireGo() {
   if (findGo()) return;
   setup.installProgram({ apt: 'golang-go', brew: 'go' });
   if (hasGo()) return;
-  throw new setup.SetupError(`Go ${AT_LEAST.join('.')} or newer was not found and could not be ` +
-    'installed: get it from https://go.dev/dl, put go on the PATH and try again');
+  throw new setup.SetupError(
+    `Go ${AT_LEAST.join('.')} or newer was not found and could not be ` +
+      'installed: get it from https://go.dev/dl, put go on the PATH and try again',
+  );
 }
 
 function buildGo() {
   setup.run('go', [
-    'build', '-C', path.join(__dirname, 'go'), '-mod=readonly',
-    '-o', path.join(__dirname, 'target', 'go-redsync'), '.',
+    'build',
+    '-C',
+    path.join(__dirname, 'go'),
+    '-mod=readonly',
+    '-o',
+    path.join(__dirname, 'target', 'go-redsync'),
+    '.',
   ]);
 }
 

@@ -28,7 +28,12 @@ const OPTIONS = {
 
 const FORMATS = [
   { title: 'CommonJS', extension: 'ts', module: 'commonjs', esModuleInterop: false },
-  { title: 'CommonJS with esModuleInterop', extension: 'ts', module: 'commonjs', esModuleInterop: true },
+  {
+    title: 'CommonJS with esModuleInterop',
+    extension: 'ts',
+    module: 'commonjs',
+    esModuleInterop: true,
+  },
   { title: 'ESM', extension: 'mts', module: 'es2022', esModuleInterop: true },
 ];
 
@@ -39,9 +44,13 @@ async function compile(t, library, { title, extension, ...options }) {
   t.teardown(() => fs.rmSync(directory, { recursive: true }));
   const source = SOURCE.replace("} from 'redlock';", `} from '${library}';`);
   fs.writeFileSync(path.join(directory, `program.${extension}`), source);
-  fs.writeFileSync(path.join(directory, 'tsconfig.json'), JSON.stringify({
-    compilerOptions: { ...OPTIONS, ...options }, files: [`program.${extension}`],
-  }));
+  fs.writeFileSync(
+    path.join(directory, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: { ...OPTIONS, ...options },
+      files: [`program.${extension}`],
+    }),
+  );
   await run(process.execPath, [TSC, '-p', directory]).catch(({ stdout }) => {
     throw new Error(`${library} does not compile: ${stdout}`);
   });
@@ -51,18 +60,22 @@ async function compile(t, library, { title, extension, ...options }) {
 /** What the program prints on servers of its own. */
 async function transcript(t, program, size) {
   const servers = await useServers(t, size);
-  const { stdout, stderr } = await run(process.execPath, [
-    program, servers.map(({ url }) => url).join(','),
-  ], { timeout: 60_000 });
+  const { stdout, stderr } = await run(
+    process.execPath,
+    [program, servers.map(({ url }) => url).join(',')],
+    { timeout: 60_000 },
+  );
   t.is(stderr, '');
   return stdout.trim().split('\n');
 }
 
 for (const format of FORMATS) {
   test.serial(`only the import changes: ${format.title}`, async (t) => {
-    const [before, after] = await Promise.all(['redlock', 'redsync/redlock'].map(
-      async (library) => transcript(t, await compile(t, library, format), 3),
-    ));
+    const [before, after] = await Promise.all(
+      ['redlock', 'redsync/redlock'].map(async (library) =>
+        transcript(t, await compile(t, library, format), 3),
+      ),
+    );
     t.deepEqual(after, before);
     t.is(before.at(-1), 'quit [true,true,true]');
   });
@@ -72,7 +85,10 @@ test.serial('the types are there for the newer ways to resolve modules, too', as
   const compiled = [
     { module: 'es2022', moduleResolution: 'bundler', extension: 'ts' },
     ...['cts', 'mts'].map((extension) => ({
-      module: 'nodenext', moduleResolution: 'nodenext', extension, skipLibCheck: false,
+      module: 'nodenext',
+      moduleResolution: 'nodenext',
+      extension,
+      skipLibCheck: false,
     })),
   ];
   for (const options of compiled) {

@@ -23,7 +23,8 @@ setup.main(() => {
   }
   const hasGo = prepare({ installGo: !values['if-found'] });
   if (!hasGo) setup.announce('go-redsync: left out, Go was not found (https://go.dev/dl)');
-  const specs = fs.readdirSync(__dirname)
+  const specs = fs
+    .readdirSync(__dirname)
     .filter((name) => name.endsWith('.spec.js') && (hasGo || !name.startsWith('go-')));
   const { status } = spawnSync(setup.bin('ava'), specs, {
     cwd: __dirname,

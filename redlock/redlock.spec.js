@@ -12,7 +12,11 @@ const test = require('ava');
 
 const { default: Redlock, ExecutionError, Lock, ResourceLockedError } = require('./index.js');
 const {
-  ClosedError, FailedError, LockExpiredError, NodeTakenError, TakenError,
+  ClosedError,
+  FailedError,
+  LockExpiredError,
+  NodeTakenError,
+  TakenError,
 } = require('../index.js');
 const { mutexSettings, readSettings } = require('./settings.js');
 const { delay, rejection, until, untilSteady } = require('../__test__/helpers/async.js');
@@ -101,12 +105,18 @@ for (const size of [1, 3, 5]) {
     t.deepEqual(lock.resources, keys);
     t.true(lock.expiration > before + 4000 && lock.expiration <= Date.now() + 4948);
     for (const key of keys) {
-      t.deepEqual(await ask(servers, 'GET', key), servers.map(() => lock.value));
+      t.deepEqual(
+        await ask(servers, 'GET', key),
+        servers.map(() => lock.value),
+      );
     }
     const [votes] = await votesOf(lock);
     t.is(votes.membershipSize, size);
     t.is(votes.quorumSize, Math.floor(size / 2) + 1);
-    t.deepEqual([...votes.votesFor], servers.map(({ url }) => url));
+    t.deepEqual(
+      [...votes.votesFor],
+      servers.map(({ url }) => url),
+    );
     t.is(votes.votesAgainst.size, 0);
 
     const extended = await lock.extend(20_000);
@@ -138,7 +148,10 @@ test('what somebody else holds is tried again, then given up with the votes of e
   t.is(error.attempts.length, 3);
   for (const votes of await votesOf(error)) {
     t.is(votes.votesFor.size, 0);
-    t.deepEqual([...votes.votesAgainst.keys()], servers.map(({ url }) => url));
+    t.deepEqual(
+      [...votes.votesAgainst.keys()],
+      servers.map(({ url }) => url),
+    );
     for (const reason of votes.votesAgainst.values()) {
       t.true(reason instanceof ResourceLockedError);
       t.is(reason.name, 'ResourceLockedError');
@@ -227,8 +240,22 @@ test('using rejects as the routine rejects, and releases', async (t) => {
   const key = name();
   const redlock = connect(t, servers);
   const mine = new Error('mine');
-  t.is(await rejection(redlock.using([key], 5000, async () => { throw mine; })), mine);
-  t.is(await rejection(redlock.using([key], 5000, () => { throw mine; })), mine);
+  t.is(
+    await rejection(
+      redlock.using([key], 5000, async () => {
+        throw mine;
+      }),
+    ),
+    mine,
+  );
+  t.is(
+    await rejection(
+      redlock.using([key], 5000, () => {
+        throw mine;
+      }),
+    ),
+    mine,
+  );
   t.true(await isFree(servers, key));
 });
 
@@ -236,16 +263,21 @@ test('using aborts the signal when the lock is lost, with the error in it', asyn
   const servers = shared.slice(0, 3);
   const key = name();
   const redlock = connect(t, servers, { automaticExtensionThreshold: 400 });
-  const error = await rejection(redlock.using([key], 600, async (signal) => {
-    await ask(servers, 'DEL', key);
-    await plant(servers, key);
-    if (!signal.aborted) await once(signal, 'abort');
-    t.true(signal.error instanceof ExecutionError);
-    t.is(signal.reason, signal.error);
-  }));
+  const error = await rejection(
+    redlock.using([key], 600, async (signal) => {
+      await ask(servers, 'DEL', key);
+      await plant(servers, key);
+      if (!signal.aborted) await once(signal, 'abort');
+      t.true(signal.error instanceof ExecutionError);
+      t.is(signal.reason, signal.error);
+    }),
+  );
   // The routine has succeeded, but not under the lock.
   t.true(error instanceof ExecutionError);
-  t.deepEqual(await ask(servers, 'GET', key), servers.map(() => 'foreign'));
+  t.deepEqual(
+    await ask(servers, 'GET', key),
+    servers.map(() => 'foreign'),
+  );
 });
 
 test('using does not run the routine without the lock', async (t) => {
@@ -302,7 +334,9 @@ test('a listener that throws harms the process, as it does, but not the lock', a
     const { default: Redlock } = require(file.replace('index.js', 'redlock/index.js'));
     process.on('uncaughtException', (error) => console.log(`uncaught ${error.message}`));
     const redlock = new Redlock(['memory:'], { retryCount: 1, retryDelay: 10, retryJitter: 0 });
-    redlock.on('error', () => { throw new Error('mine'); });
+    redlock.on('error', () => {
+      throw new Error('mine');
+    });
     await redlock.acquire(['a'], 5000);
     await redlock.acquire(['a'], 5000).catch((error) => console.log(error.attempts.length));
   });
@@ -411,7 +445,7 @@ test('what is too long for a Date is as long as one can tell', async (t) => {
     const key = name();
     const lock = await (await redlock.acquire([key], duration)).extend(duration);
     t.true(lock.expiration > Date.now() + 7e15);
-    t.true(await servers[0].command('PTTL', key) > 7e15);
+    t.true((await servers[0].command('PTTL', key)) > 7e15);
     await lock.release();
     t.true(await isFree(servers, key));
   }
@@ -465,7 +499,10 @@ test('what is no client votes against', async (t) => {
   const [{ votesAgainst }] = await votesOf(error);
   t.deepEqual([...votesAgainst.keys()], useless);
   [...votesAgainst.values()].forEach((reason, i) => {
-    t.regex(reason.message, new RegExp(`^The "clients\\[${i}\\]" argument must be an ioredis client`));
+    t.regex(
+      reason.message,
+      new RegExp(`^The "clients\\[${i}\\]" argument must be an ioredis client`),
+    );
   });
   await redlock.quit();
   const among = connect(t, [{}, ...shared.slice(0, 2)]);
@@ -479,7 +516,8 @@ test('the scripts are shown, and stay', (t) => {
     t.is(hash, createHash('sha1').update(value).digest('hex'));
     const change = { [key]: (script) => script };
     t.throws(() => new Redlock(['memory:'], {}, change), {
-      ...TYPE, message: `The "scripts.${key}" argument is not supported: the scripts are fixed`,
+      ...TYPE,
+      message: `The "scripts.${key}" argument is not supported: the scripts are fixed`,
     });
   }
 });
@@ -528,7 +566,9 @@ test('in jest, with mocks of clients and timers', (t) => {
   const jest = path.join(root, 'node_modules', '.bin', 'jest');
   const args = ['--rootDir', 'redlock', '--testMatch', '**/redlock.jest.js'];
   const output = execFileSync('/bin/sh', ['-c', '"$0" "$@" 2>&1', jest, ...args], {
-    cwd: root, encoding: 'utf8', env: { PATH: process.env.PATH, FORCE_COLOR: '0', CI: '1' },
+    cwd: root,
+    encoding: 'utf8',
+    env: { PATH: process.env.PATH, FORCE_COLOR: '0', CI: '1' },
   });
   t.regex(output, /Tests: +3 passed, 3 total/);
 });
@@ -560,7 +600,7 @@ test('difference: a lock that is over by the time it is granted is not returned'
   proxy.delay(150); // longer than the lock lives
   const error = await rejection(redlock.acquire([name()], 200));
   t.true(error instanceof ExecutionError);
-  await untilSteady(async () => await server.command('DBSIZE') === 0);
+  await untilSteady(async () => (await server.command('DBSIZE')) === 0);
 });
 
 test('difference: to release what is over ends at once', async (t) => {
@@ -579,7 +619,10 @@ test('difference: to release what is over ends at once', async (t) => {
   const taken = await redlock.acquire([key], 5000);
   await plant(servers, key);
   t.true((await rejection(taken.release())).cause instanceof TakenError);
-  t.deepEqual(await ask(servers, 'GET', key), servers.map(() => 'foreign'));
+  t.deepEqual(
+    await ask(servers, 'GET', key),
+    servers.map(() => 'foreign'),
+  );
 });
 
 test('difference: to extend what is lost ends at once', async (t) => {
@@ -615,7 +658,7 @@ test('difference: a release that takes several attempts counts what each has rel
   for (const proxy of proxies.slice(1)) proxy.reset();
   for (const proxy of proxies.slice(1)) proxy.refuse();
   const releasing = lock.release();
-  await until(async () => await servers[0].command('EXISTS', key) === 0);
+  await until(async () => (await servers[0].command('EXISTS', key)) === 0);
   for (const proxy of proxies.slice(1)) await proxy.heal();
   const { attempts } = await releasing;
   t.true(attempts.length > 1);
@@ -684,17 +727,24 @@ test('difference: one hung client does not hang an operation', async (t) => {
   t.true(error instanceof ExecutionError);
   t.is((await votesOf(error))[0].votesAgainst.size, 2);
   servers[1].resume();
-  await until(() => redlock.acquire([name()], 5000).then((lock) => lock.release(), () => false));
+  await until(() =>
+    redlock.acquire([name()], 5000).then(
+      (lock) => lock.release(),
+      () => false,
+    ),
+  );
 });
 
 test('difference: what the routine threw is not replaced by a failed release', async (t) => {
   const servers = shared.slice(0, 3);
   const key = name();
   const mine = new Error('mine');
-  const error = await rejection(connect(t, servers).using([key], 5000, async () => {
-    await ask(servers, 'DEL', key);
-    throw mine;
-  }));
+  const error = await rejection(
+    connect(t, servers).using([key], 5000, async () => {
+      await ask(servers, 'DEL', key);
+      throw mine;
+    }),
+  );
   t.is(error, mine);
 });
 
@@ -719,7 +769,10 @@ test('difference: an extension never shortens the life of a key', async (t) => {
 
 test('a bad argument is told before anybody is asked', async (t) => {
   const url = await deadUrl();
-  const construct = (...args) => () => new Redlock(...args);
+  const construct =
+    (...args) =>
+    () =>
+      new Redlock(...args);
   t.throws(construct(), { ...TYPE, message: /"clients"/ });
   t.throws(construct(url), { ...TYPE, message: /"clients"/ });
   t.throws(construct([]), { ...RANGE, message: /"clients"/ });
@@ -729,7 +782,8 @@ test('a bad argument is told before anybody is asked', async (t) => {
   t.throws(construct([url], { driftFactor: 1 }), RANGE);
   t.throws(construct([url], { retryDelay: NaN }), RANGE);
   t.throws(construct([url], {}, { acquireScript: (script) => script }), {
-    ...TYPE, message: /"scripts\.acquireScript"/,
+    ...TYPE,
+    message: /"scripts\.acquireScript"/,
   });
   t.notThrows(construct([url], {}, {}));
 
@@ -742,7 +796,8 @@ test('a bad argument is told before anybody is asked', async (t) => {
   await isRefused(() => redlock.acquire(['a'], 0), { ...RANGE, message: /"duration"/ });
   await isRefused(() => redlock.acquire(['a'], -1), { ...RANGE, message: /"duration"/ });
   await isRefused(() => redlock.acquire(['a'], 50, { driftFactor: 0.97 }), {
-    ...RANGE, message: /"duration"/,
+    ...RANGE,
+    message: /"duration"/,
   });
   await isRefused(() => redlock.acquire(['a'], 1000, { retryJitter: -1 }), RANGE);
   await isRefused(() => redlock.using(['a'], 1000), { ...TYPE, message: /"routine"/ });

@@ -7,13 +7,23 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { count, readNames } = require('../tools/command-line.js');
-const { SetupError, announce, install, main, requireCargo, root, run } = require('../tools/setup.js');
+const {
+  SetupError,
+  announce,
+  install,
+  main,
+  requireCargo,
+  root,
+  run,
+} = require('../tools/setup.js');
 
 const SECONDS = 60;
 
 /** Of the addon, by cargo-fuzz. */
-const TARGETS = fs.readdirSync(path.join(root, 'fuzz', 'fuzz_targets'))
-  .map((file) => path.basename(file, '.rs')).sort();
+const TARGETS = fs
+  .readdirSync(path.join(root, 'fuzz', 'fuzz_targets'))
+  .map((file) => path.basename(file, '.rs'))
+  .sort();
 /** Of JavaScript, by fast-check. */
 const URLS = 'urls';
 
@@ -29,7 +39,10 @@ Targets: ${[...TARGETS, URLS].join(', ')} (default: all)
 `;
 
 function readOptions() {
-  const { values: { seconds, help }, names } = readNames([...TARGETS, URLS], {
+  const {
+    values: { seconds, help },
+    names,
+  } = readNames([...TARGETS, URLS], {
     seconds: { type: 'string', default: `${SECONDS}` },
     help: { type: 'boolean' },
   });
@@ -48,10 +61,24 @@ function fuzz(target, seconds) {
   fs.mkdirSync(path.join(root, corpus), { recursive: true });
   // Without a sanitizer it takes no nightly compiler; memory errors need unsafe code, of which the
   // addon has next to none.
-  const { status, stderr } = spawnSync('cargo', [
-    'fuzz', 'run', '--sanitizer', 'none', target, corpus, path.join('fuzz', 'seeds', target), '--',
-    `-max_total_time=${seconds}`, '-timeout=10', '-rss_limit_mb=1024', '-print_final_stats=1',
-  ], { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 30, stdio: ['ignore', 'inherit', 'pipe'] });
+  const { status, stderr } = spawnSync(
+    'cargo',
+    [
+      'fuzz',
+      'run',
+      '--sanitizer',
+      'none',
+      target,
+      corpus,
+      path.join('fuzz', 'seeds', target),
+      '--',
+      `-max_total_time=${seconds}`,
+      '-timeout=10',
+      '-rss_limit_mb=1024',
+      '-print_final_stats=1',
+    ],
+    { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 30, stdio: ['ignore', 'inherit', 'pipe'] },
+  );
   if (status !== 0) {
     console.error(stderr.slice(-20_000));
     throw new SetupError(`${target}: found something, see above`);
@@ -63,7 +90,10 @@ function fuzz(target, seconds) {
 function readUrls(seconds) {
   install();
   const { readUrls: readSome } = require('../__test__/helpers/urls.js');
-  const { read, refused } = readSome({ numRuns: 2 ** 31 - 1, interruptAfterTimeLimit: seconds * 1000 });
+  const { read, refused } = readSome({
+    numRuns: 2 ** 31 - 1,
+    interruptAfterTimeLimit: seconds * 1000,
+  });
   return read + refused;
 }
 

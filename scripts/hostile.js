@@ -27,10 +27,12 @@ main(async () => {
   const { accepted, refused } = await attack(calls, {
     seed,
     onProgress(made) {
-      if (made - shown >= calls / 20) console.log(`${shown = made} calls`);
+      if (made - shown >= calls / 20) console.log(`${(shown = made)} calls`);
     },
   });
   const seconds = (performance.now() - start) / 1000;
-  console.log(`${accepted + refused} calls in ${seconds.toFixed(0)} s: ` +
-    `${refused} refused, ${accepted} accepted, none crashed, hung or converted`);
+  console.log(
+    `${accepted + refused} calls in ${seconds.toFixed(0)} s: ` +
+      `${refused} refused, ${accepted} accepted, none crashed, hung or converted`,
+  );
 });

@@ -15,7 +15,15 @@ function markdown(header, rows) {
 
 /** Cells of the rows of a table, by the first of them. */
 function rowsByName(table) {
-  const rows = table.split('\n').slice(2).map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim()));
+  const rows = table
+    .split('\n')
+    .slice(2)
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
   return new Map(rows.map((row) => [row[0], row]));
 }
 
@@ -24,12 +32,15 @@ function write(name, header, names, rows) {
   const readme = fs.readFileSync(README, 'utf8');
   const place = new RegExp(`(<!-- ${name} -->\n)([^]*?)(\n<!-- /${name} -->)`);
   if (!place.test(readme)) throw new Error(`the README has no place for the table "${name}"`);
-  fs.writeFileSync(README, readme.replace(place, (_, start, table, end) => {
-    const known = rowsByName(table);
-    for (const row of rows) known.set(row[0], row);
-    const all = names.filter((name) => known.has(name)).map((name) => known.get(name));
-    return start + markdown(header, all) + end;
-  }));
+  fs.writeFileSync(
+    README,
+    readme.replace(place, (_, start, table, end) => {
+      const known = rowsByName(table);
+      for (const row of rows) known.set(row[0], row);
+      const all = names.filter((name) => known.has(name)).map((name) => known.get(name));
+      return start + markdown(header, all) + end;
+    }),
+  );
 }
 
 /**

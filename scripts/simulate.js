@@ -21,12 +21,25 @@ main(() => {
   const { help, schedules, first, seed } = readNumbers(process.argv.slice(2), DEFAULTS);
   if (help) return console.log(HELP);
   requireCargo();
-  run('cargo', [
-    'test', '--release', '--locked', '--package', 'redsync-engine', '--test', 'simulation',
-    'no_schedule_violates_an_invariant', '--', '--exact', '--nocapture',
-  ], {
-    SCHEDULES: schedules,
-    FIRST_SEED: first ?? 0,
-    ...(seed === undefined ? {} : { SEED: seed }),
-  });
+  run(
+    'cargo',
+    [
+      'test',
+      '--release',
+      '--locked',
+      '--package',
+      'redsync-engine',
+      '--test',
+      'simulation',
+      'no_schedule_violates_an_invariant',
+      '--',
+      '--exact',
+      '--nocapture',
+    ],
+    {
+      SCHEDULES: schedules,
+      FIRST_SEED: first ?? 0,
+      ...(seed === undefined ? {} : { SEED: seed }),
+    },
+  );
 });

@@ -83,7 +83,8 @@ function fetchProgram({ name, packages, program }) {
   if (fs.existsSync(file)) return file;
   // npm does not run install scripts unless allowed to: do what the package would have done.
   const script = { Bun: ['bun', 'install.js'], Deno: ['deno', 'install.cjs'] }[name];
-  if (script) run(process.execPath, [script[1]], { cwd: path.join(folder, 'node_modules', script[0]) });
+  if (script)
+    run(process.execPath, [script[1]], { cwd: path.join(folder, 'node_modules', script[0]) });
   if (!fs.existsSync(file)) throw new Error(`${name}: the package contains no program`);
   return file;
 }
@@ -101,7 +102,10 @@ function coreSpecs(program) {
 
 function coreChecks(program, args, urls) {
   const file = path.join(root, '__test__', 'runtimes', 'core.js');
-  const { succeeded, output } = run(program, [...args, file, ...urls], { cwd: root, timeout: 60_000 });
+  const { succeeded, output } = run(program, [...args, file, ...urls], {
+    cwd: root,
+    timeout: 60_000,
+  });
   const told = /^(\d+) checks, 0 failed$/m.exec(output);
   const passed = count(output, /^ok /gm);
   const all = told !== null && Number(told[1]) === passed;
@@ -109,7 +113,10 @@ function coreChecks(program, args, urls) {
 }
 
 function packedPackage(program) {
-  const { succeeded, output } = run(process.execPath, [path.join(__dirname, 'try-package.js'), program]);
+  const { succeeded, output } = run(process.execPath, [
+    path.join(__dirname, 'try-package.js'),
+    program,
+  ]);
   const passed = count(output, /^> \w+\.[cm]js: /gm);
   return { what: 'programs with the package', passed, succeeded: succeeded && passed > 0, output };
 }
@@ -131,7 +138,8 @@ function testRuntime(runtime, urls) {
   }
   const results = [coreChecks(program, args, urls)];
   if (isNode) results.push(coreSpecs(program), packedPackage(program));
-  for (const { succeeded, output } of results) if (!succeeded) console.log(output.replace(/^\s*[✔√] .*\n/gm, ''));
+  for (const { succeeded, output } of results)
+    if (!succeeded) console.log(output.replace(/^\s*[✔√] .*\n/gm, ''));
   const exact = version.exec(run(program, ['--version']).output)?.[1];
   announce(`${name} ${exact}: ${told(results)}`);
   return {
@@ -157,10 +165,12 @@ const CONFIGS = {
 
 /** A test runner with the packed package, both installed in a folder of their own. */
 function testRunner(name, urls) {
-  const packed = JSON.parse(spawnSync('npm', ['pack', '--json', '--pack-destination', CACHE], {
-    cwd: root,
-    encoding: 'utf8',
-  }).stdout)[0].filename;
+  const packed = JSON.parse(
+    spawnSync('npm', ['pack', '--json', '--pack-destination', CACHE], {
+      cwd: root,
+      encoding: 'utf8',
+    }).stdout,
+  )[0].filename;
   let folder;
   let program;
   try {

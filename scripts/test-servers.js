@@ -44,7 +44,14 @@ function testServer(server, specs) {
   );
   const passed = [...stdout.matchAll(/^\s*[✔√] /gm)].length;
   const succeeded = status === 0 && passed > 0;
-  if (!succeeded) console.log(stdout.split('\n').filter((line) => !/^\s*[✔√] /.test(line)).join('\n'), stderr);
+  if (!succeeded)
+    console.log(
+      stdout
+        .split('\n')
+        .filter((line) => !/^\s*[✔√] /.test(line))
+        .join('\n'),
+      stderr,
+    );
   const result = succeeded ? `${passed} specs` : `FAILED, ${passed} specs passed`;
   announce(`${name}, ${fetched.version}: ${result}`);
   return { row: [name, fetched.version, result], succeeded };
@@ -57,6 +64,11 @@ main(() => {
     all: { type: 'boolean', default: false },
   });
   const specs = values.all ? [] : SPECS;
-  const results = names.map((name) => testServer(SERVERS.find((server) => server.name === name), specs));
+  const results = names.map((name) =>
+    testServer(
+      SERVERS.find((server) => server.name === name),
+      specs,
+    ),
+  );
   publish('servers', ['server', 'version', 'passed'], all, results, values.write);
 });

@@ -75,7 +75,8 @@ async function oneWorker(workerData) {
 /** Resolves when every round is over and the process can still lock. */
 async function terminateWorkers(redsync, urls, { rounds, workers, calls }) {
   for (let round = 0; round < rounds; round++) {
-    const each = (_, i) => oneWorker({ urls, calls, name: `${round}:${i}`, kind: i % NODES.length });
+    const each = (_, i) =>
+      oneWorker({ urls, calls, name: `${round}:${i}`, kind: i % NODES.length });
     await Promise.all(Array.from({ length: workers }, each));
     const lock = await redsync.newMutex(`after:${round}`).lock();
     if (!(await lock.unlock())) throw new Error(`round ${round}: the lock was not released`);
@@ -97,13 +98,15 @@ async function testWorkers() {
   const before = await Promise.all(servers.map(connections));
   await terminateWorkers(redsync, urls, counts);
   for (const [i, server] of servers.entries()) {
-    await until(async () => await server.command('DBSIZE') === 0, PATIENTLY);
-    await until(async () => await connections(server) <= before[i], PATIENTLY);
+    await until(async () => (await server.command('DBSIZE')) === 0, PATIENTLY);
+    await until(async () => (await connections(server)) <= before[i], PATIENTLY);
   }
   await redsync.close();
   await Promise.all(servers.map((server) => server.stop()));
   const { rounds, workers, calls } = counts;
-  console.log(`${rounds} rounds of ${workers} workers with ${calls} calls each, rss ${process.memoryUsage().rss >> 20} MiB: clean`);
+  console.log(
+    `${rounds} rounds of ${workers} workers with ${calls} calls each, rss ${process.memoryUsage().rss >> 20} MiB: clean`,
+  );
 }
 
 if (isMainThread) main(testWorkers);

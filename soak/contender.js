@@ -94,12 +94,14 @@ async function employ() {
 
 /** Calls that are aborted at any time, of locks that would not expire before the soak ends. */
 async function leaveNothing() {
-  await Promise.all(Array.from({ length: LONG_CALLS }, async (_, i) => {
-    const signal = chance(0.7) ? AbortSignal.timeout(upTo(20)) : undefined;
-    const mutex = redsync.newMutex(`long:${i % 20}`, { expiry: LONG, tries: 3 });
-    const lock = await settled(mutex.name, () => mutex.lock({ signal }));
-    if (lock) await settled(mutex.name, () => lock.unlock());
-  }));
+  await Promise.all(
+    Array.from({ length: LONG_CALLS }, async (_, i) => {
+      const signal = chance(0.7) ? AbortSignal.timeout(upTo(20)) : undefined;
+      const mutex = redsync.newMutex(`long:${i % 20}`, { expiry: LONG, tries: 3 });
+      const lock = await settled(mutex.name, () => mutex.lock({ signal }));
+      if (lock) await settled(mutex.name, () => lock.unlock());
+    }),
+  );
 }
 
 async function main() {
@@ -111,5 +113,7 @@ async function main() {
   process.disconnect?.();
 }
 
-process.on('message', () => { isFinishing = true; });
+process.on('message', () => {
+  isFinishing = true;
+});
 main();

@@ -62,7 +62,7 @@ function faultsOf({ servers, proxies, contenders }, expiry) {
     }),
     'connections reset': onNode(async (server, proxy) => proxy.reset()),
     'slow networks': onNode(async (server, proxy) => {
-      proxy.delay(Math.random() * expiry / 4);
+      proxy.delay((Math.random() * expiry) / 4);
       await upTo(expiry * 2);
       await proxy.heal();
     }),

@@ -61,7 +61,9 @@ class Contender {
       if (!text.includes('REDSYNC_LOCK_DROPPED')) this.complaints.push(text);
     });
     this.#exited = once(this.#child, 'exit');
-    this.#child.on('message', () => { this.terminated++; });
+    this.#child.on('message', () => {
+      this.terminated++;
+    });
   }
 
   async replace() {
@@ -107,7 +109,8 @@ function check(directory, contenders) {
   const all = entries.flatMap((each) => holds(each.entries));
   // Who was killed, or terminated with its thread, has left calls behind.
   const alive = new Set(contenders.map(({ journal }) => journal));
-  const stuck = entries.filter(({ journal }) => alive.has(journal))
+  const stuck = entries
+    .filter(({ journal }) => alive.has(journal))
     .flatMap((each) => calls(each.entries).stuck);
   const made = entries.map((each) => calls(each.entries));
   return {
@@ -130,7 +133,10 @@ main(async () => {
   const servers = await startServers(SERVERS);
   const proxies = await Promise.all(servers.map(startProxy));
   const urls = proxies.map(({ url }) => url);
-  const contenders = Array.from({ length: CONTENDERS }, (_, i) => new Contender(directory, i, urls));
+  const contenders = Array.from(
+    { length: CONTENDERS },
+    (_, i) => new Contender(directory, i, urls),
+  );
 
   const end = Date.now() + minutes * 60_000;
   const parts = { servers, proxies, contenders };
@@ -143,9 +149,12 @@ main(async () => {
 
   const { processes, longest, stuck, ...found } = check(directory, contenders);
   const terminated = contenders.reduce((sum, contender) => sum + contender.terminated, 0);
-  console.log(`${minutes} minutes: ${found.holds} holds, ${found.calls} calls, the longest ` +
-    `${longest.toFixed(0)} ms, in ${processes} processes and threads`);
-  for (const [name, count] of Object.entries(counts)) console.log(`${String(count).padStart(6)} ${name}`);
+  console.log(
+    `${minutes} minutes: ${found.holds} holds, ${found.calls} calls, the longest ` +
+      `${longest.toFixed(0)} ms, in ${processes} processes and threads`,
+  );
+  for (const [name, count] of Object.entries(counts))
+    console.log(`${String(count).padStart(6)} ${name}`);
   console.log(`${String(terminated).padStart(6)} threads terminated`);
 
   const complaints = contenders.flatMap((contender) => contender.complaints);

@@ -21,16 +21,22 @@ async function until(condition, { timeout = 20_000 } = {}) {
  */
 async function untilSteady(condition, { period = 150, timeout } = {}) {
   let since;
-  await until(async () => {
-    if (!await condition()) since = undefined;
-    else since ??= Date.now();
-    return since !== undefined && Date.now() - since >= period;
-  }, { timeout });
+  await until(
+    async () => {
+      if (!(await condition())) since = undefined;
+      else since ??= Date.now();
+      return since !== undefined && Date.now() - since >= period;
+    },
+    { timeout },
+  );
 }
 
 /** What a promise rejected with, whatever its type; throws when it was fulfilled. */
 async function rejection(promise) {
-  const outcome = await promise.then((value) => ({ value }), (reason) => ({ reason }));
+  const outcome = await promise.then(
+    (value) => ({ value }),
+    (reason) => ({ reason }),
+  );
   if ('reason' in outcome) return outcome.reason;
   throw new Error(`expected a rejection, got ${String(outcome.value)}`);
 }
@@ -38,7 +44,10 @@ async function rejection(promise) {
 /** How long `promise` took to settle, in milliseconds. */
 async function elapsed(promise) {
   const start = performance.now();
-  await promise.then(() => {}, () => {});
+  await promise.then(
+    () => {},
+    () => {},
+  );
   return performance.now() - start;
 }
 

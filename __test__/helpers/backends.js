@@ -37,11 +37,11 @@ class RedisNodes {
   }
 
   async isFree(i, name) {
-    return await this.servers[i].command('EXISTS', name) === 0;
+    return (await this.servers[i].command('EXISTS', name)) === 0;
   }
 
   async holds(i, name, value) {
-    return await this.servers[i].command('GET', name) === value;
+    return (await this.servers[i].command('GET', name)) === value;
   }
 
   async plant(i, name, value, ttl) {
@@ -60,9 +60,9 @@ class ClientNodes extends RedisNodes {
   static async connect(kind, servers) {
     const nodes = new this(servers);
     const makers = kind === 'mixed' ? Object.values(CLIENTS) : [CLIENTS[kind]];
-    nodes.clients = await Promise.all(servers.map((server, i) => (
-      makers[i % makers.length](server)
-    )));
+    nodes.clients = await Promise.all(
+      servers.map((server, i) => makers[i % makers.length](server)),
+    );
     nodes.#inputs = nodes.clients.map(({ pool }) => pool);
     if (kind === 'mixed') nodes.#inputs[0] = servers[0].url;
     return nodes;
@@ -183,9 +183,11 @@ class Backend {
 
   /** Does every node in `taken` store `value` under `name`, and every other node nothing? */
   async isHeldExactlyOn(taken, name, value = 'foreign') {
-    return all(this.indices.map((i) => (
-      taken.includes(i) ? this.holds(i, name, value) : this.isFree(i, name)
-    )));
+    return all(
+      this.indices.map((i) =>
+        taken.includes(i) ? this.holds(i, name, value) : this.isFree(i, name),
+      ),
+    );
   }
 
   /** The raw servers, of the redis rows. */
@@ -220,9 +222,9 @@ function overBackends(test, { kinds = ALL_KINDS, sizes = SIZES } = {}) {
     await Promise.all([...servers].map((server) => server.stop()));
   });
 
-  const table = kinds.flatMap((kind) => (
-    sizesOf(kind, sizes).map((size) => new Backend(kind, size, () => nodes[kind]))
-  ));
+  const table = kinds.flatMap((kind) =>
+    sizesOf(kind, sizes).map((size) => new Backend(kind, size, () => nodes[kind])),
+  );
   return (title, body, only = () => true) => {
     for (const backend of table.filter(only)) {
       test.serial(`${title} [${backend.title}]`, (t) => body(t, backend));

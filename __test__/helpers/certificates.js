@@ -27,12 +27,18 @@ class Authority {
       ...names.map((value) => ({ type: DNS, value })),
       ...addresses.map((ip) => ({ type: IP, ip })),
     ];
-    const { cert, private: key } = await generate('leaf', fromDay, toDay, [
-      { name: 'basicConstraints', cA: false, critical: true },
-      { name: 'keyUsage', digitalSignature: true, critical: true },
-      { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
-      ...(altNames.length > 0 ? [{ name: 'subjectAltName', altNames }] : []),
-    ], { cert: this.cert, key: this.#key });
+    const { cert, private: key } = await generate(
+      'leaf',
+      fromDay,
+      toDay,
+      [
+        { name: 'basicConstraints', cA: false, critical: true },
+        { name: 'keyUsage', digitalSignature: true, critical: true },
+        { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
+        ...(altNames.length > 0 ? [{ name: 'subjectAltName', altNames }] : []),
+      ],
+      { cert: this.cert, key: this.#key },
+    );
     return { ca: this.cert, cert, key };
   }
 }
@@ -49,10 +55,12 @@ function generate(commonName, fromDay, toDay, extensions, ca) {
 }
 
 async function createAuthority(name = 'authority') {
-  return new Authority(await generate(name, -30, 30, [
-    { name: 'basicConstraints', cA: true, critical: true },
-    { name: 'keyUsage', keyCertSign: true, critical: true },
-  ]));
+  return new Authority(
+    await generate(name, -30, 30, [
+      { name: 'basicConstraints', cA: true, critical: true },
+      { name: 'keyUsage', keyCertSign: true, critical: true },
+    ]),
+  );
 }
 
 module.exports = { createAuthority };

@@ -38,9 +38,8 @@ function likeNodeRedis({ createClient, createCluster }) {
   const place = ({ port }) => ({ socket: { host: HOST, port } });
   return {
     server: (server, options) => made(createClient({ ...place(server), ...options })),
-    cluster: (servers, options) => (
-      made(createCluster({ rootNodes: servers.map(place), ...options }))
-    ),
+    cluster: (servers, options) =>
+      made(createCluster({ rootNodes: servers.map(place), ...options })),
   };
 }
 
@@ -64,9 +63,8 @@ const NEWEST = {
   'valkey-glide': likeGlide(require('@valkey/valkey-glide')),
 };
 
-const of = (place) => (
-  Object.fromEntries(Object.entries(NEWEST).map(([kind, makers]) => [kind, makers[place]]))
-);
+const of = (place) =>
+  Object.fromEntries(Object.entries(NEWEST).map(([kind, makers]) => [kind, makers[place]]));
 
 /** Each makes a client of a server: { client, pool, close }. */
 const CLIENTS = {

@@ -19,15 +19,21 @@ async function isFree(port) {
   const probe = net.createServer();
   const listening = once(probe, 'listening');
   probe.listen(port, HOST);
-  const free = await listening.then(() => true, () => false);
-  if (free) await new Promise((resolve) => { probe.close(resolve); });
+  const free = await listening.then(
+    () => true,
+    () => false,
+  );
+  if (free)
+    await new Promise((resolve) => {
+      probe.close(resolve);
+    });
   return free;
 }
 
 async function findPort() {
   return until(async () => {
     const port = await freePort();
-    return port + BUS < 65_536 && await isFree(port + BUS) && port;
+    return port + BUS < 65_536 && (await isFree(port + BUS)) && port;
   });
 }
 
@@ -44,7 +50,7 @@ class Cluster {
 
   /** The master that had the slot of this key at first. */
   ownerOf(key) {
-    return this.servers[Math.floor(slotOf(key) * this.servers.length / SLOTS)];
+    return this.servers[Math.floor((slotOf(key) * this.servers.length) / SLOTS)];
   }
 
   /** A name whose slot that server had at first. */
@@ -98,7 +104,12 @@ class Cluster {
     this.replica = replica;
     await replica.command('CLUSTER', 'MEET', HOST, master.port);
     const id = await this.idOf(master);
-    await until(() => replica.command('CLUSTER', 'REPLICATE', id).then(() => true, () => false));
+    await until(() =>
+      replica.command('CLUSTER', 'REPLICATE', id).then(
+        () => true,
+        () => false,
+      ),
+    );
     await until(async () => /master_link_status:up/.test(await replica.command('INFO')), SETTLED);
     const line = new RegExp(`^${await this.idOf(replica)} \\S+ (myself,)?slave `, 'm');
     const all = [...this.servers, replica];
@@ -118,9 +129,12 @@ function startMember({ args = [], ...options } = {}) {
   return startServer({
     findPort,
     args: [
-      '--cluster-enabled', 'yes',
-      '--cluster-node-timeout', '1000',
-      '--repl-diskless-sync-delay', '0',
+      '--cluster-enabled',
+      'yes',
+      '--cluster-node-timeout',
+      '1000',
+      '--repl-diskless-sync-delay',
+      '0',
       ...(options.tls ? ['--tls-cluster', 'yes', '--tls-replication', 'yes'] : []),
       ...args,
     ],
@@ -134,12 +148,14 @@ async function useCluster(t, count = 3, options) {
   const cluster = new Cluster(servers);
   t.teardown(() => cluster.stop());
   const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
-  await Promise.all(servers.map(async (server, i) => {
-    const own = slots.filter((slot) => Math.floor(slot * count / SLOTS) === i);
-    await server.command('CLUSTER', 'ADDSLOTS', ...own);
-    // Without epochs of their own, the first conflict would have to settle them.
-    await server.command('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
-  }));
+  await Promise.all(
+    servers.map(async (server, i) => {
+      const own = slots.filter((slot) => Math.floor((slot * count) / SLOTS) === i);
+      await server.command('CLUSTER', 'ADDSLOTS', ...own);
+      // Without epochs of their own, the first conflict would have to settle them.
+      await server.command('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
+    }),
+  );
   const [first, ...others] = servers;
   for (const { port } of others) await first.command('CLUSTER', 'MEET', HOST, port);
   await cluster.settle();

@@ -35,9 +35,9 @@ async function lockMany(redsync, count) {
 /** Deals the fates out to the locks in turn, on all servers; gives each lock's. */
 async function deal(fates, locks, servers) {
   const dealt = locks.map((_, i) => fates[i % fates.length]);
-  await Promise.all(servers.flatMap((server) => (
-    locks.map((lock, i) => FATES[dealt[i]](server, lock.mutex.name))
-  )));
+  await Promise.all(
+    servers.flatMap((server) => locks.map((lock, i) => FATES[dealt[i]](server, lock.mutex.name))),
+  );
   return dealt;
 }
 

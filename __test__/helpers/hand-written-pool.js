@@ -41,10 +41,14 @@ class HandWrittenPool {
     return new Promise((resolve, reject) => {
       const entry = { resolve };
       this.#waiting.push(entry);
-      signal?.addEventListener('abort', () => {
-        this.#waiting = this.#waiting.filter((other) => other !== entry);
-        reject(signal.reason);
-      }, { once: true });
+      signal?.addEventListener(
+        'abort',
+        () => {
+          this.#waiting = this.#waiting.filter((other) => other !== entry);
+          reject(signal.reason);
+        },
+        { once: true },
+      );
     });
   }
 
@@ -77,13 +81,12 @@ class HandWrittenConn {
   }
 
   async setNX(name, value, expiry) {
-    return await this.#client.command('SET', name, value, 'NX', 'PX', expiry) === 'OK';
+    return (await this.#client.command('SET', name, value, 'NX', 'PX', expiry)) === 'OK';
   }
 
   async eval(script, keys, args) {
-    const call = (command, text) => (
-      this.#client.command(command, text, keys.length, ...keys, ...args)
-    );
+    const call = (command, text) =>
+      this.#client.command(command, text, keys.length, ...keys, ...args);
     try {
       return await call('EVALSHA', script.sha1);
     } catch (error) {

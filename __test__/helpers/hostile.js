@@ -28,10 +28,45 @@ function convert() {
 
 const HUGE = 'x'.repeat(2 ** 20);
 const PLAIN = [
-  undefined, null, true, false, -1, -0, 0, 0.5, 1, 2, 3, 65_536, 2 ** 31, 2 ** 53, 1e308, NaN, Infinity,
-  -Infinity, 10n, Symbol('s'), Symbol.iterator, '', '\0', '\ud800', 'a\udc00b', HUGE, '__proto__',
-  'constructor', 'redis://', 'redis://:@', 'redis+sentinel://a,,b', 'memory:', 'memory:\ud800',
-  'rediss://u:p@h:99999/x?y', () => 'x', async () => 1, hostility, class {}, Object.prototype,
+  undefined,
+  null,
+  true,
+  false,
+  -1,
+  -0,
+  0,
+  0.5,
+  1,
+  2,
+  3,
+  65_536,
+  2 ** 31,
+  2 ** 53,
+  1e308,
+  NaN,
+  Infinity,
+  -Infinity,
+  10n,
+  Symbol('s'),
+  Symbol.iterator,
+  '',
+  '\0',
+  '\ud800',
+  'a\udc00b',
+  HUGE,
+  '__proto__',
+  'constructor',
+  'redis://',
+  'redis://:@',
+  'redis+sentinel://a,,b',
+  'memory:',
+  'memory:\ud800',
+  'rediss://u:p@h:99999/x?y',
+  () => 'x',
+  async () => 1,
+  hostility,
+  class {},
+  Object.prototype,
   Function.prototype,
 ];
 
@@ -42,34 +77,112 @@ const TRICKS = [
   () => new Proxy({}, { get: hostility, has: hostility, ownKeys: hostility }),
   () => new Proxy([], { get: hostility }),
   () => new Proxy(() => {}, { apply: hostility, get: hostility }),
-  () => { const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); return proxy; },
-  () => { const { proxy, revoke } = Proxy.revocable([], {}); revoke(); return proxy; },
-  () => { const self = {}; self.self = self; return self; },
+  () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    return proxy;
+  },
+  () => {
+    const { proxy, revoke } = Proxy.revocable([], {});
+    revoke();
+    return proxy;
+  },
+  () => {
+    const self = {};
+    self.self = self;
+    return self;
+  },
   () => Object.create(null),
   () => Object.freeze({ expiry: 100 }),
-  () => new Date(), () => /x/, () => new Map([['expiry', 1]]), () => new Set(['a']),
-  () => Buffer.from('a'), () => new Uint8Array(4), () => new SharedArrayBuffer(4),
-  () => new String('a'), () => new Number(1), () => new Boolean(true), () => Object(Symbol('x')),
-  () => new Array(2 ** 32 - 1), () => [, 'a'], () => ['a', 'a'], () => [[[['a']]]], // eslint-disable-line no-sparse-arrays
-  () => new Error('x'), () => Promise.resolve('a'), () => Promise.resolve({}),
-  () => ({ then: hostility }), () => ({ aborted: false, addEventListener: hostility }),
-  () => ({ aborted: true, addEventListener() {}, get reason() { return hostility(); } }),
-  () => AbortSignal.abort(), () => AbortSignal.abort(new Hostility('aborted')),
-  () => ({ get url() { return hostility(); } }), () => ({ get(signal) { return signal; } }),
-  () => ({ host: 'h', get port() { return hostility(); } }),
+  () => new Date(),
+  () => /x/,
+  () => new Map([['expiry', 1]]),
+  () => new Set(['a']),
+  () => Buffer.from('a'),
+  () => new Uint8Array(4),
+  () => new SharedArrayBuffer(4),
+  () => new String('a'),
+  () => new Number(1),
+  () => new Boolean(true),
+  () => Object(Symbol('x')),
+  () => new Array(2 ** 32 - 1),
+  () => [, 'a'],
+  () => ['a', 'a'],
+  () => [[[['a']]]], // eslint-disable-line no-sparse-arrays
+  () => new Error('x'),
+  () => Promise.resolve('a'),
+  () => Promise.resolve({}),
+  () => ({ then: hostility }),
+  () => ({ aborted: false, addEventListener: hostility }),
+  () => ({
+    aborted: true,
+    addEventListener() {},
+    get reason() {
+      return hostility();
+    },
+  }),
+  () => AbortSignal.abort(),
+  () => AbortSignal.abort(new Hostility('aborted')),
+  () => ({
+    get url() {
+      return hostility();
+    },
+  }),
+  () => ({
+    get(signal) {
+      return signal;
+    },
+  }),
+  () => ({
+    host: 'h',
+    get port() {
+      return hostility();
+    },
+  }),
 ];
 
 const KEYS = [
-  'expiry', 'tries', 'retryDelay', 'driftFactor', 'timeoutFactor', 'genValue', 'value', 'failFast',
-  'shufflePools', 'setNXOnExtend', 'autoExtend', 'signal', 'timeout', 'keyPrefix', 'interval',
-  'maxHold', 'maxStall', 'url', 'host', 'port', 'path', 'username', 'password', 'db', 'tls', 'cluster',
-  'sentinels', 'masterName', 'connectTimeout', 'clientName', 'length', '__proto__', 'constructor', 'x',
+  'expiry',
+  'tries',
+  'retryDelay',
+  'driftFactor',
+  'timeoutFactor',
+  'genValue',
+  'value',
+  'failFast',
+  'shufflePools',
+  'setNXOnExtend',
+  'autoExtend',
+  'signal',
+  'timeout',
+  'keyPrefix',
+  'interval',
+  'maxHold',
+  'maxStall',
+  'url',
+  'host',
+  'port',
+  'path',
+  'username',
+  'password',
+  'db',
+  'tls',
+  'cluster',
+  'sentinels',
+  'masterName',
+  'connectTimeout',
+  'clientName',
+  'length',
+  '__proto__',
+  'constructor',
+  'x',
 ];
 
 const anyString = fc.oneof(
   fc.string({ unit: 'binary' }),
   // Any 16 bits, halves of pairs among them.
-  fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 20 })
+  fc
+    .array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 20 })
     .map((units) => String.fromCharCode(...units)),
 );
 
@@ -78,8 +191,16 @@ const leaf = fc.oneof(
   fc.constantFrom(...PLAIN).map((value) => () => value),
   fc.constantFrom(...TRICKS),
   anyString.map((text) => () => text),
-  fc.anything({ withBigInt: true, withDate: true, withMap: true, withNullPrototype: true,
-    withTypedArray: true, maxDepth: 2 }).map((value) => () => value),
+  fc
+    .anything({
+      withBigInt: true,
+      withDate: true,
+      withMap: true,
+      withNullPrototype: true,
+      withTypedArray: true,
+      maxDepth: 2,
+    })
+    .map((value) => () => value),
 );
 
 /** Ways to give the same fields. */
@@ -111,25 +232,43 @@ const WRAPS = [
   },
 ];
 
-const options = fc.tuple(
-  fc.array(fc.tuple(fc.constantFrom(...KEYS), leaf), { maxLength: 4 }),
-  fc.constantFrom(...WRAPS),
-).map(([fields, wrap]) => () => {
-  const object = {};
-  for (const [key, make] of fields) {
-    const value = make();
-    // "For ever" is a valid number of attempts, and not one to wait for.
-    if (key === 'tries' && typeof value === 'number' && value > 3) continue;
-    Object.defineProperty(object, key, { value, enumerable: true, configurable: true });
-  }
-  return wrap(object);
-});
+const options = fc
+  .tuple(
+    fc.array(fc.tuple(fc.constantFrom(...KEYS), leaf), { maxLength: 4 }),
+    fc.constantFrom(...WRAPS),
+  )
+  .map(([fields, wrap]) => () => {
+    const object = {};
+    for (const [key, make] of fields) {
+      const value = make();
+      // "For ever" is a valid number of attempts, and not one to wait for.
+      if (key === 'tries' && typeof value === 'number' && value > 3) continue;
+      Object.defineProperty(object, key, { value, enumerable: true, configurable: true });
+    }
+    return wrap(object);
+  });
 
-const argument = fc.oneof(leaf, options, fc.constantFrom('a', 'b').map((name) => () => name));
+const argument = fc.oneof(
+  leaf,
+  options,
+  fc.constantFrom('a', 'b').map((name) => () => name),
+);
 
 const METHODS = [
-  'construct', 'newMutex', 'acquire', 'using', 'ready', 'health', 'lock', 'tryLock', 'unlock', 'extend',
-  'valid', 'held.extend', 'held.unlock', 'native',
+  'construct',
+  'newMutex',
+  'acquire',
+  'using',
+  'ready',
+  'health',
+  'lock',
+  'tryLock',
+  'unlock',
+  'extend',
+  'valid',
+  'held.extend',
+  'held.unlock',
+  'native',
 ];
 
 const call = fc.record({
@@ -179,10 +318,16 @@ class Target {
         this.#opened.push(redsync);
         return;
       }
-      case 'native': return this.#native(args);
-      case 'lock': case 'tryLock': case 'unlock': case 'extend': case 'valid':
+      case 'native':
+        return this.#native(args);
+      case 'lock':
+      case 'tryLock':
+      case 'unlock':
+      case 'extend':
+      case 'valid':
         return this.mutex[method](...args);
-      case 'held.extend': case 'held.unlock': {
+      case 'held.extend':
+      case 'held.unlock': {
         const lock = await this.redsync.newMutex('held', { value: undefined }).tryLock();
         if (lock === null) return;
         try {
@@ -191,7 +336,8 @@ class Target {
           await lock.unlock().catch(() => {});
         }
       }
-      default: return this.redsync[method](...args);
+      default:
+        return this.redsync[method](...args);
     }
   }
 
@@ -267,15 +413,18 @@ async function perform(target, { method, makes, polluted }) {
 async function attack(count, { seed, onProgress = () => {} } = {}) {
   const target = new Target();
   const counts = { accepted: 0, refused: 0 };
-  const property = fc.asyncProperty(fc.array(call, { minLength: 10, maxLength: 10 }), async (calls) => {
-    conversions = 0;
-    for (const each of calls) {
-      counts[await perform(target, each)]++;
-      if (conversions > 0) throw new Error(`${each.method} has converted an argument`);
-    }
-    await target.settle();
-    onProgress(counts.accepted + counts.refused);
-  });
+  const property = fc.asyncProperty(
+    fc.array(call, { minLength: 10, maxLength: 10 }),
+    async (calls) => {
+      conversions = 0;
+      for (const each of calls) {
+        counts[await perform(target, each)]++;
+        if (conversions > 0) throw new Error(`${each.method} has converted an argument`);
+      }
+      await target.settle();
+      onProgress(counts.accepted + counts.refused);
+    },
+  );
   try {
     await fc.assert(property, { numRuns: Math.ceil(count / 10), seed, includeErrorInReport: true });
   } finally {

@@ -55,7 +55,9 @@ async function closeAll() {
 }
 
 function lock(nodes, options) {
-  return open(nodes, options).newMutex('name', { genValue: () => VALUE }).lock();
+  return open(nodes, options)
+    .newMutex('name', { genValue: () => VALUE })
+    .lock();
 }
 
 function holding(nodes) {
@@ -80,25 +82,28 @@ const MISHAPS = {
   'a host that is a URL': () => open({ host: `redis://${LOGIN}host` }),
   'a bad CLIENT SETNAME': () => open({ host: 'host', clientName: `${PASSWORD} with a space` }),
   'a bad list of sentinels': () => open(`redis+sentinel://${LOGIN}host,:x/master`),
-  'a bad sentinel password': () => open({
-    sentinels: [{ host: 'host' }], masterName: 'master', sentinelPassword: [SECRET],
-  }),
+  'a bad sentinel password': () =>
+    open({
+      sentinels: [{ host: 'host' }],
+      masterName: 'master',
+      sentinelPassword: [SECRET],
+    }),
   'a bad list of servers of a cluster': () => open(`redis+cluster://${LOGIN}host,:x`),
   'a value that is too long': ({ up }) => open(up).newMutex('name', { value: SECRET.repeat(9999) }),
   'a value that is no string': ({ up }) => open(up).newMutex('name', { value: [SECRET] }),
-  'a value that is not well-formed': ({ up }) => (
-    open(up).newMutex('name', { value: `${SECRET}\ud800` })
-  ),
-  'a made value that is no string': ({ up }) => (
-    open(up).newMutex('name', { genValue: () => ({ SECRET, toString: () => SECRET }) }).lock()
-  ),
-  'a made value that is too long': ({ up }) => (
-    open(up).newMutex('name', { genValue: () => SECRET.repeat(9999) }).lock()
-  ),
+  'a value that is not well-formed': ({ up }) =>
+    open(up).newMutex('name', { value: `${SECRET}\ud800` }),
+  'a made value that is no string': ({ up }) =>
+    open(up)
+      .newMutex('name', { genValue: () => ({ SECRET, toString: () => SECRET }) })
+      .lock(),
+  'a made value that is too long': ({ up }) =>
+    open(up)
+      .newMutex('name', { genValue: () => SECRET.repeat(9999) })
+      .lock(),
   'an authority that cannot be read': ({ up }) => lock({ url: up, tls: { ca: PEM } }),
-  'a key that cannot be read': ({ up }) => (
-    lock({ url: up, tls: { cert: PEM, key: PEM.replaceAll('CERTIFICATE', 'PRIVATE KEY') } })
-  ),
+  'a key that cannot be read': ({ up }) =>
+    lock({ url: up, tls: { cert: PEM, key: PEM.replaceAll('CERTIFICATE', 'PRIVATE KEY') } }),
   'TLS without a certificate': ({ dead }) => open({ url: dead, tls: { key: PEM } }),
   'TLS to a server without': ({ up }) => lock(up.replace('redis:', 'rediss:')),
 
@@ -117,14 +122,22 @@ const MISHAPS = {
   'a server that is silent': ({ silent }) => lock(silent),
   'a server that is silent, to a holder': ({ silent }) => holding(silent).unlock(),
   'not ready': ({ dead, wrong }) => open([dead, wrong]).ready({ timeout: 300 }),
-  'sentinels that are not there': ({ dead }) => lock({
-    sentinels: [{ host: '127.0.0.1', port: Number(new URL(dead).port) }],
-    masterName: 'master', sentinelUsername: USER, sentinelPassword: PASSWORD, password: PASSWORD,
-  }),
-  'sentinels that are none': ({ up }) => lock({
-    sentinels: [{ host: '127.0.0.1', port: Number(new URL(up).port) }],
-    masterName: 'master', sentinelUsername: USER, sentinelPassword: PASSWORD, password: PASSWORD,
-  }),
+  'sentinels that are not there': ({ dead }) =>
+    lock({
+      sentinels: [{ host: '127.0.0.1', port: Number(new URL(dead).port) }],
+      masterName: 'master',
+      sentinelUsername: USER,
+      sentinelPassword: PASSWORD,
+      password: PASSWORD,
+    }),
+  'sentinels that are none': ({ up }) =>
+    lock({
+      sentinels: [{ host: '127.0.0.1', port: Number(new URL(up).port) }],
+      masterName: 'master',
+      sentinelUsername: USER,
+      sentinelPassword: PASSWORD,
+      password: PASSWORD,
+    }),
   'a cluster that is not there': ({ dead }) => lock(dead.replace('redis:', 'redis+cluster:')),
   async 'a Redsync that was closed'({ up }) {
     const redsync = open(up);
@@ -145,22 +158,31 @@ for (const [i, lie] of LIES.entries()) {
   const title = JSON.stringify(lie.replaceAll(SECRET, '...').slice(0, 40)); // stacks have it
   const lying = ({ lies }) => lies[i];
   MISHAPS[`${i}: ${title} to a lock`] = (world) => lock(lying(world));
-  MISHAPS[`${i}: ${title} to a quorum`] = (world) => (
-    lock([lying(world), world.up, world.greetings[i]])
-  );
+  MISHAPS[`${i}: ${title} to a quorum`] = (world) =>
+    lock([lying(world), world.up, world.greetings[i]]);
   MISHAPS[`${i}: ${title} to a holder`] = (world) => holding(lying(world)).unlock();
-  MISHAPS[`${i}: ${title} in a cluster`] = (world) => (
-    lock(lying(world).replace('redis:', 'redis+cluster:'))
-  );
-  MISHAPS[`${i}: ${title} from a sentinel`] = (world) => lock({
-    sentinels: [{ host: '127.0.0.1', port: Number(new URL(lying(world)).port) }],
-    masterName: 'master', sentinelUsername: USER, sentinelPassword: PASSWORD,
-  });
+  MISHAPS[`${i}: ${title} in a cluster`] = (world) =>
+    lock(lying(world).replace('redis:', 'redis+cluster:'));
+  MISHAPS[`${i}: ${title} from a sentinel`] = (world) =>
+    lock({
+      sentinels: [{ host: '127.0.0.1', port: Number(new URL(lying(world)).port) }],
+      masterName: 'master',
+      sentinelUsername: USER,
+      sentinelPassword: PASSWORD,
+    });
   MISHAPS[`${i}: ${title} to a login`] = (world) => lock(world.greetings[i]);
 }
 
 module.exports = {
-  LIES, LOGIN, MISHAPS, PASSWORD, SECRET, USER, VALUE, closeAll, open,
+  LIES,
+  LOGIN,
+  MISHAPS,
+  PASSWORD,
+  SECRET,
+  USER,
+  VALUE,
+  closeAll,
+  open,
 };
 
 if (require.main === module) {

@@ -23,7 +23,9 @@ function startProcess({ nodeArgs = [], timeout = TIMEOUT } = {}, body, ...args) 
   });
   const output = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr']) {
-    child[stream].setEncoding('utf8').on('data', (chunk) => { output[stream] += chunk; });
+    child[stream].setEncoding('utf8').on('data', (chunk) => {
+      output[stream] += chunk;
+    });
   }
   const running = { output, isOver: false };
   running.ended = new Promise((resolve) => {
@@ -32,14 +34,15 @@ function startProcess({ nodeArgs = [], timeout = TIMEOUT } = {}, body, ...args) 
       resolve({ status, signal, stdout: output.stdout.trim(), stderr: output.stderr });
     });
   });
-  running.says = (beginning) => until(() => {
-    const lines = output.stdout.split('\n').slice(0, -1);
-    const line = lines.find((each) => each.startsWith(beginning));
-    if (line === undefined && running.isOver) {
-      throw new Error(`ended without saying "${beginning}": ${output.stdout}${output.stderr}`);
-    }
-    return line !== undefined && { rest: line.slice(beginning.length).trim() };
-  }).then(({ rest }) => rest);
+  running.says = (beginning) =>
+    until(() => {
+      const lines = output.stdout.split('\n').slice(0, -1);
+      const line = lines.find((each) => each.startsWith(beginning));
+      if (line === undefined && running.isOver) {
+        throw new Error(`ended without saying "${beginning}": ${output.stdout}${output.stderr}`);
+      }
+      return line !== undefined && { rest: line.slice(beginning.length).trim() };
+    }).then(({ rest }) => rest);
   return running;
 }
 

@@ -39,7 +39,10 @@ class Frames {
 
 /** The words of a command, none of which holds CR LF here. */
 function wordsOf(frame) {
-  return frame.toString().split('\r\n').filter((_, i) => i > 0 && i % 2 === 0);
+  return frame
+    .toString()
+    .split('\r\n')
+    .filter((_, i) => i > 0 && i % 2 === 0);
 }
 
 /** One client of the proxy, and its connection to the server. */
@@ -287,9 +290,14 @@ class Proxy {
     clearTimeout(this.#timer);
     this.#isHolding = true; // for good
     this.#listener?.close();
-    await Promise.all([...this.#sockets].map((socket) => new Promise((resolve) => {
-      socket.once('close', resolve).destroy();
-    })));
+    await Promise.all(
+      [...this.#sockets].map(
+        (socket) =>
+          new Promise((resolve) => {
+            socket.once('close', resolve).destroy();
+          }),
+      ),
+    );
   }
 }
 

@@ -10,7 +10,7 @@ const BOUND = 8000;
 async function worksAgain(t, redsync, name, settled) {
   await until(async () => {
     const call = redsync.newMutex(name).lock();
-    t.true(await elapsed(call) < BOUND);
+    t.true((await elapsed(call)) < BOUND);
     const lock = await call.catch((error) => {
       if (!(error instanceof FailedError)) throw error;
     });

@@ -40,7 +40,7 @@ class SentinelGroup {
       const masters = await Promise.all(sentinels.map((sentinel) => this.master(sentinel)));
       const [master] = masters;
       const isAgreed = master !== former && masters.every((each) => each === master);
-      return isAgreed && await roleOf(master) === 'master' && master;
+      return isAgreed && (await roleOf(master)) === 'master' && master;
     }, SETTLED);
   }
 
@@ -48,7 +48,7 @@ class SentinelGroup {
   async handOver(former) {
     const [sentinel] = this.sentinels;
     await until(async () => {
-      if (await this.master() !== former) return true;
+      if ((await this.master()) !== former) return true;
       // Refused while one is under way, which may be given up.
       await sentinel.command('SENTINEL', 'FAILOVER', NAME).catch(() => {});
       return false;
@@ -70,9 +70,9 @@ async function roleOf(server) {
 /** What a sentinel knows about its master, under the names that it has there. */
 async function knowledgeOf(sentinel) {
   const fields = await sentinel.command('SENTINEL', 'master', NAME);
-  return Object.fromEntries(fields.flatMap((field, i) => (
-    i % 2 === 0 ? [[field, fields[i + 1]]] : []
-  )));
+  return Object.fromEntries(
+    fields.flatMap((field, i) => (i % 2 === 0 ? [[field, fields[i + 1]]] : [])),
+  );
 }
 
 /** A sentinel of `master`, by which it finds the replicas and the other sentinels. */
@@ -98,10 +98,20 @@ async function startSentinel(master, { password, sentinelPassword, tls, quorum =
 
 /** Makes a sentinel look every so often instead of every few seconds. Older ones keep to that. */
 async function hurry(sentinel, { publish }) {
-  await sentinel.command(
-    'SENTINEL', 'DEBUG',
-    'info-period', 200, 'ping-period', 100, 'ask-period', 100, 'publish-period', publish,
-  ).catch(() => {});
+  await sentinel
+    .command(
+      'SENTINEL',
+      'DEBUG',
+      'info-period',
+      200,
+      'ping-period',
+      100,
+      'ask-period',
+      100,
+      'publish-period',
+      publish,
+    )
+    .catch(() => {});
 }
 
 /**
@@ -113,7 +123,10 @@ async function useSentinels(t, { replicas = 2, sentinels = 3, ...options } = {})
   const group = new SentinelGroup([], []);
   t.teardown(() => group.stop());
   const args = [
-    '--repl-diskless-sync-delay', '0', '--repl-ping-replica-period', '1',
+    '--repl-diskless-sync-delay',
+    '0',
+    '--repl-ping-replica-period',
+    '1',
     ...(password ? ['--masterauth', password] : []),
     ...(tls ? ['--tls-replication', 'yes'] : []),
   ];
@@ -123,22 +136,27 @@ async function useSentinels(t, { replicas = 2, sentinels = 3, ...options } = {})
     return server;
   };
   const master = await start();
-  await Promise.all(Array.from({ length: replicas }, async () => {
-    await (await start()).command('REPLICAOF', HOST, master.port);
-  }));
+  await Promise.all(
+    Array.from({ length: replicas }, async () => {
+      await (await start()).command('REPLICAOF', HOST, master.port);
+    }),
+  );
   await until(async () => (await master.command('ROLE'))[2].length === replicas, SETTLED);
 
   const quorum = Math.floor(sentinels / 2) + 1;
-  await Promise.all(Array.from({ length: sentinels }, async () => {
-    group.sentinels.push(await startSentinel(master, { ...options, quorum }));
-  }));
+  await Promise.all(
+    Array.from({ length: sentinels }, async () => {
+      group.sentinels.push(await startSentinel(master, { ...options, quorum }));
+    }),
+  );
   await until(async () => {
     const all = await Promise.all(group.sentinels.map(knowledgeOf));
-    return all.every((known) => (
-      Number(known['num-slaves']) === replicas
-        && Number(known['num-other-sentinels']) === sentinels - 1
-        && known.flags === 'master'
-    ));
+    return all.every(
+      (known) =>
+        Number(known['num-slaves']) === replicas &&
+        Number(known['num-other-sentinels']) === sentinels - 1 &&
+        known.flags === 'master',
+    );
   }, SETTLED);
   // After four of these periods a sentinel makes a replica again of what it takes for one: that has
   // to leave the one that promotes it enough time to tell the others.

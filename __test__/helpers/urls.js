@@ -14,32 +14,89 @@ const LONGEST_MESSAGE = 400;
 
 /** What URLs are put together from, rightly and wrongly. */
 const PIECES = [
-  'redis:', 'rediss:', 'redis+unix:', 'redis+sentinel:', 'rediss+sentinel:', 'redis+cluster:', 'memory:',
-  'http:', '//', '/', ':', '@', ',', '?', '#', '[', ']', '[::1]', '%', '%2f', '%40', '%00', '%ff', '%F0%9F%94%92',
-  'a', 'host', '10.0.0.1', '0', '1', '6379', '65536', '-1', '?db=1', '/0', '/mymaster', ' ', '\0', '\n', '\ud800',
-  'é', '\u{1f512}', '\\', '..', '\u202e',
+  'redis:',
+  'rediss:',
+  'redis+unix:',
+  'redis+sentinel:',
+  'rediss+sentinel:',
+  'redis+cluster:',
+  'memory:',
+  'http:',
+  '//',
+  '/',
+  ':',
+  '@',
+  ',',
+  '?',
+  '#',
+  '[',
+  ']',
+  '[::1]',
+  '%',
+  '%2f',
+  '%40',
+  '%00',
+  '%ff',
+  '%F0%9F%94%92',
+  'a',
+  'host',
+  '10.0.0.1',
+  '0',
+  '1',
+  '6379',
+  '65536',
+  '-1',
+  '?db=1',
+  '/0',
+  '/mymaster',
+  ' ',
+  '\0',
+  '\n',
+  '\ud800',
+  'é',
+  '\u{1f512}',
+  '\\',
+  '..',
+  '\u202e',
 ];
 
-const noise = fc.array(fc.oneof(fc.constantFrom(...PIECES), fc.string({ unit: 'binary', maxLength: 4 })), {
-  maxLength: 6,
-}).map((pieces) => pieces.join(''));
+const noise = fc
+  .array(fc.oneof(fc.constantFrom(...PIECES), fc.string({ unit: 'binary', maxLength: 4 })), {
+    maxLength: 6,
+  })
+  .map((pieces) => pieces.join(''));
 
 /** A user and a password that nobody has encoded. */
-const login = fc.tuple(noise, noise, noise)
+const login = fc
+  .tuple(noise, noise, noise)
   .map(([user, before, after]) => `${user}:${before}${SECRET}${after}@`);
 
-const hostile = fc.tuple(
-  fc.constantFrom('redis://', 'rediss://', 'redis+unix://', 'redis+sentinel://', 'redis+cluster://', 'memory:'),
-  fc.option(login, { nil: '' }),
-  noise,
-).map((parts) => parts.join(''));
+const hostile = fc
+  .tuple(
+    fc.constantFrom(
+      'redis://',
+      'rediss://',
+      'redis+unix://',
+      'redis+sentinel://',
+      'redis+cluster://',
+      'memory:',
+    ),
+    fc.option(login, { nil: '' }),
+    noise,
+  )
+  .map((parts) => parts.join(''));
 
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9.-]{0,20}$/);
 const host = fc.oneof(name, fc.constantFrom('::1', 'fe80::1', '127.0.0.1'));
-const servers = fc.array(fc.record({ host, port: fc.integer({ min: 1, max: 65535 }) }, { noNullPrototype: true }), {
-  minLength: 1, maxLength: 3,
-});
-const credential = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 })
+const servers = fc.array(
+  fc.record({ host, port: fc.integer({ min: 1, max: 65535 }) }, { noNullPrototype: true }),
+  {
+    minLength: 1,
+    maxLength: 3,
+  },
+);
+const credential = fc
+  .string({ unit: 'binary', minLength: 1, maxLength: 12 })
   .filter((text) => text.isWellFormed());
 
 /** Parts, and the URL that has them. */
@@ -56,10 +113,14 @@ const wellFormed = fc.record({
 function urlOf({ kind, tls, servers, username, password, masterName, db }) {
   const scheme = `${tls ? 'rediss' : 'redis'}${kind === 'redis' ? '' : `+${kind}`}:`;
   const user = `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
-  const shown = servers.map((each) => (each.host.includes(':') ? `[${each.host}]` : each.host) + `:${each.port}`);
+  const shown = servers.map(
+    (each) => (each.host.includes(':') ? `[${each.host}]` : each.host) + `:${each.port}`,
+  );
   const hosts = kind === 'redis' ? shown[0] : shown.join(',');
   const path = {
-    redis: `/${db}`, cluster: '', sentinel: `/${encodeURIComponent(masterName)}/${db}`,
+    redis: `/${db}`,
+    cluster: '',
+    sentinel: `/${encodeURIComponent(masterName)}/${db}`,
   };
   return `${scheme}//${user}${hosts}${path[kind]}`;
 }

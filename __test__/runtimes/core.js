@@ -26,7 +26,7 @@ const CHECKS = {
     assert.equal(await lock.mutex.valid(), false);
   },
 
-  async 'taken'(redsync, name) {
+  async taken(redsync, name) {
     const lock = await redsync.newMutex(name).lock();
     const other = redsync.newMutex(name, { tries: 2, retryDelay: 1 });
     assert.equal(await other.tryLock(), null);
@@ -39,7 +39,7 @@ const CHECKS = {
     await (await waiting).unlock();
   },
 
-  async 'extend'(redsync, name) {
+  async extend(redsync, name) {
     const lock = await redsync.newMutex(name).lock();
     const { until } = lock;
     block(5);
@@ -49,7 +49,7 @@ const CHECKS = {
     await assert.rejects(lock.unlock(), LockExpiredError);
   },
 
-  async 'abort'(redsync, name) {
+  async abort(redsync, name) {
     const lock = await redsync.newMutex(name).lock();
     const controller = new AbortController();
     const reason = new Error('enough');
@@ -76,7 +76,7 @@ const CHECKS = {
     assert.equal(lock.signal.reason.code, 'ERR_LOCK_LOST');
   },
 
-  async 'using'(redsync, name) {
+  async using(redsync, name) {
     const result = await redsync.using(name, async (signal, lock) => {
       assert.equal(await lock.mutex.valid(), true);
       return signal.aborted;
@@ -99,7 +99,9 @@ const CHECKS = {
       { length: 4 },
       () => new Worker(__filename, { workerData: { urls, name } }),
     );
-    const told = await Promise.all(workers.map(async (worker) => (await once(worker, 'message'))[0]));
+    const told = await Promise.all(
+      workers.map(async (worker) => (await once(worker, 'message'))[0]),
+    );
     await Promise.all(workers.map((worker) => worker.terminate()));
     assert.deepEqual(told.sort(), [false, false, false, true]);
   },

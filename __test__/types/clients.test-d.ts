@@ -39,7 +39,11 @@ expectError(overGlide(createClient()));
 declare const conn: Conn;
 declare const script: Script;
 expectAssignable<Pool>({ get: () => conn });
-expectAssignable<Pool>({ get: async (signal?: AbortSignal) => conn, endpoint: 'a', isCluster: true });
+expectAssignable<Pool>({
+  get: async (signal?: AbortSignal) => conn,
+  endpoint: 'a',
+  isCluster: true,
+});
 expectNotAssignable<Pool>({ get: () => 1 });
 expectNotAssignable<Pool>({ get: () => conn, endpoint: 1 });
 expectNotAssignable<Pool>({});

@@ -157,13 +157,17 @@ redsync.newMutex('a', { autoExtend: true });
 redsync.newMutex('a', { autoExtend: { interval: 100, maxHold: Infinity, maxStall: 1000 } });
 expectError(redsync.newMutex('a', { autoExtend: { every: 100 } }));
 expectError(redsync.newMutex('a', { autoExtend: 100 }));
-expectType<Promise<Lock>>(redsync.acquire(['a', 'b'], { expiry: 100, signal: new AbortController().signal }));
-expectType<Promise<number>>(redsync.using('a', async (signal, lock) => {
-  expectType<AbortSignal>(signal);
-  expectType<Lock>(lock);
-  expectType<AbortSignal>(lock.signal);
-  return 1;
-}));
+expectType<Promise<Lock>>(
+  redsync.acquire(['a', 'b'], { expiry: 100, signal: new AbortController().signal }),
+);
+expectType<Promise<number>>(
+  redsync.using('a', async (signal, lock) => {
+    expectType<AbortSignal>(signal);
+    expectType<Lock>(lock);
+    expectType<AbortSignal>(lock.signal);
+    return 1;
+  }),
+);
 expectType<Promise<string>>(redsync.using('a', { tries: 1 }, () => 'x'));
 expectError(redsync.using('a', { tries: 1 }));
 expectError(redsync.newMutex('a', { keyPrefix: 'x' }));
@@ -258,7 +262,9 @@ if (unknown instanceof TakenError) expectType<readonly number[]>(unknown.nodes);
 
 // What can be watched
 expectType<Promise<NodeInspection[]>>(redsync.inspect('a'));
-expectType<Promise<NodeInspection[]>>(redsync.inspect('a', { timeout: 1, signal: AbortSignal.abort() }));
+expectType<Promise<NodeInspection[]>>(
+  redsync.inspect('a', { timeout: 1, signal: AbortSignal.abort() }),
+);
 expectError(redsync.inspect(['a', 'b']));
 expectType<Stats>(redsync.stats());
 expectType<number>(redsync.stats().held);

@@ -15,9 +15,10 @@ module.exports = {
   },
 
   async cycle(key, whileHeld) {
-    const mutex = clients.length === 1
-      ? new Mutex(clients[0], key, OPTIONS)
-      : new RedlockMutex(clients, key, OPTIONS);
+    const mutex =
+      clients.length === 1
+        ? new Mutex(clients[0], key, OPTIONS)
+        : new RedlockMutex(clients, key, OPTIONS);
     await mutex.acquire();
     if (whileHeld) await whileHeld();
     await mutex.release();

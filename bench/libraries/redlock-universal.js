@@ -14,9 +14,10 @@ module.exports = {
   },
 
   async cycle(key, whileHeld) {
-    const lock = adapters.length === 1
-      ? createLock({ adapter: adapters[0], key, ttl: EXPIRY })
-      : createRedlock({ adapters, key, ttl: EXPIRY });
+    const lock =
+      adapters.length === 1
+        ? createLock({ adapter: adapters[0], key, ttl: EXPIRY })
+        : createRedlock({ adapters, key, ttl: EXPIRY });
     const handle = await lock.acquire();
     if (whileHeld) await whileHeld();
     await lock.release(handle);

@@ -7,9 +7,8 @@ const { clientsOf } = require('../addresses.js');
 /** Any class with the API of node-redlock 5. */
 function connectWith({ Redlock, Lock }, clients) {
   const redlock = new Redlock(clients, { retryDelay: 12, retryJitter: 8 });
-  const known = ({ name, value, expiry = 8000 }) => (
-    new Lock(redlock, [name], value, [], Date.now() + expiry)
-  );
+  const known = ({ name, value, expiry = 8000 }) =>
+    new Lock(redlock, [name], value, [], Date.now() + expiry);
   return {
     async lock({ name, expiry = 8000, tries = 11 }) {
       return (await redlock.acquire([name], expiry, { retryCount: tries - 1 })).value;

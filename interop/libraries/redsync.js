@@ -10,9 +10,8 @@ function connect(addresses) {
     retryDelay: () => 5 + Math.random() * 15,
   });
   return {
-    lock: async ({ name, expiry, tries }) => (
-      (await redsync.newMutex(name, { expiry, tries }).lock()).value
-    ),
+    lock: async ({ name, expiry, tries }) =>
+      (await redsync.newMutex(name, { expiry, tries }).lock()).value,
     unlock: ({ name, value }) => redsync.newMutex(name, { value }).unlock(),
     extend: ({ name, value, expiry }) => redsync.newMutex(name, { value, expiry }).extend(),
     close: () => redsync.close(),

@@ -46,24 +46,26 @@ async function describe(attempts: ReadonlyArray<Promise<ExecutionStats>>): Promi
 }
 
 async function isStored(...resources: string[]): Promise<boolean[]> {
-  return Promise.all(clients.map(async (client) => await client.exists(resources) > 0));
+  return Promise.all(clients.map(async (client) => (await client.exists(resources)) > 0));
 }
 
 async function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => { setTimeout(resolve, ms); });
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 }
 
 async function acquireAndRelease(): Promise<void> {
   say('# acquire, extend, release');
   let lock: Lock = await redlock.acquire(['a', 'b'], 2000);
   const votes = await describe(lock.attempts); // all servers have it by now, not only a quorum
-  say(lock.resources, lock.value === await first.get('a'), lock.redlock === redlock);
+  say(lock.resources, lock.value === (await first.get('a')), lock.redlock === redlock);
   say(lock.expiration > Date.now() + 1500, lock.expiration <= Date.now() + 1978);
   say(votes);
   const before = lock;
   lock = await lock.extend(5000);
   say(before.expiration, lock.expiration > Date.now() + 4500, lock.value === before.value);
-  say(await first.pttl('b') > 4500, lock === before);
+  say((await first.pttl('b')) > 4500, lock === before);
   const result: ExecutionResult = await lock.release();
   say(result.attempts.length, await describe(result.attempts));
   say(lock.expiration, await isStored('a', 'b'));
@@ -81,10 +83,13 @@ async function contend(): Promise<void> {
     if (error instanceof ExecutionError) say(await describe(error.attempts));
   }
   say('error events', locked >= 12, await isStored('d'));
-  const once = await redlock.acquire(['c'], 1000, { retryCount: 0 })
+  const once = await redlock
+    .acquire(['c'], 1000, { retryCount: 0 })
     .catch((error: ExecutionError) => error.attempts.length);
   say('without retries', once);
-  setTimeout(() => { lock.release(); }, 50);
+  setTimeout(() => {
+    lock.release();
+  }, 50);
   const next = await redlock.acquire(['c'], 1000, { retryCount: -1 });
   say('acquired after', next.attempts.length > 1);
   await redlock.release(next);
@@ -101,7 +106,9 @@ async function useLocks(): Promise<void> {
   say(value, await isStored('e', 'f'));
   say(await redlock.using(['e'], 5000, { retryCount: 1 }, async () => 'with settings'));
   try {
-    await redlock.using(['e'], 5000, async () => { throw new Error('mine'); });
+    await redlock.using(['e'], 5000, async () => {
+      throw new Error('mine');
+    });
   } catch (error) {
     say((error as Error).message, await isStored('e'));
   }
@@ -115,8 +122,10 @@ async function refuse(): Promise<void> {
     () => redlock.using(['g'], 1000, {}),
     async () => new Redlock([]),
   ]) {
-    await (attempt as () => Promise<unknown>)()
-      .then(() => say('allowed?'), (error: unknown) => say(error instanceof Error));
+    await (attempt as () => Promise<unknown>)().then(
+      () => say('allowed?'),
+      (error: unknown) => say(error instanceof Error),
+    );
   }
   const lock = await redlock.acquire(['g'], 5000);
   await lock.release();
@@ -131,7 +140,10 @@ async function main(): Promise<void> {
   await refuse();
   await redlock.quit();
   await pause(50);
-  say('quit', clients.map(({ status }) => status === 'end'));
+  say(
+    'quit',
+    clients.map(({ status }) => status === 'end'),
+  );
 }
 
 main().catch((error) => {

@@ -20,7 +20,7 @@ dns.lookup = (host, ...rest) => lookup(host in ports ? addressOf(host) : host, .
 const { createConnection } = net;
 net.createConnection = (options, ...rest) => {
   const { host, port = DEFAULT_PORT } = options;
-  const mapped = port === DEFAULT_PORT ? ports[host] ?? portOf.get(host) : undefined;
+  const mapped = port === DEFAULT_PORT ? (ports[host] ?? portOf.get(host)) : undefined;
   if (mapped === undefined) return createConnection(options, ...rest);
   return createConnection({ ...options, host: '127.0.0.1', port: mapped }, ...rest);
 };

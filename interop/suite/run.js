@@ -40,15 +40,18 @@ function place(tests, over) {
   const names = ['default', 'ExecutionError', 'ResourceLockedError'];
   const from = over === undefined ? path.join(setup.root, 'redlock') : over;
   // Through require(), for node-redlock is no module that Node.js could import.
-  write('index.js', [
-    "import { createRequire } from 'node:module';",
-    "import { registerCompletionHandler } from 'ava';",
-    // The tests leave their connections open.
-    'registerCompletionHandler(() => process.exit());',
-    `const it = createRequire(import.meta.url)(${JSON.stringify(from)});`,
-    `const { ${names.map((name) => `${name}: ${name}_`).join(', ')} } = it;`,
-    `export { ${names.map((name) => `${name}_ as ${name}`).join(', ')} };`,
-  ].join('\n'));
+  write(
+    'index.js',
+    [
+      "import { createRequire } from 'node:module';",
+      "import { registerCompletionHandler } from 'ava';",
+      // The tests leave their connections open.
+      'registerCompletionHandler(() => process.exit());',
+      `const it = createRequire(import.meta.url)(${JSON.stringify(from)});`,
+      `const { ${names.map((name) => `${name}: ${name}_`).join(', ')} } = it;`,
+      `export { ${names.map((name) => `${name}_ as ${name}`).join(', ')} };`,
+    ].join('\n'),
+  );
   const compilerOptions = { module: ts.ModuleKind.ES2020, target: ts.ScriptTarget.ES2022 };
   for (const file of fs.readdirSync(tests).filter((name) => name.endsWith('.test.ts'))) {
     const source = fs.readFileSync(path.join(tests, file), 'utf8');
@@ -71,7 +74,10 @@ async function start(t) {
 }
 
 async function run() {
-  const { values: { over }, positionals: [checkout] } = parseArgs({
+  const {
+    values: { over },
+    positionals: [checkout],
+  } = parseArgs({
     options: { over: { type: 'string' } },
     allowPositionals: true,
   });
