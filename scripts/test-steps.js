@@ -42,8 +42,12 @@ function avaTests(lines) {
 
 const CARGO_TEST = ['cargo', 'test', '--workspace', '--locked'];
 
-/** Of the engine: very many schedules, and all states of a small system. */
-const LONG_TESTS = ['no_schedule_violates_an_invariant', 'no_state_violates_exclusion'];
+/** Of the engine: very many schedules, all states of a small system, and the mistakes that are made with it. */
+const LONG_TESTS = [
+  'no_schedule_violates_an_invariant',
+  'no_state_violates_exclusion',
+  'every_mistake_is_found',
+];
 
 /** Those that only compute: on how long they take, nothing depends. */
 const COMPUTING = [
@@ -82,19 +86,6 @@ const COMPUTING = [
         ...LONG_TESTS.flatMap((name) => ['--skip', name]),
       ],
     },
-  },
-  {
-    title: 'mistakes in the engine are found',
-    // With the features of the whole workspace, so that only the engine is compiled anew.
-    command: [
-      ...CARGO_TEST,
-      '--features',
-      'redsync-engine/mutants',
-      '--test',
-      'simulation',
-      'teeth',
-    ],
-    count: cargoTests,
   },
 ];
 
