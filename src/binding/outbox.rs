@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use redsync_engine::{
-    Answer, Error, Fate, Found, Health, Held, Loss, NodeError, Report, Status, Verb, Vote,
+    Answer, Error, Fate, Found, Health, Held, Kind, Loss, NodeError, Report, Status, Verb, Vote,
 };
 
 use super::crossing::{self, Numbered, Outcome};
@@ -21,14 +21,14 @@ pub type Wake = ThreadsafeFunction<(), (), (), napi::Status, false, true, 0>;
 
 /// What a pool is asked.
 fn pool_question(asked: Asked<'_>) -> Outcome {
-    match asked.map(|(verb, _)| verb) {
-        Some(Verb::Acquire) => Outcome::AskAcquire,
-        Some(Verb::Release) => Outcome::AskRelease,
-        Some(Verb::Extend { recreate: false }) => Outcome::AskExtend,
-        Some(Verb::Extend { recreate: true }) => Outcome::AskRecreate,
-        Some(Verb::Owner) => Outcome::AskOwner,
-        Some(Verb::Inspect) => Outcome::AskInspect,
-        None => Outcome::AskHealth,
+    let Some((verb, request)) = asked else { return Outcome::AskHealth };
+    match (request.kind, verb) {
+        (Kind::Mutex, Verb::Acquire) => Outcome::AskAcquire,
+        (Kind::Mutex, Verb::Release) => Outcome::AskRelease,
+        (Kind::Mutex, Verb::Extend { recreate: false }) => Outcome::AskExtend,
+        (Kind::Mutex, Verb::Extend { recreate: true }) => Outcome::AskRecreate,
+        (Kind::Mutex, Verb::Owner) => Outcome::AskOwner,
+        (_, Verb::Inspect) => Outcome::AskInspect,
     }
 }
 
