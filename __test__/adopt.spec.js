@@ -4,7 +4,7 @@
 
 const test = require('ava');
 
-const { ExtendError, LockLostError } = require('../index.js');
+const { ExtendError, LockLostError, Redsync } = require('../index.js');
 const { delay, rejection, until } = require('./helpers/async.js');
 const { KEPT, overBackends } = require('./helpers/backends.js');
 const { endedWell, startProcess } = require('./helpers/processes.js');
@@ -210,6 +210,45 @@ async function dropAdopted(file, url) {
   console.log(warnings.join('\n'));
   console.log((await redsync.newMutex('name').tryLock()) !== null);
 }
+
+/** A node that takes no part, but for an extension: that one never ends. */
+function hangingPool() {
+  const refuse = async () => {
+    throw new Error('it takes no part');
+  };
+  const conn = {
+    setNX: refuse,
+    eval: ({ source }) => (/pexpire/i.test(source) ? new Promise(() => {}) : refuse()),
+    pttl: async () => -2,
+    close() {},
+  };
+  return { get: () => conn };
+}
+
+test('a release by its value is told at once, also while the lock is being extended', async (t) => {
+  const redsync = new Redsync(['memory:', 'memory:', hangingPool()]);
+  const lock = await redsync.acquire('x', { expiry: 60_000, autoExtend: { interval: 100 } });
+  const told = aborted(lock.signal);
+  await delay(200); // two nodes have extended it by then, and the third is waited for
+  t.true(await redsync.newMutex('x', { value: lock.value, failFast: true }).unlock());
+  t.true((await told) instanceof LockLostError);
+  t.deepEqual([lock.remaining, redsync.stats().held], [0, 0]);
+});
+
+eachBackend('reading the signal of a lock leaves it to those who keep it', async (t, backend) => {
+  const name = backend.name();
+  const redsync = backend.connect(t);
+  const first = await redsync.acquire(name, { expiry: KEPT });
+  const options = { value: first.value, expiry: KEPT, autoExtend: true };
+  const heir = redsync.newMutex(name, options);
+  t.true(await heir.extend());
+  const { signal } = first;
+  const begin = heir.until.getTime();
+  await until(() => heir.until.getTime() > begin + KEPT);
+  t.false(signal.aborted);
+  t.true(await heir.unlock());
+  t.true((await aborted(signal)) instanceof LockLostError, 'it is told of the end of the lock');
+});
 
 test.serial('whoever drops it leaves it to those who keep it', async (t) => {
   const [server] = await useServers(t, 1);

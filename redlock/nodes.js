@@ -22,7 +22,7 @@ function readClients(clients) {
  *
  * @param {unknown} client
  * @param {number} index
- * @returns {import('../..').NodeInput}
+ * @returns {import('..').NodeInput}
  */
 function nodeOf(client, index) {
   if (typeof client === 'string') return client;

@@ -109,11 +109,7 @@ impl Client {
                 let until = call.until;
                 let (value, mutex) = self.mutex(number, call);
                 let hold = mutex.hold(&Held { value, until });
-                self.redsync.leases.begin(
-                    hold,
-                    None,
-                    Holders::of(&self.outbox, (number, Wish::Told), until),
-                );
+                self.look_after(number, hold, None);
             }
             Operation::LetExpire(call) => self.let_expire(number, &call.keys, &call.value),
         }
@@ -201,7 +197,7 @@ impl Client {
         spawn_local(async move {
             let extended = mutex.extend(value).await;
             if let (Ok(held), Some(extension)) = (&extended, adopted) {
-                completion.client.adopt(number, mutex.hold(held), extension);
+                completion.client.look_after(number, mutex.hold(held), Some(extension));
             }
             completion.report(&mutex);
             completion.tell(extended, Outbox::held);
@@ -222,17 +218,16 @@ impl Client {
         });
     }
 
-    /// Keeps a lock alive that was acquired elsewhere, beside whoever of this client does so already.
-    fn adopt(&self, number: u32, hold: Hold, extension: Extension) {
-        match self.holders(hold.keys(), hold.value()) {
-            Some(holders) => {
-                holders.join((number, Wish::Kept), hold.until());
-                self.redsync.leases.keep_alive(hold, extension);
-            }
-            None => {
-                let holders = Holders::of(&self.outbox, (number, Wish::Kept), hold.until());
-                self.redsync.leases.begin(hold, Some(extension), holders);
-            }
+    /// Keeps a lock alive, or watches it, beside whoever of this client does so already.
+    fn look_after(&self, number: u32, hold: Hold, extension: Option<Extension>) {
+        let who = (number, if extension.is_some() { Wish::Kept } else { Wish::Told });
+        let Some(holders) = self.holders(hold.keys(), hold.value()) else {
+            let holders = Holders::of(&self.outbox, who, hold.until());
+            return self.redsync.leases.begin(hold, extension, holders);
+        };
+        holders.join(who, hold.until());
+        if let Some(extension) = extension {
+            self.redsync.leases.keep_alive(hold, extension);
         }
     }
 

@@ -74,7 +74,8 @@ pub(crate) struct Lease {
     pub(crate) number: u64,
     /// `None`: only watched.
     pub(crate) keep: Cell<Option<Keep>>,
-    pub(crate) holder: Rc<dyn Holder>,
+    /// `None`: it has ended, though an extension may still be under way. (A `RefCell` would be larger.)
+    pub(crate) holder: Cell<Option<Rc<dyn Holder>>>,
     pub(crate) until: Cell<Duration>,
     /// When it is extended next; `None` while it is, or if it never will be.
     pub(crate) extends: Cell<Option<Duration>>,
@@ -86,11 +87,15 @@ pub(crate) struct Lease {
     pub(crate) stopped: Cell<Option<Loss>>,
     /// Store the value again where the key has vanished from a minority.
     pub(crate) recreate: bool,
-    /// It has ended; an extension may still be under way.
-    pub(crate) is_over: Cell<bool>,
 }
 
 impl Lease {
+    pub(crate) fn holder(&self) -> Option<Rc<dyn Holder>> {
+        let holder = self.holder.take();
+        self.holder.set(holder.clone());
+        holder
+    }
+
     /// Is it about that lock? The value alone would not do: it is the caller's, who may use one for all
     /// of his names.
     pub(crate) fn is_of(&self, keys: &Keys, value: &Value) -> bool {
@@ -105,7 +110,9 @@ impl Lease {
     /// The lock lives longer.
     pub(crate) fn prolong(&self, until: Duration) {
         self.until.set(self.until.get().max(until));
-        self.holder.extended(self.until.get());
+        if let Some(holder) = self.holder() {
+            holder.extended(self.until.get());
+        }
     }
 }
 

@@ -103,14 +103,13 @@ impl Leases {
             drift_factor: hold.drift_factor,
             number,
             keep: Cell::new(keep),
-            holder,
+            holder: Cell::new(Some(holder)),
             until: Cell::new(hold.until),
             extends: Cell::default(),
             ends: Cell::default(),
             failures: Cell::default(),
             stopped: Cell::default(),
             recreate: hold.recreate,
-            is_over: Cell::default(),
         });
         self.plan_end(&lease);
         if let Some(keep) = keep {
@@ -131,20 +130,21 @@ impl Leases {
 
     /// Who holds a lock that there is a lease of.
     pub fn holder(&self, keys: &Keys, value: &Value) -> Option<Rc<dyn Holder>> {
-        Some(self.find(keys, value)?.holder.clone())
+        self.find(keys, value)?.holder()
     }
 
     /// Keeps a lock alive from now on that there is a lease of. Of the two expiries the longer one counts:
     /// the shorter one may be over before the next extension.
     pub fn keep_alive(self: &Rc<Self>, mut hold: Hold, extension: Extension) {
         let Some(lease) = self.find(hold.keys(), hold.value()) else { return };
+        let Some(holder) = lease.holder() else { return };
         if hold.request.expiry <= lease.request.expiry {
             hold.request = lease.request.clone();
             hold.drift_factor = lease.drift_factor;
         }
         hold.until = hold.until.max(lease.until.get());
         hold.recreate = lease.recreate;
-        self.begin(hold, Some(extension), lease.holder.clone());
+        self.begin(hold, Some(extension), holder);
     }
 
     /// Extends a lock no more: it is lost when its time is over.
@@ -217,11 +217,9 @@ impl Leases {
         }
     }
 
-    /// Ends a lease, and forgets it; false if it was over.
-    fn remove(&self, lease: &Lease) -> bool {
-        if lease.is_over.replace(true) {
-            return false;
-        }
+    /// Ends a lease, and forgets it. Gives its holder: whoever lets go of that one tells that it has ended.
+    fn remove(&self, lease: &Lease) -> Option<Rc<dyn Holder>> {
+        let holder = lease.holder.take()?;
         let is_it = |other: &Rc<Lease>| ptr::eq(Rc::as_ptr(other), lease);
         if let Ok(entry) = self.by_lock.borrow_mut().find_entry(self.hash_of(lease), is_it) {
             entry.remove();
@@ -230,13 +228,13 @@ impl Leases {
         if let Some(when) = lease.extends.get() {
             self.extensions.borrow_mut().remove(&(when, lease.number));
         }
-        true
+        Some(holder)
     }
 
     /// Ends a lease by the loss of its lock.
     fn lose(&self, lease: &Lease, why: Loss) {
-        if self.remove(lease) {
-            lease.holder.lost(why);
+        if let Some(holder) = self.remove(lease) {
+            holder.lost(why);
         }
     }
 
@@ -305,10 +303,10 @@ impl Leases {
 
     /// Does it need an extension now? If not, and ever again, that is planned.
     fn needs(&self, lease: &Rc<Lease>, now: Duration) -> bool {
-        let (Some(keep), false) = (lease.keep.get(), lease.is_over.get()) else { return false };
+        let (Some(keep), Some(holder)) = (lease.keep.get(), lease.holder()) else { return false };
         lease.stopped.set(if now >= keep.hold_until {
             Some(Loss::MaxHold)
-        } else if now.saturating_sub(lease.holder.last_alive(now)) >= keep.max_stall {
+        } else if now.saturating_sub(holder.last_alive(now)) >= keep.max_stall {
             // It may come back to life before the lock is over.
             self.plan_extension(lease, now + FIRST_PAUSE);
             Some(Loss::MaxStall)
@@ -350,18 +348,13 @@ impl Leases {
 
     /// The nodes have voted on an extension that was asked for at `start`.
     fn settle(&self, lease: &Rc<Lease>, start: Duration, votes: &Votes<'_>) {
-        let (request, until) = (&lease.request, lease.until_from(start));
-        let now = self.nodes.now();
-        let is_extended = votes.granted() && now < until;
-        if lease.is_over.get() {
-            // Another lease of the lock may have come after it. If not it was released or lost, and what
-            // was extended is followed by its release.
-            if is_extended {
-                self.prolong(request, until);
-            }
+        // Released or lost meanwhile: what was extended is followed by its release.
+        if lease.holder().is_none() {
             return;
         }
-        if is_extended {
+        let (request, until) = (&lease.request, lease.until_from(start));
+        let now = self.nodes.now();
+        if votes.granted() && now < until {
             lease.prolong(until);
             self.queues.prolong(&request.keys, &request.value, until - now);
             lease.failures.set(0);

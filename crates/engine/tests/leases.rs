@@ -606,7 +606,8 @@ async fn asked_again_to_be_kept_alive_while_it_is_extended_it_is_extended_as_oft
         // The extension is under way now, and then it is not.
         for pause in [INTERVAL + ms(50), ms(200)] {
             sleep(pause).await;
-            world.redsync.leases.keep_alive(lease.mutex.hold(&lease.held), KEPT);
+            let held = held(lease.mutex.extend(lease.held.value.clone()).await);
+            world.redsync.leases.keep_alive(lease.mutex.hold(&held), KEPT);
         }
     }
     let before = world.asked(EXTEND).len();
@@ -655,4 +656,15 @@ async fn kept_alive_with_another_expiry_it_is_not_lost() {
         lease.unlock().await.unwrap();
         world.assert_clean(&"released");
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lease_that_has_ended_lets_its_holder_go_at_once() {
+    let world = World::of(&[Behaviour::Slow(ms(100)); 3]);
+    let lease = Lease::on(&world, KEPT).await;
+    // An extension is under way.
+    sleep(INTERVAL + ms(50)).await;
+    let before = Rc::strong_count(&lease.listener);
+    world.redsync.leases.end(&keys(&[KEY]), &lease.held.value);
+    assert_eq!(Rc::strong_count(&lease.listener), before - 1);
 }
