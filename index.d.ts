@@ -502,7 +502,8 @@ export class Mutex {
    *
    * @returns `true` once a quorum has done so.
    * @throws {ExtendError} Otherwise. The lock stays valid until `until`, so there may be time to
-   *   try again. If the event loop is blocked until an extension is over, the library releases the lock.
+   *   try again. If the event loop is blocked until an extension is over, the library releases the lock,
+   *   unless it was acquired elsewhere: its `value` may be held by others, too.
    * @throws {ClosedError} When the Redsync is closed.
    *
    * @example
