@@ -26,8 +26,10 @@ impl Redsync {
         });
         let round =
             Round::ask(&self.nodes, Verb::Inspect, &request, self.nodes.order(false), false);
-        let (votes, details) = round.details().await;
+        let mut votes = round.votes().await;
+        let details = votes.take_details();
         let mut all: Vec<_> = votes
+            .into_inner()
             .into_iter()
             .map(|vote| vote.unwrap_or_else(|| Err(NodeError::timed_out())).map(|_| None))
             .collect();

@@ -94,9 +94,8 @@ impl Round {
                 Ok(Err(_)) => {}
             }
         }
-        let votes = Cow::Owned(round.tally.close());
-        let asked = Cow::Owned(mem::take(&mut round.asked));
-        Votes { votes, asked, quorum: nodes.quorum() }
+        let (votes, asked) = (round.tally.close(), mem::take(&mut round.asked));
+        round.outcome(votes, asked)
     }
 
     fn also_ask(&mut self, verb: Verb, request: &Rc<Request>, node: usize) {
@@ -106,20 +105,15 @@ impl Round {
 
     /// The votes, when all are in, or time is up, or (fail-fast) the quorum has decided.
     pub(crate) async fn votes(mut self) -> Votes<'static> {
-        let votes = Cow::Owned(self.close().await);
-        let asked = Cow::Owned(mem::take(&mut self.asked));
-        Votes { votes, asked, quorum: self.nodes.quorum() }
+        let (votes, asked) = (self.close().await, mem::take(&mut self.asked));
+        self.outcome(votes, asked)
     }
 
     /// The votes as they are when they decide (fail-fast), with the round going on; else as `votes`.
     pub(crate) async fn first_votes(&self) -> Votes<'static> {
         let time_is_up = timeout_at(self.deadline, self.tally.over()).await.is_err();
         let votes = if time_is_up { self.close().await } else { self.tally.go_on() };
-        Votes {
-            votes: Cow::Owned(votes),
-            asked: Cow::Owned(self.asked.clone()),
-            quorum: self.nodes.quorum(),
-        }
+        self.outcome(votes, self.asked.clone())
     }
 
     /// The votes on each lock, when all are in, or time is up.
@@ -128,9 +122,13 @@ impl Round {
         VotesOnEach { votes, asked: mem::take(&mut self.asked), quorum: self.nodes.quorum() }
     }
 
-    /// The votes, and what they brought, node by node.
-    pub(crate) async fn details(self) -> (Vec<Option<Vote>>, Vec<(usize, Detail)>) {
-        (self.close().await, self.tally.take_details())
+    fn outcome(&self, votes: Vec<Option<Vote>>, asked: Vec<usize>) -> Votes<'static> {
+        Votes {
+            votes: Cow::Owned(votes),
+            asked: Cow::Owned(asked),
+            quorum: self.nodes.quorum(),
+            details: self.tally.take_details(),
+        }
     }
 
     async fn close(&self) -> Vec<Option<Vote>> {
@@ -170,6 +168,7 @@ impl VotesOnEach {
             votes: Cow::Borrowed(votes),
             asked: asked.clone(),
             quorum,
+            details: Vec::new(),
         })
     }
 }
@@ -179,6 +178,8 @@ pub(crate) struct Votes<'a> {
     votes: Cow<'a, [Option<Vote>]>,
     asked: Cow<'a, [usize]>,
     quorum: Quorum,
+    /// What answers have brought, and of which node.
+    details: Vec<(usize, Detail)>,
 }
 
 impl Votes<'_> {
@@ -273,13 +274,19 @@ impl Votes<'_> {
     /// With the votes of a question to the other nodes.
     pub(crate) fn and(self, others: Self) -> Votes<'static> {
         let (mut votes, mut asked) = (self.votes.into_owned(), self.asked.into_owned());
+        let details = self.details.into_iter().chain(others.details).collect();
         for &node in others.asked.iter() {
             votes[node].clone_from(&others.votes[node]);
             if !asked.contains(&node) {
                 asked.push(node);
             }
         }
-        Votes { votes: Cow::Owned(votes), asked: Cow::Owned(asked), quorum: self.quorum }
+        Votes { votes: Cow::Owned(votes), asked: Cow::Owned(asked), quorum: self.quorum, details }
+    }
+
+    /// What the answers have brought, and of which node, in the order in which they came.
+    pub(crate) fn take_details(&mut self) -> Vec<(usize, Detail)> {
+        mem::take(&mut self.details)
     }
 
     /// One entry a node, for the error that reports them.

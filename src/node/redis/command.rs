@@ -125,7 +125,9 @@ fn is_set(verb: Verb, request: &Request) -> bool {
 pub fn fits(verb: Verb, request: &Request, reply: &Value) -> bool {
     match reply {
         Value::ServerError(_) => true,
-        _ if verb == Verb::Inspect => matches!(reply, Value::Nil) || detail(verb, reply).is_some(),
+        _ if verb == Verb::Inspect => {
+            matches!(reply, Value::Nil) || detail(verb, request, reply).is_some()
+        }
         Value::Okay | Value::Nil => is_set(verb, request),
         Value::Int(0 | 1) => !is_set(verb, request),
         Value::Int(-1) => verb != Verb::Acquire,
@@ -147,9 +149,9 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
 }
 
 /// What the reply to a verb brings beside its vote.
-pub fn detail(verb: Verb, reply: &Value) -> Option<Detail> {
-    match (verb, reply) {
-        (Verb::Inspect, Value::BulkString(reply)) => found(&String::from_utf8_lossy(reply)),
+pub fn detail(verb: Verb, request: &Request, reply: &Value) -> Option<Detail> {
+    match (request.kind, verb, reply) {
+        (_, Verb::Inspect, Value::BulkString(reply)) => found(&String::from_utf8_lossy(reply)),
         _ => None,
     }
 }

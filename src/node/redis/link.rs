@@ -525,7 +525,7 @@ impl Link {
                 }
             }
             _ => {
-                if let Some(detail) = detail(question.verb, &reply) {
+                if let Some(detail) = detail(question.verb, &question.request, &reply) {
                     question.reply.bring(detail);
                 }
                 let vote = vote(question.verb, &question.request, reply);
