@@ -349,6 +349,18 @@ eachBackend('inspect() shows what each node stores', async (t, backend) => {
   }
 });
 
+test('inspect() tells of a life of any length', async (t) => {
+  const [server] = await useServers(t, 1);
+  const client = new Redis(server.port);
+  t.teardown(() => client.disconnect());
+  await server.command('SET', 'name', 'for ages', 'PX', '900719925474099');
+  for (const node of [server.url, newPool(client)]) {
+    const [found] = await connect(t, [node]).inspect('name');
+    t.like(found, { status: 'held', value: 'for ages', error: undefined });
+    t.true(found.remaining > 9e14 && found.remaining <= 900_719_925_474_099);
+  }
+});
+
 test.serial(
   'inspect() tells of nodes that do not answer, and of keys that are no locks',
   async (t) => {

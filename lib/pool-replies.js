@@ -3,7 +3,7 @@
 // What the scripts answer, as clients hand it on: each has its own settings for that.
 
 /** What inspect.lua tells: the milliseconds that are left, and the value. */
-const INSPECTION = /^(-?\d{1,15}) (.*)$/s;
+const INSPECTION = /^(-?\d{1,19}) (.*)$/s;
 
 /** The integers of Redis may come as strings, or as bigints. */
 function integer(reply) {
