@@ -108,7 +108,10 @@ const ALONE = [
     title: 'behaviour on real servers',
     command: [bin('ava')],
     count: avaTests,
-    quick: { command: [bin('ava'), ...CORE_SPECS, ...QUICK_SPECS] },
+    quick: {
+      command: [bin('ava'), ...CORE_SPECS, ...QUICK_SPECS],
+      env: { REDSYNC_TEST_KIND: 'redis' },
+    },
   },
   {
     title: 'beside other libraries',

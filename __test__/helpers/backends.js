@@ -205,7 +205,10 @@ async function all(promises) {
  * nodes around a spec file's tests: `eachBackend('title', async (t, backend) => {})`. The tests
  * of a file run one by one: hundreds at once would make every node slow.
  */
-function overBackends(test, { kinds = ALL_KINDS, sizes = SIZES } = {}) {
+function overBackends(test, { kinds: all = ALL_KINDS, sizes = SIZES } = {}) {
+  // `npm run test:quick` looks at one kind only, where a spec has it.
+  const quick = all.filter((kind) => kind === process.env.REDSYNC_TEST_KIND);
+  const kinds = quick.length > 0 ? quick : all;
   const nodes = {};
   test.before('start the nodes', async () => {
     const count = Math.max(...sizes);
