@@ -76,7 +76,6 @@ const COMPUTING = [
   {
     title: 'engine and addon tests',
     command: [...CARGO_TEST, '--no-fail-fast'],
-    env: { SCHEDULES: 120_000 }, // a minute on two processors
     count: cargoTests,
     quick: {
       command: [
