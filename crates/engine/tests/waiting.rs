@@ -69,10 +69,12 @@ async fn the_end_of_its_life_is_as_good_as_a_release() {
         node.is_watchable.set(true);
         let request = Request {
             kind: Kind::Mutex,
+            token: None,
             keys: keys(&[KEY]),
             value: Value::from(FOREIGN),
             expiry: ms(700),
             timeout: Duration::ZERO,
+            quarantine: Duration::ZERO,
         };
         node.store.apply(Verb::Acquire, &request);
     }
@@ -86,10 +88,12 @@ async fn an_extension_is_no_release() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let request = |expiry| Request {
         kind: Kind::Mutex,
+        token: None,
         keys: keys(&[KEY]),
         value: Value::from(FOREIGN),
         expiry,
         timeout: Duration::ZERO,
+        quarantine: Duration::ZERO,
     };
     for node in &world.scripted {
         node.is_watchable.set(true);

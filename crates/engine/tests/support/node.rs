@@ -126,10 +126,12 @@ impl ScriptedNode {
     pub fn plant(&self, key: &str, value: &str) {
         let request = Request {
             kind: Kind::Mutex,
+            token: None,
             keys: Rc::new([key.into()]),
             value: Value::from(value),
             expiry: Duration::from_secs(3600),
             timeout: Duration::ZERO,
+            quarantine: Duration::ZERO,
         };
         self.store.apply(Verb::Acquire, &request);
     }
@@ -139,10 +141,12 @@ impl ScriptedNode {
         if let Some(value) = self.store.get(key) {
             let request = Request {
                 kind: Kind::Mutex,
+                token: None,
                 keys: Rc::new([key.into()]),
                 value: Value::from(value.as_str()),
                 expiry: Duration::ZERO,
                 timeout: Duration::ZERO,
+                quarantine: Duration::ZERO,
             };
             self.store.apply(Verb::Release, &request);
         }
@@ -196,10 +200,12 @@ impl ScriptedNode {
 fn about_first_key(request: &Request) -> Request {
     Request {
         kind: Kind::Mutex,
+        token: None,
         keys: Rc::new([request.keys[0].clone()]),
         value: request.value.clone(),
         expiry: request.expiry,
         timeout: request.timeout,
+        quarantine: Duration::ZERO,
     }
 }
 
@@ -254,6 +260,7 @@ impl Node for ScriptedNode {
                     server: Some("scripted 1.0".into()),
                     error: None,
                     watches: None,
+                    uptime: None,
                 },
             }
         })
