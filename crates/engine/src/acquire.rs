@@ -249,8 +249,8 @@ impl Mutex {
             if let Some(place) = place {
                 place.won(&request.value, until.saturating_sub(now));
             }
-            self.seen.borrow_mut().votes = votes.with_bounds_as_errors().into_inner();
             let (value, token) = (request.value.clone(), request.token);
+            self.seen.borrow_mut().votes = votes.with_bounds_as_errors().into_inner();
             return Ok(Some(Held { value, token, until }));
         }
         if again && let Some(bound) = bound_of_quorum(&votes) {

@@ -173,7 +173,8 @@ impl Schedule {
         }
         // What a node has forgotten comes later than what others have granted.
         let window = self.window.window.as_millis() as u64;
-        let most = if self.forgetting { self.expiry / 4 } else { window * 9 / 20 };
+        let keeps_near = self.forgetting && self.profile != Profile::ForgetfulNodes;
+        let most = if keeps_near { self.expiry / 4 } else { window * 9 / 20 };
         let skew = chance.pick(&[0, 5, self.expiry / 4, most]).min(most);
         let is_wild = skew < most && !self.forgetting && chance.percent(40);
         match self.profile {
