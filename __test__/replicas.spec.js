@@ -27,7 +27,7 @@ function connect(t, nodes, options) {
   return redsync;
 }
 
-/** Why the only node refused. */
+/** Why the first node refused. */
 function causeOf(error) {
   return error.errors[0].cause.code;
 }
@@ -39,9 +39,19 @@ async function connectTo(t, server) {
   return client;
 }
 
-/** A field of INFO. */
-async function info(server, section, field) {
-  return new RegExp(`^${field}:(.*?)\r?$`, 'm').exec(await server.command('INFO', section))[1];
+/** Has the server handed all that it was told to the operating system? */
+async function isWritten(server) {
+  return /^aof_buffer_length:0\r?$/m.test(await server.command('INFO', 'persistence'));
+}
+
+/** Waits until a lock could be had, then gives it. */
+function granted(redsync, name) {
+  return until(() =>
+    redsync
+      .newMutex(name)
+      .tryLock()
+      .catch(() => null),
+  );
 }
 
 async function isFree(server, name) {
@@ -113,7 +123,6 @@ test('one of three nodes may fail over; with one more mishap, two hold the lock'
 
 test('min-replicas-to-write refuses locks, but only once the lag has passed', async (t) => {
   const pair = await usePair(t, { args: MIN_REPLICAS });
-  await until(async () => (await info(pair.master, 'replication', 'min_slaves_good_slaves')) === '1');
   await pair.isLinked();
   const redsync = connect(t, pair.url);
   const before = await redsync.newMutex('before').lock();
@@ -133,19 +142,23 @@ test('min-replicas-to-write refuses locks, but only once the lag has passed', as
   t.is(causeOf(await rejection(redsync.newMutex(['refused', 'both']).lock())), 'NOREPLICAS');
   t.true(await isFree(pair.master, 'refused'));
 
-  await pair.replica.command('CONFIG', 'SET', 'min-replicas-to-write', 0);
   await pair.failOver();
   const other = connect(t, pair.url);
+  // The new master has no replica of its own.
+  t.is(causeOf(await refusal(other)), 'NOREPLICAS');
+  await pair.replica.command('CONFIG', 'SET', 'min-replicas-to-write', 0);
   t.is(await other.newMutex('before').tryLock(), null);
   holdBoth(t, within, await other.newMutex('within').lock());
 });
 
 test('without its replica, a held lock can be neither extended nor released', async (t) => {
   const pair = await usePair(t, { args: MIN_REPLICAS });
-  await until(async () => (await info(pair.master, 'replication', 'min_slaves_good_slaves')) === '1');
   await pair.isLinked();
   const redsync = connect(t, pair.url);
-  const [kept, released] = [await redsync.newMutex('kept').lock(), await redsync.newMutex('released').lock()];
+  const [kept, released] = [
+    await redsync.newMutex('kept').lock(),
+    await redsync.newMutex('released').lock(),
+  ];
   const lease = await redsync.newMutex('lease', { expiry: 3000, autoExtend: true }).lock();
   await pair.cutOff(); // which the master notices: there is no lag
   t.is(causeOf(await refusal(redsync)), 'NOREPLICAS');
@@ -168,4 +181,176 @@ test('without its replica, a held lock can be neither extended nor released', as
   await until(() => kept.extend().catch(() => false));
   await until(() => isFree(pair.master, 'released'));
   t.true(await kept.unlock());
+});
+
+test('a node without its replica has no vote, and the others decide', async (t) => {
+  const pair = await usePair(t, { args: MIN_REPLICAS });
+  const others = await useServers(t, 2);
+  const redsync = connect(t, [pair.url, ...others.map(({ url }) => url)]);
+  await pair.isLinked();
+  await pair.cutOff();
+  t.is(causeOf(await refusal(connect(t, pair.url))), 'NOREPLICAS');
+  const lock = await redsync.newMutex('decided').lock();
+  t.true(await isFree(pair.master, 'decided'));
+  t.true(await lock.extend());
+  t.true(await lock.unlock());
+  await others[0].kill();
+  const error = await rejection(redsync.newMutex('undecided').lock());
+  t.false(error instanceof TakenError);
+  t.deepEqual(
+    error.errors.map(({ node }) => node),
+    [0, 1],
+  );
+  t.is(causeOf(error), 'NOREPLICAS');
+  t.true(await isFree(others[1], 'undecided'));
+});
+
+test('WAIT tells how many replicas have what its own connection wrote, and undoes nothing', async (t) => {
+  const pair = await usePair(t);
+  await pair.isLinked();
+  const [writer, asker] = [await connectTo(t, pair.master), await connectTo(t, pair.master)];
+  await writer.command('SET', 'acknowledged', 'value', 'NX', 'PX', 60_000);
+  t.is(await writer.command('WAIT', 1, 0), 1);
+  t.is(await pair.replica.command('GET', 'acknowledged'), 'value');
+
+  pair.link.swallow();
+  await writer.command('SET', 'alone', 'value', 'NX', 'PX', 60_000);
+  t.is(await writer.command('WAIT', 1, 100), 0);
+  t.is(await pair.master.command('GET', 'alone'), 'value');
+  t.true(await isFree(pair.replica, 'alone'));
+  // A connection that wrote nothing has nothing to wait for.
+  t.is(await asker.command('WAIT', 1, 100), 1);
+});
+
+test('a write and WAIT behind lock() tell whether the replica has the lock', async (t) => {
+  const pair = await usePair(t);
+  await pair.isLinked();
+  const redsync = connect(t, pair.url);
+  const client = await connectTo(t, pair.master);
+  const replicasWith = async () => {
+    await client.command('SET', 'written-later', '', 'PX', 1000);
+    return client.command('WAIT', 1, 100);
+  };
+  const lock = await redsync.newMutex('lock').lock();
+  await until(async () => (await replicasWith()) === 1);
+  t.is(await pair.replica.command('GET', 'lock'), lock.value);
+
+  pair.link.swallow();
+  const alone = await redsync.newMutex('alone').lock();
+  t.is(await replicasWith(), 0);
+  t.true(await alone.mutex.valid()); // until its holder takes it back
+  t.true(await alone.unlock());
+});
+
+test('WAIT blocks its connection', async (t) => {
+  const pair = await usePair(t);
+  await pair.isLinked();
+  pair.link.swallow();
+  const client = await connectTo(t, pair.master);
+  await client.command('SET', 'name', 'value', 'NX', 'PX', 60_000);
+  const order = [];
+  const start = performance.now();
+  const waiting = client.command('WAIT', 1, 500).then(() => order.push('WAIT'));
+  const behind = client.command('SET', 'behind', 'value', 'NX', 'PX', 60_000);
+  const lock = await connect(t, pair.url).newMutex('beside').lock();
+  order.push('beside');
+  t.is(await behind, 'OK');
+  t.true(performance.now() - start > 450);
+  await waiting;
+  t.deepEqual(order, ['beside', 'WAIT']);
+  t.true(await lock.unlock());
+});
+
+test('a lock that WAIT has seen on a replica is gone when another replica is elected', async (t) => {
+  const password = 'replicated';
+  const group = await useSentinels(t, { password, replicas: 2, sentinels: 1 });
+  const master = await group.master();
+  const [waited, elected] = group.servers.filter((server) => server !== master);
+  await elected.command('CONFIG', 'SET', 'replica-priority', 1);
+  await until(async () => {
+    const replicas = await group.sentinels[0].command('SENTINEL', 'replicas', group.name);
+    return replicas.some((fields) => fields[fields.indexOf('slave-priority') + 1] === '1');
+  });
+  const redsync = connect(t, group.url().replace('://', `://:${password}@`), { expiry: 600_000 });
+  await redsync.ready();
+  const client = await connectTo(t, master);
+  // It cannot log in again.
+  await elected.command('CONFIG', 'SET', 'masterauth', 'wrong');
+  await elected.command('CLIENT', 'KILL', 'TYPE', 'master');
+  await until(async () => (await master.command('ROLE'))[2].length === 1);
+  const lock = await redsync.newMutex('elected').lock();
+  await client.command('SET', 'written-later', '');
+  t.is(await client.command('WAIT', 1, 0), 1);
+  t.is(await waited.command('GET', 'elected'), lock.value);
+
+  await master.kill();
+  t.is(await group.failover(master), elected);
+  const other = connect(t, group.url().replace('://', `://:${password}@`), { expiry: 600_000 });
+  holdBoth(t, lock, await granted(other, 'elected'));
+});
+
+const POLICIES = ['always', 'everysec', 'no'];
+
+for (const policy of POLICIES) {
+  test(`appendfsync ${policy}: a killed process comes back with its locks`, async (t) => {
+    const args = ['--appendonly', 'yes', '--appendfsync', policy];
+    const [server] = await useServers(t, 1, { args });
+    const redsync = connect(t, server.url);
+    const lock = await redsync.newMutex('kept').lock();
+    const short = await redsync.newMutex('short', { expiry: 300 }).lock();
+    // With everysec, a write may stand back behind a sync that is still under way.
+    await until(() => isWritten(server));
+    const left = await server.command('PTTL', 'kept');
+    const start = performance.now();
+    await server.kill();
+    await until(() => short.remaining === 0);
+    const away = performance.now() - start;
+    await server.restart();
+
+    // Its life is over at the time that it was given, whether the server was there or not.
+    t.is(await server.command('GET', 'kept'), lock.value);
+    const now = await server.command('PTTL', 'kept');
+    t.true(now <= left - away + 5, `${left} - ${away} -> ${now}`);
+    t.true(now >= left - (performance.now() - start) - 1000, `${left} -> ${now}`);
+    const other = connect(t, server.url);
+    t.is(await other.newMutex('kept').tryLock(), null);
+    t.truthy(await other.newMutex('short').tryLock());
+    t.true(await until(() => lock.extend().catch(() => false)));
+    t.true(await lock.unlock());
+  });
+}
+
+test('without persistence, a killed process comes back without its locks, and two hold one', async (t) => {
+  const [server] = await useServers(t, 1);
+  const lock = await connect(t, server.url).newMutex('gone').lock();
+  await server.restart();
+  holdBoth(t, lock, await connect(t, server.url).newMutex('gone').lock());
+});
+
+test('a master that comes back empty empties its replica', async (t) => {
+  const pair = await usePair(t);
+  await pair.isLinked();
+  const lock = await connect(t, pair.url).newMutex('emptied').lock();
+  await pair.isReplicated('emptied', lock.value);
+  await pair.master.restart();
+  await pair.isReplicated('emptied', null);
+  holdBoth(t, lock, await connect(t, pair.url).newMutex('emptied').lock());
+});
+
+test('a snapshot forgets later locks, and brings released ones back until they expire', async (t) => {
+  const [server] = await useServers(t, 1, { args: ['--save', '3600 1'] });
+  const redsync = connect(t, server.url);
+  const released = await redsync.newMutex('released').lock();
+  const short = await redsync.newMutex('short', { expiry: 3000 }).lock();
+  await server.command('SAVE');
+  t.true(await released.unlock());
+  const later = await redsync.newMutex('later').lock();
+  await server.restart();
+
+  const other = connect(t, server.url);
+  holdBoth(t, later, await other.newMutex('later').lock());
+  t.is(await other.newMutex('released').tryLock(), null); // though nobody holds it
+  t.is(await server.command('GET', 'released'), released.value);
+  await granted(other, 'short');
+  t.is(short.remaining, 0);
 });

@@ -33,12 +33,13 @@ class Pair {
     await until(async () => (await this.replica.command('GET', name)) === value);
   }
 
-  /** Waits until the master knows the replica, and the replica has all that the master had. */
+  /** Waits until the replica gets what is written to the master. */
   async isLinked() {
     await until(async () => (await this.master.command('ROLE'))[2].length === 1);
-    await this.master.command('SET', 'linked', 'yes');
+    const ask = (...command) => until(() => this.master.command(...command).catch(() => false));
+    await ask('SET', 'linked', 'yes');
     await this.isReplicated('linked', 'yes');
-    await this.master.command('DEL', 'linked');
+    await ask('DEL', 'linked');
     await this.isReplicated('linked', null);
   }
 
