@@ -266,10 +266,10 @@ test('a lock that WAIT has seen on a replica is gone when another replica is ele
   const group = await useSentinels(t, { password, replicas: 2, sentinels: 1 });
   const master = await group.master();
   const [waited, elected] = group.servers.filter((server) => server !== master);
-  await elected.command('CONFIG', 'SET', 'replica-priority', 1);
+  await waited.command('CONFIG', 'SET', 'replica-priority', 0); // never to be elected
   await until(async () => {
     const replicas = await group.sentinels[0].command('SENTINEL', 'replicas', group.name);
-    return replicas.some((fields) => fields[fields.indexOf('slave-priority') + 1] === '1');
+    return replicas.some((fields) => fields[fields.indexOf('slave-priority') + 1] === '0');
   });
   const redsync = connect(t, group.url().replace('://', `://:${password}@`), { expiry: 600_000 });
   await redsync.ready();
