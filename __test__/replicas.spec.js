@@ -287,7 +287,8 @@ test('WAIT does not decide which replica is elected', async (t) => {
   const client = await connectTo(t, master);
   // It cannot log in again.
   await elected.command('CONFIG', 'SET', 'masterauth', 'wrong');
-  await elected.command('CLIENT', 'KILL', 'TYPE', 'master');
+  // There is no link yet while it loads what the master had.
+  await until(async () => (await elected.command('CLIENT', 'KILL', 'TYPE', 'master')) === 1);
   await until(async () => (await master.command('ROLE'))[2].length === 1);
   const lock = await redsync.newMutex('elected').lock();
   await client.command('SET', 'written-later', '');
@@ -349,7 +350,7 @@ test('no persistence: a master that comes back empty empties its replica', async
 });
 
 test('save: a killed process forgets new locks, and brings released ones back', async (t) => {
-  const [server] = await useServers(t, 1, { args: ['--save', '3600 1'] });
+  const [server] = await useServers(t, 1, { args: ['--save', '3600', '1'] });
   const redsync = connect(t, server.url);
   const released = await redsync.newMutex('released').lock();
   const short = await redsync.newMutex('short', SHORT).lock();
@@ -367,7 +368,7 @@ test('save: a killed process forgets new locks, and brings released ones back', 
 });
 
 test('save: a planned stop keeps the locks', async (t) => {
-  const [server] = await useServers(t, 1, { args: ['--save', '3600 1'] });
+  const [server] = await useServers(t, 1, { args: ['--save', '3600', '1'] });
   const lock = await connect(t, server.url).newMutex('kept').lock();
   await rejection(server.command('SHUTDOWN')); // the answer is that the connection is closed
   await server.restart();
