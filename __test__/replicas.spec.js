@@ -4,6 +4,8 @@
 // docs/operations.md. The nodes are real masters with real replicas, one of them cut off.
 
 const { once } = require('node:events');
+const fs = require('node:fs');
+const path = require('node:path');
 
 const test = require('ava');
 
@@ -22,6 +24,14 @@ const SHORT = { expiry: 3000, timeoutFactor: 0.4 };
 // In seconds, for min-replicas-max-lag: far longer than a slow machine needs for one lock.
 const MAX_LAG = 4;
 const MIN_REPLICAS = ['--min-replicas-to-write', '1', '--min-replicas-max-lag', MAX_LAG];
+
+const shown = [];
+
+/** A test that a line of the guide names. */
+function shows(title, body) {
+  shown.push(title);
+  test(title, body);
+}
 
 /** A client of its own: another process, as far as the nodes can tell. */
 function connect(t, nodes, options) {
@@ -81,7 +91,7 @@ async function refusal(redsync) {
   });
 }
 
-test('a failover forgets what the replica has not received, and two hold the lock', async (t) => {
+shows('a failover forgets what the replica has not received, and two hold the lock', async (t) => {
   const pair = await usePair(t);
   await pair.isLinked();
   const redsync = connect(t, pair.url);
@@ -98,7 +108,7 @@ test('a failover forgets what the replica has not received, and two hold the loc
   t.true(await replicated.unlock());
 });
 
-test('one of three nodes may fail over, but no vote may be missing then', async (t) => {
+shows('one of three nodes may fail over, but no vote may be missing then', async (t) => {
   const pair = await usePair(t);
   const [second, third] = await useServers(t, 2);
   const toThird = await useProxy(t, third);
@@ -124,7 +134,7 @@ test('one of three nodes may fail over, but no vote may be missing then', async 
   holdBoth(t, byTwo, await other.newMutex('by-two').lock());
 });
 
-test('min-replicas-to-write refuses locks, but only once the lag has passed', async (t) => {
+shows('min-replicas-to-write refuses locks, but only once the lag has passed', async (t) => {
   const pair = await usePair(t, { args: MIN_REPLICAS });
   await pair.isLinked();
   const redsync = connect(t, pair.url);
@@ -154,7 +164,7 @@ test('min-replicas-to-write refuses locks, but only once the lag has passed', as
   holdBoth(t, within, await other.newMutex('within').lock());
 });
 
-test('min-replicas-to-write refuses extensions and releases, too', async (t) => {
+shows('min-replicas-to-write refuses extensions and releases, too', async (t) => {
   const pair = await usePair(t, { args: MIN_REPLICAS });
   await pair.isLinked();
   const redsync = connect(t, pair.url);
@@ -186,7 +196,7 @@ test('min-replicas-to-write refuses extensions and releases, too', async (t) => 
   t.true(await kept.unlock());
 });
 
-test('min-replicas-to-write takes one vote of three', async (t) => {
+shows('min-replicas-to-write takes one vote of three', async (t) => {
   const pair = await usePair(t, { args: MIN_REPLICAS });
   const others = await useServers(t, 2);
   const redsync = connect(t, [pair.url, ...others.map(({ url }) => url)]);
@@ -207,7 +217,7 @@ test('min-replicas-to-write takes one vote of three', async (t) => {
   t.true(await isFree(others[1], 'undecided'));
 });
 
-test('WAIT counts the replicas that have received a write, and undoes nothing', async (t) => {
+shows('WAIT counts the replicas that have received a write, and undoes nothing', async (t) => {
   const pair = await usePair(t);
   await pair.isLinked();
   const [writer, asker] = [await connectTo(t, pair.master), await connectTo(t, pair.master)];
@@ -227,7 +237,7 @@ test('WAIT counts the replicas that have received a write, and undoes nothing', 
   t.true(await isFree(pair.replica, 'acknowledged')); // received is not stored
 });
 
-test('WAIT behind a later write tells whether a replica has a lock', async (t) => {
+shows('WAIT behind a later write tells whether a replica has a lock', async (t) => {
   const pair = await usePair(t);
   await pair.isLinked();
   const redsync = connect(t, pair.url);
@@ -249,7 +259,7 @@ test('WAIT behind a later write tells whether a replica has a lock', async (t) =
   t.true(await alone.unlock());
 });
 
-test('WAIT blocks its connection', async (t) => {
+shows('WAIT blocks its connection', async (t) => {
   const pair = await usePair(t);
   await pair.isLinked();
   pair.link.swallow();
@@ -268,7 +278,7 @@ test('WAIT blocks its connection', async (t) => {
   t.true(await lock.unlock());
 });
 
-test('WAIT does not decide which replica is elected', async (t) => {
+shows('WAIT does not decide which replica is elected', async (t) => {
   const password = 'replicated';
   const group = await useSentinels(t, { password, replicas: 2, sentinels: 1 });
   const master = await group.master();
@@ -304,7 +314,7 @@ test('WAIT does not decide which replica is elected', async (t) => {
 const POLICIES = ['always', 'everysec', 'no'];
 
 for (const policy of POLICIES) {
-  test(`appendfsync ${policy}: a killed process comes back with its locks`, async (t) => {
+  shows(`appendfsync ${policy}: a killed process comes back with its locks`, async (t) => {
     const args = ['--appendonly', 'yes', '--appendfsync', policy];
     const [server] = await useServers(t, 1, { args });
     const redsync = connect(t, server.url);
@@ -332,14 +342,14 @@ for (const policy of POLICIES) {
   });
 }
 
-test('no persistence: a killed process forgets its locks, and two hold one', async (t) => {
+shows('no persistence: a killed process forgets its locks, and two hold one', async (t) => {
   const [server] = await useServers(t, 1);
   const lock = await connect(t, server.url).newMutex('gone').lock();
   await server.restart();
   holdBoth(t, lock, await connect(t, server.url).newMutex('gone').lock());
 });
 
-test('no persistence: a master that comes back empty empties its replica', async (t) => {
+shows('no persistence: a master that comes back empty empties its replica', async (t) => {
   const pair = await usePair(t);
   await pair.isLinked();
   const lock = await connect(t, pair.url).newMutex('emptied').lock();
@@ -349,7 +359,7 @@ test('no persistence: a master that comes back empty empties its replica', async
   holdBoth(t, lock, await connect(t, pair.url).newMutex('emptied').lock());
 });
 
-test('save: a killed process forgets new locks, and brings released ones back', async (t) => {
+shows('save: a killed process forgets new locks, and brings released ones back', async (t) => {
   const [server] = await useServers(t, 1, { args: ['--save', '3600', '1'] });
   const redsync = connect(t, server.url);
   const released = await redsync.newMutex('released').lock();
@@ -367,11 +377,17 @@ test('save: a killed process forgets new locks, and brings released ones back', 
   t.is(short.remaining, 0);
 });
 
-test('save: a planned stop keeps the locks', async (t) => {
+shows('save: a planned stop keeps the locks', async (t) => {
   const [server] = await useServers(t, 1, { args: ['--save', '3600', '1'] });
   const lock = await connect(t, server.url).newMutex('kept').lock();
   await rejection(server.command('SHUTDOWN')); // the answer is that the connection is closed
   await server.restart();
   t.is(await server.command('GET', 'kept'), lock.value);
   t.is(await connect(t, server.url).newMutex('kept').tryLock(), null);
+});
+
+test('the guide names every test of this file', (t) => {
+  const guide = fs.readFileSync(path.join(__dirname, '..', 'docs', 'operations.md'), 'utf8');
+  t.true(shown.length > 0);
+  for (const title of shown) t.true(guide.includes(`\`${title}\``), title);
 });
