@@ -434,14 +434,22 @@ impl Link {
         self.unanswered.borrow().front().map(|batch| batch.sent)
     }
 
-    /// For how long the server has no vote on this, because it may have forgotten locks.
-    fn abstains_for(&self, question: &Question) -> Option<Duration> {
+    /// A server that may have forgotten locks is asked for none that is new: for so long yet, if that leaves
+    /// nothing of the question.
+    fn put_in_quarantine(&self, question: &mut Question) -> Option<Duration> {
         let quarantine = question.request.quarantine;
-        if question.verb != Verb::Acquire || quarantine.is_zero() {
+        if quarantine.is_zero() {
             return None;
         }
         let uptime = uptime_now(self.uptime.borrow().as_ref()?.as_ref().copied().ok()?);
-        quarantine.checked_sub(uptime).filter(|left| !left.is_zero())
+        let left = quarantine.checked_sub(uptime).filter(|left| !left.is_zero())?;
+        match question.verb.in_quarantine() {
+            None => Some(left),
+            Some(verb) => {
+                question.verb = verb;
+                None
+            }
+        }
     }
 
     /// Writes what there is still a use for.
@@ -468,7 +476,7 @@ impl Link {
                 if !question.is_wanted() {
                     continue;
                 }
-                if let Some(left) = self.abstains_for(&question) {
+                if let Some(left) = self.put_in_quarantine(&mut question) {
                     question.fail_unsent(&NodeError::abstaining(left));
                 } else {
                     question.turn.iter_mut().for_each(Turn::has_left);
