@@ -7,7 +7,7 @@
 const { fork } = require('node:child_process');
 const { on, once } = require('node:events');
 
-const { Redsync } = require('../index.js');
+const { LockLostError, Redsync } = require('../index.js');
 const { lifeline } = require('../tools/lifeline.js');
 const { findNodes } = require('./nodes.js');
 
@@ -27,8 +27,8 @@ async function write(deposit, name, place, keyPrefix, urls) {
       say(`has written ${await deposit(redsync, place, halt)}`);
       isWritten = true;
     } catch (error) {
-      if (!(error instanceof LateError)) throw error;
-      say('is refused and starts over');
+      if (error instanceof LateError) say('is refused and starts over');
+      else if (!(error instanceof LockLostError)) throw error; // it knew in time
     }
   }
   await redsync.close();
