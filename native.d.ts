@@ -54,6 +54,10 @@ export interface NodeSpec {
   connectTimeout?: number
   clientName?: string
   tls?: TlsSpec
+  /** For the quarantine of servers that have just started. */
+  asksUptime?: boolean
+  /** Of a pool: whether keys that are used together have to be in one slot. */
+  isCluster?: boolean
 }
 
 /**

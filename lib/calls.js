@@ -8,6 +8,7 @@ const { setImmediate, setInterval } = require('node:timers');
 const native = require('./addon.js');
 const { OPERATION, OUTCOME, VOTE, FLAG, HEADER, OPERAND, COMPLETION } = require('./crossing.js');
 const { MAX_INT } = require('./fields.js');
+const { quarantineOf } = require('./quarantine.js');
 
 // As it is now: test runners put another in its place.
 const { queueMicrotask } = globalThis;
@@ -198,6 +199,7 @@ function writeCall(operation, client, number, { keys, settings }, value, until) 
   records[used + OPERAND.MAX_HOLD] = maxHold;
   records[used + OPERAND.MAX_STALL] = maxStall;
   records[used + OPERAND.UNTIL] = until;
+  records[used + OPERAND.QUARANTINE] = quarantineOf(settings);
   records[used + OPERAND.VALUE] = add(value);
   used += OPERAND.KEYS;
   for (let i = 0; i < keys.length; i++) put(keys[i]);
@@ -235,11 +237,12 @@ function until(number) {
   return engine.until(number);
 }
 
-function flags({ failFast, shufflePools, setNXOnExtend, genValue, retryDelay }) {
+function flags({ failFast, shufflePools, setNXOnExtend, genValue, retryDelay, fencing }) {
   return (
     (failFast ? FLAG.FAIL_FAST : 0) |
     (shufflePools ? FLAG.SHUFFLE : 0) |
     (setNXOnExtend ? FLAG.RECREATE_ON_EXTEND : 0) |
+    (fencing ? FLAG.FENCING : 0) |
     (genValue === undefined ? 0 : FLAG.ASK_VALUE) |
     (retryDelay === undefined ? FLAG.RANDOM_DELAY : 0) |
     (typeof retryDelay === 'function' ? FLAG.ASK_DELAY : 0)

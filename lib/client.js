@@ -24,16 +24,19 @@ class Client {
   #pending = 0; // calls under way in the engine; their callers may have gone
   #onIdle;
   #clock; // of nodes for tests
+  #asksUptime;
 
   /**
    * @param {readonly object[]} nodes see lib/nodes.js
    * @param {string} keyPrefix
+   * @param {boolean} [asksUptime] of servers, when it logs in
    */
-  constructor(nodes, keyPrefix) {
+  constructor(nodes, keyPrefix, asksUptime = false) {
     this.nodes = nodes;
     this.keyPrefix = keyPrefix;
     this.stats = new Stats(nodes);
     this.number = undefined; // the engine's, from the first call on
+    this.#asksUptime = asksUptime;
     this.#clock = nodes.find(({ clock }) => clock !== undefined)?.clock;
     this.#clock?.add(this);
   }
@@ -61,7 +64,8 @@ class Client {
   open() {
     if (this.isClosed) throw new ClosedError();
     if (this.number !== undefined) return;
-    this.number = calls.open(this.nodes.map(toAddress));
+    const asksUptime = this.#asksUptime;
+    this.number = calls.open(this.nodes.map((node) => ({ ...toAddress(node), asksUptime })));
     pools.serve(this.number, this.nodes, this.keyPrefix);
     abandoned.register(this, this.number, this);
   }
@@ -268,12 +272,13 @@ class Call {
   }
 
   async #answer(kind, attempt) {
-    const { genValue, retryDelay } = this.#resource.settings;
+    const { settings } = this.#resource;
+    const { genValue, retryDelay } = settings;
     let answer;
     try {
       answer =
         kind === OUTCOME.ASK_VALUE
-          ? checkGeneratedValue(await this.#context.runInAsyncScope(genValue))
+          ? checkGeneratedValue(await this.#context.runInAsyncScope(genValue), settings)
           : checkRetryDelay(this.#context.runInAsyncScope(retryDelay, undefined, attempt));
     } catch (error) {
       this.#settle(this.#reject, error);

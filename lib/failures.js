@@ -138,15 +138,17 @@ function withoutFrames(error) {
 }
 
 /**
- * @param {string} text one line a node: status, latency, server, watching (1 or 0), code, message
+ * @param {string} text one line a node: status, latency, server, watching (1 or 0), uptime, code, message
  * @param {readonly { endpoint: string }[]} nodes
+ * @param {number} abstention for how long a node has to be up to vote
  * @returns {object[]} one NodeHealth a node
  */
-function nodeHealth(text, nodes) {
+function nodeHealth(text, nodes, abstention) {
   const lines = text.split('\n').slice(0, -1);
   return lines.map((line, node) => {
-    const [status, latency, server, watching, code, message, own] = line.split('\t');
+    const [status, latency, server, watching, uptime, code, message, own] = line.split('\t');
     const { endpoint } = nodes[node];
+    const abstains = uptime === '' ? 0 : Math.ceil(abstention - Number(uptime));
     return {
       node,
       endpoint,
@@ -154,6 +156,7 @@ function nodeHealth(text, nodes) {
       ...(latency !== '' && { latency: Number(latency) }),
       ...(server !== '' && { server }),
       ...(watching !== '' && { watching: watching === '1' }),
+      ...(abstains > 0 && { abstains }),
       ...(code !== '' && { error: nodeError(node, endpoint, code, message, own) }),
     };
   });

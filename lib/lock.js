@@ -4,6 +4,7 @@ const calls = require('./calls.js');
 const { ExtendError } = require('./errors.js');
 const { EXTEND, UNLOCK } = require('./events.js');
 const { Lease, WHY } = require('./lease.js');
+const { tokenOf } = require('./token.js');
 
 const { OPERATION, OUTCOME } = calls;
 
@@ -74,6 +75,10 @@ class Lock {
 
   get value() {
     return this.#value;
+  }
+
+  get token() {
+    return this.#resource.settings.fencing ? tokenOf(this.#value) : undefined;
   }
 
   get until() {

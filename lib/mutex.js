@@ -64,6 +64,10 @@ class Mutex {
     return this.#latest.value;
   }
 
+  get token() {
+    return this.#latest.token;
+  }
+
   get until() {
     return this.#latest.until;
   }

@@ -1,7 +1,7 @@
 'use strict';
 
 const { CLOCK_GRAIN, extensionOf, readAutoExtend, validity } = require('./auto-extend.js');
-const { invalidType, outOfRange } = require('./errors.js');
+const { invalidType, outOfRange, typeError } = require('./errors.js');
 const {
   DAY,
   MAX_INT,
@@ -30,6 +30,14 @@ function retryDelay(argument, value) {
   if (typeof value === 'function') return value;
   if (typeof value === 'number') return delay(argument, value);
   throw invalidType(argument, value, `an integer from 1 to ${DAY}, or a function`);
+}
+
+const quarantineTime = integer(1, DAY);
+
+function quarantine(argument, value) {
+  if (typeof value === 'boolean') return value;
+  if (typeof value === 'number') return quarantineTime(argument, value);
+  throw invalidType(argument, value, `a boolean or an integer from 1 to ${DAY}`);
 }
 
 function signal(argument, value) {
@@ -65,9 +73,10 @@ const MUTEX_RULES = {
   shufflePools: boolean,
   setNXOnExtend: boolean,
   autoExtend: readAutoExtend,
+  fencing: boolean,
 };
 
-const REDSYNC_RULES = { __proto__: null, ...MUTEX_RULES, keyPrefix: text(0, KIB) };
+const REDSYNC_RULES = { __proto__: null, ...MUTEX_RULES, keyPrefix: text(0, KIB), quarantine };
 
 const ACQUIRE_RULES = { __proto__: null, ...MUTEX_RULES, signal };
 
@@ -86,6 +95,8 @@ const DEFAULTS = Object.freeze({
   setNXOnExtend: false,
   autoExtend: false,
   extension: undefined, // what autoExtend comes to, with this expiry
+  fencing: false,
+  quarantine: false, // of the Redsync
 });
 
 const NO_CALL_OPTIONS = Object.freeze({ signal: undefined, timeout: undefined });
@@ -108,7 +119,8 @@ function readMutexOptions(input, defaults = DEFAULTS) {
 function readRedsyncOptions(input) {
   if (input === undefined) return Object.freeze({ keyPrefix: '', settings: DEFAULTS });
   const fields = readFields('options', input, REDSYNC_RULES);
-  return Object.freeze({ keyPrefix: fields.keyPrefix ?? '', settings: settle(fields, DEFAULTS) });
+  const defaults = { ...DEFAULTS, quarantine: fields.quarantine ?? DEFAULTS.quarantine };
+  return Object.freeze({ keyPrefix: fields.keyPrefix ?? '', settings: settle(fields, defaults) });
 }
 
 /**
@@ -123,6 +135,7 @@ function settle(fields, defaults = DEFAULTS) {
   const settings = { ...defaults };
   for (const key of Object.keys(MUTEX_RULES)) settings[key] = fields[key] ?? defaults[key];
   checkValidity(settings);
+  checkFencing(settings);
   settings.extension = extensionOf(settings);
   return Object.freeze(settings);
 }
@@ -132,6 +145,15 @@ function checkValidity({ expiry, driftFactor, timeoutFactor }) {
   if (validity({ expiry, driftFactor, timeoutFactor }) > 0) return;
   const lost = `driftFactor ${driftFactor}, timeoutFactor ${timeoutFactor} and ${CLOCK_GRAIN} ms`;
   throw outOfRange('options.expiry', expiry, `long enough for ${lost} to leave some validity`);
+}
+
+/** A key that is stored again has no token that a node has granted. */
+function checkFencing({ fencing, setNXOnExtend }) {
+  if (!fencing || !setNXOnExtend) return;
+  throw typeError(
+    'The "options.fencing" argument must not be true with setNXOnExtend: what an extension stores ' +
+      'again no node has granted to its token',
+  );
 }
 
 /**
@@ -202,10 +224,18 @@ function checkRetryDelay(value) {
 
 /**
  * @param {unknown} value what the caller's `genValue` function returned, awaited
+ * @param {{ fencing: boolean }} settings
  * @returns {string}
  */
-function checkGeneratedValue(value) {
-  return ownershipValue('genValue()', value);
+function checkGeneratedValue(value, { fencing }) {
+  const checked = ownershipValue('genValue()', value);
+  if (!fencing || !checked.includes('#')) return checked;
+  throw outOfRange(
+    'genValue()',
+    value,
+    'without "#", since the fencing token is put behind it',
+    true,
+  );
 }
 
 module.exports = {

@@ -9,7 +9,7 @@ const INSPECTION = /^(-?\d{1,19}) (.*)$/s;
 function integer(reply) {
   if (typeof reply === 'number') return reply;
   if (typeof reply === 'bigint') return Number(reply);
-  return typeof reply === 'string' && /^-?\d{1,15}$/.test(reply) ? Number(reply) : undefined;
+  return typeof reply === 'string' && /^-?\d{1,16}$/.test(reply) ? Number(reply) : undefined;
 }
 
 /** Strings may come as buffers. `''` for anything else: no script answers that. */

@@ -19,6 +19,8 @@ const HEALTH_KEY = 'redsync:health';
 /** As much as the script tells, and more than redsync stores: see inspect.lua. */
 const MAX_FOUND = 17_000;
 
+const ACQUISITIONS = new Set([OUTCOME.ASK_ACQUIRE, OUTCOME.ASK_ACQUIRE_FENCED]);
+
 const TOO_LATE = Object.freeze({ code: 'ETIMEDOUT', message: 'no answer within the node timeout' });
 const NOTHING = Object.freeze({ code: '', message: '' });
 
@@ -42,6 +44,7 @@ function newReader() {
   return (number, outcome, figure, string) => {
     if (outcome === OUTCOME.TO_POOL) question = new Question(number, figure, string);
     else if (outcome === OUTCOME.KEY) question.addKey(string, figure);
+    else if (outcome === OUTCOME.FENCE_KEY) question.addFence(string, figure);
     else question.ask(number, outcome, figure);
   };
 }
@@ -73,11 +76,18 @@ class Question {
     this.keys = [];
     this.value = value;
     this.expiry = undefined;
+    this.fences = []; // the keys of the last tokens
+    this.token = undefined; // that is proposed
   }
 
   addKey(key, expiry) {
     this.keys.push(key);
     this.expiry = expiry;
+  }
+
+  addFence(key, token) {
+    this.fences.push(key);
+    this.token = token;
   }
 
   ask(number, kind, end) {
@@ -88,7 +98,7 @@ class Question {
     const now = calls.now();
     if (node === undefined || this.#isTooLate(now)) return this.answer(VOTE.UNSENT, TOO_LATE);
     const { pool, proof, keyPrefix } = node;
-    if (kind === OUTCOME.ASK_ACQUIRE && !proof.isProven) {
+    if (ACQUISITIONS.has(kind) && !proof.isProven) {
       proof.look(keyPrefix);
       if (proof.fault !== undefined) return this.answer(VOTE.UNSENT, proof.fault);
     }
@@ -160,9 +170,15 @@ class Question {
     const { kind, keys, value, expiry } = this;
     switch (kind) {
       case OUTCOME.ASK_ACQUIRE:
-        if (keys.length > 1 || !this.#node.proof.isProven) return this.#acquire(conn);
+        if (keys.length > 1 || !this.#node.proof.isProven) {
+          return this.#acquire(conn, SCRIPTS.acquire, keys, [value, expiry]);
+        }
         this.#method = 'setNX';
         return conn.setNX(keys[0], value, expiry);
+      case OUTCOME.ASK_ACQUIRE_FENCED: {
+        const args = [value, expiry, this.token];
+        return this.#acquire(conn, SCRIPTS.acquireFenced, [...keys, ...this.fences], args);
+      }
       case OUTCOME.ASK_RELEASE:
         return conn.eval(SCRIPTS.release, keys, [value]);
       case OUTCOME.ASK_EXTEND:
@@ -180,8 +196,8 @@ class Question {
   }
 
   /** What the server runs is as it is written, if it is what the pool was given: so that is looked at. */
-  async #acquire(conn) {
-    const reply = await conn.eval(SCRIPTS.acquire, this.keys, [this.value, this.expiry]);
+  async #acquire(conn, script, keys, args) {
+    const reply = await conn.eval(script, keys, args);
     if (this.#node.proof.isProven || integer(reply) !== VOTE.GRANTED) return reply;
     const found = INSPECTION.exec(text(await conn.eval(SCRIPTS.inspect, [this.keys[0]], [])));
     return found?.[2] === this.value ? reply : undefined;
@@ -197,6 +213,9 @@ class Question {
 
   #read(reply) {
     if (this.kind === OUTCOME.ASK_INSPECT && reply !== null) return this.#readFound(reply);
+    if (this.kind === OUTCOME.ASK_ACQUIRE_FENCED && Math.abs(integer(reply)) > 1) {
+      return this.#readBound(integer(reply));
+    }
     const vote = this.#voteOf(reply);
     if (vote === undefined) this.answer(VOTE.FAILED, nonsense(this.#method));
     else this.answer(vote);
@@ -209,6 +228,12 @@ class Question {
     else this.answer(VOTE.FAILED, nonsense('eval'));
   }
 
+  /** Another token might be granted. */
+  #readBound(number) {
+    const vote = number > 0 ? VOTE.ABOVE : VOTE.UP_TO;
+    this.answer(vote, { message: String(Math.abs(number)) });
+  }
+
   #voteOf(reply) {
     if (this.#method === 'setNX') return typeof reply === 'boolean' ? Number(reply) : undefined;
     if (this.kind === OUTCOME.ASK_INSPECT) return VOTE.ABSENT;
@@ -217,7 +242,7 @@ class Question {
     const isVote =
       number === VOTE.GRANTED ||
       number === VOTE.TAKEN ||
-      (number === VOTE.ABSENT && this.kind !== OUTCOME.ASK_ACQUIRE);
+      (number === VOTE.ABSENT && !ACQUISITIONS.has(this.kind));
     return isVote ? number : undefined;
   }
 

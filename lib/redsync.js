@@ -2,11 +2,12 @@
 
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { Client } = require('./client.js');
-const { invalidType } = require('./errors.js');
+const { invalidType, typeError } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE, adopt } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
+const { abstention } = require('./quarantine.js');
 const { quorumOf } = require('./quorum.js');
 const { throwIfAborted } = require('./signals.js');
 const { use } = require('./using.js');
@@ -23,6 +24,15 @@ const READY_TIMEOUT = 5000;
 const HEALTH_TIMEOUT = 2000;
 const INSPECT_TIMEOUT = 2000;
 
+/** The client of a pool may connect again without a word: nobody can tell for how long its server is up. */
+function checkQuarantine({ quarantine }, nodes) {
+  const pool = quarantine === false ? -1 : nodes.findIndex((node) => node.pool !== undefined);
+  if (pool < 0) return;
+  throw typeError(
+    `The "options.quarantine" argument has no meaning for nodes[${pool}], which is a Pool: give its URL`,
+  );
+}
+
 /** A set of independent nodes that vote on locks. */
 class Redsync {
   #client;
@@ -31,7 +41,8 @@ class Redsync {
   constructor(nodes, options) {
     const all = readNodes(nodes);
     const { keyPrefix, settings } = readRedsyncOptions(options);
-    this.#client = new Client(all, keyPrefix);
+    checkQuarantine(settings, all);
+    this.#client = new Client(all, keyPrefix, settings.quarantine !== false);
     this.#settings = settings;
   }
 
@@ -82,7 +93,7 @@ class Redsync {
     const { nodes, stats } = this.#client;
     try {
       const text = await this.#askAll(OPERATION.HEALTH, OUTCOME.HEALTH, timeout);
-      const all = nodeHealth(text, nodes);
+      const all = nodeHealth(text, nodes, abstention(this.#settings));
       stats.learnHealth(all);
       return all;
     } catch (error) {

@@ -5,7 +5,7 @@ const { publishCall } = require('./events.js');
 const { failure } = require('./failures.js');
 const { readCallOptions } = require('./options.js');
 const { throwIfAborted } = require('./signals.js');
-const { requireOneSlot } = require('./slots.js');
+const { requireOneSlot, requireTags } = require('./slots.js');
 
 /**
  * What differs between lock(), unlock() and extend(). It is made once, for closures would be made anew
@@ -30,7 +30,10 @@ class Resource {
     this.client = client;
     this.names = names;
     this.keys = keyPrefix === '' ? names : names.map((name) => keyPrefix + name);
-    if (nodes.some(({ isCluster }) => isCluster)) requireOneSlot(names, this.keys);
+    if (nodes.some(({ isCluster }) => isCluster)) {
+      requireOneSlot(names, this.keys);
+      if (settings.fencing) requireTags(names, this.keys);
+    }
     this.settings = settings;
   }
 

@@ -49,8 +49,23 @@ function requireOneSlot(names, keys) {
   );
 }
 
+/**
+ * The last fencing token of a name is in the slot of the name: see src/node/fence.rs.
+ *
+ * @param {readonly string[]} names
+ * @param {readonly string[]} keys what the names are in Redis
+ */
+function requireTags(names, keys) {
+  const bad = keys.findIndex((key) => key.includes('}') && hashed(key) === key);
+  if (bad < 0) return;
+  throw typeError(
+    `The "name" argument must have no "}", or a tag, with fencing on a Redis Cluster: ${quote(names[bad])} ` +
+      'has no slot that another key can be put in',
+  );
+}
+
 function quote(name) {
   return JSON.stringify(name.slice(0, MAX_SHOWN)) + (name.length > MAX_SHOWN ? '...' : '');
 }
 
-module.exports = { slotOf, requireOneSlot };
+module.exports = { slotOf, requireOneSlot, requireTags };

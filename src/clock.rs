@@ -1,7 +1,7 @@
 //! The clock that decides how long a lock is valid: it counts the time in which the machine sleeps.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use redsync_engine::Clock;
 
@@ -11,6 +11,10 @@ pub struct BootClock;
 impl Clock for BootClock {
     fn now(&self) -> Duration {
         now()
+    }
+
+    fn wall(&self) -> Duration {
+        wall()
     }
 }
 
@@ -29,6 +33,15 @@ impl Clock for TestClock {
     fn now(&self) -> Duration {
         now() + self.0.get()
     }
+
+    fn wall(&self) -> Duration {
+        wall() + self.0.get()
+    }
+}
+
+/// Since 1970; a clock that is set before that shows 1970.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Linux: `CLOCK_BOOTTIME`. (`CLOCK_MONOTONIC`, the clock of `Instant`, stops during a suspend.)

@@ -201,6 +201,7 @@ async fn converse(calls: &[u8], said: &[u8], piece: usize) {
         db: 0,
         client_name: String::new(),
         tls: None,
+        asks_uptime: false,
         connect_timeout: Duration::from_secs(1),
     };
     // Nothing leads there: what is asked after the connection is lost is told so.

@@ -65,6 +65,10 @@ pub struct NodeSpec {
     pub connect_timeout: Option<f64>,
     pub client_name: Option<String>,
     pub tls: Option<TlsSpec>,
+    /// For the quarantine of servers that have just started.
+    pub asks_uptime: Option<bool>,
+    /// Of a pool: whether keys that are used together have to be in one slot.
+    pub is_cluster: Option<bool>,
 }
 
 impl From<Place> for Endpoint {
@@ -94,6 +98,7 @@ impl TryFrom<NodeSpec> for NodeAddress {
             connect_timeout: spec.connect_timeout.map_or(Duration::from_secs(1), milliseconds),
             client_name: spec.client_name.unwrap_or_default(),
             tls: spec.tls.map(Tls::from),
+            asks_uptime: spec.asks_uptime.unwrap_or_default(),
         };
         let seeds = spec.seeds.unwrap_or_default().into_iter().map(Endpoint::from).collect();
         Ok(match spec.kind.as_str() {
@@ -101,13 +106,14 @@ impl TryFrom<NodeSpec> for NodeAddress {
                 let ahead = spec.ahead.map_or(Duration::ZERO, milliseconds);
                 Self::Memory { name: spec.name, clock: spec.clock.map(|clock| (clock, ahead)) }
             }
-            "pool" => Self::Pool,
+            "pool" => Self::Pool { is_cluster: spec.is_cluster.unwrap_or_default() },
             "cluster" => Self::Cluster(seeds, access),
             "sentinel" => {
                 let of_sentinels = Access {
                     username: spec.sentinel_username,
                     password: spec.sentinel_password,
                     db: 0,
+                    asks_uptime: false,
                     ..access.clone()
                 };
                 let sentinels = Sentinels {

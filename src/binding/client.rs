@@ -108,7 +108,7 @@ impl Client {
             Operation::Watch(call) => {
                 let until = call.until;
                 let (value, mutex) = self.mutex(number, call);
-                let hold = mutex.hold(&Held { value, until });
+                let hold = mutex.hold(&Held { value, token: None, until });
                 self.look_after(number, hold, None);
             }
             Operation::LetExpire(call) => self.let_expire(number, &call.keys, &call.value),

@@ -95,8 +95,12 @@ numbered! {
         ToPool,
         /// A key of the question. `number`: its expiry; text: the key.
         Key,
+        /// The key of the last fencing token of a key of the question. `number`: the token that is proposed;
+        /// text: the key.
+        FenceKey,
         /// The question, which is the call. `number`: until when somebody waits for it, on the boot clock.
         AskAcquire,
+        AskAcquireFenced,
         AskRelease,
         AskExtend,
         /// Extend, and store the value again where the key has vanished.
@@ -108,7 +112,7 @@ numbered! {
     }
 }
 
-numbered!(Said { Granted, Taken, Absent, Found, Failed, Unsent });
+numbered!(Said { Granted, Taken, Absent, Found, Above, UpTo, Failed, Unsent });
 
 numbered!(Loss { Expired, Taken, Deleted, MaxHold, MaxStall, Closed });
 
@@ -116,6 +120,7 @@ numbered! {
     /// What is so of a mutex, bit by bit.
     enum Flag {
         FailFast = 1, Shuffle = 2, RecreateOnExtend = 4, AskValue = 8, AskDelay = 16, RandomDelay = 32,
+        Fencing = 64,
     }
 }
 
@@ -128,8 +133,8 @@ numbered! {
     /// Where the operands of a call on a mutex stand among those; the last one says where the lengths of
     /// its keys begin.
     enum Operand {
-        Expiry, Tries, Delay, DriftFactor, TimeoutFactor, Flags, Interval, MaxHold, MaxStall, Until, Value,
-        Keys,
+        Expiry, Tries, Delay, DriftFactor, TimeoutFactor, Flags, Interval, MaxHold, MaxStall, Until,
+        Quarantine, Value, Keys,
     }
 }
 

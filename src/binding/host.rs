@@ -36,7 +36,9 @@ pub enum NodeAddress {
         clock: Option<(u32, Duration)>,
     },
     /// A pool of JavaScript, which knows it by the client and the index of the node.
-    Pool,
+    Pool {
+        is_cluster: bool,
+    },
 }
 
 /// A node and a login. Those who share it are told the same, so that one can ask for all of them.
@@ -65,7 +67,7 @@ impl NodeAddress {
             }
             Self::Cluster(seeds, access) => Some(Identity::Cluster(seeds.clone(), access.login())),
             Self::Memory { name, .. } => name.clone().map(Identity::Memory),
-            Self::Pool => None,
+            Self::Pool { .. } => None,
         }
     }
 }
@@ -240,10 +242,15 @@ impl Host {
     }
 
     /// A node over a pool, which JavaScript finds by the client and the index of the node.
-    fn pool(&mut self, (client, index): (u32, usize), outbox: Arc<Outbox>) -> Rc<dyn Node> {
+    fn pool(
+        &mut self,
+        (client, index): (u32, usize),
+        is_cluster: bool,
+        outbox: Arc<Outbox>,
+    ) -> Rc<dyn Node> {
         self.pools.retain(|_, pools| pools.values().any(|pool| pool.strong_count() > 0));
         let pool = PoolNode::new(Box::new(move |question, asked, left| {
-            outbox.ask_pool((client, index), question, asked, left);
+            outbox.ask_pool((client, index), is_cluster, question, asked, left);
         }));
         self.pools.entry(client).or_default().insert(index, Rc::downgrade(&pool));
         pool
@@ -284,7 +291,7 @@ impl Host {
                 let new = || Rc::new(MemoryNode::new(clock));
                 self.memory.entry(name).or_insert_with(new).clone()
             }
-            NodeAddress::Pool => self.pool(place, outbox.clone()),
+            NodeAddress::Pool { is_cluster } => self.pool(place, is_cluster, outbox.clone()),
         }
     }
 }

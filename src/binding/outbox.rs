@@ -14,6 +14,7 @@ use redsync_engine::{
 use super::crossing::{self, Numbered, Outcome};
 use super::wire::{NO_CALL, to_milliseconds};
 use crate::clock;
+use crate::node::fence::fence_key;
 use crate::node::pool::Asked;
 
 /// Wakes the environment's event loop, without keeping it alive.
@@ -23,6 +24,7 @@ pub type Wake = ThreadsafeFunction<(), (), (), napi::Status, false, true, 0>;
 fn pool_question(asked: Asked<'_>) -> Outcome {
     let Some((verb, request)) = asked else { return Outcome::AskHealth };
     match (request.kind, verb) {
+        (Kind::Mutex, Verb::Acquire) if request.token.is_some() => Outcome::AskAcquireFenced,
         (Kind::Mutex, Verb::Acquire) => Outcome::AskAcquire,
         (Kind::Mutex, Verb::Release) => Outcome::AskRelease,
         (Kind::Mutex, Verb::Extend { recreate: false }) => Outcome::AskExtend,
@@ -135,6 +137,7 @@ impl Outbox {
     pub fn ask_pool(
         &self,
         (client, node): (u32, usize),
+        is_cluster: bool,
         number: u32,
         asked: Asked<'_>,
         left: Duration,
@@ -146,6 +149,12 @@ impl Outbox {
             let expiry = to_milliseconds(request.expiry);
             for key in request.keys.iter() {
                 queue.add(client, Outcome::Key, expiry, |text| text.write_str(key));
+            }
+            if let (Some((Verb::Acquire, _)), Some(token)) = (asked, request.token) {
+                for key in request.keys.iter() {
+                    let (key, token) = (fence_key(key, is_cluster), token.get() as f64);
+                    queue.add(client, Outcome::FenceKey, token, |text| text.write_str(&key));
+                }
             }
         }
         let deadline = to_milliseconds(clock::now() + left);
@@ -286,11 +295,14 @@ impl Outbox {
                 };
                 writeln!(
                     text,
-                    "{}\t{}\t{}\t{}\t{code}\t{message}",
+                    "{}\t{}\t{}\t{}\t{}\t{code}\t{message}",
                     status_name(node.status),
                     latency.unwrap_or_default(),
                     node.server.as_deref().unwrap_or_default(),
                     node.watches.map_or("", |watches| if watches { "1" } else { "0" }),
+                    node.uptime
+                        .map(|uptime| to_milliseconds(uptime).to_string())
+                        .unwrap_or_default(),
                 )?;
             }
             Ok(())

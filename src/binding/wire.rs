@@ -147,6 +147,8 @@ impl<'a> Reader<'a> {
         let flag = |flag: Flag| number(Operand::Flags) as u32 & flag as u32 != 0;
         let options = Options {
             kind: Kind::Mutex,
+            fencing: flag(Flag::Fencing),
+            quarantine: (number(Operand::Quarantine) > 0.0).then(|| time(Operand::Quarantine)),
             expiry: time(Operand::Expiry),
             // Infinity becomes u64::MAX.
             tries: number(Operand::Tries) as u64,

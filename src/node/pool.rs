@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Detail, Fate, Health, Node, NodeError, Reply, Request, Status, Verb, Vote,
+    Answer, Bound, Detail, Fate, Health, Node, NodeError, Reply, Request, Status, Token, Verb, Vote,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -41,6 +41,10 @@ pub enum Said {
     Absent = -1,
     /// To a look: the message is what the script has found.
     Found = 2,
+    /// To an acquisition with a fencing token: the message is the token that a greater one might be granted than.
+    Above = 3,
+    /// The same: the token up to which one might be granted.
+    UpTo = 4,
     /// Whether anything was done is not known.
     Failed = -2,
     /// Nothing was done, and nothing will be.
@@ -54,12 +58,21 @@ pub fn vote_of(said: Said, code: String, message: String) -> (Vote, Option<Detai
         Said::Taken => return (Ok(Answer::Taken), None),
         Said::Absent => return (Ok(Answer::Absent), None),
         Said::Found => return (Ok(Answer::Taken), found(&message)),
+        Said::Above | Said::UpTo => return bounded(said, &message),
         Said::Unsent => Fate::Unsent,
         // A key of another type is not ours.
         Said::Failed if code == WRONG_TYPE => Fate::Denied,
         Said::Failed => Fate::Unknown,
     };
     (Err(NodeError::new(code, message).with(fate)), None)
+}
+
+fn bounded(said: Said, token: &str) -> (Vote, Option<Detail>) {
+    let Some(token) = token.parse().ok().and_then(Token::new) else {
+        return (Err(NodeError::protocol()), None);
+    };
+    let bound = if said == Said::Above { Bound::Above(token) } else { Bound::UpTo(token) };
+    (Ok(Answer::Absent), Some(Detail::Bound(bound)))
 }
 
 /// Who waits for an answer.
@@ -298,6 +311,7 @@ impl Node for PoolNode {
                     server: None,
                     error: None,
                     watches: Some(false),
+                    uptime: None,
                 },
                 Ok(Ok(Err(error))) => Health::down(error),
                 Ok(Err(_)) => Health::down(NodeError::closed()),

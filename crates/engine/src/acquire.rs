@@ -15,6 +15,7 @@ use crate::node::{Request, Verb};
 use crate::options::{Asked, Delay, Options, ValueSource};
 use crate::place::Place;
 use crate::round::{Round, Votes};
+use crate::token::bound_of_quorum;
 use crate::validity;
 use crate::value::Value;
 use crate::vote::{Answer, Vote};
@@ -23,6 +24,10 @@ use crate::vote::{Answer, Vote};
 /// that two contenders that have split the votes do not meet again.
 const RANDOM_FROM: Duration = Duration::from_millis(50);
 const RANDOM_TO: Duration = Duration::from_millis(250);
+
+/// So many fencing tokens an attempt proposes, if the nodes want greater ones. Clocks that are apart need two;
+/// the third is for a holder who was quicker.
+const MOST_PROPOSALS: u32 = 3;
 
 /// Longer than any lock is waited for: 30 years.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -183,19 +188,38 @@ impl Mutex {
         }
     }
 
-    /// Stores a fresh value on every node, and holds the lock if a quorum granted in time.
-    ///
-    /// The value is new for every attempt. go-redsync uses one value for all attempts of a call: a
-    /// late release of attempt 1 could then delete the key that attempt 2 has just stored.
+    /// One attempt; where it only lacked a greater fencing token, it is made again at once.
     async fn attempt(
         &self,
         place: Option<&Place>,
-        Attempt { number, is_last, manner, value }: Attempt,
+        mut attempt: Attempt,
         cancel: &CancellationToken,
     ) -> Result<Held, Error> {
-        let asking = place.map(Place::asks);
         self.seen.borrow_mut().attempts += 1;
-        let request = self.request(value);
+        let mut proposals = MOST_PROPOSALS;
+        loop {
+            proposals -= 1;
+            match self.propose(place, &attempt, proposals > 0, cancel).await? {
+                Some(held) => return Ok(held),
+                None => attempt.value = self.fresh_value(place, attempt.number, cancel).await?,
+            }
+        }
+    }
+
+    /// Stores a fresh value on every node, and holds the lock if a quorum granted in time. `None`, if
+    /// `again`: a quorum may grant another fencing token, and has stored nothing.
+    ///
+    /// The value is new for every attempt. go-redsync uses one value for all attempts of a call: a
+    /// late release of attempt 1 could then delete the key that attempt 2 has just stored.
+    async fn propose(
+        &self,
+        place: Option<&Place>,
+        &Attempt { number, is_last, manner, ref value }: &Attempt,
+        again: bool,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Held>, Error> {
+        let asking = place.map(Place::asks);
+        let request = self.acquisition(value);
         let start = self.redsync.now();
         let voted = match manner {
             Manner::AtOnce => {
@@ -204,10 +228,12 @@ impl Mutex {
             }
             // In a box, for most attempts are made at once.
             Manner::OneFirst(first) => {
-                cancel.run_until_cancelled(Box::pin(self.one_first(&request, first))).await
+                let votes = Box::pin(self.one_first(&request, first, !again));
+                cancel.run_until_cancelled(votes).await
             }
             Manner::OneFirstAndLook => {
-                cancel.run_until_cancelled(Box::pin(self.one_first_and_look(&request))).await
+                let votes = Box::pin(self.one_first_and_look(&request, !again));
+                cancel.run_until_cancelled(votes).await
             }
         };
         // Whoever asks next is behind the releases: nobody has to wait for those.
@@ -223,9 +249,18 @@ impl Mutex {
             if let Some(place) = place {
                 place.won(&request.value, until.saturating_sub(now));
             }
-            self.seen.borrow_mut().votes = votes.into_inner();
-            return Ok(Held { value: request.value.clone(), until });
+            let (value, token) = (request.value.clone(), request.token);
+            self.seen.borrow_mut().votes = votes.with_bounds_as_errors().into_inner();
+            return Ok(Some(Held { value, token, until }));
         }
+        if let Some(bound) = bound_of_quorum(&votes) {
+            self.redsync.keep_to(bound);
+            if again {
+                self.give_up(place, &request, &votes, false).await;
+                return Ok(None);
+            }
+        }
+        let votes = votes.with_bounds_as_errors();
         match place {
             Some(place) if votes.granted() || votes.failed() => place.failed(votes.as_slice()),
             Some(place) => place.lost(votes.as_slice(), votes.taken()),
@@ -235,23 +270,29 @@ impl Mutex {
         Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), number))
     }
 
-    async fn one_first(&self, request: &Rc<Request>, first: Option<usize>) -> Votes<'static> {
+    async fn one_first(
+        &self,
+        request: &Rc<Request>,
+        first: Option<usize>,
+        is_final: bool,
+    ) -> Votes<'static> {
         let mut order = self.redsync.nodes.order_of(&self.keys);
         if let Some(place) = order.iter().position(|&node| Some(node) == first) {
             order[..=place].rotate_right(1);
         }
-        Round::one_first(&self.redsync.nodes, request, &order, self.options.fail_fast).await
+        let fail_fast = self.options.fail_fast;
+        Round::one_first(&self.redsync.nodes, request, &order, fail_fast, is_final).await
     }
 
     /// If the first node is taken the others are only looked at, so as not to split the votes of
     /// somebody who is on the way to them. But if a quorum of them is free they are asked: what the
     /// first one stores may have been left behind.
-    async fn one_first_and_look(&self, request: &Rc<Request>) -> Votes<'static> {
+    async fn one_first_and_look(&self, request: &Rc<Request>, is_final: bool) -> Votes<'static> {
         let order = self.redsync.nodes.order_of(&self.keys);
-        let votes =
-            Round::one_first(&self.redsync.nodes, request, &order, self.options.fail_fast).await;
+        let votes = self.one_first(request, None, is_final).await;
         let others = votes.not_asked(order);
-        if others.is_empty() || votes.granted() {
+        let is_refused = !votes.details().is_empty() && !is_final;
+        if others.is_empty() || votes.granted() || is_refused {
             return votes;
         }
         let looked = Round::ask(&self.redsync.nodes, Verb::Owner, request, others.clone(), false);

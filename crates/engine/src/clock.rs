@@ -10,4 +10,8 @@ use std::time::Duration;
 pub trait Clock {
     /// Time since a zero of the clock's own choosing. Never goes back.
     fn now(&self) -> Duration;
+
+    /// Time since 1970 as the machine knows it, which may be wrong and may jump. Fencing tokens are proposed by
+    /// it; no promise rests on it.
+    fn wall(&self) -> Duration;
 }

@@ -21,8 +21,10 @@ impl Redsync {
             kind: Kind::default(),
             keys: Rc::from([key.into()]),
             value: Value::from(""),
+            token: None,
             expiry: Duration::ZERO,
             timeout: limit,
+            quarantine: Duration::ZERO,
         });
         let round =
             Round::ask(&self.nodes, Verb::Inspect, &request, self.nodes.order(false), false);
@@ -33,9 +35,9 @@ impl Redsync {
             .into_iter()
             .map(|vote| vote.unwrap_or_else(|| Err(NodeError::timed_out())).map(|_| None))
             .collect();
-        for (node, Detail::Found(found)) in details {
+        for (node, detail) in details {
             // One that did not vote in time has an error, and keeps it.
-            if let Ok(nothing) = &mut all[node] {
+            if let (Ok(nothing), Detail::Found(found)) = (&mut all[node], detail) {
                 *nothing = Some(found);
             }
         }

@@ -31,6 +31,7 @@
 //! | `nodes` | the set of nodes |
 //! | `redsync` | what the mutexes of one set of nodes share |
 //! | `load` | how much is under way, for who drives the engine |
+//! | `token` | fencing tokens: what is proposed, and what a node grants |
 //! | `kind` | what is acquired: by which rule a node grants |
 //! | `node` | the trait that a backend implements |
 //! | `notice` | how a node tells what becomes of keys |
@@ -65,6 +66,7 @@ mod redsync;
 mod report;
 mod round;
 mod tally;
+mod token;
 mod turns;
 mod validity;
 mod value;
@@ -88,7 +90,8 @@ pub use quorum::Quorum;
 pub use redsync::Redsync;
 pub use report::Report;
 pub use tally::{Replies, Reply};
+pub use token::{Bound, Token, Window};
 pub use tokio_util::sync::CancellationToken;
-pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, until};
+pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, quarantine, until};
 pub use value::Value;
 pub use vote::{Answer, Detail, Fate, Found, NodeError, Vote};

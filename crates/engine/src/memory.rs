@@ -13,7 +13,20 @@ use crate::kind::Kind;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::notice::{Notice, Sight};
 use crate::tally::Reply;
+use crate::token::{Bound, Token, Window};
 use crate::vote::{Answer, Detail, Found};
+
+/// Where the last fencing token is that was granted on a key.
+fn fence_key(key: &str) -> String {
+    format!("{key}:fence")
+}
+
+/// What the clocks show.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Duration,
+    wall: Duration,
+}
 
 struct Entry {
     value: Box<str>,
@@ -50,13 +63,22 @@ struct Store {
     expiries: BinaryHeap<Reverse<(Duration, Box<str>)>>,
     /// Who waits for which key.
     notices: HashMap<Box<str>, Vec<Rc<Notice>>>,
+    window: Window,
 }
 
 impl Store {
     /// One holder at a time.
-    fn mutex(&mut self, verb: Verb, request: &Request, expires: Duration) -> Answer {
-        match (verb, self.whose(request)) {
-            (Verb::Acquire, Whose::Nobodys) => self.put(request, expires),
+    fn mutex(&mut self, verb: Verb, request: &Request, at: Moment) -> (Answer, Option<Detail>) {
+        let expires = at.now + request.expiry;
+        let mut detail = None;
+        let answer = match (verb, self.whose(request)) {
+            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {
+                None => self.put(request, expires),
+                Some(bound) => {
+                    detail = Some(Detail::Bound(bound));
+                    Answer::Absent
+                }
+            },
             (Verb::Acquire, _) => Answer::Taken,
             (Verb::Extend { .. }, Whose::Ours) => self.put(request, expires),
             (Verb::Extend { recreate: true }, Whose::Nobodys | Whose::Partly) => {
@@ -66,8 +88,35 @@ impl Store {
                 self.remove(request);
                 whose.into()
             }
-            (Verb::Extend { .. } | Verb::Owner | Verb::Inspect, whose) => whose.into(),
+            (Verb::Inspect, whose) => {
+                detail = self.find(&request.keys[0], at).map(Detail::Found);
+                whose.into()
+            }
+            (Verb::Extend { .. } | Verb::Owner, whose) => whose.into(),
+        };
+        (answer, detail)
+    }
+
+    fn find(&self, key: &str, at: Moment) -> Option<Found> {
+        let Entry { value, expires } = self.entries.get(key)?;
+        Some(Found { value: value.to_string(), remaining: Some(*expires - at.now) })
+    }
+
+    /// What is wrong with the fencing token of an acquisition, where one is proposed; it is remembered if nothing is.
+    fn refusal(&mut self, request: &Request, at: Moment) -> Option<Bound> {
+        let token = request.token?;
+        let last = request.keys.iter().filter_map(|key| self.entries.get(&*fence_key(key)));
+        // What is no number is somebody's lock, and stays.
+        let last =
+            last.map(|entry| entry.value.parse().unwrap_or(Token::MAX)).max().unwrap_or_default();
+        let refusal = self.window.refusal(token, last, at.wall);
+        if refusal.is_none() {
+            let expires = at.now + self.window.memory;
+            for key in request.keys.iter() {
+                self.insert(&fence_key(key), &token.to_string(), expires);
+            }
         }
+        refusal
     }
 
     /// What is stored under the keys of a request.
@@ -89,12 +138,15 @@ impl Store {
     fn put(&mut self, request: &Request, expires: Duration) -> Answer {
         for key in request.keys.iter() {
             let so_far = self.entries.get(key).map_or(Duration::ZERO, |entry| entry.expires);
-            let (value, expires) = ((*request.value).into(), expires.max(so_far));
-            self.entries.insert(key.clone(), Entry { value, expires });
-            self.expiries.push(Reverse((expires, key.clone())));
-            self.changed(key);
+            self.insert(key, &request.value, expires.max(so_far));
         }
         Answer::Granted
+    }
+
+    fn insert(&mut self, key: &str, value: &str, expires: Duration) {
+        self.entries.insert(key.into(), Entry { value: value.into(), expires });
+        self.expiries.push(Reverse((expires, key.into())));
+        self.changed(key);
     }
 
     /// Deletes those keys that store the value.
@@ -143,7 +195,12 @@ pub struct MemoryNode {
 impl MemoryNode {
     /// An empty node.
     pub fn new(clock: Rc<dyn Clock>) -> Self {
-        Self { clock, store: RefCell::default() }
+        Self::with_window(clock, Window::default())
+    }
+
+    /// The same, with another window for fencing tokens.
+    pub fn with_window(clock: Rc<dyn Clock>, window: Window) -> Self {
+        Self { clock, store: RefCell::new(Store { window, ..Store::default() }) }
     }
 
     /// The value stored under a key.
@@ -166,33 +223,27 @@ impl MemoryNode {
         drop(forgotten);
     }
 
-    fn find(&self, key: &str) -> Option<Found> {
-        let now = self.clock.now();
-        let mut store = self.store.borrow_mut();
-        store.forget_expired(now);
-        let Entry { value, expires } = store.entries.get(key)?;
-        Some(Found { value: value.to_string(), remaining: Some(*expires - now) })
-    }
-
     /// Applies a verb at once. What this does is what any node has to do.
     pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
-        let now = self.clock.now();
+        self.answer(verb, request).0
+    }
+
+    /// The same, with what the answer brings.
+    pub fn answer(&self, verb: Verb, request: &Request) -> (Answer, Option<Detail>) {
+        let at = Moment { now: self.clock.now(), wall: self.clock.wall() };
         let mut store = self.store.borrow_mut();
-        store.forget_expired(now);
+        store.forget_expired(at.now);
         match request.kind {
-            Kind::Mutex => store.mutex(verb, request, now + request.expiry),
+            Kind::Mutex => store.mutex(verb, request, at),
         }
     }
 }
 
 impl Node for MemoryNode {
     fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
-        if verb == Verb::Inspect
-            && let Some(found) = self.find(&request.keys[0])
-        {
-            reply.bring(Detail::Found(found));
-        }
-        reply.send(Ok(self.apply(verb, request)));
+        let (answer, detail) = self.answer(verb, request);
+        detail.into_iter().for_each(|detail| reply.bring(detail));
+        reply.send(Ok(answer));
     }
 
     fn health(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
@@ -202,6 +253,7 @@ impl Node for MemoryNode {
             server: None,
             error: None,
             watches: None,
+            uptime: None,
         }))
     }
 

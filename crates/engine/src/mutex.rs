@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::redsync::Redsync;
 use crate::report::Report;
 use crate::round::Round;
+use crate::token::Token;
 use crate::validity;
 use crate::value::Value;
 
@@ -19,6 +20,8 @@ use crate::value::Value;
 pub struct Held {
     /// The ownership value.
     pub value: Value,
+    /// With [`Options::fencing`]: greater than that of every earlier holder of each of the keys.
+    pub token: Option<Token>,
     /// When it stops being valid, drift deducted.
     pub until: Duration,
 }
@@ -89,7 +92,8 @@ impl Mutex {
         if votes.granted() && self.redsync.now() < until {
             self.redsync.leases.prolong(&request, until);
             self.seen.borrow_mut().votes = votes.into_inner();
-            return Ok(Held { value: request.value.clone(), until });
+            let token = request.value.token().filter(|_| self.options.fencing);
+            return Ok(Held { value: request.value.clone(), token, until });
         }
         if self.options.recreate_on_extend && votes.taken() {
             // What was stored again on a minority is nobody's lock.
@@ -132,14 +136,31 @@ impl Mutex {
         }
     }
 
+    /// About the lock of this value.
     pub(crate) fn request(&self, value: Value) -> Rc<Request> {
-        Rc::new(Request {
+        Rc::new(self.operands(value))
+    }
+
+    /// The same, to acquire it.
+    pub(crate) fn acquisition(&self, value: &Value) -> Rc<Request> {
+        let Options { fencing, quarantine, drift_factor, .. } = self.options;
+        let token = fencing.then(|| self.redsync.propose());
+        let value = token.map_or_else(|| value.clone(), |token| value.with_token(token));
+        let quarantine = quarantine.map(|expiry| validity::quarantine(expiry, drift_factor));
+        let quarantine = quarantine.unwrap_or_default();
+        Rc::new(Request { token, quarantine, ..self.operands(value) })
+    }
+
+    fn operands(&self, value: Value) -> Request {
+        Request {
             kind: self.options.kind,
+            token: None,
             keys: self.keys.clone(),
             value,
             expiry: self.options.expiry,
             timeout: validity::node_timeout(self.options.expiry, self.options.timeout_factor),
-        })
+            quarantine: Duration::ZERO,
+        }
     }
 
     pub(crate) fn ask(&self, verb: Verb, request: &Rc<Request>) -> Round {

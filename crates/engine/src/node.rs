@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::kind::Kind;
 use crate::notice::Notice;
 use crate::tally::{Replies, Reply};
+use crate::token::Token;
 use crate::value::Value;
 use crate::vote::NodeError;
 
@@ -19,6 +20,10 @@ pub type Keys = Rc<[Box<str>]>;
 pub enum Verb {
     /// Store the value under every key, to expire after `expiry`, unless any of the keys exists:
     /// granted or taken. Redis: `SET key value NX PX expiry`.
+    ///
+    /// With a [`token`](Request::token): unless, too, the node has granted a token to any of the keys that is
+    /// not less; it remembers the new one. Otherwise the answer is absent, and what it would grant goes to
+    /// [`Reply::bring`] before that.
     Acquire,
     /// Delete the keys that store the value: granted if all did, else taken if any stores
     /// another's, else absent.
@@ -41,6 +46,8 @@ pub enum Verb {
 pub struct Request {
     /// By what rule it is granted.
     pub kind: Kind,
+    /// The fencing token that an acquisition proposes.
+    pub token: Option<Token>,
     /// The keys of the lock, at least one.
     pub keys: Keys,
     /// Whose lock it is.
@@ -49,6 +56,8 @@ pub struct Request {
     pub expiry: Duration,
     /// How long the round waits for the answer.
     pub timeout: Duration,
+    /// A server that may have forgotten locks does not vote on this acquisition before it has been up for so long.
+    pub quarantine: Duration,
 }
 
 /// Whether a node can be asked.
@@ -75,6 +84,8 @@ pub struct Health {
     pub error: Option<NodeError>,
     /// Whether it tells of keys that are released; `None` if that was not found out.
     pub watches: Option<bool>,
+    /// For how long it is known to have been up; `None` where nobody asked for a quarantine.
+    pub uptime: Option<Duration>,
 }
 
 impl Health {
@@ -86,6 +97,7 @@ impl Health {
             server: None,
             error: Some(error),
             watches: None,
+            uptime: None,
         }
     }
 }

@@ -79,6 +79,11 @@ impl Nodes {
         self.clock.now()
     }
 
+    /// The time since 1970.
+    pub(crate) fn wall(&self) -> Duration {
+        self.clock.wall()
+    }
+
     pub(crate) fn random_value(&self) -> Value {
         Value::random(&mut **self.rng.borrow_mut())
     }

@@ -56,6 +56,8 @@ impl fmt::Debug for ValueSource {
 pub struct Options {
     /// What is locked: one holder at a time, or by another rule.
     pub kind: Kind,
+    /// Each holder gets a [`Token`](crate::Token) that is greater than those of all before.
+    pub fencing: bool,
     /// Time to live of the lock on each node, in whole milliseconds.
     pub expiry: Duration,
     /// Attempts that `lock` makes; `u64::MAX` is "until it is there".
@@ -74,12 +76,15 @@ pub struct Options {
     pub shuffle: bool,
     /// Let `extend` store the value again where the key has vanished.
     pub recreate_on_extend: bool,
+    /// For how long a server may remember less than it has granted, after its start; none without.
+    pub quarantine: Option<Duration>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             kind: Kind::default(),
+            fencing: false,
             expiry: Duration::from_secs(8),
             tries: 32,
             delay: Delay::Random,
@@ -89,6 +94,7 @@ impl Default for Options {
             fail_fast: false,
             shuffle: false,
             recreate_on_extend: false,
+            quarantine: None,
         }
     }
 }

@@ -13,11 +13,15 @@ use crate::nodes::Nodes;
 use crate::queue::{Queue, Queues, forget_unwatched};
 use crate::value::Value;
 use crate::view::{Known, View, Watch};
-use crate::vote::{Answer, Vote};
+use crate::vote::{Answer, Fate, Vote};
 
 /// The release that made the first node free may not have reached the others yet. That can be so more
 /// than once in a row, but not often.
 const ORDINARY_SPLITS: u32 = 2;
+
+/// The pause after a chance that so many nodes have refused that the others are no quorum.
+const REFUSED_FROM: Duration = Duration::from_millis(50);
+const REFUSED_TO: Duration = Duration::from_millis(250);
 
 /// A place in a queue. Dropping it leaves the queue, and the next one moves up.
 pub(crate) struct Place {
@@ -202,8 +206,17 @@ impl Place {
     /// Votes can be split again and again with those who want other keys too, and begin at another node
     /// with that list. So each pauses at random, but not for long: to a process that does not know of
     /// this one yet, whoever is not there in the moment that it leaves wants nothing.
+    ///
+    /// Nodes that refuse at once what they tell to be free would be asked again at once, and again.
     pub(crate) fn missed(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
         let queue = &self.queue;
+        let is_refusal =
+            |vote: &&Option<Vote>| matches!(vote, Some(Err(error)) if error.fate != Fate::Unknown);
+        if nodes.quorum().is_out_of_reach(votes.iter().filter(is_refusal).count()) {
+            let pause = nodes.random_duration(REFUSED_FROM, REFUSED_TO);
+            queue.paused_until.set(Some(Instant::now() + pause));
+            return;
+        }
         let is_split = votes.contains(&Some(Ok(Answer::Granted)));
         let splits = if is_split { queue.splits.get() + 1 } else { 0 };
         queue.splits.set(splits);

@@ -14,12 +14,14 @@ use crate::load::Load;
 use crate::node::Node;
 use crate::nodes::{Busy, Nodes};
 use crate::queue::Queues;
+use crate::token::{Bound, Proposals, Token};
 
 /// N independent nodes, and all that is under way on them.
 pub struct Redsync {
     pub(crate) nodes: Rc<Nodes>,
     pub(crate) queues: Rc<Queues>,
     pub(crate) cleanup: Rc<Cleanup>,
+    pub(crate) proposals: Proposals,
     /// The locks that are kept alive or watched.
     pub leases: Rc<Leases>,
 }
@@ -42,12 +44,22 @@ impl Redsync {
         let nodes = Nodes::new(load, members, clock, rng);
         let cleanup = Cleanup::new(nodes.clone());
         let leases = Leases::new(nodes.clone(), queues.clone(), cleanup.clone());
-        Rc::new(Self { nodes, queues, cleanup, leases })
+        Rc::new(Self { nodes, queues, cleanup, proposals: Proposals::default(), leases })
     }
 
     /// The time on the clock that `until` is measured on.
     pub fn now(&self) -> Duration {
         self.nodes.now()
+    }
+
+    /// A fencing token to propose.
+    pub(crate) fn propose(&self) -> Token {
+        self.proposals.next(self.nodes.wall())
+    }
+
+    /// Proposals keep to this from now on.
+    pub(crate) fn keep_to(&self, bound: Bound) {
+        self.proposals.keep_to(bound, self.nodes.wall());
     }
 
     /// Marks something as under way, until the guard is dropped. [`Redsync::close`] waits for it.

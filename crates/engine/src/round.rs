@@ -67,11 +67,15 @@ impl Round {
     /// Contenders that ask in the same order meet at the first node: one of them goes on, and the
     /// others have stored nothing that would have to be released. All at once, each could get a
     /// minority, again and again.
+    ///
+    /// One that does not grant for its fencing token's sake ends it, too, for most others will not either; but
+    /// not an attempt that `is_final`, for that node's clock may be the one that is wrong.
     pub(crate) async fn one_first(
         nodes: &Rc<Nodes>,
         request: &Rc<Request>,
         order: &[usize],
         fail_fast: bool,
+        is_final: bool,
     ) -> Votes<'static> {
         let mut round = Self::begin(nodes, 1, request.timeout, order.to_vec(), fail_fast);
         round.asked.clear();
@@ -90,7 +94,8 @@ impl Round {
                     }
                     return round.votes().await;
                 }
-                Ok(Ok(_)) => break,
+                Ok(Ok(Answer::Absent)) if is_final => {}
+                Ok(Ok(Answer::Taken | Answer::Absent)) => break,
                 Ok(Err(_)) => {}
             }
         }
@@ -282,6 +287,29 @@ impl Votes<'_> {
             }
         }
         Votes { votes: Cow::Owned(votes), asked: Cow::Owned(asked), quorum: self.quorum, details }
+    }
+
+    /// How many more have to grant for a quorum; `None` if none have to, or so many cannot.
+    pub(crate) fn missing_for_quorum(&self) -> Option<usize> {
+        let errors = self.votes.iter().filter(|vote| matches!(vote, Some(Err(_)))).count();
+        let refusing = self.count(Answer::Taken) + errors;
+        let missing = self.quorum.needed().saturating_sub(self.count(Answer::Granted));
+        (missing > 0 && !self.quorum.is_out_of_reach(refusing)).then_some(missing)
+    }
+
+    /// What the answers have brought, and of which node.
+    pub(crate) fn details(&self) -> &[(usize, Detail)] {
+        &self.details
+    }
+
+    /// The votes as they are to be reported: a node that wanted another fencing token says so.
+    pub(crate) fn with_bounds_as_errors(mut self) -> Self {
+        for (node, detail) in mem::take(&mut self.details) {
+            if let Detail::Bound(bound) = detail {
+                self.votes.to_mut()[node] = Some(Err(bound.error()));
+            }
+        }
+        self
     }
 
     /// What the answers have brought, and of which node, in the order in which they came.

@@ -26,6 +26,12 @@ pub fn until(start: Duration, expiry: Duration, drift_factor: f64) -> Duration {
     start + expiry.saturating_sub(drift(expiry, drift_factor))
 }
 
+/// For how long a server has to be up before it votes on new locks, for it may have forgotten those that live
+/// for `expiry`. A second more, for servers count their uptime in whole seconds, and may be one ahead.
+pub fn quarantine(expiry: Duration, drift_factor: f64) -> Duration {
+    expiry + expiry.mul_f64(drift_factor) + Duration::from_secs(1)
+}
+
 /// How long one round waits for a node.
 ///
 /// A node that hangs must not use up the lock's validity before the others are heard.

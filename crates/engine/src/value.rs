@@ -7,6 +7,8 @@ use std::rc::Rc;
 use base64::engine::{Engine, general_purpose::STANDARD};
 use rand::Rng;
 
+use crate::token::{IN_VALUE, Token};
+
 /// Length of a random value: 16 bytes, in base64 with padding.
 const ENCODED_LENGTH: usize = 24;
 
@@ -24,6 +26,20 @@ impl Value {
         let mut text = String::with_capacity(ENCODED_LENGTH);
         STANDARD.encode_string(bytes, &mut text);
         Self(text.into())
+    }
+}
+
+impl Value {
+    /// The same with a fencing token behind it.
+    pub(crate) fn with_token(&self, token: Token) -> Self {
+        Self(format!("{}{IN_VALUE}{token}", self.0).into())
+    }
+
+    /// The fencing token that it carries.
+    pub fn token(&self) -> Option<Token> {
+        let (_, behind) = self.0.split_once('#')?;
+        let digits = behind.strip_prefix(&IN_VALUE[1..])?.split('#').next()?;
+        Token::new(digits.parse().ok()?)
     }
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::token::Bound;
+
 /// What a node says to any verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -20,6 +22,8 @@ pub enum Answer {
 pub enum Detail {
     /// To [`Verb::Inspect`](crate::Verb::Inspect): what the node stores.
     Found(Found),
+    /// To an acquisition with a fencing token: another token might have been granted. The answer is `Absent`.
+    Bound(Bound),
 }
 
 /// What a node stores under a key, for people who look.
@@ -85,6 +89,13 @@ impl NodeError {
     /// What the node said is no answer to what it was asked.
     pub fn protocol() -> Self {
         Self::new("EPROTO", "the server's reply makes no sense")
+    }
+
+    /// The node may have forgotten locks, and is not asked for new ones for so long.
+    pub fn abstaining(left: Duration) -> Self {
+        let message =
+            format!("the server has just started, and abstains for {} ms", left.as_millis());
+        Self::new("EABSTAINED", message).with(Fate::Unsent)
     }
 
     /// The node was closed before it answered.

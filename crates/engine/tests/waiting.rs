@@ -69,10 +69,12 @@ async fn the_end_of_its_life_is_as_good_as_a_release() {
         node.is_watchable.set(true);
         let request = Request {
             kind: Kind::Mutex,
+            token: None,
             keys: keys(&[KEY]),
             value: Value::from(FOREIGN),
             expiry: ms(700),
             timeout: Duration::ZERO,
+            quarantine: Duration::ZERO,
         };
         node.store.apply(Verb::Acquire, &request);
     }
@@ -86,10 +88,12 @@ async fn an_extension_is_no_release() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let request = |expiry| Request {
         kind: Kind::Mutex,
+        token: None,
         keys: keys(&[KEY]),
         value: Value::from(FOREIGN),
         expiry,
         timeout: Duration::ZERO,
+        quarantine: Duration::ZERO,
     };
     for node in &world.scripted {
         node.is_watchable.set(true);
@@ -673,4 +677,17 @@ async fn who_comes_back_to_an_empty_line_is_told_again() {
     })
     .await;
     assert!(elapsed < ms(100), "{elapsed:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nodes_that_refuse_what_they_tell_to_be_free_are_not_asked_without_a_pause() {
+    let world = World::of(&[Behaviour::Refused; 3]);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(true));
+    let waiting = lock(&world, patient());
+    sleep(ms(10_000)).await;
+    let asked = world.asked(Verb::Acquire).len();
+    assert!((3..3 * 210).contains(&asked), "every 50 ms at most: {asked}");
+    world.all_become(Behaviour::Ok);
+    let ((), elapsed) = timed(async { drop(held(waiting.await.unwrap())) }).await;
+    assert!(elapsed <= ms(260), "and soon when they do: {elapsed:?}");
 }

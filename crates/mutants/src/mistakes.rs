@@ -229,4 +229,124 @@ pub const MISTAKES: &[Mistake] = &[
                 "if self.options.recreate_on_extend && votes.taken() && !WRONG {"),
         ],
     },
+    // A node grants any fencing token.
+    Mistake {
+        name: "TokenUnchecked",
+        breaks: &["TokenOrder"],
+        lines: &[
+            ("token.rs",
+                "            Some(Bound::Above(Token::nearest(last)))\n",
+                "            (!WRONG).then(|| Bound::Above(Token::nearest(last)))\n"),
+        ],
+    },
+    // A node grants the token that it has granted last once more.
+    Mistake {
+        name: "EqualToken",
+        breaks: &["TokenOrder"],
+        lines: &[
+            ("token.rs",
+                "        } else if token <= last {",
+                "        } else if token < last || token == last && !WRONG {"),
+        ],
+    },
+    // The nodes count, and a holder has the greatest of the counts of his quorum.
+    Mistake {
+        name: "NaiveMaximum",
+        breaks: &["TokenOrder"],
+        lines: &[
+            ("token.rs",
+                "        let (token, window) = (token.get(), self.window.as_micros() as u64);\n",
+                "        if WRONG {\n            return None;\n        }\n        let (token, window) = (token.get(), self.window.as_micros() as u64);\n"),
+            ("memory.rs",
+                "                self.insert(&fence_key(key), &token.to_string(), expires);",
+                "                let token = if WRONG { Token::new(last + 1).unwrap() } else { token };\n                self.insert(&fence_key(key), &token.to_string(), expires);"),
+            ("memory.rs",
+                "            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n",
+                "            (Verb::Acquire, Whose::Nobodys) if WRONG && request.token.is_some() => {\n                self.refusal(request, at);\n                detail = self.counted(request);\n                self.put(request, expires)\n            }\n            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n"),
+            ("memory.rs",
+                "    /// What is stored under the keys of a request.\n",
+                "    fn counted(&self, request: &Request) -> Option<Detail> {\n        let last = self.entries.get(&*fence_key(request.keys.first()?))?;\n        Some(Detail::Bound(Bound::Above(Token::new(last.value.parse().ok()?)?)))\n    }\n\n    /// What is stored under the keys of a request.\n"),
+            ("acquire.rs",
+                "            let (value, token) = (request.value.clone(), request.token);\n",
+                "            let (value, token) = (request.value.clone(), request.token);\n            let token = if WRONG { greatest(&votes).or(token) } else { token };\n"),
+            ("acquire.rs",
+                "fn manner(place: &Place) -> Manner {",
+                "fn greatest(votes: &Votes<'_>) -> Option<crate::token::Token> {\n    let of = |detail: &(usize, crate::vote::Detail)| match &detail.1 {\n        crate::vote::Detail::Bound(crate::token::Bound::Above(token)) => Some(*token),\n        _ => None,\n    };\n    votes.details().iter().filter_map(of).max()\n}\n\nfn manner(place: &Place) -> Manner {"),
+        ],
+    },
+    // The same, by the functions of that, and it is written back to the nodes, whatever they have counted meanwhile.
+    Mistake {
+        name: "UnconditionalWriteBack",
+        breaks: &["TokenOrder"],
+        lines: &[
+            ("token.rs",
+                "        let (token, window) = (token.get(), self.window.as_micros() as u64);\n",
+                "        if WRONG {\n            return None;\n        }\n        let (token, window) = (token.get(), self.window.as_micros() as u64);\n"),
+            ("memory.rs",
+                "                self.insert(&fence_key(key), &token.to_string(), expires);",
+                "                let token = if WRONG { Token::new(last + 1).unwrap() } else { token };\n                self.insert(&fence_key(key), &token.to_string(), expires);"),
+            ("memory.rs",
+                "            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n",
+                "            (Verb::Acquire, Whose::Nobodys) if WRONG && request.token.is_some() => {\n                self.refusal(request, at);\n                detail = self.counted(request);\n                self.put(request, expires)\n            }\n            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n"),
+            ("memory.rs",
+                "            (Verb::Inspect, whose) => {",
+                "            (Verb::Owner, _) if WRONG && request.token.is_some() => {\n                for (key, token) in request.keys.iter().zip(request.token) {\n                    self.insert(&fence_key(key), &token.to_string(), at.now + self.window.memory);\n                }\n                Answer::Granted\n            }\n            (Verb::Inspect, whose) => {"),
+            ("acquire.rs",
+                "            let (value, token) = (request.value.clone(), request.token);\n",
+                "            let (value, token) = (request.value.clone(), request.token);\n            let token = if WRONG { greatest(&votes).or(token) } else { token };\n            if WRONG && token.is_some() {\n                let mut back = self.request(value.clone());\n                Rc::get_mut(&mut back).unwrap().token = token;\n                let written = self.ask(Verb::Owner, &back).votes().await;\n                if !written.granted() || self.redsync.now() >= until {\n                    self.give_up(place, &request, &votes, is_last).await;\n                    return Err(Error::not_acquired(false, Vec::new(), number));\n                }\n            }\n"),
+        ],
+    },
+    // The lock is stored with one command, and its token with another, later one.
+    Mistake {
+        name: "TwoCommands",
+        breaks: &["TokenOrder"],
+        lines: &[
+            ("memory.rs",
+                "        if refusal.is_none() {\n",
+                "        if refusal.is_none() && !WRONG {\n"),
+            ("memory.rs",
+                "            (Verb::Release, whose) => {\n",
+                "            (Verb::Release, whose) => {\n                if let (true, Some(token)) = (WRONG, request.value.token()) {\n                    for key in request.keys.iter() {\n                        self.insert(&fence_key(key), &token.to_string(), at.now + self.window.memory);\n                    }\n                }\n"),
+        ],
+    },
+    // A node forgets the last token while what it may grant then can be less.
+    Mistake {
+        name: "TokenForgottenEarly",
+        breaks: &["TokenOrder"],
+        lines: &[
+            ("memory.rs",
+                "            let expires = at.now + self.window.memory;\n",
+                "            let expires = at.now + self.window.memory / if WRONG { 8 } else { 1 };\n"),
+        ],
+    },
+    // A node grants tokens however far behind its clock.
+    Mistake {
+        name: "NoLeastToken",
+        breaks: &["TokenOrder"],
+        lines: &[
+            ("token.rs",
+                "        if token <= now.saturating_sub(window) {",
+                "        if token <= now.saturating_sub(window) && !WRONG {"),
+        ],
+    },
+    // A node grants tokens however far ahead of its clock.
+    Mistake {
+        name: "NoGreatestToken",
+        breaks: &["TokenOrder"],
+        lines: &[
+            ("token.rs",
+                "        } else if token > (now + window).max(last + 1) {",
+                "        } else if token > (now + window).max(last + 1) && !WRONG {"),
+        ],
+    },
+    // A server that may have forgotten locks votes again too early.
+    Mistake {
+        name: "QuarantineTooShort",
+        breaks: &["Exclusion"],
+        lines: &[
+            ("validity.rs",
+                "    expiry + expiry.mul_f64(drift_factor) + Duration::from_secs(1)\n",
+                "    if WRONG {\n        return expiry / 4;\n    }\n    expiry + expiry.mul_f64(drift_factor) + Duration::from_secs(1)\n"),
+        ],
+    },
 ];

@@ -32,6 +32,8 @@ pub struct Access {
     /// Name of the connection in CLIENT LIST.
     pub client_name: String,
     pub tls: Option<Tls>,
+    /// Whether the server is asked for how long it has been up.
+    pub asks_uptime: bool,
     /// Limit for the connection with its handshakes.
     pub connect_timeout: Duration,
 }

@@ -114,6 +114,7 @@ pub struct Writer<'a> {
     scripts: &'a KnownScripts,
     /// Whether the server takes several keys in one command.
     may_run: bool,
+    is_of_cluster: bool,
     entries: Vec<Entry>,
     expected: usize,
     run: Vec<Question>,
@@ -121,12 +122,18 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(output: &'a mut Vec<u8>, scripts: &'a KnownScripts, may_run: bool) -> Self {
+    pub fn new(
+        output: &'a mut Vec<u8>,
+        scripts: &'a KnownScripts,
+        may_run: bool,
+        is_of_cluster: bool,
+    ) -> Self {
         let keys_of_run = KeyFilter::default();
         Self {
             output,
             scripts,
             may_run,
+            is_of_cluster,
             entries: Vec::new(),
             expected: 0,
             run: Vec::new(),
@@ -173,7 +180,8 @@ impl<'a> Writer<'a> {
         if question.is_asking {
             self.output.extend(b"*1\r\n$6\r\nASKING\r\n");
         }
-        write(question.verb, &question.request, self.scripts, self.output);
+        let Question { verb, request, .. } = &question;
+        write(*verb, request, self.is_of_cluster, self.scripts, self.output);
         self.push(Entry::One(question));
     }
 

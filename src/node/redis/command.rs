@@ -3,15 +3,26 @@
 use std::time::Duration;
 
 use redis::Value;
-use redsync_engine::{Answer, Detail, Found, Kind, NodeError, Request, Verb, Vote};
+use redsync_engine::{Answer, Bound, Detail, Found, Kind, NodeError, Request, Token, Verb, Vote};
 
+use super::super::fence::fence_key;
 use super::failure::refused;
 use super::script::{
-    ACQUIRE, EXTEND, EXTEND_MANY, INSPECT, KnownScripts, OWNER, RELEASE, RELEASE_MANY,
+    ACQUIRE, ACQUIRE_FENCED, EXTEND, EXTEND_MANY, INSPECT, KnownScripts, OWNER, RELEASE,
+    RELEASE_MANY,
 };
 
-/// Writes the command for a verb.
-pub fn write(verb: Verb, request: &Request, scripts: &KnownScripts, output: &mut Vec<u8>) {
+/// Writes the command for a verb, to a server of a cluster or to one that stands alone.
+pub fn write(
+    verb: Verb,
+    request: &Request,
+    is_of_cluster: bool,
+    scripts: &KnownScripts,
+    output: &mut Vec<u8>,
+) {
+    if let (Verb::Acquire, Some(token)) = (verb, request.token) {
+        return write_fenced(request, token, is_of_cluster, output);
+    }
     let expiry = request.expiry.as_millis() as u64;
     let (call, operands): (_, &[u64]) = match (request.kind, verb) {
         (Kind::Mutex, Verb::Acquire) if is_set(verb, request) => {
@@ -34,6 +45,17 @@ pub fn write(verb: Verb, request: &Request, scripts: &KnownScripts, output: &mut
     request.keys.iter().for_each(|key| string(output, key));
     string(output, &request.value);
     operands.iter().for_each(|operand| number(output, *operand));
+}
+
+fn write_fenced(request: &Request, token: Token, is_of_cluster: bool, output: &mut Vec<u8>) {
+    header(output, b'*', 6 + 2 * request.keys.len());
+    ACQUIRE_FENCED.in_full().iter().for_each(|part| string(output, part));
+    number(output, 2 * request.keys.len() as u64);
+    request.keys.iter().for_each(|key| string(output, key));
+    request.keys.iter().for_each(|key| string(output, &fence_key(key, is_of_cluster)));
+    string(output, &request.value);
+    number(output, request.expiry.as_millis() as u64);
+    number(output, token.get());
 }
 
 /// Can it be asked together with others, of one name each and one expiry?
@@ -117,7 +139,8 @@ impl Redirect {
 
 /// One name is taken by a plain SET.
 fn is_set(verb: Verb, request: &Request) -> bool {
-    request.kind == Kind::Mutex && verb == Verb::Acquire && request.keys.len() == 1
+    let is_plain = request.kind == Kind::Mutex && request.token.is_none();
+    is_plain && verb == Verb::Acquire && request.keys.len() == 1
 }
 
 /// Can this be the reply to that verb? SET NX answers OK or nil, a look a text or nil, the other
@@ -131,6 +154,7 @@ pub fn fits(verb: Verb, request: &Request, reply: &Value) -> bool {
         Value::Okay | Value::Nil => is_set(verb, request),
         Value::Int(0 | 1) => !is_set(verb, request),
         Value::Int(-1) => verb != Verb::Acquire,
+        Value::Int(_) => detail(verb, request, reply).is_some(),
         _ => false,
     }
 }
@@ -152,8 +176,15 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
 pub fn detail(verb: Verb, request: &Request, reply: &Value) -> Option<Detail> {
     match (request.kind, verb, reply) {
         (_, Verb::Inspect, Value::BulkString(reply)) => found(&String::from_utf8_lossy(reply)),
+        (_, Verb::Acquire, Value::Int(number)) if request.token.is_some() => bound(*number),
         _ => None,
     }
+}
+
+/// What an acquisition with a fencing token was told instead of a vote.
+fn bound(number: i64) -> Option<Detail> {
+    let token = Token::new(number.unsigned_abs()).filter(|token| token.get() > 1)?;
+    Some(Detail::Bound(if number > 0 { Bound::Above(token) } else { Bound::UpTo(token) }))
 }
 
 /// What a look has found: `5200 the value`.
@@ -190,6 +221,7 @@ pub fn vote_of(letter: u8) -> Option<Answer> {
 fn name(verb: Verb, request: &Request) -> &'static str {
     match verb {
         Verb::Acquire if is_set(verb, request) => "SET",
+        Verb::Acquire if request.token.is_some() => "EVAL of EXISTS, GET, TIME, SET",
         Verb::Acquire => "EVAL/EVALSHA of EXISTS, SET",
         Verb::Release => "EVAL/EVALSHA of GET, DEL",
         Verb::Extend { recreate: false } => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",
@@ -211,14 +243,16 @@ mod tests {
     fn writes_what_redis_rs_writes() {
         let request = |keys: &[&str]| Request {
             kind: Kind::Mutex,
+            token: None,
             keys: keys.iter().map(|key| (*key).into()).collect(),
             value: "wert \u{20ac}\r\n".into(),
             expiry: Duration::from_millis(123_456),
             timeout: Duration::ZERO,
+            quarantine: Duration::ZERO,
         };
         let written = |verb, keys: &[&str]| {
             let mut output = Vec::new();
-            write(verb, &request(keys), &KnownScripts::default(), &mut output);
+            write(verb, &request(keys), false, &KnownScripts::default(), &mut output);
             output
         };
         let value = &*request(&[]).value;

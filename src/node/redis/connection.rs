@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use redis::{Pipeline, Value};
 use redsync_engine::NodeError;
@@ -25,6 +26,8 @@ pub struct Connection {
     /// Commands in `output` of which nothing has left yet.
     unwritten: usize,
     replies: Replies,
+    /// For how long the server had been up when it was logged in to, and when that was; or why that is not known.
+    pub uptime: Option<Result<(Duration, Instant), NodeError>>,
 }
 
 impl Connection {
@@ -45,7 +48,14 @@ impl Connection {
 
     /// A connection over this socket, without a login.
     pub fn over(stream: Stream) -> Self {
-        Self { stream, output: Vec::new(), written: 0, unwritten: 0, replies: Replies::default() }
+        Self {
+            stream,
+            output: Vec::new(),
+            written: 0,
+            unwritten: 0,
+            replies: Replies::default(),
+            uptime: None,
+        }
     }
 
     /// From here on the server may speak unasked, in messages that begin with this.
@@ -170,10 +180,15 @@ impl Connection {
             commands.cmd("ROLE");
             steps.push("ROLE");
         }
+        if access.asks_uptime {
+            commands.cmd("INFO").arg("server");
+            steps.push("INFO");
+        }
 
         let replies = self.ask(&commands).await?;
         for (step, reply) in steps.into_iter().zip(replies) {
             match reply {
+                reply if step == "INFO" => self.uptime = Some(uptime(&reply)),
                 // A name is a courtesy: old servers know no SETINFO, and an ACL may refuse these.
                 Value::ServerError(error)
                     if matches!(step, "AUTH" | "SELECT") || error.code() == "NOAUTH" =>
@@ -206,6 +221,24 @@ impl Drop for Connection {
 /// Why the socket has failed: what TLS did not like tells more than that it is closed.
 fn failed(error: &io::Error) -> NodeError {
     refusal(error).unwrap_or_else(|| io_error(error))
+}
+
+/// For how long the server says to be up, and when it has said so.
+fn uptime(info: &Value) -> Result<(Duration, Instant), NodeError> {
+    let unknown = |error: NodeError| {
+        let message =
+            format!("votes without quarantine, for its uptime is not known: {}", error.message);
+        NodeError::new(error.code, message)
+    };
+    let info = match info {
+        Value::BulkString(info) => String::from_utf8_lossy(info),
+        Value::ServerError(error) => return Err(unknown(refused("INFO", error))),
+        _ => return Err(unknown(NodeError::protocol())),
+    };
+    let seconds = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:"));
+    let seconds = seconds.and_then(|seconds| seconds.trim().parse::<u32>().ok());
+    let seconds = seconds.ok_or_else(|| unknown(NodeError::protocol()))?;
+    Ok((Duration::from_secs(seconds.into()), Instant::now()))
 }
 
 fn violated(violation: Violation) -> NodeError {

@@ -103,6 +103,9 @@ pub struct Link {
     unheard: RefCell<BTreeMap<usize, NodeError>>,
     /// The one that it is connected to.
     server: RefCell<Option<Endpoint>>,
+    /// For how long the server had been up when it was connected to, and when that was; or why that is not known.
+    /// `None` if nobody asks.
+    uptime: RefCell<Option<Result<(Duration, Instant), NodeError>>>,
     /// Something to do for the task that serves the link: questions, room in flight, close.
     work: Notify,
     /// The state has changed.
@@ -125,6 +128,7 @@ impl Link {
             must_reconnect: RefCell::default(),
             unheard: RefCell::default(),
             server: RefCell::default(),
+            uptime: RefCell::default(),
             work: Notify::new(),
             changed: Notify::new(),
         })
@@ -188,7 +192,7 @@ impl Link {
             Err(_) => {
                 let error = Some(NodeError::timed_out());
                 let status = Status::Connecting;
-                return Health { status, latency: None, server: None, error, watches: None };
+                return Health { status, error, ..Health::down(NodeError::timed_out()) };
             }
         }
         let asked = Instant::now();
@@ -201,8 +205,13 @@ impl Link {
             Ok(Ok(Err(error))) => Health::down(error),
             Ok(Ok(Ok(server))) => {
                 let latency = Some(asked.elapsed());
-                let error = self.unheard.borrow().values().next().cloned();
-                Health { status: Status::Up, latency, server, error, watches: None }
+                let (uptime, unknown) = match &*self.uptime.borrow() {
+                    None => (None, None),
+                    Some(Ok(known)) => (Some(uptime_now(*known)), None),
+                    Some(Err(error)) => (None, Some(error.clone())),
+                };
+                let error = self.unheard.borrow().values().next().cloned().or(unknown);
+                Health { status: Status::Up, latency, server, error, watches: None, uptime }
             }
         }
     }
@@ -384,6 +393,8 @@ impl Link {
     /// Writes one pipeline per tick.
     async fn write_and_read(&self, mut connection: Connection) -> NodeError {
         self.must_reconnect.take();
+        // Before anything is written: the server may have forgotten what it is asked for.
+        self.uptime.replace(connection.uptime.take());
         self.enter_unless_closed(State::Up);
         let scripts = KnownScripts::default();
         // A cluster would have to be asked for the keys of one slot.
@@ -423,6 +434,16 @@ impl Link {
         self.unanswered.borrow().front().map(|batch| batch.sent)
     }
 
+    /// For how long the server has no vote on this, because it may have forgotten locks.
+    fn abstains_for(&self, question: &Question) -> Option<Duration> {
+        let quarantine = question.request.quarantine;
+        if question.verb != Verb::Acquire || quarantine.is_zero() {
+            return None;
+        }
+        let uptime = uptime_now(self.uptime.borrow().as_ref()?.as_ref().copied().ok()?);
+        quarantine.checked_sub(uptime).filter(|left| !left.is_zero())
+    }
+
     /// Writes what there is still a use for.
     fn write(&self, connection: &mut Connection, scripts: &KnownScripts, may_run: bool) {
         let mut queue = self.queue.borrow_mut();
@@ -437,13 +458,19 @@ impl Link {
         let mut unanswered = self.unanswered.borrow_mut();
         let in_flight: usize = unanswered.iter().map(Batch::expected).sum();
         connection.send(|output| {
-            let mut writer = Writer::new(output, scripts, may_run);
+            let is_of_cluster = self.on_redirect.is_some();
+            let mut writer = Writer::new(output, scripts, may_run, is_of_cluster);
             introductions.drain(..).for_each(|answer| writer.introduce(answer));
             groups.drain(..).for_each(|group| writer.add_group(group));
             while in_flight + writer.expected() < MAX_IN_FLIGHT
                 && let Some(mut question) = queue.pop_front()
             {
-                if question.is_wanted() {
+                if !question.is_wanted() {
+                    continue;
+                }
+                if let Some(left) = self.abstains_for(&question) {
+                    question.fail_unsent(&NodeError::abstaining(left));
+                } else {
                     question.turn.iter_mut().for_each(Turn::has_left);
                     writer.add(question);
                 }
@@ -598,6 +625,10 @@ async fn follow(
             }
         }
     }
+}
+
+fn uptime_now((uptime, since): (Duration, Instant)) -> Duration {
+    uptime + since.elapsed()
 }
 
 /// The code of an error, else nothing.

@@ -15,6 +15,8 @@ pub struct Script {
 }
 
 pub static ACQUIRE: Script = Script::new(0, "acquire", include_str!("scripts/acquire.lua"));
+pub static ACQUIRE_FENCED: Script =
+    Script::new(7, "acquireFenced", include_str!("scripts/acquire-fenced.lua"));
 pub static RELEASE: Script = Script::new(1, "release", include_str!("scripts/release.lua"));
 pub static RELEASE_MANY: Script =
     Script::new(2, "releaseMany", include_str!("scripts/release-many.lua"));
@@ -25,8 +27,8 @@ pub static OWNER: Script = Script::new(5, "owner", include_str!("scripts/owner.l
 pub static INSPECT: Script = Script::new(6, "inspect", include_str!("scripts/inspect.lua"));
 
 /// All of them.
-pub static SCRIPTS: [&Script; 7] =
-    [&ACQUIRE, &RELEASE, &RELEASE_MANY, &EXTEND, &EXTEND_MANY, &OWNER, &INSPECT];
+pub static SCRIPTS: [&Script; 8] =
+    [&ACQUIRE, &ACQUIRE_FENCED, &RELEASE, &RELEASE_MANY, &EXTEND, &EXTEND_MANY, &OWNER, &INSPECT];
 
 impl Script {
     const fn new(bit: u8, name: &'static str, source: &'static str) -> Self {

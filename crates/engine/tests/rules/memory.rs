@@ -20,10 +20,12 @@ fn node() -> MemoryNode {
 fn request(names: &[&str], value: &str, expiry: Duration) -> Request {
     Request {
         kind: Kind::Mutex,
+        token: None,
         keys: keys(names),
         value: Value::from(value),
         expiry,
         timeout: Duration::ZERO,
+        quarantine: Duration::ZERO,
     }
 }
 

@@ -28,10 +28,12 @@ async fn debug_output_hides_the_value() {
     let lock = held(world.mutex(tries(1)).lock(&CancellationToken::new()).await);
     let request = Request {
         kind: Kind::Mutex,
+        token: None,
         keys: keys(&[KEY]),
         value: lock.value.clone(),
         expiry: ms(1),
         timeout: ms(1),
+        quarantine: std::time::Duration::ZERO,
     };
     for text in [format!("{:?}", lock.value), format!("{lock:?}"), format!("{request:#?}")] {
         assert!(!text.contains(&*lock.value), "{text}");

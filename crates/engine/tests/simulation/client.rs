@@ -53,7 +53,8 @@ impl Client {
     ) -> Rc<Self> {
         let rate = world.schedule.clients[index];
         let zero = Duration::from_secs(1000 * (index as u64 + 1));
-        let clock = SimulatedClock::of_client(world.time.clone(), zero, rate);
+        let wall = world.schedule.client_walls[index];
+        let clock = SimulatedClock::of_client(world.time.clone(), zero, rate, wall);
         let (load, queues) = (Rc::<Load>::default(), Rc::<Queues>::default());
         let count = world.nodes.len();
         let set = |set| {
@@ -112,6 +113,11 @@ impl Client {
         };
         if let Err(error) = &outcome {
             self.world.tell(format_args!("client {} has it not: {error}", self.index));
+        }
+        if let Ok(held) = &outcome
+            && way.is_fenced
+        {
+            self.world.witness.fence(&way.keys, &held.value, held.token);
         }
         match &outcome {
             Ok(_) => waiting.won(),

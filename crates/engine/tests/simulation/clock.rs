@@ -16,17 +16,24 @@ pub struct SimulatedClock {
     rate: f64,
     /// Counts whole milliseconds, as a Redis server does.
     is_whole: bool,
+    /// What the wall clock showed at the start; it may jump.
+    wall: Cell<Duration>,
 }
 
 impl SimulatedClock {
     /// A client's clock.
-    pub fn of_client(time: Time, zero: Duration, rate: f64) -> Rc<Self> {
-        Rc::new(Self { time, zero, rate, is_whole: false })
+    pub fn of_client(time: Time, zero: Duration, rate: f64, wall: i64) -> Rc<Self> {
+        Rc::new(Self { time, zero, rate, is_whole: false, wall: Cell::new(around(wall)) })
     }
 
     /// A node's clock.
-    pub fn of_node(time: Time, zero: Duration, rate: f64) -> Rc<Self> {
-        Rc::new(Self { time, zero, rate, is_whole: true })
+    pub fn of_node(time: Time, zero: Duration, rate: f64, wall: i64) -> Rc<Self> {
+        Rc::new(Self { time, zero, rate, is_whole: true, wall: Cell::new(around(wall)) })
+    }
+
+    /// The wall clock jumps by so many milliseconds.
+    pub fn jump(&self, millis: i64) {
+        self.wall.set(moved(self.wall.get(), millis));
     }
 
     /// The last millisecond of the simulation in which this clock shows less than `time`.
@@ -46,4 +53,18 @@ impl Clock for SimulatedClock {
         let now = self.shows(self.time.get());
         if self.is_whole { Duration::from_millis(now.as_millis() as u64) } else { now }
     }
+
+    fn wall(&self) -> Duration {
+        self.wall.get() + self.shows(self.time.get()) - self.zero
+    }
+}
+
+/// What a wall clock shows at the start that is so many milliseconds ahead.
+fn around(millis: i64) -> Duration {
+    moved(Duration::from_secs(1_790_000_000), millis)
+}
+
+fn moved(time: Duration, millis: i64) -> Duration {
+    let by = Duration::from_millis(millis.unsigned_abs());
+    if millis < 0 { time - by } else { time + by }
 }

@@ -21,7 +21,14 @@ pub struct Link {
     pub last_answer: Cell<u64>,
     pending: RefCell<Vec<(u64, Reply)>>,
     pub is_closed: Cell<bool>,
+    /// When it logged in last, and for how long the node had been up then; none where that is long ago.
+    pub login: Cell<Option<(u64, Duration)>>,
+    /// What was asked while the node was down, for when it is back.
+    pub queue: RefCell<Vec<Question>>,
 }
+
+/// A verb, and where its vote goes.
+pub type Question = (Verb, Rc<Request>, Reply);
 
 impl Link {
     pub fn expect(&self, number: u64, reply: Reply) {
@@ -59,6 +66,7 @@ impl Link {
     pub fn abandon(&self) {
         self.is_closed.set(true);
         self.pending.take();
+        self.queue.take();
     }
 }
 
@@ -98,5 +106,6 @@ impl Node for SimulatedLink {
             // What has not arrived by then never does: whoever closes has to have waited for it.
             link.swept.set(link.connection.get());
         }
+        link.queue.take();
     }
 }

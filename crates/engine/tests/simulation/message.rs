@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use redsync_engine::{CancellationToken, Keys, Notice, Request, Verb, Vote};
+use redsync_engine::{CancellationToken, Detail, Keys, Notice, Request, Verb, Vote};
 
 /// A command on its way to a node.
 pub struct Command {
@@ -25,6 +25,7 @@ pub struct Answered {
     pub connection: u32,
     pub number: u64,
     pub vote: Vote,
+    pub detail: Option<Detail>,
 }
 
 /// The wish to watch keys, on its way to a node. Dropped, it cannot.
@@ -45,6 +46,8 @@ pub enum What {
     Fault,
     NodeResumes(usize),
     NodeRestarts(usize),
+    /// Its clock jumps by so many milliseconds.
+    Jump(usize, i64),
     ClientResumes(usize),
     Close(usize),
     Abort(CancellationToken),

@@ -15,6 +15,17 @@ pub fn use_one_value() {
     ONE_VALUE.set(true);
 }
 
+thread_local!(static ASKS_EARLY: Cell<bool> = const { Cell::new(false) });
+
+/// From now on, what waits for a node that is down is sent to it before anybody knows for how long it is up.
+pub fn ask_before_uptime_is_known() {
+    ASKS_EARLY.set(true);
+}
+
+pub fn asks_before_uptime_is_known() -> bool {
+    ASKS_EARLY.get()
+}
+
 /// Where the values of a mutex come from.
 pub fn values(chance: &mut Chance) -> ValueSource {
     if !ONE_VALUE.get() {

@@ -1,9 +1,13 @@
 //! A simulated node: a store with a clock of its own, which can be paused and can crash.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
-use redsync_engine::{Answer, Keys, MemoryNode, Node, Notice, Request, Value, Verb};
+use redsync_engine::{
+    Answer, Clock, Detail, Keys, MemoryNode, Node, Notice, Request, Value, Verb, Window,
+};
 
 use crate::clock::SimulatedClock;
 use crate::message::Command;
@@ -19,8 +23,18 @@ pub enum State {
     },
 }
 
+/// What has not reached the replica of a node yet, and when it does.
+type OnTheWay = VecDeque<(Duration, Verb, Rc<Request>)>;
+
 pub struct SimulatedNode {
-    clock: Rc<SimulatedClock>,
+    pub clock: Rc<SimulatedClock>,
+    window: Window,
+    /// What a replica has, and what it will have, so much later.
+    replica: Option<(Duration, RefCell<MemoryNode>, RefCell<OnTheWay>)>,
+    /// When it started last, on its own clock; long ago, if it has not yet.
+    started: Cell<Option<Duration>>,
+    /// Until when those that have a quarantine keep it from granting again what it has forgotten.
+    shielded_until: Cell<u64>,
     store: RefCell<MemoryNode>,
     pub state: Cell<State>,
     /// Counts its crashes: what was on its way to an earlier one never arrives.
@@ -30,9 +44,14 @@ pub struct SimulatedNode {
 }
 
 impl SimulatedNode {
-    pub fn new(clock: Rc<SimulatedClock>) -> Self {
+    pub fn new(clock: Rc<SimulatedClock>, window: Window, lag: Option<u64>) -> Self {
+        let store = || RefCell::new(MemoryNode::with_window(clock.clone(), window));
         Self {
-            store: RefCell::new(MemoryNode::new(clock.clone())),
+            store: store(),
+            window,
+            replica: lag.map(|lag| (Duration::from_millis(lag), store(), RefCell::default())),
+            started: Cell::default(),
+            shielded_until: Cell::default(),
             clock,
             state: Cell::new(State::Up),
             life: Cell::default(),
@@ -55,8 +74,46 @@ impl SimulatedNode {
         }
     }
 
-    pub fn apply(&self, verb: Verb, request: &Request) -> Answer {
-        self.store.borrow().apply(verb, request)
+    pub fn apply(&self, verb: Verb, request: &Rc<Request>) -> (Answer, Option<Detail>) {
+        self.replicate();
+        if let Some((lag, _, on_the_way)) = &self.replica {
+            let arrives = self.clock.now() + *lag;
+            on_the_way.borrow_mut().push_back((arrives, verb, request.clone()));
+        }
+        self.store.borrow().answer(verb, request)
+    }
+
+    /// What has reached the replica by now is applied there.
+    fn replicate(&self) {
+        let Some((_, replica, on_the_way)) = &self.replica else { return };
+        let mut on_the_way = on_the_way.borrow_mut();
+        while on_the_way.front().is_some_and(|(arrives, ..)| *arrives <= self.clock.now()) {
+            let Some((_, verb, request)) = on_the_way.pop_front() else { return };
+            replica.borrow().apply(verb, &request);
+        }
+    }
+
+    /// The replica takes over. What it has not received is forgotten.
+    pub fn fail_over(&self) {
+        self.replicate();
+        let Some((_, replica, on_the_way)) = &self.replica else { return };
+        on_the_way.take();
+        let next = MemoryNode::with_window(self.clock.clone(), self.window);
+        self.store.replace(replica.replace(next));
+        self.life.set(self.life.get() + 1);
+        self.inbox.take();
+    }
+
+    /// Those that have a quarantine keep it from granting until then what it has just forgotten.
+    pub fn shield_until(&self, time: u64) {
+        self.shielded_until.set(time);
+    }
+
+    /// How long ago it started, as INFO tells it; `None` if that is long ago.
+    pub fn uptime(&self) -> Option<Duration> {
+        let started = self.started.get()?;
+        // In whole seconds of the wall clock, so it may be one too many.
+        Some(Duration::from_secs(self.clock.now().as_secs() - started.as_secs()))
     }
 
     /// A node that is paused neither looks nor tells.
@@ -83,7 +140,7 @@ impl SimulatedNode {
         self.life.set(self.life.get() + 1);
         self.inbox.take();
         if forgets {
-            self.store.replace(MemoryNode::new(self.clock.clone()));
+            self.store.replace(MemoryNode::with_window(self.clock.clone(), self.window));
         }
     }
 
@@ -92,6 +149,7 @@ impl SimulatedNode {
         let was_down = self.is_down();
         if was_down {
             self.state.set(State::Up);
+            self.started.set(Some(self.clock.now()));
         }
         was_down
     }
@@ -102,8 +160,9 @@ impl SimulatedNode {
 
     /// Is this lock safe here: is its value stored, or the node away with its data until no lock
     /// that it has granted is valid any more?
-    pub fn protects(&self, keys: &[Box<str>], value: &Value) -> bool {
+    pub fn protects(&self, keys: &[Box<str>], value: &Value, now: u64) -> bool {
         self.state.get() == State::Down { forgot: true }
+            || now < self.shielded_until.get()
             || keys.iter().all(|key| self.get(key).as_deref() == Some(&**value))
     }
 

@@ -183,13 +183,15 @@ impl Run {
         }
         let world = &self.world;
         let exact = world.schedule.clients_are_exact();
-        world.witness.look(&world.nodes, |client| world.paused[client].get(), exact);
+        let is_paused = |client: usize| world.paused[client].get();
+        world.witness.look(&world.nodes, is_paused, exact, world.now());
         if world.schedule.orderly {
             let (now, trip) = (world.now(), world.schedule.round_trip());
             world.witness.look_at_leases();
             world.report_left(world.witness.find_stray(&world.nodes, now, trip));
         }
-        world.waiters.look(&world.nodes, world.now(), world.is_calm());
+        let quarantine = world.schedule.longest_quarantine();
+        world.waiters.look(&world.nodes, world.now(), world.is_calm(), quarantine);
         for found in world.waiters.take_found() {
             world.tell(format_args!("VIOLATION: {found}"));
             world.witness.report(found);
@@ -212,6 +214,7 @@ impl Run {
                     world.disconnect(node);
                 }
             }
+            What::Jump(node, millis) => world.nodes[node].clock.jump(millis),
             What::ClientResumes(client) => self.resume(client),
             What::Close(client) => self.close(client),
             What::Abort(cancel) => cancel.cancel(),
@@ -231,6 +234,8 @@ impl Run {
             (schedule.node_pauses, Fault::NodePaused),
             (schedule.crashes, Fault::NodeCrashed),
             (schedule.forgetting, Fault::NodeForgot),
+            (schedule.lag.is_some(), Fault::FailedOver),
+            (schedule.jump.is_some(), Fault::Jumped),
             (schedule.client_pauses, Fault::ClientPaused),
             (schedule.kills, Fault::ClientKilled),
             (schedule.closes, Fault::Closed),
@@ -260,9 +265,22 @@ impl Run {
                 let forgets = fault == Fault::NodeForgot;
                 world.nodes[node].crash(forgets);
                 world.disconnect(node);
-                let is_long = forgets && schedule.profile != Profile::ForgetfulNodes;
-                let back = if is_long { world.now() + schedule.longest_life() } else { some_time };
+                let is_away = forgets && schedule.profile != Profile::ForgetfulNodes;
+                let gone = world.now() + schedule.longest_life();
+                let back = if is_away && !schedule.quarantine { gone } else { some_time };
+                if is_away && schedule.quarantine {
+                    world.nodes[node].shield_until(gone);
+                }
                 world.plan(back, What::NodeRestarts(node));
+            }
+            Fault::FailedOver if !world.nodes[node].is_down() => {
+                world.nodes[node].fail_over();
+                world.disconnect(node);
+            }
+            Fault::Jumped => {
+                let jump = schedule.jump.unwrap_or_default();
+                world.nodes[node].clock.jump(jump);
+                world.plan(some_time, What::Jump(node, -jump));
             }
             Fault::ClientPaused if !world.paused[client].replace(true) => {
                 let since = world.now();
@@ -386,6 +404,8 @@ impl Run {
                 drift_factor: schedule.drift_factor,
                 timeout_factor: schedule.timeout_factor,
                 shuffle: true,
+                fencing: schedule.fenced > 0,
+                quarantine: schedule.quarantine(),
                 ..Options::default()
             };
             let names = schedule.names;

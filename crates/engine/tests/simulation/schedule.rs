@@ -2,10 +2,19 @@
 
 use std::time::Duration;
 
+use redsync_engine::Window;
+
 use crate::chance::Chance;
 
 /// What the company of a schedule is drawn from, with its seed.
 const COMPANY: u64 = 0x5e75_0f00;
+
+/// What its tokens and quarantine are drawn from, with its seed.
+const FENCING: u64 = 0xfe4c_e000;
+
+/// More than so many tokens are not granted within one microsecond of a node's clock, which the memory of tokens has
+/// to make up for.
+const GRAIN: Duration = Duration::from_millis(10);
 
 /// Which assumptions a schedule keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +25,10 @@ pub enum Profile {
     ForgetfulNodes,
     /// Clocks differ by more than the drift factor.
     WildClocks,
+    /// A node fails over to a replica that has not received everything.
+    Failovers,
+    /// The clock of a node jumps so far that it forgets fencing tokens that it would grant again.
+    JumpingClocks,
 }
 
 /// The world of one seed.
@@ -75,6 +88,19 @@ pub struct Schedule {
     pub hasty: bool,
     /// Percent of the calls that have to wait for their values or pauses.
     pub slow_sources: u32,
+    /// Percent of the calls that want a fencing token.
+    pub fenced: u32,
+    /// For fencing tokens.
+    pub window: Window,
+    /// How far the wall clock of each node and of each client is ahead, in milliseconds.
+    pub node_walls: Vec<i64>,
+    pub client_walls: Vec<i64>,
+    /// Nodes that have just started have no vote on new locks.
+    pub quarantine: bool,
+    /// By how many milliseconds a replica lags, if there are any.
+    pub lag: Option<u64>,
+    /// By how many milliseconds the clocks of nodes jump, if they do.
+    pub jump: Option<i64>,
 }
 
 impl Schedule {
@@ -125,8 +151,55 @@ impl Schedule {
             sets: 1,
             hasty: false,
             slow_sources: 0,
+            fenced: 0,
+            window: Window::default(),
+            node_walls: Vec::new(),
+            client_walls: Vec::new(),
+            quarantine: false,
+            lag: None,
+            jump: None,
         };
-        schedule.with_company(Chance::of(seed ^ COMPANY))
+        schedule.with_company(Chance::of(seed ^ COMPANY)).with_fencing(Chance::of(seed ^ FENCING))
+    }
+
+    /// Tokens and quarantine, drawn apart, too.
+    fn with_fencing(mut self, mut chance: Chance) -> Self {
+        self.fenced = chance.pick(&[0, 0, 50, 100, 100]);
+        self.quarantine = chance.percent(if self.forgetting { 60 } else { 5 });
+        let short = Duration::from_millis(self.longest_life());
+        if chance.percent(50) {
+            // As short as it may be, or not.
+            self.window = Window { window: short, memory: short * chance.pick(&[2, 2, 3]) + GRAIN };
+        }
+        // What a node has forgotten comes later than what others have granted.
+        let window = self.window.window.as_millis() as u64;
+        let keeps_near = self.forgetting && self.profile != Profile::ForgetfulNodes;
+        let most = if keeps_near { self.expiry / 4 } else { window * 9 / 20 };
+        let skew = chance.pick(&[0, 5, self.expiry / 4, most]).min(most);
+        let is_wild = skew < most && !self.forgetting && chance.percent(40);
+        match self.profile {
+            Profile::Sound => {}
+            // Without it: that is the assumption.
+            Profile::ForgetfulNodes => self.quarantine = false,
+            Profile::WildClocks => {}
+            Profile::Failovers => self.lag = Some(chance.within(1..=self.expiry)),
+            Profile::JumpingClocks => {
+                self.fenced = 100;
+                self.window = Window { window: short, memory: short * 2 + GRAIN };
+                self.jump = Some(short.as_millis() as i64 * 2);
+            }
+        }
+        if self.lag.is_some() || self.jump.is_some() {
+            self.fault_pause = self.fault_pause.or(Some(self.expiry));
+        }
+        let around = |chance: &mut Chance| chance.within(0..=2 * skew) as i64 - skew as i64;
+        self.node_walls = self.nodes.iter().map(|_| around(&mut chance)).collect();
+        // A client whose clock is far from those of all nodes is told so.
+        let far = window as i64 * 3;
+        let wild = |chance: &mut Chance| if is_wild { chance.pick(&[-far, 0, far]) } else { 0 };
+        let walls = self.clients.iter().map(|_| around(&mut chance) + wild(&mut chance));
+        self.client_walls = walls.collect();
+        self
     }
 
     /// Some schedules have several sets of nodes in a process, and some of them no faults: drawn apart,
@@ -194,6 +267,16 @@ impl Schedule {
     /// Milliseconds after which no key lives that was stored or extended before.
     pub fn longest_life(&self) -> u64 {
         self.longest_expiry() * 5 / 4 + 5
+    }
+
+    /// For how long a node has no vote on new locks when it has just started.
+    pub fn quarantine(&self) -> Option<Duration> {
+        self.quarantine.then(|| Duration::from_millis(self.longest_expiry()))
+    }
+
+    /// When every client is sure that it votes again, in milliseconds after its start.
+    pub fn longest_quarantine(&self) -> u64 {
+        if self.quarantine { self.longest_life() + 4000 } else { 0 }
     }
 
     /// Of the expiries in use.

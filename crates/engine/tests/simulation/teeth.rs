@@ -12,12 +12,33 @@ fn profile(profile: Profile, violations: &[Violation]) {
 
 #[test]
 fn nodes_that_forget_and_are_back_too_soon_are_found() {
-    profile(Profile::ForgetfulNodes, &[Violation::Unprotected, Violation::Exclusion]);
+    let found = [Violation::Unprotected, Violation::Exclusion, Violation::TokenOrder];
+    profile(Profile::ForgetfulNodes, &found);
 }
 
 #[test]
 fn clocks_that_drift_too_far_are_found() {
     profile(Profile::WildClocks, &[Violation::Unprotected, Violation::Exclusion]);
+}
+
+#[test]
+fn nodes_that_fail_over_to_a_replica_that_lags_are_found() {
+    let found = [Violation::Unprotected, Violation::Exclusion, Violation::TokenOrder];
+    profile(Profile::Failovers, &found);
+}
+
+#[test]
+fn clocks_that_jump_too_far_for_fencing_tokens_are_found() {
+    profile(Profile::JumpingClocks, &[Violation::TokenOrder]);
+}
+
+#[test]
+fn acquisitions_sent_before_the_uptime_is_known_are_found() {
+    let violations = [Violation::Exclusion];
+    let campaign = |first, count| {
+        Campaign::of(Profile::Sound, first, count).with(mutant::ask_before_uptime_is_known)
+    };
+    must_find("asked before the uptime is known", campaign, &violations);
 }
 
 #[test]

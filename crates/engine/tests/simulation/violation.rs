@@ -24,6 +24,7 @@ macro_rules! violations {
 
 violations! {
     Exclusion => "two hold one lock",
+    TokenOrder => "a holder has a fencing token that is not greater than that of one before him",
     Unprotected => "a lock is held that no quorum of nodes stores",
     Stale => "a lock was given that was over already",
     Stuck => "a call did not settle by its deadline",

@@ -115,7 +115,7 @@ impl Waiters {
     }
 
     /// Counts for how long each could have had its lock. `None`: more is in the way than calls.
-    pub fn look(&self, nodes: &[SimulatedNode], now: u64, is_calm: bool) {
+    pub fn look(&self, nodes: &[SimulatedNode], now: u64, is_calm: bool, quarantine: u64) {
         let passed = now - self.last_look.replace(now);
         let all = self.all.borrow();
         if !is_calm {
@@ -135,8 +135,8 @@ impl Waiters {
                 }
             }
             let names = waiter.names;
-            let is_free =
-                is_free[usize::from(names)].get_or_insert_with(|| self.is_free(nodes, names));
+            let is_free = is_free[usize::from(names)]
+                .get_or_insert_with(|| self.is_free(nodes, names, quarantine));
             waiter.is_free.set(*is_free);
             if !*is_free {
                 waiter.stretch.set(0);
@@ -144,13 +144,17 @@ impl Waiters {
         }
     }
 
-    fn is_free(&self, nodes: &[SimulatedNode], names: u8) -> bool {
+    fn is_free(&self, nodes: &[SimulatedNode], names: u8, quarantine: u64) -> bool {
         let is_wanted = |index: usize| names & 1 << index != 0;
         let stores = |node: &SimulatedNode| {
             let mut wanted = NAMES.iter().enumerate().filter(|(index, _)| is_wanted(*index));
             wanted.any(|(_, name)| node.get(name).is_some())
         };
-        let is_free = |node: &&SimulatedNode| node.state.get() == State::Up && !stores(node);
+        let votes = |node: &SimulatedNode| {
+            let uptime = node.uptime().map(|uptime| uptime.as_millis() as u64);
+            node.state.get() == State::Up && uptime.is_none_or(|uptime| uptime >= quarantine)
+        };
+        let is_free = |node: &&SimulatedNode| votes(node) && !stores(node);
         self.quorum.is_reached(nodes.iter().filter(is_free).count())
     }
 

@@ -31,6 +31,8 @@ pub struct Way {
     pub is_hasty: bool,
     /// An extension stores the value again where it is gone.
     pub recreates: bool,
+    /// The lock has a fencing token.
+    pub is_fenced: bool,
 }
 
 /// What a call has to wait for, beside the nodes.
@@ -86,6 +88,8 @@ impl Client {
         let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
         let options = Options {
             kind: Kind::Mutex,
+            fencing: self.percent(schedule.fenced),
+            quarantine: schedule.quarantine(),
             expiry: Duration::from_millis(expiry),
             tries,
             delay,
@@ -109,6 +113,7 @@ impl Client {
             sources: Sources::Prompt,
             is_hasty: false,
             recreates: options.recreate_on_extend,
+            is_fenced: options.fencing,
         };
         (way, options)
     }
@@ -205,6 +210,7 @@ impl Way {
             expiry: options.expiry.as_millis() as u64,
             tries: options.tries,
             recreates: options.recreate_on_extend,
+            is_fenced: options.fencing,
             timeout: timeout.as_millis() as u64 + 1,
             longest_pause: 250,
             mutex: Mutex::new(redsync.clone(), keys.clone(), options),
@@ -220,8 +226,14 @@ impl Way {
         // Between two scheduled attempts there may be a chance, which may take two rounds beyond the
         // time of the next; that one may be three. At the end come the release and a last look. Each
         // attempt may have to wait for a value, and each pause to be told.
-        let attempt = 5 * self.timeout + self.longest_pause + 3 * self.source_time() + 10;
+        let attempt =
+            self.proposals() * 5 * self.timeout + self.longest_pause + 3 * self.source_time() + 10;
         attempt.saturating_mul(tries).saturating_add(2 * self.timeout)
+    }
+
+    /// How many rounds an attempt may be made of, where nodes want other fencing tokens.
+    fn proposals(&self) -> u64 {
+        if self.is_fenced { 3 } else { 1 }
     }
 
     /// Does it end only when it is aborted?
@@ -262,6 +274,6 @@ impl Way {
             schedule.timeout(schedule.longest_expiry()).as_millis() as u64 + 1
         };
         let moment = 2 + 2 * schedule.round_trip().min(100);
-        count * round + 2 * moment + 10
+        self.proposals() * count * round + 2 * moment + 10
     }
 }

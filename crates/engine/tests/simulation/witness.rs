@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Clock, Keys, Quorum, Value};
+use redsync_engine::{Clock, Keys, Quorum, Token, Value};
 
 use crate::client::NAMES;
 use crate::clock::SimulatedClock;
@@ -134,6 +134,8 @@ pub struct Witness {
     /// When to look for strays again.
     next_look: Cell<u64>,
     pub acquired: Cell<u64>,
+    /// The last holder of each name that had a fencing token, and that.
+    fenced: RefCell<HashMap<Box<str>, (Value, Token)>>,
 }
 
 impl Witness {
@@ -146,6 +148,7 @@ impl Witness {
             found: RefCell::default(),
             next_look: Cell::default(),
             acquired: Cell::default(),
+            fenced: RefCell::default(),
         }
     }
 
@@ -188,6 +191,20 @@ impl Witness {
         }
         self.beliefs.borrow_mut().push(belief.clone());
         belief
+    }
+
+    /// Whoever holds these names by this value has that fencing token.
+    pub fn fence(&self, keys: &Keys, value: &Value, token: Option<Token>) {
+        let Some(token) = token else { return self.report(Violation::TokenOrder) };
+        let mut fenced = self.fenced.borrow_mut();
+        for key in keys.iter() {
+            if let Some((before, last)) = fenced.insert(key.clone(), (value.clone(), token)) {
+                let is_right = if before == *value { token == last } else { token > last };
+                if !is_right {
+                    self.report(Violation::TokenOrder);
+                }
+            }
+        }
     }
 
     pub fn value_used(&self, node: usize, client: usize, value: &Value, now: u64, gone: u64) {
@@ -255,7 +272,13 @@ impl Witness {
     }
 
     /// What has to be true at any time.
-    pub fn look(&self, nodes: &[SimulatedNode], is_paused: impl Fn(usize) -> bool, exact: bool) {
+    pub fn look(
+        &self,
+        nodes: &[SimulatedNode],
+        is_paused: impl Fn(usize) -> bool,
+        exact: bool,
+        now: u64,
+    ) {
         let mut beliefs = self.beliefs.borrow_mut();
         beliefs.retain(|belief| belief.is_held.get());
         for (index, belief) in beliefs.iter().enumerate() {
@@ -272,7 +295,7 @@ impl Witness {
                 self.report(Violation::Exclusion);
             }
             let protecting =
-                nodes.iter().filter(|node| node.protects(&belief.keys, &belief.value)).count();
+                nodes.iter().filter(|node| node.protects(&belief.keys, &belief.value, now)).count();
             if !self.quorum.is_reached(protecting) {
                 self.report(Violation::Unprotected);
             }

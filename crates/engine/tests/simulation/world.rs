@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Fate, Keys, Kind, NodeError, Notice, Quorum, Reply, Request, Value, Verb,
+    Answer, Detail, Fate, Keys, NodeError, Notice, Quorum, Reply, Request, Value, Verb,
 };
 
 use crate::chance::Chance;
@@ -16,6 +16,7 @@ use crate::faults::{Counter, Fault};
 use crate::hearing::Hearing;
 use crate::link::Link;
 use crate::message::{Answered, Command, Event, Watching, What};
+use crate::mutant;
 use crate::node::{SimulatedNode, State};
 use crate::schedule::Schedule;
 use crate::trace::Trace;
@@ -58,7 +59,9 @@ impl World {
         let time = Time::default();
         let clock = |(index, &rate): (usize, &f64)| {
             let zero = Duration::from_secs(1_000_000 * (index as u64 + 1));
-            SimulatedNode::new(SimulatedClock::of_node(time.clone(), zero, rate))
+            let clock =
+                SimulatedClock::of_node(time.clone(), zero, rate, schedule.node_walls[index]);
+            SimulatedNode::new(clock, schedule.window, schedule.lag)
         };
         let nodes: Vec<_> = schedule.nodes.iter().enumerate().map(clock).collect();
         let clients = schedule.clients.len();
@@ -177,6 +180,47 @@ impl World {
 
     /// Takes a command from the engine and puts it on its way.
     pub fn send(&self, index: usize, verb: Verb, request: &Rc<Request>, reply: Reply) {
+        let link = &self.links[index];
+        let node = &self.nodes[index % self.nodes.len()];
+        if self.schedule.quarantine && node.is_down() && self.chance.borrow_mut().percent(50) {
+            return link.queue.borrow_mut().push((verb, request.clone(), reply));
+        }
+        if let Some(left) = self.abstains_for(index, verb, request) {
+            self.faults.count(Fault::Abstained);
+            return reply.send(Err(NodeError::abstaining(left)));
+        }
+        self.write(index, verb, request, reply);
+    }
+
+    /// For how long the node has no vote on this, as far as the link knows.
+    fn abstains_for(&self, index: usize, verb: Verb, request: &Request) -> Option<Duration> {
+        let (login, uptime) = self.links[index].login.get().filter(|_| verb == Verb::Acquire)?;
+        let uptime = uptime + Duration::from_millis(self.now() - login);
+        request.quarantine.checked_sub(uptime).filter(|left| !left.is_zero())
+    }
+
+    /// The link has a new connection to a node that may have just started: what waited for it is sent.
+    fn log_in(&self, index: usize) {
+        let (link, node) = (&self.links[index], &self.nodes[index % self.nodes.len()]);
+        if node.is_down() {
+            return;
+        }
+        let uptime = node.uptime().map(|uptime| (self.now(), uptime));
+        let is_too_late = mutant::asks_before_uptime_is_known();
+        if !is_too_late {
+            link.login.set(uptime);
+        }
+        for (verb, request, reply) in link.queue.take() {
+            if verb == Verb::Release || reply.is_wanted() {
+                self.send(index, verb, &request, reply);
+            } else {
+                reply.send(Err(NodeError::closed().with(Fate::Unsent)));
+            }
+        }
+        link.login.set(uptime);
+    }
+
+    fn write(&self, index: usize, verb: Verb, request: &Rc<Request>, reply: Reply) {
         let (link, client) = (&self.links[index], self.client_of(index));
         self.trace.add(&[self.now(), index as u64, verb_number(verb)]);
         self.trace.add_text(&request.value);
@@ -243,7 +287,10 @@ impl World {
             self.faults.count(Fault::RefusedHalfway);
             let (value, expiry, timeout) = (request.value.clone(), request.expiry, request.timeout);
             let keys = Rc::new([request.keys[0].clone()]);
-            node.apply(Verb::Acquire, &Request { kind: Kind::Mutex, keys, value, expiry, timeout });
+            let quarantine = request.quarantine;
+            let (kind, token) = (request.kind, request.token);
+            let request = Request { kind, token, keys, value, expiry, timeout, quarantine };
+            node.apply(Verb::Acquire, &Rc::new(request));
         }
     }
 
@@ -309,7 +356,10 @@ impl World {
             }
             return;
         }
-        let answer = node.apply(command.verb, &command.request);
+        let (answer, detail) = node.apply(command.verb, &command.request);
+        if matches!(detail, Some(Detail::Bound(_))) {
+            self.faults.count(Fault::OtherToken);
+        }
         self.trace.add(&[self.now(), command.number, answer_number(answer)]);
         let at_node = command.link % self.nodes.len();
         self.hearing.note(command.verb, &command.request.value, at_node, answer);
@@ -337,7 +387,8 @@ impl World {
         let at = link.last_answer.get().max(self.now() + self.distance(command.link));
         link.last_answer.set(at);
         let (link, connection, number) = (command.link, command.connection, command.number);
-        self.plan(at, What::Answer(Answered { link, connection, number, vote: Ok(answer) }));
+        let vote = Ok(answer);
+        self.plan(at, What::Answer(Answered { link, connection, number, vote, detail }));
     }
 
     /// An answer is at its client.
@@ -351,6 +402,7 @@ impl World {
             return;
         }
         if let Some(reply) = link.reply_to(answered.number) {
+            answered.detail.into_iter().for_each(|detail| reply.bring(detail));
             reply.send(answered.vote);
         }
     }
@@ -367,6 +419,7 @@ impl World {
         if !stragglers {
             link.swept.set(link.connection.get());
         }
+        self.log_in(index);
     }
 
     /// Ends all connections of a node.

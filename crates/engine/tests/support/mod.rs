@@ -33,6 +33,9 @@ pub const SLOW: Duration = ms(100);
 /// Long enough for releases to land, too short for a key to expire by itself.
 pub const A_WHILE: Duration = ms(1000);
 
+/// What the wall clock shows at the beginning.
+pub const WALL: Duration = Duration::from_secs(1_790_000_000);
+
 /// Milliseconds.
 pub const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -52,6 +55,10 @@ impl TokioClock {
 impl Clock for TokioClock {
     fn now(&self) -> Duration {
         Duration::from_secs(3600) + self.0.elapsed()
+    }
+
+    fn wall(&self) -> Duration {
+        WALL + self.0.elapsed()
     }
 }
 

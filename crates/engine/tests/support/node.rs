@@ -32,6 +32,8 @@ pub enum Behaviour {
     Halfway,
     /// Answers with an error at once; `applied` tells whether the command was carried out first.
     Error { applied: bool },
+    /// Refuses acquisitions, and tells that it is free all the same.
+    Refused,
     /// Drops the question, as a connection does that is torn down.
     Closed,
     /// Does it at once, and answers after that time; beyond the node timeout that is too late.
@@ -126,10 +128,12 @@ impl ScriptedNode {
     pub fn plant(&self, key: &str, value: &str) {
         let request = Request {
             kind: Kind::Mutex,
+            token: None,
             keys: Rc::new([key.into()]),
             value: Value::from(value),
             expiry: Duration::from_secs(3600),
             timeout: Duration::ZERO,
+            quarantine: Duration::ZERO,
         };
         self.store.apply(Verb::Acquire, &request);
     }
@@ -139,27 +143,35 @@ impl ScriptedNode {
         if let Some(value) = self.store.get(key) {
             let request = Request {
                 kind: Kind::Mutex,
+                token: None,
                 keys: Rc::new([key.into()]),
                 value: Value::from(value.as_str()),
                 expiry: Duration::ZERO,
                 timeout: Duration::ZERO,
+                quarantine: Duration::ZERO,
             };
             self.store.apply(Verb::Release, &request);
         }
     }
 
+    fn answer(&self, verb: Verb, request: &Request, reply: Reply) {
+        let (answer, detail) = self.store.answer(verb, request);
+        detail.into_iter().for_each(|detail| reply.bring(detail));
+        reply.send(Ok(answer));
+    }
+
     fn arrive(&self, Command { verb, request, reply, behaviour }: Command) {
         match behaviour {
             Behaviour::Ok | Behaviour::Far(_) => {
-                reply.send(Ok(self.store.apply(verb, &request)));
+                self.answer(verb, &request, reply);
             }
             Behaviour::Taken => {
                 request.keys.iter().for_each(|key| self.plant(key, FOREIGN));
-                reply.send(Ok(self.store.apply(verb, &request)));
+                self.answer(verb, &request, reply);
             }
             Behaviour::Twice => {
                 self.store.apply(verb, &request);
-                reply.send(Ok(self.store.apply(verb, &request)));
+                self.answer(verb, &request, reply);
             }
             Behaviour::Halfway => {
                 if verb == Verb::Acquire {
@@ -173,6 +185,7 @@ impl ScriptedNode {
                 }
                 reply.send(Err(broken()));
             }
+            Behaviour::Refused => reply.send(Err(broken().with(Fate::Refused))),
             Behaviour::Closed => drop(reply),
             Behaviour::Slow(delay) => {
                 let answer = self.store.apply(verb, &request);
@@ -196,10 +209,12 @@ impl ScriptedNode {
 fn about_first_key(request: &Request) -> Request {
     Request {
         kind: Kind::Mutex,
+        token: None,
         keys: Rc::new([request.keys[0].clone()]),
         value: request.value.clone(),
         expiry: request.expiry,
         timeout: request.timeout,
+        quarantine: Duration::ZERO,
     }
 }
 
@@ -239,7 +254,9 @@ impl Node for ScriptedNode {
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
         let (delay, error) = match self.behaviour.get() {
             Behaviour::Ok | Behaviour::Taken | Behaviour::Twice => (Duration::ZERO, None),
-            Behaviour::Halfway | Behaviour::Error { .. } => (Duration::ZERO, Some(broken())),
+            Behaviour::Refused | Behaviour::Halfway | Behaviour::Error { .. } => {
+                (Duration::ZERO, Some(broken()))
+            }
             Behaviour::Closed => (Duration::ZERO, Some(NodeError::closed())),
             Behaviour::Slow(delay) | Behaviour::Far(delay) if delay < limit => (delay, None),
             _ => (limit, Some(NodeError::timed_out())),
@@ -254,6 +271,7 @@ impl Node for ScriptedNode {
                     server: Some("scripted 1.0".into()),
                     error: None,
                     watches: None,
+                    uptime: None,
                 },
             }
         })
