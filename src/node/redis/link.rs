@@ -545,9 +545,8 @@ impl Link {
 
     fn settle(&self, mut question: Question, reply: Value, scripts: &KnownScripts) {
         match (code(&reply), &self.on_redirect) {
-            // What comes behind it may have been run before it. That does no harm: whatever could
-            // store a key is sent with its full script, so that it never comes to this.
-            ("NOSCRIPT", _) if !question.is_repeated => {
+            // What comes behind it may have been run before it. That does no harm, unless it stores a key.
+            ("NOSCRIPT", _) if !question.is_repeated && question.may_be_repeated() => {
                 scripts.forget();
                 question.is_repeated = true;
                 self.queue.borrow_mut().push_back(question);
@@ -597,6 +596,7 @@ impl Link {
         for (index, mut question) in questions.enumerate() {
             match letters.get(index).and_then(|letter| vote_of(*letter)) {
                 Some(answer) => question.reply.send(Ok(answer)),
+                None if !question.may_be_repeated() => question.fail_unsent(&NodeError::closed()),
                 None => {
                     question.is_alone = !is_unknown || question.is_repeated;
                     question.is_repeated |= is_unknown;
