@@ -427,8 +427,8 @@ export interface MutexOptions {
   /**
    * Give each lock a fencing token, {@link Lock.token}: a number greater than that of every earlier
    * holder of the name, in whichever process. Pass it to what the lock protects, and let that refuse a
-   * smaller one than it has seen: so a holder whose lock is over can do no harm. A lock on several
-   * names has one token, greater than the earlier ones of each of them.
+   * smaller one than it has seen: so a holder whose lock is over cannot write after the next one. A lock
+   * on several names has one token, greater than the earlier ones of each of them.
    *
    * All processes that want tokens of a name have to use the option for it. Locks of the name without
    * it, those of go-redsync and node-redlock too, exclude these and are excluded; they get no token, and
@@ -443,9 +443,9 @@ export interface MutexOptions {
    * {@link RedsyncOptions.quarantine}).
    *
    * The ownership value is `RANDOM#t=TOKEN` then, so that the token goes with it when you hand the lock
-   * over. What `genValue` returns must have no `#` (`RangeError`). Throws a `TypeError` together with
-   * `setNXOnExtend`, and on a Redis Cluster for a name that has a `}` and no tag. An ACL has to allow
-   * `+time` and `+exists`.
+   * over. What `genValue` returns must have no `#`, and at most 16 365 bytes (`RangeError`). Together with
+   * `setNXOnExtend` the option is a `TypeError`; so is, on a Redis Cluster, a name that has a `}` and no
+   * tag. An ACL has to allow `+time` and `+exists`, and in a cluster the keys that begin with `{NAME`.
    * @default false
    *
    * @example
