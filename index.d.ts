@@ -200,8 +200,8 @@ export interface RedsyncOptions extends MutexOptions {
    * Keep a server that has just started from voting on new locks, for it may have forgotten some that
    * it had granted. It votes once its uptime is `quarantine * (1 + driftFactor) + 1000` ms. Until then
    * it counts as a node that has failed, with the code `EABSTAINED`; it still extends and releases
-   * locks, and answers `valid()` and `inspect()`. A single node can grant nothing for so long after
-   * each restart.
+   * locks (but stores none again, for `setNXOnExtend`), and answers `valid()` and `inspect()`. A single
+   * node can grant nothing for so long after each restart.
    *
    * `true` stands for the `expiry` of the mutex: right if all locks of a name have the same one, in
    * all processes. Otherwise give the longest of them: an integer from 1 to 86 400 000 milliseconds.
