@@ -189,13 +189,40 @@ export class Redsync {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Options of a {@link Redsync}: the defaults of its mutexes, and the key prefix. */
+/** Options of a {@link Redsync}: the defaults of its mutexes, the key prefix, and the quarantine. */
 export interface RedsyncOptions extends MutexOptions {
   /**
    * Goes before every name to make its Redis key: a well-formed string of up to 1024 bytes.
    * @default ''
    */
   keyPrefix?: string | undefined;
+  /**
+   * Keep a server that has just started from voting on new locks, for it may have forgotten some that
+   * it had granted. It votes once its uptime is `quarantine * (1 + driftFactor) + 1000` ms. Until then
+   * it counts as a node that has failed, with the code `EABSTAINED`; it still extends and releases
+   * locks (but stores none again, for `setNXOnExtend`), and answers `valid()` and `inspect()`. A single
+   * node can grant nothing for so long after each restart.
+   *
+   * `true` stands for the `expiry` of the mutex: right if all locks of a name have the same one, in
+   * all processes. Otherwise give the longest of them: an integer from 1 to 86 400 000 milliseconds.
+   * It helps if every process that locks the name does so. With `fencing`, add what the wall clocks
+   * of the clients may differ by.
+   *
+   * The uptime comes from INFO, when the library logs in to the server. If an ACL refuses INFO, the
+   * node votes at once, and {@link NodeHealth.error} says so. The uptime does not tell of `FLUSHALL`, of
+   * a failover to a replica, or of a restart behind a proxy. `memory:` nodes take no notice of the
+   * option, for they forget nothing while the process lives.
+   *
+   * A {@link Pool} among the nodes is a `TypeError`: nobody can tell when its client connects again.
+   * @default false
+   *
+   * @example
+   * const redsync = new Redsync(['redis://10.0.0.1', 'redis://10.0.0.2', 'redis://10.0.0.3'], {
+   *   expiry: 10_000,
+   *   quarantine: true, // a restarted server abstains for 11.1 seconds
+   * });
+   */
+  quarantine?: boolean | number | undefined;
 }
 
 /** What {@link Redsync.health} tells about one node. */
@@ -218,7 +245,15 @@ export interface NodeHealth {
    * calls then try again on their schedule alone. Absent if the library could not find out.
    */
   watching?: boolean;
-  /** Why the node is not up; or, though it is, that a sentinel refuses to tell of failovers. */
+  /**
+   * Milliseconds for which the node still has no vote on new locks, if it has just started: see
+   * {@link RedsyncOptions.quarantine}, with the `expiry` of the Redsync. Absent if it votes.
+   */
+  abstains?: number;
+  /**
+   * Why the node is not up; or, though it is, that a sentinel refuses to tell of failovers, or that the
+   * node votes without quarantine because it does not tell for how long it has been up.
+   */
   error?: Error;
 }
 
@@ -390,6 +425,35 @@ export interface MutexOptions {
    */
   setNXOnExtend?: boolean | undefined;
   /**
+   * Give each lock a fencing token, {@link Lock.token}: a number greater than that of every earlier
+   * holder of the name, in whichever process. Pass it to what the lock protects, and let that refuse a
+   * smaller one than it has seen: so a holder whose lock is over cannot write after the next one. A lock
+   * on several names has one token, greater than the earlier ones of each of them.
+   *
+   * All processes that want tokens of a name have to use the option for it. Locks of the name without
+   * it, those of go-redsync and node-redlock too, exclude these and are excluded; they get no token, and
+   * spoil none.
+   *
+   * Each node keeps the last token of `NAME` under the key `NAME:fence`, for three hours after the last
+   * grant; in a Redis Cluster under `{NAME}:fence`, unless the name has a `{tag}`. So do not lock both
+   * `x` with tokens and a name `x:fence`. A node grants a greater token only: the order needs no clock
+   * that is right. Nodes and clients whose clocks are more than an hour apart may not agree on a token;
+   * such a node fails with the code `ETOKEN`. Two things can break the order: a node whose clock goes
+   * back by an hour or more within three hours, and a node that forgets what it has stored (see
+   * {@link RedsyncOptions.quarantine}).
+   *
+   * The ownership value is `RANDOM#t=TOKEN` then, so that the token goes with it when you hand the lock
+   * over. What `genValue` returns must have no `#`, and at most 16 365 bytes (`RangeError`). Together with
+   * `setNXOnExtend` the option is a `TypeError`; so is, on a Redis Cluster, a name that has a `}` and no
+   * tag. An ACL has to allow `+time` and `+exists`, and in a cluster the keys that begin with `{NAME`.
+   * @default false
+   *
+   * @example
+   * const lock = await redsync.acquire('invoice:42', { fencing: true });
+   * await store.write(invoice, { token: lock.token }); // refuses a token below the last it has seen
+   */
+  fencing?: boolean | undefined;
+  /**
    * Keep the lock alive until you release or lose it. The extension runs on the engine's own thread:
    * it goes on while JavaScript is blocked. `true` is
    * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
@@ -450,6 +514,9 @@ export class Mutex {
    * option; `''` before.
    */
   readonly value: string;
+
+  /** As {@link Lock.token}, of the lock that `value` belongs to; `undefined` before. */
+  readonly token: number | undefined;
 
   /** When the current lock stops being valid, drift deducted; `undefined` before. */
   readonly until: Date | undefined;
@@ -540,6 +607,18 @@ export interface Lock extends AsyncDisposable {
 
   /** The ownership value of this acquisition. */
   readonly value: string;
+
+  /**
+   * With the option `fencing`: a safe integer, strictly greater than the token of every earlier holder of
+   * the name; of each of several names. It counts microseconds since 1970, or runs ahead of them: compare
+   * tokens, and read no time from them. `extend()` does not change it. A lock that was taken over by the
+   * option `value` has the token that its value carries. `undefined` without the option.
+   *
+   * @example
+   * const lock = await redsync.acquire('report:7', { fencing: true });
+   * await fetch(url, { method: 'PUT', body, headers: { 'X-Fencing-Token': `${lock.token}` } });
+   */
+  readonly token: number | undefined;
 
   /** When the lock stops being valid, drift deducted. Moves on with every successful `extend()`. */
   readonly until: Date;

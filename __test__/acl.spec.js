@@ -7,6 +7,7 @@ const test = require('ava');
 
 const { FailedError, Redsync, RedisError } = require('../index.js');
 const { rejection, until } = require('./helpers/async.js');
+const { useCluster } = require('./helpers/cluster.js');
 const { useServers } = require('./helpers/servers.js');
 
 const OPTIONS = { expiry: 20_000, tries: 1, keyPrefix: 'lock:' };
@@ -156,6 +157,74 @@ test.serial('a name beyond the pattern of the user is refused', async (t) => {
   }
   t.is(await server.command('DBSIZE'), 0);
 });
+
+/** What the table of the operations page says to bring something. */
+function rightFor(what) {
+  return new RegExp(`^\\| \`(\\+\\w+)\` \\| \`${what}\``, 'm').exec(OPERATIONS)[1];
+}
+
+test.serial('fencing needs the right that the operations page names, and no other', async (t) => {
+  const fencing = async (redsync) => {
+    for (const names of ['one', ['one', 'two']]) {
+      const lock = await redsync.newMutex(names, { fencing: true }).lock();
+      t.true(lock.token > 0);
+      t.true(await lock.extend());
+      t.true(await lock.unlock());
+    }
+  };
+  const without = await useServerWith(t);
+  const { cause } = nodeErrorOf(await rejection(fencing(connect(t, urlOf(without)))));
+  t.is(cause.code, 'NOPERM');
+  t.regex(cause.message, /TIME/);
+
+  const server = await useServerWith(t, [...RULE.split(' '), rightFor('fencing')]);
+  await fencing(connect(t, urlOf(server)));
+  t.deepEqual(await refusals(server), []);
+});
+
+test.serial('fencing needs one pattern more in a cluster, or tags', async (t) => {
+  const cluster = await useCluster(t);
+  const rule = [...RULE.split(' '), rightFor('fencing')];
+  const admit = (...more) => {
+    const user = ['ACL', 'SETUSER', USER, 'reset', 'on', `>${PASSWORD}`, ...rule, ...more];
+    return Promise.all(cluster.servers.map((server) => server.command(...user)));
+  };
+  await admit();
+  const url = cluster.url().replace('//', `//${USER}:${PASSWORD}@`);
+  const redsync = connect(t, url, { fencing: true, tries: 5 });
+  const { cause } = nodeErrorOf(await rejection(redsync.newMutex('one').lock()));
+  t.is(cause.code, 'NOPERM');
+  const tagged = await redsync.newMutex('{one}').lock();
+  t.true(await tagged.unlock());
+
+  const [, pattern] = /^\| `\+time` .*`(~\S+)`/m.exec(OPERATIONS);
+  await admit(pattern);
+  const lock = await redsync.newMutex('one').lock();
+  t.true(lock.token > 0);
+  t.true(await lock.unlock());
+});
+
+test.serial(
+  'quarantine needs the right that the operations page names, or it is told',
+  async (t) => {
+    const quarantine = 3_600_000;
+    const without = await useServerWith(t);
+    const careless = connect(t, urlOf(without), { quarantine });
+    t.true(await (await careless.newMutex('one').lock()).unlock());
+    const [{ status, error, abstains }] = await careless.health();
+    t.deepEqual([status, error.cause.code, abstains], ['up', 'NOPERM', undefined]);
+    t.regex(error.message, /votes without quarantine.*INFO/);
+
+    const server = await useServerWith(t, [...RULE.split(' '), rightFor('quarantine')]);
+    const redsync = connect(t, urlOf(server), { quarantine });
+    const { cause } = nodeErrorOf(await rejection(redsync.newMutex('one').lock()));
+    t.is(cause.code, 'EABSTAINED');
+    const [health] = await redsync.health();
+    t.like(health, { status: 'up', error: undefined });
+    t.true(health.abstains > quarantine / 2, `${health.abstains}`);
+    t.deepEqual(await refusals(server), []);
+  },
+);
 
 test.serial('a rule that becomes enough heals without a new Redsync', async (t) => {
   const server = await useServerWith(t, [...RULE.split(' '), '-set']);

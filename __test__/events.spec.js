@@ -298,6 +298,39 @@ for (const client of ['url', 'ioredis']) {
   });
 }
 
+test.serial('a node that would grant another fencing token is not down', async (t) => {
+  const servers = await useServers(t, 3);
+  const ahead = (Date.now() + 1_800_000) * 1000;
+  await servers[1].command('SET', 'name:fence', `${ahead}`);
+  const redsync = connect(
+    t,
+    servers.map(({ url }) => url),
+    { fencing: true, tries: 1 },
+  );
+  const events = listen(t);
+  const lock = await redsync.newMutex('name').lock();
+  t.true(lock.token < ahead);
+  t.deepEqual(
+    events.map(({ event, votes }) => [event, votes]),
+    [['lock', ['granted', 'error', 'granted']]],
+  );
+  t.like(redsync.stats().nodes[1], { status: 'up', errors: 0 });
+
+  for (const server of servers) await server.command('DEL', 'name');
+  for (const server of servers) {
+    await server.command('SET', 'name:fence', `${Number.MAX_SAFE_INTEGER}`);
+  }
+  const { errors } = await rejection(redsync.newMutex('name').lock());
+  t.deepEqual(
+    errors.map(({ cause }) => cause.code),
+    ['ETOKEN', 'ETOKEN', 'ETOKEN'],
+  );
+  t.deepEqual(
+    events.map(({ event }) => event),
+    ['lock', 'lock'],
+  );
+});
+
 test.serial('no message has an ownership value or a password in it', async (t) => {
   const [server] = await useServers(t, 1, { password: 'credential' });
   const url = server.url.replace('redis://', 'redis://:credential@');

@@ -39,6 +39,7 @@ test('a polluted prototype says nothing of where a node is and how to get in', a
     'cert',
     'key',
     'servername',
+    'asksUptime',
   ];
   for (const field of fields) {
     for (const nodes of ['memory:', server.url]) {

@@ -4,13 +4,17 @@ const { inspect } = require('node:util');
 const { createContext, runInContext } = require('node:vm');
 const test = require('ava');
 
+const { Redsync } = require('../index.js');
 const options = require('../lib/options.js');
 const { readMutexOptions, readRedsyncOptions, readNames, readCallOptions } = options;
 const { readNodes } = require('../lib/nodes.js');
+const { abstention } = require('../lib/quarantine.js');
+const { tokenOf } = require('../lib/token.js');
 const { autoExtended, checkRetryDelay, checkGeneratedValue, readAcquireOptions } = options;
 
 const DAY = 86_400_000;
 const KIB = 1024;
+const { MAX_SAFE_INTEGER } = Number;
 const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
 const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
 const fn = () => 'v';
@@ -28,7 +32,12 @@ const DEFAULTS = {
   setNXOnExtend: false,
   autoExtend: false,
   extension: undefined,
+  fencing: false,
+  quarantine: false,
 };
+
+/** Options of the Redsync that a mutex does not know. */
+const OF_REDSYNC = ['keyPrefix', 'quarantine'];
 
 function label(value) {
   return inspect(value, { depth: 0, maxStringLength: 10, maxArrayLength: 2 }).replace(/\s+/g, ' ');
@@ -79,17 +88,22 @@ const GOOD = {
   shufflePools: [true, false],
   setNXOnExtend: [true, false],
   autoExtend: [false],
+  fencing: [true, false],
+  quarantine: [true, false, 1, 8000, DAY],
 };
 
 for (const [key, values] of Object.entries(GOOD)) {
   for (const value of values) {
     test(`${key}: ${label(value)} is allowed`, (t) => {
       const expected = { ...DEFAULTS, [key]: value };
-      t.deepEqual(readMutexOptions({ [key]: value }), expected);
       t.deepEqual(readRedsyncOptions({ [key]: value }).settings, expected);
+      if (OF_REDSYNC.includes(key)) return;
+      t.deepEqual(readMutexOptions({ [key]: value }), expected);
     });
   }
   test(`${key}: undefined is the default`, (t) => {
+    t.deepEqual(readRedsyncOptions({ [key]: undefined }).settings, DEFAULTS);
+    if (OF_REDSYNC.includes(key)) return;
     t.deepEqual(readMutexOptions({ [key]: undefined }), DEFAULTS);
   });
 }
@@ -113,6 +127,8 @@ const BAD_TYPE = {
   shufflePools: NO_BOOLEANS,
   setNXOnExtend: NO_BOOLEANS,
   autoExtend: [null, 0, 1, 'true', '', 1n, Symbol('1'), fn, []],
+  fencing: NO_BOOLEANS,
+  quarantine: [null, '1', 'true', '', 1n, Symbol('1'), {}, [], [1], new Number(1), fn],
   keyPrefix: NO_STRINGS,
 };
 
@@ -123,6 +139,7 @@ const BAD_RANGE = {
   driftFactor: NO_FACTORS,
   timeoutFactor: NO_FACTORS,
   value: ['', 'x'.repeat(16 * KIB + 1), 'ü'.repeat(8 * KIB + 1), 'x'.repeat(5e7), ...ILL_FORMED],
+  quarantine: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1],
   keyPrefix: ['x'.repeat(KIB + 1), 'ü'.repeat(KIB), ...ILL_FORMED],
 };
 
@@ -135,7 +152,7 @@ for (const [table, expectation] of [
       test(`${key}: ${label(value)} is a ${expectation.instanceOf.name} (${i})`, (t) => {
         const input = { [key]: value };
         throws(t, () => readRedsyncOptions(input), expectation, `options.${key}`);
-        if (key === 'keyPrefix') return;
+        if (OF_REDSYNC.includes(key)) return;
         throws(t, () => readMutexOptions(input), expectation, `options.${key}`);
       });
     }
@@ -153,7 +170,8 @@ for (const value of ['hunter2\ud800', 'hunter2'.repeat(5000), ['hunter2'], { hun
   test(`an ownership value is in no error: ${label(value)}`, (t) => {
     const thrown = [
       t.throws(() => readMutexOptions({ value })),
-      t.throws(() => checkGeneratedValue(value)),
+      t.throws(() => checkGeneratedValue(value, { fencing: false })),
+      t.throws(() => checkGeneratedValue(value, { fencing: true })),
     ];
     for (const error of thrown) t.false(inspect(error).includes('hunter2'));
   });
@@ -205,12 +223,142 @@ test('defaults of the Redsync hold unless overridden', (t) => {
     tries: 4,
     genValue: fn,
   });
-  t.throws(() => readMutexOptions({ keyPrefix: 'k:' }), TYPE);
+  for (const key of OF_REDSYNC) {
+    throws(t, () => readMutexOptions({ [key]: undefined }, settings), TYPE, 'options');
+  }
 });
+
+// --- fencing and quarantine
+
+test('fencing of the Redsync holds for its mutexes unless overridden', (t) => {
+  const { settings } = readRedsyncOptions({ fencing: true });
+  t.true(readMutexOptions({ tries: 3 }, settings).fencing);
+  t.true(readMutexOptions({ fencing: undefined }, settings).fencing);
+  t.false(readMutexOptions({ fencing: false }, settings).fencing);
+  t.true(readMutexOptions({ fencing: true }).fencing);
+  t.true(readAcquireOptions({ tries: 3 }, settings).settings.fencing);
+  t.true(autoExtended(settings).fencing);
+});
+
+test('fencing does not go with setNXOnExtend, wherever the two come from', (t) => {
+  const both = { fencing: true, setNXOnExtend: true };
+  const { settings: fenced } = readRedsyncOptions({ fencing: true });
+  const { settings: mending } = readRedsyncOptions({ setNXOnExtend: true });
+  const refused = [
+    () => readMutexOptions(both),
+    () => readRedsyncOptions(both),
+    () => readAcquire(both),
+    () => readMutexOptions({ setNXOnExtend: true }, fenced),
+    () => readMutexOptions({ fencing: true }, mending),
+    () => readAcquireOptions({ fencing: true }, mending),
+  ];
+  for (const read of refused) {
+    const { message } = throws(t, read, TYPE, 'options.fencing');
+    t.regex(message, /setNXOnExtend/);
+  }
+  t.notThrows(() => readMutexOptions({ fencing: false, setNXOnExtend: true }, fenced));
+  t.notThrows(() => readMutexOptions({ fencing: true, setNXOnExtend: false }, mending));
+});
+
+test('the quarantine of the Redsync is that of its mutexes, which cannot have another', (t) => {
+  for (const quarantine of [true, 5000]) {
+    const { settings } = readRedsyncOptions({ quarantine, expiry: 3000 });
+    t.is(readMutexOptions({ expiry: 400 }, settings).quarantine, quarantine);
+    t.is(readAcquireOptions({ expiry: 400 }, settings).settings.quarantine, quarantine);
+    for (const read of [readMutexOptions, readAcquireOptions]) {
+      const { message } = throws(t, () => read({ quarantine: false }, settings), TYPE, 'options');
+      t.regex(message, /unknown option "quarantine"/);
+    }
+  }
+});
+
+// quarantine, expiry, driftFactor, how long a server has to be up
+const ABSTENTIONS = [
+  [false, 8000, 0.01, 0],
+  [true, 8000, 0.01, 9080],
+  [true, 10_000, 0.01, 11_100],
+  [5000, 8000, 0.01, 6050],
+  [20_000, 100, 0.5, 31_000],
+  [1, 8000, 0.01, 1001.01],
+];
+
+for (const [quarantine, expiry, driftFactor, expected] of ABSTENTIONS) {
+  test(`quarantine: ${quarantine} with ${expiry} and ${driftFactor} is ${expected} ms`, (t) => {
+    const { settings } = readRedsyncOptions({ quarantine, expiry, driftFactor });
+    t.true(Math.abs(abstention(settings) - expected) < 1e-6, `${abstention(settings)}`);
+  });
+}
+
+test('quarantine has no meaning for a Pool', (t) => {
+  const pool = { get: () => {}, endpoint: 'p' };
+  for (const quarantine of [true, 1000]) {
+    const make = () => new Redsync(['memory:', pool], { quarantine });
+    const { message } = throws(t, make, TYPE, 'options.quarantine');
+    t.regex(message, /nodes\[1\], which is a Pool/);
+    t.notThrows(() => new Redsync(['memory:', 'redis://127.0.0.1:1'], { quarantine }));
+  }
+  for (const quarantine of [false, undefined]) {
+    t.notThrows(() => new Redsync(['memory:', pool], { quarantine }));
+  }
+});
+
+test('on a Redis Cluster a name with fencing has a slot that another key can be put in', (t) => {
+  const redsync = new Redsync('redis+cluster://127.0.0.1:1', { fencing: true });
+  const tagged = new Redsync('redis+cluster://127.0.0.1:1', { fencing: true, keyPrefix: '{k}' });
+  for (const name of ['a', 'a{b', '{t}a', 'a{t}b}', ['{t}a', '{t}b']]) {
+    t.notThrows(() => redsync.newMutex(name), `${name}`);
+  }
+  for (const name of ['a}', '{}a', 'a}{b', '}']) {
+    const { message } = throws(t, () => redsync.newMutex(name), TYPE, 'name');
+    t.true(message.includes(`${JSON.stringify(name)} has no slot`), message);
+    t.notThrows(() => redsync.newMutex(name, { fencing: false }));
+    t.notThrows(() => tagged.newMutex(name));
+    t.notThrows(() => new Redsync('memory:', { fencing: true }).newMutex(name));
+  }
+});
+
+test('what genValue makes leaves room for a token behind it', (t) => {
+  const fencing = true;
+  const longest = 16 * KIB - '#t=1790000000000000'.length;
+  for (const value of ['v', '\0', 'x'.repeat(longest), '😀']) {
+    t.is(checkGeneratedValue(value, { fencing }), value);
+  }
+  for (const value of ['#', 'a#t=5', 'x'.repeat(longest + 1), ...BAD_RANGE.value]) {
+    throws(t, () => checkGeneratedValue(value, { fencing }), RANGE, 'genValue()');
+  }
+  const { message } = t.throws(() => checkGeneratedValue('hunter2#', { fencing }));
+  t.notRegex(message, /hunter2/);
+  t.regex(message, /without "#"/);
+});
+
+// value, its token
+const VALUES = [
+  ['', undefined],
+  ['koTMG+2KhAPWA46OuAl+qw==', undefined],
+  ['koTMG+2KhAPWA46OuAl+qw==#t=1790000000000000', 1_790_000_000_000_000],
+  ['v#t=1', 1],
+  ['#t=5', 5],
+  ['v#t=5#o=host:1', 5],
+  [`v#t=${MAX_SAFE_INTEGER}`, MAX_SAFE_INTEGER],
+  [`v#t=${MAX_SAFE_INTEGER + 1}`, undefined],
+  ['v#t=9999999999999999', undefined],
+  ['v#t=17900000000000000', undefined],
+  ['v#t=0', undefined],
+  ['v#t=', undefined],
+  ['v#t=-5', undefined],
+  ['v#t=1e3', undefined],
+  ['v#t=5x', undefined],
+  ['v#t=5 ', undefined],
+  ['v#o=host:1#t=5', undefined],
+  ['vt=5', undefined],
+];
+
+for (const [value, token] of VALUES) {
+  test(`the token of ${JSON.stringify(value)} is ${token}`, (t) => t.is(tokenOf(value), token));
+}
 
 // --- autoExtend
 
-const { MAX_SAFE_INTEGER } = Number;
 const MAX_STALL = 60_000;
 const THIRD = { interval: 8000 / 3, maxHold: Infinity, maxStall: MAX_STALL };
 
@@ -360,6 +508,8 @@ const UNKNOWN = [
   ['setNxOnExtend', 'setNXOnExtend'],
   ['retryDelays', 'retryDelay'],
   ['autoextend', 'autoExtend'],
+  ['fenceing', 'fencing'],
+  ['Fencing', 'fencing'],
   ['ttl'],
   ['__proto__'],
   ['constructor'],
@@ -377,10 +527,17 @@ for (const [key, nearest] of UNKNOWN) {
       t.true(message.includes(JSON.stringify(key.slice(0, 40))));
     }
     const { message } = t.throws(() => readMutexOptions(input));
-    t.regex(message, /Known: expiry, tries, .*setNXOnExtend, autoExtend$/);
+    t.regex(message, /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing$/);
     t.is(/Did you mean "(\w+)"/.exec(message)?.[1], nearest);
   });
 }
+
+test('the Redsync knows quarantine, and what was most likely meant', (t) => {
+  for (const key of ['quarentine', 'Quarantine', 'quarantined']) {
+    const { message } = throws(t, () => readRedsyncOptions({ [key]: true }), TYPE, 'options');
+    t.regex(message, /Did you mean "quarantine"\? Known: .*, keyPrefix, quarantine$/);
+  }
+});
 
 test('every option is read once, and what it becomes later is not seen', (t) => {
   const { extension: derived, ...fields } = {
@@ -398,7 +555,7 @@ test('every option is read once, and what it becomes later is not seen', (t) => 
   t.deepEqual({ ...settings, keyPrefix }, fields);
   t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
-  t.is(Object.keys(reads).length, 12);
+  t.is(Object.keys(reads).length, 14);
 });
 
 test('a throwing getter propagates', (t) => {
@@ -719,9 +876,9 @@ const RESULTS = [
     [NaN, -1, -0.1, Infinity, -Infinity, DAY + 1],
   ],
   [
-    checkGeneratedValue,
+    (value) => checkGeneratedValue(value, { fencing: false }),
     'genValue()',
-    GOOD.value,
+    [...GOOD.value, 'a#t=5'],
     [...NO_STRINGS, undefined, Promise.resolve('v')],
     BAD_RANGE.value,
   ],

@@ -48,6 +48,8 @@ function program(code) {
   return ['--', process.execPath, '-e', code];
 }
 
+const NODE = ['--node', 'memory:'];
+
 const WAITS = 'console.log("started"); setInterval(() => {}, 1000);';
 
 async function isFree(servers, key) {
@@ -90,6 +92,45 @@ test.serial('run: the program has the lock and its value, and the lock is releas
   running.child.kill('SIGTERM');
   t.like(await running.ended, { code: 42, stderr: '' });
   t.true(await isFree(servers, 'job'));
+});
+
+/** Tells its token, and whether it has one at all. */
+const TELLS_TOKEN = program(
+  'console.log(JSON.stringify([process.env.REDSYNC_LOCK, process.env.REDSYNC_TOKEN ?? null]))',
+);
+
+test.serial('run --fencing: the program has a token, greater each time', async (t) => {
+  const servers = await useServers(t, 3);
+  const tokens = [];
+  for (let i = 0; i < 3; i++) {
+    const args = ['run', 'job', '--fencing', ...TELLS_TOKEN];
+    const { code, stdout, stderr } = await redsync(t, args, environment(servers));
+    t.deepEqual([code, stderr], [0, '']);
+    const [value, token] = JSON.parse(stdout);
+    t.regex(token, /^\d{16}$/);
+    t.true(value.endsWith(`#t=${token}`), value);
+    for (const server of servers) t.is(await server.command('GET', 'job:fence'), token);
+    tokens.push(Number(token));
+  }
+  t.true(tokens[0] < tokens[1] && tokens[1] < tokens[2], `${tokens}`);
+});
+
+test.serial('run without --fencing: no token, not that of another lock either', async (t) => {
+  for (const stale of ['1790000000000000', '']) {
+    const args = ['run', 'job', ...NODE, ...TELLS_TOKEN];
+    const { code, stdout, stderr } = await redsync(t, args, { REDSYNC_TOKEN: stale });
+    t.deepEqual([code, stderr], [0, '']);
+    t.is(JSON.parse(stdout)[1], null);
+  }
+});
+
+test.serial('run --fencing within run: each program has the token of its own lock', async (t) => {
+  const servers = await useServers(t, 1);
+  const inner = [process.execPath, BIN, 'run', 'inner', '--fencing', ...TELLS_TOKEN];
+  const args = ['run', 'outer', '--fencing', '--', ...inner];
+  const { code, stdout } = await redsync(t, args, environment(servers));
+  t.is(code, 0);
+  t.is(JSON.parse(stdout)[1], await servers[0].command('GET', 'inner:fence'));
 });
 
 for (const code of [0, 1, 2, 77]) {
@@ -415,6 +456,27 @@ test.serial('inspect: node by node', async (t) => {
   t.is(lines[5], `held by ${lock.value} on 2 of 3 nodes`);
 });
 
+test.serial('inspect: the fencing token, if the value has one', async (t) => {
+  const servers = await useServers(t, 3);
+  const { value, token } = await holdElsewhere(t, servers.slice(0, 2), 'job', { fencing: true });
+  await servers[2].command('SET', 'job', 'plain');
+
+  const { code, stdout } = await redsync(t, ['inspect', 'job'], environment(servers));
+  t.is(code, 0);
+  const [head, ...rows] = stdout.split('\n').map((line) => line.split(/ {2,}/));
+  t.deepEqual(head, ['NODE', 'ENDPOINT', 'STATUS', 'REMAINING', 'TOKEN', 'VALUE']);
+  for (const row of rows.slice(0, 2)) t.deepEqual(row.slice(4), [`${token}`, value]);
+  t.deepEqual(rows[2].slice(3), ['no expiry', 'plain']);
+
+  const json = await redsync(t, ['inspect', 'job', '--json'], environment(servers));
+  const { nodes, ...verdict } = JSON.parse(json.stdout);
+  t.deepEqual(verdict, { name: 'job', status: 'held', value, token, votes: 2 });
+  t.deepEqual(
+    nodes.map((node) => node.token),
+    [token, token, undefined],
+  );
+});
+
 test.serial('inspect --json, and what is no lock of ours', async (t) => {
   const servers = await useServers(t, 3);
   const ask = async () => {
@@ -490,7 +552,6 @@ test.serial('help and version', async (t) => {
   for (const flag of ['--version', '-v']) t.is((await redsync(t, [flag])).stdout, `${version}\n`);
 });
 
-const NODE = ['--node', 'memory:'];
 const WRONG = [
   [[], /a command is missing: run, inspect or unlock/],
   [['rnu', 'job'], /unknown command "rnu": run, inspect or unlock/],
@@ -511,6 +572,11 @@ const WRONG = [
   [['run', 'job', '--wait', ...NODE, '--', 'true'], /--wait needs a value/],
   [['run', 'job', '--wait', '5', '--no-wait', ...NODE, '--', 'true'], /exclude each other/],
   [['run', 'job', '--no-wait=5', ...NODE, '--', 'true'], /--no-wait takes no value/],
+  [['run', 'job', '--fencing=yes', ...NODE, '--', 'true'], /--fencing takes no value/],
+  [
+    ['run', 'a}b', '--fencing', '--node', 'redis+cluster://:secret@127.0.0.1:1', '--', 'true'],
+    /NAME must have no "}", or a tag, with fencing on a Redis Cluster: "a}b"/,
+  ],
   [['run', 'job', '--', 'true'], /no nodes: give --node URL once for each, or set REDSYNC_NODES/],
   [['run', 'job', '--node', 'http://:secret@host', '--', 'true'], /node 0 must be a redis:/],
   [['inspect', 'job', ...NODE, '--timeout', '0'], /--timeout must be whole milliseconds/],

@@ -35,6 +35,9 @@ ${NODES}
                     or loses its nodes; 8000 by default
   --kill-after MS   when the lock is lost: how long after SIGTERM to send
                     SIGKILL; 5000 by default
+  --fencing         take the lock with a fencing token: the program finds in
+                    REDSYNC_TOKEN a number greater than that of every earlier
+                    holder, for what it writes to, to refuse a smaller one
   --help, -h
 
 SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the

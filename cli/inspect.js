@@ -1,6 +1,7 @@
 'use strict';
 
 const { Redsync } = require('../lib/redsync.js');
+const { tokenOf } = require('../lib/token.js');
 const { EXIT } = require('./exit-codes.js');
 const { milliseconds } = require('./usage.js');
 
@@ -25,7 +26,7 @@ function judge(found, quorum) {
     if (status === 'held') votes.set(value, (votes.get(value) ?? 0) + 1);
   }
   const [value, count = 0] = [...votes].sort(([, one], [, other]) => other - one)[0] ?? [];
-  if (count >= quorum) return { status: 'held', value, votes: count };
+  if (count >= quorum) return { status: 'held', value, token: tokenOf(value), votes: count };
   const answered = found.filter(({ status }) => status !== 'unknown').length;
   const free = found.filter(({ status }) => status === 'free').length;
   if (answered < quorum) return { status: 'unknown', votes: answered };
@@ -33,10 +34,15 @@ function judge(found, quorum) {
 }
 
 function asTable(found, verdict, { size, quorum }) {
-  const rows = [['NODE', 'ENDPOINT', 'STATUS', 'REMAINING', 'VALUE']];
+  const tokens = found.map(({ value = '' }) => tokenOf(value));
+  const hasTokens = tokens.some((token) => token !== undefined);
+  const rows = [
+    ['NODE', 'ENDPOINT', 'STATUS', 'REMAINING', ...(hasTokens ? ['TOKEN'] : []), 'VALUE'],
+  ];
   for (const { node, endpoint, status, remaining, value, error } of found) {
+    const token = hasTokens ? [`${tokens[node] ?? ''}`] : [];
     const last = error === undefined ? shown(value) : reason(error);
-    rows.push([`${node}`, endpoint, status, left(remaining), last]);
+    rows.push([`${node}`, endpoint, status, left(remaining), ...token, last]);
   }
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   const lines = rows.map((row) =>
@@ -79,6 +85,7 @@ function reason({ cause }) {
 function asJson(name, found, verdict) {
   const nodes = found.map(({ error, remaining, ...node }) => ({
     ...node,
+    token: tokenOf(node.value ?? ''),
     // JSON has no Infinity.
     ...(remaining !== undefined && { remaining: remaining === Infinity ? null : remaining }),
     ...(error !== undefined && { error: reason(error) }),

@@ -26,7 +26,7 @@ const PAUSE = 100;
 
 /** Runs a program while holding a lock. */
 async function run(usage) {
-  const { name, nodes, prefix, program } = usage;
+  const { name, nodes, prefix, program, fencing } = usage;
   const killAfter = milliseconds('--kill-after', usage['kill-after'], 0) ?? KILL_AFTER;
   const expiry = milliseconds('--expiry', usage.expiry, 1);
   const wait = milliseconds('--wait', usage.wait, 0);
@@ -36,7 +36,7 @@ async function run(usage) {
   const redsync = new Redsync(nodes, { keyPrefix: prefix });
   const signals = new Signals();
   try {
-    const mutex = redsync.newMutex(name, { expiry, tries: TRIES, autoExtend: true });
+    const mutex = redsync.newMutex(name, { expiry, tries: TRIES, autoExtend: true, fencing });
     const patience = usage['no-wait'] ? 0 : wait;
     const lock =
       patience === 0
@@ -152,7 +152,9 @@ function canBeHad(error, { size, quorum }) {
 
 /** Runs the program until it ends, and releases the lock. Gives its exit code. */
 async function hold(lock, [command, ...args], killAfter, signals) {
-  const env = { ...process.env, REDSYNC_LOCK: lock.value };
+  // Without a token it is left out: the one of a `redsync run` around this one is of another lock.
+  const own = { REDSYNC_LOCK: lock.value, REDSYNC_TOKEN: lock.token?.toString() };
+  const env = { ...process.env, ...own };
   const child = spawn(command, args, { stdio: 'inherit', env });
   const end = ended(child, command);
   signals.forwardTo(child);

@@ -16,7 +16,14 @@ const COMMON = {
 };
 
 const OPTIONS = {
-  run: { ...COMMON, wait: TEXT, 'no-wait': FLAG, expiry: TEXT, 'kill-after': TEXT },
+  run: {
+    ...COMMON,
+    wait: TEXT,
+    'no-wait': FLAG,
+    expiry: TEXT,
+    'kill-after': TEXT,
+    fencing: FLAG,
+  },
   inspect: { ...COMMON, timeout: TEXT, json: FLAG },
   unlock: { ...COMMON, value: TEXT },
 };

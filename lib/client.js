@@ -65,7 +65,7 @@ class Client {
     if (this.isClosed) throw new ClosedError();
     if (this.number !== undefined) return;
     const asksUptime = this.#asksUptime;
-    this.number = calls.open(this.nodes.map((node) => ({ ...toAddress(node), asksUptime })));
+    this.number = calls.open(this.nodes.map((node) => toAddress(node, asksUptime)));
     pools.serve(this.number, this.nodes, this.keyPrefix);
     abandoned.register(this, this.number, this);
   }
@@ -141,8 +141,8 @@ function abandon(client) {
  * What the engine has to know of a node. Without a prototype: the addon reads what may be absent, and a
  * polluted one would have it.
  */
-function toAddress({ pool, clock, ...own }) {
-  const node = { __proto__: null, ...own, clock: clock?.number, ahead: clock?.ahead };
+function toAddress({ pool, clock, ...own }, asksUptime) {
+  const node = { __proto__: null, ...own, asksUptime, clock: clock?.number, ahead: clock?.ahead };
   if (node.tls !== undefined) node.tls = { __proto__: null, ...node.tls };
   return node;
 }

@@ -13,6 +13,7 @@ const {
   readFields,
   text,
 } = require('./fields.js');
+const { LENGTH: TOKEN_LENGTH } = require('./token.js');
 
 const KIB = 1024;
 const MAX_NAMES = 64;
@@ -59,6 +60,9 @@ function refuseSignal(options, expected) {
 
 // An ownership value is what lets its holder unlock, so no error shows it.
 const ownershipValue = text(1, 16 * KIB, { secret: true });
+
+/** One that becomes an ownership value with a fencing token behind it. */
+const valueBeforeToken = text(1, 16 * KIB - TOKEN_LENGTH, { secret: true });
 
 const MUTEX_RULES = {
   __proto__: null,
@@ -228,7 +232,7 @@ function checkRetryDelay(value) {
  * @returns {string}
  */
 function checkGeneratedValue(value, { fencing }) {
-  const checked = ownershipValue('genValue()', value);
+  const checked = (fencing ? valueBeforeToken : ownershipValue)('genValue()', value);
   if (!fencing || !checked.includes('#')) return checked;
   throw outOfRange(
     'genValue()',

@@ -19,8 +19,9 @@ function readLines(text) {
     .slice(0, -1)
     .map((line) => {
       const [node, said, code, message, own] = line.split('\t');
-      const isOfKey = said === 'denied';
-      return { node: Number(node), kind: isOfKey ? 'error' : said, isOfKey, code, message, own };
+      const kind = said === 'denied' ? 'error' : said;
+      const isOfKey = said === 'denied' || code === 'ETOKEN';
+      return { node: Number(node), kind, isOfKey, code, message, own };
     });
 }
 

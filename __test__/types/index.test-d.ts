@@ -111,6 +111,7 @@ expectType<'connecting' | 'up' | 'down'>(health.status);
 expectType<number | undefined>(health.latency);
 expectType<string | undefined>(health.server);
 expectType<boolean | undefined>(health.watching);
+expectType<number | undefined>(health.abstains);
 expectType<Error | undefined>(health.error);
 
 // Options
@@ -127,10 +128,16 @@ expectAssignable<MutexOptions>({
   shufflePools: true,
   setNXOnExtend: true,
   autoExtend: true,
+  fencing: true,
 });
 expectAssignable<MutexOptions>({ retryDelay: (tries: number) => tries * 10 });
 expectAssignable<MutexOptions>({ genValue: async () => 'v' });
 expectAssignable<RedsyncOptions>({ keyPrefix: 'x', tries: 1 });
+expectAssignable<RedsyncOptions>({ fencing: true, quarantine: true });
+expectAssignable<RedsyncOptions>({ quarantine: 10_000 });
+expectAssignable<RedsyncOptions>({ fencing: undefined, quarantine: undefined });
+expectNotAssignable<RedsyncOptions>({ quarantine: '10s' });
+expectNotAssignable<RedsyncOptions>({ quarantine: null });
 expectAssignable<CallOptions>({ signal: new AbortController().signal });
 expectNotAssignable<MutexOptions>({ expiry: '1000' });
 expectNotAssignable<MutexOptions>({ tries: null });
@@ -138,6 +145,7 @@ expectNotAssignable<MutexOptions>({ retryDelay: async () => 10 });
 expectNotAssignable<MutexOptions>({ genValue: () => 1 });
 expectNotAssignable<MutexOptions>({ value: 1 });
 expectNotAssignable<MutexOptions>({ failFast: 1 });
+expectNotAssignable<MutexOptions>({ fencing: 1 });
 expectNotAssignable<MutexOptions>({ autoExtend: 1 });
 expectNotAssignable<MutexOptions>({ autoExtend: { interval: '1' } });
 expectAssignable<AutoExtendOptions>({});
@@ -171,12 +179,16 @@ expectType<Promise<number>>(
 expectType<Promise<string>>(redsync.using('a', { tries: 1 }, () => 'x'));
 expectError(redsync.using('a', { tries: 1 }));
 expectError(redsync.newMutex('a', { keyPrefix: 'x' }));
+expectError(redsync.newMutex('a', { quarantine: true }));
+expectError(redsync.acquire('a', { quarantine: true }));
 expectNotAssignable<PublicClass>(Mutex);
 expectType<string>(mutex.name);
 expectType<readonly string[]>(mutex.names);
 expectType<string>(mutex.value);
+expectType<number | undefined>(mutex.token);
 expectType<Date | undefined>(mutex.until);
 expectError((mutex.value = 'v'));
+expectError((mutex.token = 1));
 expectError(mutex.names.push('b'));
 expectType<Promise<Lock>>(mutex.lock());
 expectType<Promise<Lock | null>>(mutex.tryLock());
@@ -196,6 +208,8 @@ expectError(mutex.lock({ timeout: 1 }));
 declare const lock: Lock;
 expectType<Mutex>(lock.mutex);
 expectType<string>(lock.value);
+expectType<number | undefined>(lock.token);
+expectError((lock.token = 1));
 expectType<Date>(lock.until);
 expectType<number>(lock.remaining);
 expectType<Promise<boolean>>(lock.extend());
