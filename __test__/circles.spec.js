@@ -105,10 +105,12 @@ test('one file a layer knows a kind of lock, and none of those that wait, ask or
   ]);
 });
 
-test('one file a layer knows what an answer brings', (t) => {
+test('one file a backend knows what an answer brings, and who asks for it', (t) => {
   t.deepEqual(filesWith(/\bDetail::[A-Z]/), [
     'crates/engine/src/inspect.rs', // who asks for it
     'crates/engine/src/memory.rs',
+    'crates/engine/src/round.rs', // which fencing token a quorum would grant
+    'src/node/pool.rs',
     'src/node/redis/command.rs',
   ]);
 });

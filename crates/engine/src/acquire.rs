@@ -15,10 +15,9 @@ use crate::node::{Request, Verb};
 use crate::options::{Asked, Delay, Options, ValueSource};
 use crate::place::Place;
 use crate::round::{Round, Votes};
-use crate::token::{Bound, bound_of_quorum};
 use crate::validity;
 use crate::value::Value;
-use crate::vote::{Answer, Vote};
+use crate::vote::{Answer, Bound, Vote};
 
 /// go-redsync's default pause between two attempts: long enough for a short critical section, random so
 /// that two contenders that have split the votes do not meet again.
@@ -253,7 +252,7 @@ impl Mutex {
             self.seen.borrow_mut().votes = votes.with_errors_of(|_| true).into_inner();
             return Ok(Some(Held { value, token, until }));
         }
-        if let Some(bound) = bound_of_quorum(&votes) {
+        if let Some(bound) = votes.bound_of_quorum() {
             self.redsync.keep_to(bound);
             if again {
                 self.give_up(place, &request, &votes, false).await;

@@ -31,7 +31,7 @@
 //! | `nodes` | the set of nodes |
 //! | `redsync` | what the mutexes of one set of nodes share |
 //! | `load` | how much is under way, for who drives the engine |
-//! | `token` | fencing tokens: what is proposed, and what a node grants |
+//! | `token`, `fencing` | a number that grows with every holder; which are proposed, and which a node grants |
 //! | `kind` | what is acquired: by which rule a node grants |
 //! | `node` | the trait that a backend implements |
 //! | `notice` | how a node tells what becomes of keys |
@@ -46,6 +46,7 @@ mod chance;
 mod cleanup;
 mod clock;
 mod error;
+mod fencing;
 mod health;
 mod inspect;
 mod kind;
@@ -75,6 +76,7 @@ mod vote;
 
 pub use clock::Clock;
 pub use error::{Error, Refused};
+pub use fencing::Window;
 pub use kind::Kind;
 pub use lease::{Extension, Hold, Holder, Loss};
 pub use leases::Leases;
@@ -90,8 +92,8 @@ pub use quorum::Quorum;
 pub use redsync::Redsync;
 pub use report::Report;
 pub use tally::{Replies, Reply};
-pub use token::{Bound, Token, Window};
+pub use token::Token;
 pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, quarantine, until};
 pub use value::Value;
-pub use vote::{Answer, Detail, Fate, Found, NodeError, Vote};
+pub use vote::{Answer, Bound, Detail, Fate, Found, NodeError, Vote};

@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::fencing::Window;
 use crate::kind::Kind;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::notice::{Notice, Sight};
 use crate::tally::Reply;
-use crate::token::{Bound, Token, Window};
-use crate::vote::{Answer, Detail, Found};
+use crate::token::Token;
+use crate::vote::{Answer, Bound, Detail, Found};
 
 /// Where the last fencing token is that was granted on a key.
 fn fence_key(key: &str) -> String {

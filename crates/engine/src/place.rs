@@ -11,10 +11,9 @@ use crate::line::Means;
 use crate::node::Keys;
 use crate::nodes::Nodes;
 use crate::queue::{Queue, Queues, forget_unwatched};
-use crate::token;
 use crate::value::Value;
 use crate::view::{Known, View, Watch};
-use crate::vote::{Answer, Vote};
+use crate::vote::{Answer, TOKEN_REFUSED, Vote};
 
 /// The release that made the first node free may not have reached the others yet. That can be so more
 /// than once in a row, but not often.
@@ -210,8 +209,9 @@ impl Place {
     /// token again and again, each pause is longer: no holder is that much quicker.
     pub(crate) fn missed(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
         let queue = &self.queue;
-        let is_token =
-            votes.iter().any(|vote| matches!(vote, Some(Err(error)) if error.code == token::CODE));
+        let is_token = votes
+            .iter()
+            .any(|vote| matches!(vote, Some(Err(error)) if error.code == TOKEN_REFUSED));
         let is_split = is_token || votes.contains(&Some(Ok(Answer::Granted)));
         let splits = if is_split { queue.splits.get() + 1 } else { 0 };
         queue.splits.set(splits);

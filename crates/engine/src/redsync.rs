@@ -8,13 +8,15 @@ use rand::Rng;
 
 use crate::cleanup::Cleanup;
 use crate::clock::Clock;
+use crate::fencing::Proposals;
 use crate::lease::Loss;
 use crate::leases::Leases;
 use crate::load::Load;
 use crate::node::Node;
 use crate::nodes::{Busy, Nodes};
 use crate::queue::Queues;
-use crate::token::{Bound, Proposals, Token};
+use crate::token::Token;
+use crate::vote::Bound;
 
 /// N independent nodes, and all that is under way on them.
 pub struct Redsync {

@@ -11,8 +11,7 @@ use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::quorum::Quorum;
 use crate::tally::{Replies, Reply, Tally};
-use crate::token::Bound;
-use crate::vote::{Answer, Detail, Fate, NodeError, Vote};
+use crate::vote::{Answer, Bound, Detail, Fate, NodeError, Vote};
 
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.
 pub(crate) struct Round {
@@ -290,8 +289,29 @@ impl Votes<'_> {
         Votes { votes: Cow::Owned(votes), asked: Cow::Owned(asked), quorum: self.quorum, details }
     }
 
+    /// What a proposal has to keep to for a quorum to grant it; `None` if it is not the token that is in the way.
+    ///
+    /// It is what a quorum needs and no more: one node whose clock is years ahead must not take the others with it.
+    pub(crate) fn bound_of_quorum(&self) -> Option<Bound> {
+        let (mut above, mut up_to) = (Vec::new(), Vec::new());
+        for (_, detail) in &self.details {
+            match detail {
+                Detail::Bound(Bound::Above(token)) => above.push(*token),
+                Detail::Bound(Bound::UpTo(token)) => up_to.push(*token),
+                Detail::Found(_) => {}
+            }
+        }
+        let missing = self.missing_for_quorum()?;
+        above.sort_unstable();
+        up_to.sort_unstable_by(|one, other| other.cmp(one));
+        let is_above = above.len() >= up_to.len();
+        let bounds = if is_above { above } else { up_to };
+        let bound = bounds.get(missing - 1).or(bounds.last())?;
+        Some(if is_above { Bound::Above(*bound) } else { Bound::UpTo(*bound) })
+    }
+
     /// How many more have to grant for a quorum; `None` if none have to, or so many cannot.
-    pub(crate) fn missing_for_quorum(&self) -> Option<usize> {
+    fn missing_for_quorum(&self) -> Option<usize> {
         let errors = self.votes.iter().filter(|vote| matches!(vote, Some(Err(_)))).count();
         let refusing = self.count(Answer::Taken) + errors;
         let missing = self.quorum.needed().saturating_sub(self.count(Answer::Granted));

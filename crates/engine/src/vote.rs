@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::token::Bound;
+use crate::token::Token;
+
+/// The code of the error of a node that wants another token.
+pub(crate) const TOKEN_REFUSED: &str = "ETOKEN";
 
 /// What a node says to any verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,26 @@ pub enum Detail {
     Found(Found),
     /// To an acquisition with a fencing token: another token might have been granted. The answer is `Absent`.
     Bound(Bound),
+}
+
+/// What a node would grant, which did not grant a token for its number's sake. It has stored nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// A greater one than this, which it has granted or which is the time of its clock.
+    Above(Token),
+    /// This one at most, which is the next after that it has granted or the time of its clock.
+    UpTo(Token),
+}
+
+impl Bound {
+    /// What is told of a node with which an attempt has failed.
+    pub(crate) fn error(self) -> NodeError {
+        let message = match self {
+            Self::Above(_) => "the node wants a greater fencing token",
+            Self::UpTo(_) => "the fencing token is too far ahead of the node's clock",
+        };
+        NodeError::new(TOKEN_REFUSED, message).with(Fate::Refused)
+    }
 }
 
 /// What a node stores under a key, for people who look.

@@ -14,6 +14,9 @@ const EXPIRY: u8 = 3;
 /// Releases that get lost on their way.
 const LOSSES: u8 = 1;
 
+/// What has to be so in every state.
+const ALWAYS: [&str; 2] = ["at most one holds the lock", "a quorum stores what is held"];
+
 /// Whose attempt a key belongs to.
 type Value = (u8, u8);
 
@@ -252,10 +255,10 @@ impl Model for Redlock {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("at most one holds the lock", |_, state: &State| {
+            Property::always(ALWAYS[0], |_, state: &State| {
                 !(0..CLIENTS).all(|client| state.holds(client))
             }),
-            Property::always("a quorum stores what is held", |model: &Self, state: &State| {
+            Property::always(ALWAYS[1], |model: &Self, state: &State| {
                 (0..CLIENTS).filter(|&client| state.holds(client)).all(|client| {
                     let value = model.value(client, state.clients[client].attempt());
                     let stores =
@@ -292,6 +295,8 @@ fn a_model_with_a_mistake_violates_exclusion() {
         let found = HasDiscoveries::AnyFailures;
         let checker = mistaken.checker().symmetry().finish_when(found).spawn_dfs().join();
         println!("{name}: {} states", checker.state_count());
-        assert!(!checker.discoveries().is_empty(), "{name}: nothing found");
+        // The example of what is sometimes so is a discovery, too.
+        let is_violated = |name| checker.discovery(name).is_some();
+        assert!(ALWAYS.into_iter().any(is_violated), "{name}: nothing found");
     }
 }

@@ -234,7 +234,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "TokenUnchecked",
         breaks: &["TokenOrder"],
         lines: &[
-            ("token.rs",
+            ("fencing.rs",
                 "            Some(Bound::Above(Token::nearest(last)))\n",
                 "            (!WRONG).then(|| Bound::Above(Token::nearest(last)))\n"),
         ],
@@ -244,7 +244,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "EqualToken",
         breaks: &["TokenOrder"],
         lines: &[
-            ("token.rs",
+            ("fencing.rs",
                 "        } else if token <= last {",
                 "        } else if token < last || token == last && !WRONG {"),
         ],
@@ -254,7 +254,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "NaiveMaximum",
         breaks: &["TokenOrder"],
         lines: &[
-            ("token.rs",
+            ("fencing.rs",
                 "        let (token, window) = (token.get(), self.window.as_micros() as u64);\n",
                 "        if WRONG {\n            return None;\n        }\n        let (token, window) = (token.get(), self.window.as_micros() as u64);\n"),
             ("memory.rs",
@@ -271,7 +271,7 @@ pub const MISTAKES: &[Mistake] = &[
                 "            let (value, token) = (request.value.clone(), request.token);\n            let token = if WRONG { greatest(&votes).or(token) } else { token };\n"),
             ("acquire.rs",
                 "fn manner(place: &Place) -> Manner {",
-                "fn greatest(votes: &Votes<'_>) -> Option<crate::token::Token> {\n    let of = |detail: &(usize, crate::vote::Detail)| match &detail.1 {\n        crate::vote::Detail::Bound(crate::token::Bound::Above(token)) => Some(*token),\n        _ => None,\n    };\n    votes.details().iter().filter_map(of).max()\n}\n\nfn manner(place: &Place) -> Manner {"),
+                "fn greatest(votes: &Votes<'_>) -> Option<crate::token::Token> {\n    let of = |detail: &(usize, crate::vote::Detail)| match &detail.1 {\n        crate::vote::Detail::Bound(crate::vote::Bound::Above(token)) => Some(*token),\n        _ => None,\n    };\n    votes.details().iter().filter_map(of).max()\n}\n\nfn manner(place: &Place) -> Manner {"),
         ],
     },
     // The same, by the functions of that, and it is written back to the nodes, whatever they have counted meanwhile.
@@ -279,7 +279,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "UnconditionalWriteBack",
         breaks: &["TokenOrder"],
         lines: &[
-            ("token.rs",
+            ("fencing.rs",
                 "        let (token, window) = (token.get(), self.window.as_micros() as u64);\n",
                 "        if WRONG {\n            return None;\n        }\n        let (token, window) = (token.get(), self.window.as_micros() as u64);\n"),
             ("memory.rs",
@@ -324,7 +324,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "NoLeastToken",
         breaks: &["TokenOrder"],
         lines: &[
-            ("token.rs",
+            ("fencing.rs",
                 "        if token <= now.saturating_sub(window) {",
                 "        if token <= now.saturating_sub(window) && !WRONG {"),
         ],
@@ -334,7 +334,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "NoGreatestToken",
         breaks: &["TokenOrder"],
         lines: &[
-            ("token.rs",
+            ("fencing.rs",
                 "        } else if token > (now + window).max(last + 1) {",
                 "        } else if token > (now + window).max(last + 1) && !WRONG {"),
         ],

@@ -262,7 +262,7 @@ fn go_together(one: &Question, other: &Question) -> bool {
 struct KeyFilter([u64; KeyFilter::WORDS]);
 
 impl KeyFilter {
-    const WORDS: usize = 128;
+    const WORDS: usize = 32;
 
     fn place(key: &str) -> (usize, u64) {
         let mut hasher = DefaultHasher::new();
