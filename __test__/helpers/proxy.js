@@ -80,6 +80,10 @@ class Connection {
 
   #ask(chunk) {
     if (this.isLost) return;
+    if (this.#proxy.isRaw) {
+      this.#server.write(chunk);
+      return;
+    }
     for (const frame of this.#commands.take(chunk)) {
       const words = wordsOf(frame);
       const reply = this.#proxy.answer?.(words);
@@ -91,6 +95,10 @@ class Connection {
 
   #hear(chunk) {
     if (this.isLost) return;
+    if (this.#proxy.isRaw) {
+      this.write(chunk);
+      return;
+    }
     for (const frame of this.#replies.take(chunk)) {
       const isPush = frame[0] === '>'.charCodeAt();
       const slot = this.#slots.find(({ reply }) => !isPush && reply === undefined);
@@ -167,8 +175,9 @@ class Proxy {
   #isHolding = false;
   #cut;
 
-  constructor(server) {
+  constructor(server, { isRaw = false } = {}) {
     this.server = server;
+    this.isRaw = isRaw;
   }
 
   async listen() {
@@ -301,15 +310,19 @@ class Proxy {
   }
 }
 
-async function startProxy(server) {
-  const proxy = new Proxy(server);
+/**
+ * With `isRaw` it passes bytes on as they come, such as those from a master to its replica, which are no
+ * replies; it can answer nothing itself then.
+ */
+async function startProxy(server, options) {
+  const proxy = new Proxy(server, options);
   await proxy.listen();
   return proxy;
 }
 
 /** Starts a proxy for one test. */
-async function useProxy(t, server) {
-  const proxy = await startProxy(server);
+async function useProxy(t, server, options) {
+  const proxy = await startProxy(server, options);
   t.teardown(() => proxy.stop());
   return proxy;
 }

@@ -253,10 +253,12 @@ impl Mutex {
             self.seen.borrow_mut().votes = votes.with_bounds_as_errors().into_inner();
             return Ok(Some(Held { value, token, until }));
         }
-        if again && let Some(bound) = bound_of_quorum(&votes) {
+        if let Some(bound) = bound_of_quorum(&votes) {
             self.redsync.keep_to(bound);
-            self.give_up(place, &request, &votes, false).await;
-            return Ok(None);
+            if again {
+                self.give_up(place, &request, &votes, false).await;
+                return Ok(None);
+            }
         }
         let votes = votes.with_bounds_as_errors();
         match place {

@@ -289,12 +289,12 @@ impl Votes<'_> {
         Votes { votes: Cow::Owned(votes), asked: Cow::Owned(asked), quorum: self.quorum, details }
     }
 
-    /// How many more have to grant for a quorum; `None` if so many cannot.
+    /// How many more have to grant for a quorum; `None` if none have to, or so many cannot.
     pub(crate) fn missing_for_quorum(&self) -> Option<usize> {
         let errors = self.votes.iter().filter(|vote| matches!(vote, Some(Err(_)))).count();
         let refusing = self.count(Answer::Taken) + errors;
         let missing = self.quorum.needed().saturating_sub(self.count(Answer::Granted));
-        (!self.quorum.is_out_of_reach(refusing)).then_some(missing)
+        (missing > 0 && !self.quorum.is_out_of_reach(refusing)).then_some(missing)
     }
 
     /// What the answers have brought, and of which node.

@@ -125,13 +125,17 @@ impl Proposals {
 
     /// From now on they keep to this.
     pub(crate) fn keep_to(&self, bound: Bound, wall: Duration) {
-        let number = match bound {
-            Bound::Above(token) => token.get() + 1,
-            Bound::UpTo(token) => token.get(),
-        };
-        // They are counted on from there, and not from what was refused.
-        self.last.set(number - 1);
-        self.offset.set(number as i64 - wall.as_micros() as i64);
+        let offset = |number: u64| number as i64 - wall.as_micros() as i64;
+        match bound {
+            Bound::Above(token) => {
+                self.last.set(self.last.get().max(token.get()));
+                self.offset.set(self.offset.get().max(offset(token.get() + 1)));
+            }
+            Bound::UpTo(token) => {
+                self.last.set(self.last.get().min(token.get() - 1));
+                self.offset.set(self.offset.get().min(offset(token.get())));
+            }
+        }
     }
 }
 
@@ -147,7 +151,7 @@ pub(crate) fn bound_of_quorum(votes: &Votes<'_>) -> Option<Bound> {
             Detail::Found(_) => {}
         }
     }
-    let missing = votes.missing_for_quorum()?.max(1);
+    let missing = votes.missing_for_quorum()?;
     above.sort_unstable();
     up_to.sort_unstable_by(|one, other| other.cmp(one));
     let is_above = above.len() >= up_to.len();
@@ -201,6 +205,12 @@ mod tests {
         assert_eq!([propose(), propose()], [NOW + 501, NOW + 502]);
         let later = wall + Duration::from_micros(100);
         assert_eq!(proposals.next(later).get(), NOW + 601, "the clock is that far behind");
+        proposals.keep_to(Bound::Above(token(NOW)), later);
+        assert_eq!(
+            proposals.next(later).get(),
+            NOW + 602,
+            "what is less than that changes nothing"
+        );
         proposals.keep_to(Bound::UpTo(token(NOW - 7)), wall);
         assert_eq!([propose(), propose()], [NOW - 7, NOW - 6]);
         let earlier = wall.saturating_sub(Duration::from_secs(60));

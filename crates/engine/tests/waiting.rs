@@ -678,3 +678,16 @@ async fn who_comes_back_to_an_empty_line_is_told_again() {
     .await;
     assert!(elapsed < ms(100), "{elapsed:?}");
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nodes_that_refuse_what_they_tell_to_be_free_are_not_asked_without_a_pause() {
+    let world = World::of(&[Behaviour::Refused; 3]);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(true));
+    let waiting = lock(&world, patient());
+    sleep(ms(10_000)).await;
+    let asked = world.asked(Verb::Acquire).len();
+    assert!((3..3 * 210).contains(&asked), "every 50 ms at most: {asked}");
+    world.all_become(Behaviour::Ok);
+    let ((), elapsed) = timed(async { drop(held(waiting.await.unwrap())) }).await;
+    assert!(elapsed <= ms(260), "and soon when they do: {elapsed:?}");
+}

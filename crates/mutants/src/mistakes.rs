@@ -349,14 +349,4 @@ pub const MISTAKES: &[Mistake] = &[
                 "    if WRONG {\n        return expiry / 4;\n    }\n    expiry + expiry.mul_f64(drift_factor) + Duration::from_secs(1)\n"),
         ],
     },
-    // An attempt that nodes refuse at once is made again as soon as they tell that the lock is free.
-    Mistake {
-        name: "RefusalWithoutPause",
-        breaks: &["Livelock"],
-        lines: &[
-            ("place.rs",
-                "        if nodes.quorum().is_out_of_reach(votes.iter().filter(is_refusal).count()) {",
-                "        if nodes.quorum().is_out_of_reach(votes.iter().filter(is_refusal).count()) && !WRONG {"),
-        ],
-    },
 ];

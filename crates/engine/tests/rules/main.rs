@@ -8,6 +8,7 @@ mod cancellation;
 mod cleanup;
 mod closing;
 mod extension;
+mod fencing;
 mod line;
 mod memory;
 mod partial;

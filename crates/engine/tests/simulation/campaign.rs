@@ -167,7 +167,7 @@ impl fmt::Display for Report {
 }
 
 /// A mistake has to be found within so many schedules.
-const LIMIT: u64 = 20_000;
+const LIMIT: u64 = 40_000;
 
 /// Makes schedules until each of these was violated.
 pub fn must_find(name: &str, campaign: impl Fn(u64, u64) -> Campaign, violations: &[Violation]) {

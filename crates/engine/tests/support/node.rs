@@ -32,6 +32,8 @@ pub enum Behaviour {
     Halfway,
     /// Answers with an error at once; `applied` tells whether the command was carried out first.
     Error { applied: bool },
+    /// Refuses acquisitions, and tells that it is free all the same.
+    Refused,
     /// Drops the question, as a connection does that is torn down.
     Closed,
     /// Does it at once, and answers after that time; beyond the node timeout that is too late.
@@ -152,18 +154,24 @@ impl ScriptedNode {
         }
     }
 
+    fn answer(&self, verb: Verb, request: &Request, reply: Reply) {
+        let (answer, detail) = self.store.answer(verb, request);
+        detail.into_iter().for_each(|detail| reply.bring(detail));
+        reply.send(Ok(answer));
+    }
+
     fn arrive(&self, Command { verb, request, reply, behaviour }: Command) {
         match behaviour {
             Behaviour::Ok | Behaviour::Far(_) => {
-                reply.send(Ok(self.store.apply(verb, &request)));
+                self.answer(verb, &request, reply);
             }
             Behaviour::Taken => {
                 request.keys.iter().for_each(|key| self.plant(key, FOREIGN));
-                reply.send(Ok(self.store.apply(verb, &request)));
+                self.answer(verb, &request, reply);
             }
             Behaviour::Twice => {
                 self.store.apply(verb, &request);
-                reply.send(Ok(self.store.apply(verb, &request)));
+                self.answer(verb, &request, reply);
             }
             Behaviour::Halfway => {
                 if verb == Verb::Acquire {
@@ -177,6 +185,7 @@ impl ScriptedNode {
                 }
                 reply.send(Err(broken()));
             }
+            Behaviour::Refused => reply.send(Err(broken().with(Fate::Refused))),
             Behaviour::Closed => drop(reply),
             Behaviour::Slow(delay) => {
                 let answer = self.store.apply(verb, &request);
@@ -245,7 +254,9 @@ impl Node for ScriptedNode {
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
         let (delay, error) = match self.behaviour.get() {
             Behaviour::Ok | Behaviour::Taken | Behaviour::Twice => (Duration::ZERO, None),
-            Behaviour::Halfway | Behaviour::Error { .. } => (Duration::ZERO, Some(broken())),
+            Behaviour::Refused | Behaviour::Halfway | Behaviour::Error { .. } => {
+                (Duration::ZERO, Some(broken()))
+            }
             Behaviour::Closed => (Duration::ZERO, Some(NodeError::closed())),
             Behaviour::Slow(delay) | Behaviour::Far(delay) if delay < limit => (delay, None),
             _ => (limit, Some(NodeError::timed_out())),

@@ -1,0 +1,165 @@
+//! Fencing tokens: what is proposed, what nodes grant, and what an attempt makes of a refusal.
+
+use std::time::Duration;
+
+use redsync_engine::{CancellationToken, Error, Mutex, Options, Token, ValueSource, Verb};
+
+use crate::support::{A_WHILE, Behaviour, KEY, WALL, World, held, keys, ms, timed, tries};
+
+const FENCE: &str = "the lock:fence";
+const HOUR: u64 = 3_600_000_000;
+
+fn never() -> CancellationToken {
+    CancellationToken::new()
+}
+
+fn fenced(count: u64) -> Options {
+    Options { fencing: true, ..tries(count) }
+}
+
+/// Microseconds that the wall clock shows.
+fn now(world: &World) -> u64 {
+    (WALL + world.redsync.now() - Duration::from_secs(3600)).as_micros() as u64
+}
+
+fn plant_all(world: &World, last: u64) {
+    world.scripted.iter().for_each(|node| node.plant(FENCE, &last.to_string()));
+}
+
+async fn token_of(world: &World, options: Options) -> u64 {
+    let mutex = world.mutex(options);
+    let lock = held(mutex.try_lock(&never()).await);
+    mutex.unlock(lock.value.clone()).await.unwrap();
+    lock.token.unwrap().get()
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn each_holder_has_a_greater_one_and_the_value_carries_it() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let start = now(&world);
+    let mut last = 0;
+    for _ in 0..5 {
+        let mutex = world.mutex(fenced(1));
+        let lock = held(mutex.try_lock(&never()).await);
+        let token = lock.token.unwrap();
+        assert!(token.get() > last && token.get() < start + 10, "{token}");
+        last = token.get();
+        assert_eq!(lock.value.token(), lock.token);
+        assert!(lock.value.ends_with(&format!("==#t={token}")), "{}", &*lock.value);
+        let extended = held(mutex.extend(lock.value.clone()).await);
+        assert_eq!(extended.token, lock.token);
+        mutex.unlock(lock.value.clone()).await.unwrap();
+        for node in &world.scripted {
+            assert_eq!(node.store.get(FENCE), Some(last.to_string()));
+        }
+    }
+    assert_eq!(world.asked(Verb::Acquire).len(), 15, "one round each");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn without_the_option_there_is_none() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lock = held(world.mutex(tries(1)).try_lock(&never()).await);
+    assert_eq!((lock.token, lock.value.token()), (None, None));
+    assert_eq!(world.scripted[0].store.get(FENCE), None);
+    let mutex = world.mutex(tries(1));
+    let value = redsync_engine::Value::from("mine#t=7");
+    assert_eq!(mutex.extend(value).await.unwrap_err().attempts(), 1, "not held");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_greater_token_is_proposed_at_once_and_that_is_no_other_attempt() {
+    for ahead in [0, 1, 500_000, HOUR / 2, 2 * HOUR] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let last = now(&world) + ahead;
+        plant_all(&world, last);
+        let (token, elapsed) = timed(token_of(&world, fenced(1))).await;
+        assert_eq!((token, elapsed), (last + 1, Duration::ZERO), "{ahead}");
+        assert_eq!(world.asked(Verb::Acquire).len(), 6, "two rounds");
+        // The clock is known to be that far behind from then on.
+        assert!(token_of(&world, fenced(1)).await > token);
+        assert_eq!(world.asked(Verb::Acquire).len(), 9);
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_has_not_granted_the_last_one_does_not_matter() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let last = now(&world) + 1000;
+    world.scripted[..2].iter().for_each(|node| node.plant(FENCE, &last.to_string()));
+    assert!(token_of(&world, fenced(1)).await > last, "two of three have");
+    let world = World::of(&[Behaviour::Ok; 3]);
+    world.scripted[0].plant(FENCE, &(now(&world) + 1000).to_string());
+    assert!(token_of(&world, fenced(1)).await <= now(&world) + 1, "a quorum has not");
+    assert_eq!(world.asked(Verb::Acquire).len(), 3, "nothing was asked again for the third");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn one_node_far_in_the_future_does_not_take_the_others_with_it() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    world.scripted[0].plant(FENCE, &(now(&world) + 1000 * HOUR).to_string());
+    world.scripted[1].plant(FENCE, &(now(&world) + 7).to_string());
+    world.scripted[2].plant(FENCE, &(now(&world) + 9).to_string());
+    assert_eq!(token_of(&world, fenced(1)).await, now(&world) + 10);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_is_no_token_stays_and_nothing_is_granted() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    world.scripted.iter().for_each(|node| node.plant(FENCE, "somebody's lock"));
+    let error = world.mutex(fenced(2)).lock(&never()).await.unwrap_err();
+    assert!(matches!(error, Error::Failed { attempts: 2, .. }), "{error}");
+    assert!(error.to_string().contains("ETOKEN"), "{error}");
+    tokio::time::sleep(A_WHILE).await;
+    for node in &world.scripted {
+        assert_eq!(node.store.get(FENCE).as_deref(), Some("somebody's lock"));
+        assert_eq!(node.store.get(KEY), None);
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_is_taken_is_taken_whatever_the_token() {
+    let world = World::of(&[Behaviour::Taken; 3]);
+    plant_all(&world, now(&world) + HOUR / 2);
+    let error = world.mutex(fenced(1)).try_lock(&never()).await.unwrap_err();
+    assert!(matches!(error, Error::Taken { .. }), "{error}");
+    assert_eq!(world.asked(Verb::Acquire).len(), 3, "asked once");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn of_several_names_it_is_greater_than_all_before() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let last = now(&world) + 12_345;
+    world.scripted.iter().for_each(|node| node.plant("b:fence", &last.to_string()));
+    let mutex = Mutex::new(world.redsync.clone(), keys(&["a", "b"]), fenced(1));
+    let lock = held(mutex.try_lock(&never()).await);
+    assert_eq!(lock.token.map(Token::get), Some(last + 1));
+    for name in ["a:fence", "b:fence"] {
+        assert_eq!(world.scripted[0].store.get(name), Some((last + 1).to_string()));
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_value_of_the_caller_carries_it_too() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    plant_all(&world, now(&world) + 50);
+    let asked = std::rc::Rc::new(std::cell::Cell::new(0));
+    let count = asked.clone();
+    let values = ValueSource::Ask(std::rc::Rc::new(move |_| {
+        count.set(count.get() + 1);
+        Box::pin(std::future::ready(Ok("mine".to_owned())))
+    }));
+    let lock = held(world.mutex(Options { values, ..fenced(1) }).try_lock(&never()).await);
+    assert_eq!(&*lock.value, format!("mine#t={}", lock.token.unwrap()));
+    assert_eq!(asked.get(), 2, "a value for each round");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn from_then_on_it_keeps_to_the_clocks_of_the_nodes() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let of_nodes = now(&world) + HOUR / 2;
+    plant_all(&world, of_nodes);
+    assert_eq!(token_of(&world, fenced(1)).await, of_nodes + 1);
+    tokio::time::sleep(ms(10)).await;
+    assert_eq!(token_of(&world, fenced(1)).await, of_nodes + 1 + 10_000);
+}
