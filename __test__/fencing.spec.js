@@ -366,6 +366,28 @@ for (const [kind, make] of Object.entries(CLUSTER_CLIENTS)) {
   });
 }
 
+for (const kind of ['ioredis', 'iovalkey']) {
+  test.serial(`in a cluster, where the client puts a prefix in front [${kind}]`, async (t) => {
+    const cluster = await useCluster(t);
+    for (const keyPrefix of ['app:', 'a}:', 'a{:']) {
+      const client = await CLUSTER_CLIENTS[kind](cluster.servers, { keyPrefix });
+      t.teardown(() => client.close());
+      await takeTurns(t, client.pool, ['{a}job', 'job{a}']);
+      const redsync = open(t, client.pool);
+      for (const name of ['job', 'a}b']) {
+        const error = t.throws(() => redsync.newMutex(name), { instanceOf: TypeError }, name);
+        t.true(error.message.includes(`{tag}${name}`), error.message);
+        const plain = redsync.newMutex(name, { fencing: false });
+        t.true(await (await plain.lock()).unlock());
+      }
+      await takeTurns(t, client.pool, ['job'], { keyPrefix: '{tag}' });
+    }
+    const tagged = await CLUSTER_CLIENTS[kind](cluster.servers, { keyPrefix: '{app}:' });
+    t.teardown(() => tagged.close());
+    await takeTurns(t, tagged.pool, ['job', 'a}b', ['one', 'two']]);
+  });
+}
+
 test.serial('the last token is all that is left, and not for ever', async (t) => {
   const [server] = await useServers(t, 1);
   const redsync = open(t, server.url, { keyPrefix: 'app:' });
