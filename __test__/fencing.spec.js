@@ -394,6 +394,10 @@ test.serial('the last token is all that is left, and not for ever', async (t) =>
   const lock = await redsync.newMutex(['one', 'two']).lock();
   const keys = async () => (await server.command('KEYS', '*')).sort();
   t.deepEqual(await keys(), ['app:one', 'app:one:fence', 'app:two', 'app:two:fence']);
+  for (const key of ['app:one', 'app:two']) {
+    const life = await server.command('PTTL', key);
+    t.true(life > 0 && life <= OPTIONS.expiry, `${life}`);
+  }
   t.true(await lock.unlock());
   t.deepEqual(await keys(), ['app:one:fence', 'app:two:fence']);
   for (const key of await keys()) {
