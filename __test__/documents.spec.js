@@ -36,6 +36,7 @@ declare global {
   const take: any;
   const giveBack: any;
   const log: any;
+  const account: any;
   // From the page's earlier blocks: other libraries, and our pools around them.
   const Redis: any;
   const createClient: any;

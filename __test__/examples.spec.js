@@ -1,26 +1,48 @@
 'use strict';
 
-const { execFile } = require('node:child_process');
+const { execFile, spawn } = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 
+const { Client } = require('pg');
 const test = require('ava');
 
+const { startObjectStore } = require('../examples/object-store.js');
+const { startPostgres } = require('../tools/postgres.js');
+const { until } = require('./helpers/async.js');
 const { useServers } = require('./helpers/servers.js');
+
+const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip;
 
 const EXAMPLES = path.join(__dirname, '..', 'examples');
 const TIMEOUT = 60_000;
 
 /** Runs an example until it ends by itself, and gives the lines that it printed. */
-function run(t, name, env = {}) {
-  return new Promise((resolve) => {
-    const options = { timeout: TIMEOUT, env: { ...process.env, REDIS_URLS: '', ...env } };
-    execFile(process.execPath, [path.join(EXAMPLES, name)], options, (error, stdout, stderr) => {
-      t.is(error, null);
-      t.is(stderr, '');
-      resolve(stdout.trim().split('\n'));
+async function run(t, name, env = {}) {
+  const options = { timeout: TIMEOUT, env: { ...process.env, REDIS_URLS: '', ...env } };
+  const { error, stdout, stderr } = await new Promise((resolve) => {
+    const args = [path.join(EXAMPLES, name)];
+    execFile(process.execPath, args, options, (error, stdout, stderr) => {
+      resolve({ error, stdout, stderr });
     });
   });
+  t.is(error, null, stdout);
+  t.is(stderr, '');
+  return stdout.trim().split('\n');
+}
+
+/** The second writer has the lock while the first one writes: the store refuses, and no deposit is lost. */
+function checkLateWriter(t, lines) {
+  t.deepEqual(lines, [
+    'amber reads 100',
+    'amber is stopped for longer than its lock lives',
+    'birch reads 100',
+    'amber is refused and starts over',
+    'birch has written 110',
+    'amber reads 110',
+    'amber has written 120',
+  ]);
 }
 
 const CHECKS = {
@@ -35,6 +57,8 @@ const CHECKS = {
     t.is(ticks.length, 3, lines.join('\n'));
     t.deepEqual(ticks, [ticks[0], ticks[0] + 1, ticks[0] + 2], 'once each');
   },
+  'fencing-object-store.js': checkLateWriter,
+  'fencing-postgres.js': checkLateWriter,
   'matchmaking.js': (t, lines) => {
     t.is(lines.pop(), '6 games, 12 players matched, nobody waits');
     t.is(lines.length, 6);
@@ -69,8 +93,8 @@ const CHECKS = {
 };
 
 test('every example is run', (t) => {
-  // Those of testing/ are run in testing.spec.js.
-  const others = ['nodes.js', 'testing'];
+  // Those of testing/ are run in testing.spec.js; the other files are what the examples need.
+  const others = ['late-writer.js', 'nodes.js', 'object-store.js', 'testing'];
   const examples = fs.readdirSync(EXAMPLES).filter((file) => !others.includes(file));
   t.deepEqual(examples.sort(), Object.keys(CHECKS).sort());
 });
@@ -91,5 +115,90 @@ for (const [name, check] of Object.entries(CHECKS)) {
         keys.join(),
       );
     }
+  });
+}
+
+test.serial('fencing-postgres.js on POSTGRES_URL leaves nothing there', async (t) => {
+  const server = await startPostgres();
+  t.teardown(() => server.stop());
+  checkLateWriter(t, await run(t, 'fencing-postgres.js', { POSTGRES_URL: server.url }));
+  const client = new Client(server.url);
+  await client.connect();
+  const { rows } = await client.query("SELECT nspname FROM pg_namespace WHERE nspname ~ 'redsync'");
+  await client.end();
+  t.deepEqual(rows, []);
+});
+
+test.serial('fencing-object-store.js on OBJECT_STORE_URL leaves nothing there', async (t) => {
+  const store = await startObjectStore();
+  t.teardown(() => store.stop());
+  checkLateWriter(t, await run(t, 'fencing-object-store.js', { OBJECT_STORE_URL: store.url }));
+  t.is(store.size, 0);
+});
+
+test('the stand-in for S3 makes the conditions of S3', async (t) => {
+  const store = await startObjectStore();
+  t.teardown(() => store.stop());
+  const object = `${store.url}/object`;
+  const put = (body, headers) => fetch(object, { method: 'PUT', body, headers });
+
+  t.is((await fetch(object)).status, 404);
+  t.is((await put('one', { 'if-match': '"?"' })).status, 404);
+  const first = (await put('one', { 'if-none-match': '*' })).headers.get('etag');
+  t.is((await put('two', { 'if-none-match': '*' })).status, 412);
+  t.is((await fetch(object)).headers.get('etag'), first);
+
+  const second = (await put('two', { 'if-match': first })).headers.get('etag');
+  t.not(second, first);
+  t.is((await put('three', { 'if-match': first })).status, 412);
+  t.is(await (await fetch(object)).text(), 'two');
+
+  // What only metadata tell does not count.
+  const metadata = { 'x-amz-meta-token': '7', 'if-match': second };
+  t.is((await put('two', metadata)).headers.get('etag'), second);
+});
+
+/** The processes that look for their temporary files in `folder`, or work in it. */
+function processesOf(folder) {
+  const mentions = (read) => {
+    try {
+      return read().includes(folder);
+    } catch {
+      return false; // it has ended
+    }
+  };
+  return fs.readdirSync('/proc').filter((pid) => {
+    const entry = path.join('/proc', pid);
+    return (
+      /^\d+$/.test(pid) &&
+      (mentions(() => fs.readFileSync(path.join(entry, 'environ'))) ||
+        mentions(() => fs.readlinkSync(path.join(entry, 'cwd'))))
+    );
+  });
+}
+
+for (const name of ['fencing-postgres.js', 'fencing-object-store.js']) {
+  onLinux(`${name} leaves no process, not even when it is killed`, async (t) => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-examples-'));
+    t.teardown(() => fs.rmSync(folder, { recursive: true }));
+    fs.chmodSync(folder, 0o755); // PostgreSQL may run as another user
+    const env = { REDIS_URLS: '', TMPDIR: folder };
+    checkLateWriter(t, await run(t, name, env));
+    t.deepEqual(fs.readdirSync(folder), []);
+    t.deepEqual(processesOf(folder), []);
+
+    const child = spawn(process.execPath, [path.join(EXAMPLES, name)], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    let output = '';
+    child.stdout.on('data', (chunk) => {
+      output += chunk;
+    });
+    await until(() => output.includes('amber is stopped'));
+    t.true(processesOf(folder).length >= 5, 'itself, a stopped writer and three nodes');
+    child.kill('SIGKILL');
+    await until(() => processesOf(folder).length === 0);
   });
 }

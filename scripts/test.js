@@ -83,6 +83,7 @@ async function runSetup({ debug }) {
     setup.install();
     setup.build({ debug });
     setup.requireRedisServer();
+    if (!debug) setup.requirePostgres(); // the quick run plays no examples
     failed = 0;
   });
   return {

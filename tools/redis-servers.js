@@ -3,7 +3,7 @@
 // Throw-away redis-servers: real processes on free ports of the loopback interface, with an
 // empty data set, that end with this process at the latest.
 
-const { spawn, spawnSync } = require('node:child_process');
+const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
 const os = require('node:os');
@@ -11,6 +11,7 @@ const path = require('node:path');
 const { once } = require('node:events');
 const { setTimeout: delay } = require('node:timers/promises');
 
+const { lifeline } = require('./lifeline.js');
 const { RedisClient } = require('./redis-client.js');
 
 const HOST = '127.0.0.1';
@@ -22,15 +23,9 @@ process.on('exit', () => {
   for (const server of running) server.dispose();
 });
 
-// An exit handler does not run when this process is killed. Linux can end the children then.
-let launcher;
 function launch(args) {
-  launcher ??=
-    spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0
-      ? ['setpriv', '--pdeathsig', 'KILL', 'redis-server']
-      : ['redis-server'];
-  const [command, ...first] = launcher;
-  return spawn(command, [...first, ...args], { stdio: 'ignore' });
+  const [command, ...rest] = [...lifeline(), 'redis-server', ...args];
+  return spawn(command, rest, { stdio: 'ignore' });
 }
 
 async function freePort() {

@@ -11,6 +11,7 @@ const path = require('node:path');
 const root = path.join(__dirname, '..');
 const ADDON_SOURCES = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'crates'];
 const NODE_MAJOR = 20;
+const POSTGRES_BREW = 'postgresql@17';
 /** Is there when the addon is a debug build. */
 const DEBUG_MARK = path.join(root, 'target', 'addon-is-debug');
 
@@ -154,6 +155,30 @@ function requireRedisServer() {
   );
 }
 
+/** The folder of PostgreSQL's server programs, which Debian and Homebrew keep off the PATH. */
+function postgresFolder() {
+  const debian = '/usr/lib/postgresql';
+  const versions = fs.existsSync(debian) ? fs.readdirSync(debian).sort((a, b) => b - a) : [];
+  return [
+    ...process.env.PATH.split(path.delimiter),
+    ...versions.map((version) => path.join(debian, version, 'bin')),
+    ...['/opt/homebrew', '/usr/local'].map((home) => path.join(home, 'opt', POSTGRES_BREW, 'bin')),
+  ].find((folder) =>
+    ['initdb', 'postgres'].every((name) => fs.existsSync(path.join(folder, name))),
+  );
+}
+
+/** Makes sure that a PostgreSQL server can be started. */
+function requirePostgres() {
+  if (postgresFolder()) return;
+  installProgram({ apt: 'postgresql', brew: POSTGRES_BREW });
+  if (postgresFolder()) return;
+  throw new SetupError(
+    'PostgreSQL was not found and could not be installed by apt-get or brew: install it ' +
+      '(https://www.postgresql.org/download), put initdb and postgres on the PATH and try again',
+  );
+}
+
 /** Runs a script's main function; a SetupError ends it with its message alone. */
 async function main(body) {
   try {
@@ -173,7 +198,9 @@ module.exports = {
   install,
   installProgram,
   main,
+  postgresFolder,
   requireCargo,
+  requirePostgres,
   requireRedisServer,
   root,
   run,

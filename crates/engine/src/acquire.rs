@@ -15,7 +15,7 @@ use crate::node::{Request, Verb};
 use crate::options::{Asked, Delay, Options, ValueSource};
 use crate::place::Place;
 use crate::round::{Round, Votes};
-use crate::token::bound_of_quorum;
+use crate::token::{Bound, bound_of_quorum};
 use crate::validity;
 use crate::value::Value;
 use crate::vote::{Answer, Vote};
@@ -250,7 +250,7 @@ impl Mutex {
                 place.won(&request.value, until.saturating_sub(now));
             }
             let (value, token) = (request.value.clone(), request.token);
-            self.seen.borrow_mut().votes = votes.with_bounds_as_errors().into_inner();
+            self.seen.borrow_mut().votes = votes.with_errors_of(|_| true).into_inner();
             return Ok(Some(Held { value, token, until }));
         }
         if let Some(bound) = bound_of_quorum(&votes) {
@@ -260,13 +260,15 @@ impl Mutex {
                 return Ok(None);
             }
         }
-        let votes = votes.with_bounds_as_errors();
+        // Who is behind others may have it next; whose clock is wrong may not.
+        let votes = votes.with_errors_of(|bound| matches!(bound, Bound::UpTo(_)));
         match place {
             Some(place) if votes.granted() || votes.failed() => place.failed(votes.as_slice()),
             Some(place) => place.lost(votes.as_slice(), votes.taken()),
             None => {}
         }
         self.give_up(place, &request, &votes, is_last).await;
+        let votes = votes.with_errors_of(|_| true);
         Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), number))
     }
 

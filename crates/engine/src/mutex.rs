@@ -143,15 +143,14 @@ impl Mutex {
 
     /// The same, to acquire it.
     pub(crate) fn acquisition(&self, value: &Value) -> Rc<Request> {
-        let Options { fencing, quarantine, drift_factor, .. } = self.options;
-        let token = fencing.then(|| self.redsync.propose());
+        let token = self.options.fencing.then(|| self.redsync.propose());
         let value = token.map_or_else(|| value.clone(), |token| value.with_token(token));
-        let quarantine = quarantine.map(|expiry| validity::quarantine(expiry, drift_factor));
-        let quarantine = quarantine.unwrap_or_default();
-        Rc::new(Request { token, quarantine, ..self.operands(value) })
+        Rc::new(Request { token, ..self.operands(value) })
     }
 
     fn operands(&self, value: Value) -> Request {
+        let Options { quarantine, drift_factor, .. } = self.options;
+        let quarantine = quarantine.map(|expiry| validity::quarantine(expiry, drift_factor));
         Request {
             kind: self.options.kind,
             token: None,
@@ -159,7 +158,7 @@ impl Mutex {
             value,
             expiry: self.options.expiry,
             timeout: validity::node_timeout(self.options.expiry, self.options.timeout_factor),
-            quarantine: Duration::ZERO,
+            quarantine: quarantine.unwrap_or_default(),
         }
     }
 

@@ -41,6 +41,17 @@ pub enum Verb {
     Inspect,
 }
 
+impl Verb {
+    /// What is left of it for a node that may have forgotten locks: it grants no new one, and stores none again.
+    pub fn in_quarantine(self) -> Option<Self> {
+        match self {
+            Self::Acquire => None,
+            Self::Extend { recreate: true } => Some(Self::Extend { recreate: false }),
+            verb => Some(verb),
+        }
+    }
+}
+
 /// The operands of a [`Verb`].
 #[derive(Debug)]
 pub struct Request {
@@ -56,7 +67,7 @@ pub struct Request {
     pub expiry: Duration,
     /// How long the round waits for the answer.
     pub timeout: Duration,
-    /// A server that may have forgotten locks does not vote on this acquisition before it has been up for so long.
+    /// A server that may have forgotten locks has no vote on new ones before it has been up for so long.
     pub quarantine: Duration,
 }
 

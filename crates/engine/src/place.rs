@@ -11,17 +11,17 @@ use crate::line::Means;
 use crate::node::Keys;
 use crate::nodes::Nodes;
 use crate::queue::{Queue, Queues, forget_unwatched};
+use crate::token;
 use crate::value::Value;
 use crate::view::{Known, View, Watch};
-use crate::vote::{Answer, Fate, Vote};
+use crate::vote::{Answer, Vote};
 
 /// The release that made the first node free may not have reached the others yet. That can be so more
 /// than once in a row, but not often.
 const ORDINARY_SPLITS: u32 = 2;
 
-/// The pause after a chance that so many nodes have refused that the others are no quorum.
-const REFUSED_FROM: Duration = Duration::from_millis(50);
-const REFUSED_TO: Duration = Duration::from_millis(250);
+/// So often the pause is doubled.
+const MOST_DOUBLED: u32 = 7;
 
 /// A place in a queue. Dropping it leaves the queue, and the next one moves up.
 pub(crate) struct Place {
@@ -144,9 +144,10 @@ impl Place {
         }
     }
 
-    /// Nodes that could not be watched may be able to by now.
+    /// Nodes that could not be watched may be able to by now, and may grant what they refused.
     pub(crate) fn try_watching_again(&self) {
         for view in self.queue.views.borrow_mut().iter_mut() {
+            view.refuses = false;
             if view.watch == Watch::Refused {
                 view.watch = Watch::Off;
             }
@@ -205,23 +206,19 @@ impl Place {
     ///
     /// Votes can be split again and again with those who want other keys too, and begin at another node
     /// with that list. So each pauses at random, but not for long: to a process that does not know of
-    /// this one yet, whoever is not there in the moment that it leaves wants nothing.
-    ///
-    /// Nodes that refuse at once what they tell to be free would be asked again at once, and again.
+    /// this one yet, whoever is not there in the moment that it leaves wants nothing. Only where it is the fencing
+    /// token again and again, each pause is longer: no holder is that much quicker.
     pub(crate) fn missed(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
         let queue = &self.queue;
-        let is_refusal =
-            |vote: &&Option<Vote>| matches!(vote, Some(Err(error)) if error.fate != Fate::Unknown);
-        if nodes.quorum().is_out_of_reach(votes.iter().filter(is_refusal).count()) {
-            let pause = nodes.random_duration(REFUSED_FROM, REFUSED_TO);
-            queue.paused_until.set(Some(Instant::now() + pause));
-            return;
-        }
-        let is_split = votes.contains(&Some(Ok(Answer::Granted)));
+        let is_token =
+            votes.iter().any(|vote| matches!(vote, Some(Err(error)) if error.code == token::CODE));
+        let is_split = is_token || votes.contains(&Some(Ok(Answer::Granted)));
         let splits = if is_split { queue.splits.get() + 1 } else { 0 };
         queue.splits.set(splits);
         if splits > ORDINARY_SPLITS {
-            let pause = nodes.random_duration(Duration::ZERO, queue.moment());
+            let doubled = if is_token { (splits - ORDINARY_SPLITS).min(MOST_DOUBLED) } else { 0 };
+            let longest = queue.moment() * (1 << doubled);
+            let pause = nodes.random_duration(Duration::ZERO, longest);
             queue.paused_until.set(Some(Instant::now() + pause));
         }
     }

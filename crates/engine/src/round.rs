@@ -11,6 +11,7 @@ use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::quorum::Quorum;
 use crate::tally::{Replies, Reply, Tally};
+use crate::token::Bound;
 use crate::vote::{Answer, Detail, Fate, NodeError, Vote};
 
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.
@@ -302,11 +303,13 @@ impl Votes<'_> {
         &self.details
     }
 
-    /// The votes as they are to be reported: a node that wanted another fencing token says so.
-    pub(crate) fn with_bounds_as_errors(mut self) -> Self {
-        for (node, detail) in mem::take(&mut self.details) {
-            if let Detail::Bound(bound) = detail {
-                self.votes.to_mut()[node] = Some(Err(bound.error()));
+    /// The votes with an error of each node that wanted another fencing token, if it is one of those.
+    pub(crate) fn with_errors_of(mut self, is_meant: impl Fn(Bound) -> bool) -> Self {
+        for (node, detail) in &self.details {
+            if let Detail::Bound(bound) = detail
+                && is_meant(*bound)
+            {
+                self.votes.to_mut()[*node] = Some(Err(bound.error()));
             }
         }
         self

@@ -156,6 +156,11 @@ impl Reply {
         }
     }
 
+    /// Does the round still count votes? Then nothing was asked behind it yet about the same value.
+    pub fn is_open(&self) -> bool {
+        self.tally.open.get()
+    }
+
     /// Is there still a use for it? What was asked by a round that has failed meanwhile need not be
     /// sent any more; one that was granted is better off with another vote.
     pub fn is_wanted(&self) -> bool {

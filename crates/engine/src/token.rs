@@ -18,6 +18,9 @@ use crate::vote::{Detail, Fate, NodeError};
 /// Behind the random part of an ownership value: `RANDOM#t=TOKEN`.
 pub(crate) const IN_VALUE: &str = "#t=";
 
+/// The code of the error of a node that wants another token.
+pub(crate) const CODE: &str = "ETOKEN";
+
 /// A fencing token: microseconds since 1970 by the clock of whoever proposed it first, or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(NonZeroU64);
@@ -64,7 +67,7 @@ impl Bound {
             Self::Above(_) => "the node wants a greater fencing token",
             Self::UpTo(_) => "the fencing token is too far ahead of the node's clock",
         };
-        NodeError::new("ETOKEN", message).with(Fate::Refused)
+        NodeError::new(CODE, message).with(Fate::Refused)
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use crate::notice::Sight;
-use crate::vote::{Answer, Vote};
+use crate::vote::{Answer, Fate, Vote};
 
 /// What is known of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) enum Watch {
 pub(crate) struct View {
     pub(crate) known: Known,
     pub(crate) watch: Watch,
+    /// It refused the last attempt, and would do so again: that the lock is free is no reason to ask.
+    pub(crate) refuses: bool,
     /// When what is taken expires.
     pub(crate) ends: Option<Instant>,
     /// When it was last asked.
@@ -45,7 +47,7 @@ impl View {
     pub(crate) fn see(&mut self, sight: Sight) {
         self.watch = Watch::On;
         (self.known, self.ends) = match sight {
-            Sight::Free => (Known::Free, None),
+            Sight::Free => (self.known_free(), None),
             Sight::Taken { life } => {
                 (Known::Taken, life.and_then(|life| Instant::now().checked_add(life)))
             }
@@ -56,7 +58,11 @@ impl View {
     pub(crate) fn change(&mut self) {
         self.watch = Watch::Off;
         self.ends = None;
-        self.known = if self.known == Known::Taken { Known::Free } else { Known::Nothing };
+        self.known = if self.known == Known::Taken { self.known_free() } else { Known::Nothing };
+    }
+
+    fn known_free(&self) -> Known {
+        if self.refuses { Known::Down } else { Known::Free }
     }
 
     /// What the node has just said to an attempt.
@@ -65,6 +71,7 @@ impl View {
             // What was seen is over, and the notice of it is on its way: it is not the next one.
             self.watch = Watch::Off;
         }
+        self.refuses = matches!(vote, Err(error) if error.fate != Fate::Unknown);
         self.known = match vote {
             // Released by now, and perhaps somebody else's already.
             Ok(Answer::Granted) => Known::Nothing,

@@ -38,8 +38,10 @@ impl Entry {
     fn fits(&self, replies: &[Value]) -> bool {
         match (self, replies) {
             (Self::One(question), [.., reply]) => fits(question.verb, &question.request, reply),
-            (Self::Run(questions), [reply]) => fits_many(questions.len(), reply),
-            (Self::Group(group), [reply]) => fits_many(group.requests().len(), reply),
+            (Self::Run(questions), [reply]) => {
+                questions.first().is_some_and(|it| fits_many(it.verb, questions.len(), reply))
+            }
+            (Self::Group(group), [reply]) => fits_many(group.verb, group.requests().len(), reply),
             (Self::Introduction(_), [pong, info]) => {
                 matches!(pong, Value::SimpleString(_) | Value::ServerError(_))
                     && matches!(info, Value::BulkString(_) | Value::ServerError(_))
@@ -105,10 +107,42 @@ impl Batch {
     }
 }
 
+/// Questions of one verb that are put off, to be asked together.
+#[derive(Default)]
+struct Run {
+    questions: Vec<Question>,
+    keys: KeyFilter,
+}
+
+impl Run {
+    fn may_hold_keys_of(&self, question: &Question) -> bool {
+        !self.questions.is_empty() && self.keys.may_hold(question)
+    }
+
+    fn takes(&self, question: &Question) -> bool {
+        let goes_with = |first: &Question| go_together(first, question);
+        self.questions.len() < MAX_RUN && self.questions.first().is_none_or(goes_with)
+    }
+
+    fn add(&mut self, question: Question) {
+        self.keys.add(&question);
+        self.questions.push(question);
+    }
+
+    fn take(&mut self) -> Vec<Question> {
+        self.keys.clear();
+        mem::take(&mut self.questions)
+    }
+}
+
+/// One for each verb that can run.
+const RUNS: usize = 3;
+
 /// Writes a batch.
 ///
-/// Releases and extensions are put off for as long as nothing else is asked about their keys, and
-/// asked many at once: a script of a hundred locks costs the server a third of a hundred scripts.
+/// Releases, extensions and acquisitions with fencing tokens are put off for as long as nothing else is asked
+/// about their keys, and asked many at once: a script of a hundred locks costs the server a third of a hundred
+/// scripts.
 pub struct Writer<'a> {
     output: &'a mut Vec<u8>,
     scripts: &'a KnownScripts,
@@ -117,8 +151,7 @@ pub struct Writer<'a> {
     is_of_cluster: bool,
     entries: Vec<Entry>,
     expected: usize,
-    run: Vec<Question>,
-    keys_of_run: KeyFilter,
+    runs: [Run; RUNS],
 }
 
 impl<'a> Writer<'a> {
@@ -128,38 +161,33 @@ impl<'a> Writer<'a> {
         may_run: bool,
         is_of_cluster: bool,
     ) -> Self {
-        let keys_of_run = KeyFilter::default();
-        Self {
-            output,
-            scripts,
-            may_run,
-            is_of_cluster,
-            entries: Vec::new(),
-            expected: 0,
-            run: Vec::new(),
-            keys_of_run,
-        }
+        let runs = Default::default();
+        Self { output, scripts, may_run, is_of_cluster, entries: Vec::new(), expected: 0, runs }
     }
 
     /// How many replies it takes so far.
     pub fn expected(&self) -> usize {
-        self.expected + usize::from(!self.run.is_empty())
+        self.expected + self.runs.iter().filter(|run| !run.questions.is_empty()).count()
     }
 
     pub fn add(&mut self, question: Question) {
-        if !self.run.is_empty() && self.keys_of_run.may_hold(&question) {
-            self.end_run();
+        for index in 0..RUNS {
+            if self.runs[index].may_hold_keys_of(&question) {
+                self.end_run(index);
+            }
         }
         if !self.may_run || !can_run(&question) {
             return self.add_alone(question);
         }
-        if self.run.first().is_some_and(|first| !go_together(first, &question))
-            || self.run.len() == MAX_RUN
-        {
-            self.end_run();
+        let index = match question.verb {
+            Verb::Acquire => 0,
+            Verb::Release => 1,
+            _ => 2,
+        };
+        if !self.runs[index].takes(&question) {
+            self.end_run(index);
         }
-        self.keys_of_run.add(&question);
-        self.run.push(question);
+        self.runs[index].add(question);
     }
 
     pub fn add_group(&mut self, mut group: Group) {
@@ -185,13 +213,10 @@ impl<'a> Writer<'a> {
         self.push(Entry::One(question));
     }
 
-    fn end_run(&mut self) {
-        if self.run.is_empty() {
-            return;
-        }
-        let mut run = mem::take(&mut self.run);
-        self.keys_of_run.clear();
+    fn end_run(&mut self, index: usize) {
+        let mut run = self.runs[index].take();
         match run.len() {
+            0 => {}
             1 => run.drain(..).for_each(|question| self.add_alone(question)),
             _ => {
                 let requests = run.iter().map(|question| &*question.request);
@@ -208,7 +233,7 @@ impl<'a> Writer<'a> {
 
     /// What was written, if anything was.
     pub fn finish(mut self) -> Option<Batch> {
-        self.end_run();
+        (0..RUNS).for_each(|index| self.end_run(index));
         if self.entries.is_empty() {
             return None;
         }

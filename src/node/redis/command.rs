@@ -8,8 +8,8 @@ use redsync_engine::{Answer, Bound, Detail, Found, Kind, NodeError, Request, Tok
 use super::super::fence::fence_key;
 use super::failure::refused;
 use super::script::{
-    ACQUIRE, ACQUIRE_FENCED, EXTEND, EXTEND_MANY, INSPECT, KnownScripts, OWNER, RELEASE,
-    RELEASE_MANY,
+    ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, EXTEND, EXTEND_MANY, INSPECT, KnownScripts,
+    OWNER, RELEASE, RELEASE_MANY,
 };
 
 /// Writes the command for a verb, to a server of a cluster or to one that stands alone.
@@ -21,7 +21,7 @@ pub fn write(
     output: &mut Vec<u8>,
 ) {
     if let (Verb::Acquire, Some(token)) = (verb, request.token) {
-        return write_fenced(request, token, is_of_cluster, output);
+        return write_fenced(request, token, is_of_cluster, scripts, output);
     }
     let expiry = request.expiry.as_millis() as u64;
     let (call, operands): (_, &[u64]) = match (request.kind, verb) {
@@ -47,9 +47,15 @@ pub fn write(
     operands.iter().for_each(|operand| number(output, *operand));
 }
 
-fn write_fenced(request: &Request, token: Token, is_of_cluster: bool, output: &mut Vec<u8>) {
+fn write_fenced(
+    request: &Request,
+    token: Token,
+    is_of_cluster: bool,
+    scripts: &KnownScripts,
+    output: &mut Vec<u8>,
+) {
     header(output, b'*', 6 + 2 * request.keys.len());
-    ACQUIRE_FENCED.in_full().iter().for_each(|part| string(output, part));
+    scripts.call(&ACQUIRE_FENCED).iter().for_each(|part| string(output, part));
     number(output, 2 * request.keys.len() as u64);
     request.keys.iter().for_each(|key| string(output, key));
     request.keys.iter().for_each(|key| string(output, &fence_key(key, is_of_cluster)));
@@ -60,7 +66,11 @@ fn write_fenced(request: &Request, token: Token, is_of_cluster: bool, output: &m
 
 /// Can it be asked together with others, of one name each and one expiry?
 pub fn can_run(verb: Verb, request: &Request) -> bool {
-    let can_run = matches!(verb, Verb::Release | Verb::Extend { recreate: false });
+    let can_run = match verb {
+        Verb::Acquire => request.token.is_some(),
+        Verb::Release | Verb::Extend { recreate: false } => true,
+        Verb::Extend { recreate: true } | Verb::Owner | Verb::Inspect => false,
+    };
     can_run && request.kind == Kind::Mutex && request.keys.len() == 1
 }
 
@@ -72,13 +82,24 @@ pub fn write_many<'a>(
     output: &mut Vec<u8>,
 ) {
     let expiry = requests.clone().next().map_or(0, |request| request.expiry.as_millis() as u64);
-    let script = if verb == Verb::Release { &RELEASE_MANY } else { &EXTEND_MANY };
-    header(output, b'*', 4 + 2 * requests.len());
+    let (script, lists) = match verb {
+        Verb::Acquire => (&ACQUIRE_FENCED_MANY, 2),
+        Verb::Release => (&RELEASE_MANY, 1),
+        _ => (&EXTEND_MANY, 1),
+    };
+    header(output, b'*', 4 + 2 * lists * requests.len());
     scripts.call(script).iter().for_each(|part| string(output, part));
-    number(output, requests.len() as u64);
+    number(output, (lists * requests.len()) as u64);
     requests.clone().for_each(|request| string(output, &request.keys[0]));
+    if verb == Verb::Acquire {
+        // Not to a server of a cluster: it takes one name at a time.
+        requests.clone().for_each(|request| string(output, &fence_key(&request.keys[0], false)));
+    }
     number(output, expiry);
-    requests.for_each(|request| string(output, &request.value));
+    requests.clone().for_each(|request| string(output, &request.value));
+    if verb == Verb::Acquire {
+        requests.for_each(|request| number(output, request.token.map_or(0, Token::get)));
+    }
 }
 
 fn string(output: &mut Vec<u8>, text: &str) {
@@ -197,11 +218,13 @@ pub fn found(text: &str) -> Option<Detail> {
 }
 
 /// Can this be the reply to so many requests at once? One letter each.
-pub fn fits_many(requests: usize, reply: &Value) -> bool {
+pub fn fits_many(verb: Verb, requests: usize, reply: &Value) -> bool {
+    let letters_of_verb: &[u8] = if verb == Verb::Acquire { b"10?" } else { b"10-?" };
     match reply {
         Value::ServerError(_) => true,
         Value::BulkString(letters) => {
-            letters.len() == requests && letters.iter().all(|letter| b"10-?".contains(letter))
+            letters.len() == requests
+                && letters.iter().all(|letter| letters_of_verb.contains(letter))
         }
         _ => false,
     }
@@ -221,7 +244,7 @@ pub fn vote_of(letter: u8) -> Option<Answer> {
 fn name(verb: Verb, request: &Request) -> &'static str {
     match verb {
         Verb::Acquire if is_set(verb, request) => "SET",
-        Verb::Acquire if request.token.is_some() => "EVAL of EXISTS, GET, TIME, SET",
+        Verb::Acquire if request.token.is_some() => "EVAL/EVALSHA of EXISTS, GET, TIME, SET",
         Verb::Acquire => "EVAL/EVALSHA of EXISTS, SET",
         Verb::Release => "EVAL/EVALSHA of GET, DEL",
         Verb::Extend { recreate: false } => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",

@@ -434,14 +434,22 @@ impl Link {
         self.unanswered.borrow().front().map(|batch| batch.sent)
     }
 
-    /// For how long the server has no vote on this, because it may have forgotten locks.
-    fn abstains_for(&self, question: &Question) -> Option<Duration> {
+    /// A server that may have forgotten locks is asked for none that is new: for so long yet, if that leaves
+    /// nothing of the question.
+    fn put_in_quarantine(&self, question: &mut Question) -> Option<Duration> {
         let quarantine = question.request.quarantine;
-        if question.verb != Verb::Acquire || quarantine.is_zero() {
+        if quarantine.is_zero() {
             return None;
         }
         let uptime = uptime_now(self.uptime.borrow().as_ref()?.as_ref().copied().ok()?);
-        quarantine.checked_sub(uptime).filter(|left| !left.is_zero())
+        let left = quarantine.checked_sub(uptime).filter(|left| !left.is_zero())?;
+        match question.verb.in_quarantine() {
+            None => Some(left),
+            Some(verb) => {
+                question.verb = verb;
+                None
+            }
+        }
     }
 
     /// Writes what there is still a use for.
@@ -468,7 +476,7 @@ impl Link {
                 if !question.is_wanted() {
                     continue;
                 }
-                if let Some(left) = self.abstains_for(&question) {
+                if let Some(left) = self.put_in_quarantine(&mut question) {
                     question.fail_unsent(&NodeError::abstaining(left));
                 } else {
                     question.turn.iter_mut().for_each(Turn::has_left);
@@ -537,9 +545,8 @@ impl Link {
 
     fn settle(&self, mut question: Question, reply: Value, scripts: &KnownScripts) {
         match (code(&reply), &self.on_redirect) {
-            // What comes behind it may have been run before it. That does no harm: whatever could
-            // store a key is sent with its full script, so that it never comes to this.
-            ("NOSCRIPT", _) if !question.is_repeated => {
+            // What comes behind it may have been run before it. That does no harm, unless it stores a key.
+            ("NOSCRIPT", _) if !question.is_repeated && question.may_be_repeated() => {
                 scripts.forget();
                 question.is_repeated = true;
                 self.queue.borrow_mut().push_back(question);
@@ -589,6 +596,7 @@ impl Link {
         for (index, mut question) in questions.enumerate() {
             match letters.get(index).and_then(|letter| vote_of(*letter)) {
                 Some(answer) => question.reply.send(Ok(answer)),
+                None if !question.may_be_repeated() => question.fail_unsent(&NodeError::closed()),
                 None => {
                     question.is_alone = !is_unknown || question.is_repeated;
                     question.is_repeated |= is_unknown;

@@ -45,6 +45,12 @@ impl Question {
         self.verb == Verb::Release || self.reply.is_wanted()
     }
 
+    /// May it be asked once more, though others may have been asked behind it? What stores a key must not come behind
+    /// its own release: there is none yet while its round goes on.
+    pub fn may_be_repeated(&self) -> bool {
+        self.verb != Verb::Acquire || self.reply.is_open()
+    }
+
     pub fn fail(self, error: &NodeError) {
         self.reply.send(Err(error.clone()));
     }

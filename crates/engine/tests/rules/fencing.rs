@@ -29,8 +29,8 @@ fn plant_all(world: &World, last: u64) {
 async fn token_of(world: &World, options: Options) -> u64 {
     let mutex = world.mutex(options);
     let lock = held(mutex.try_lock(&never()).await);
-    mutex.unlock(lock.value.clone()).await.unwrap();
-    lock.token.unwrap().get()
+    mutex.unlock(lock.value.clone()).await.expect("released");
+    lock.token.expect("a token").get()
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -84,6 +84,7 @@ async fn take_over(client: &Rc<Client>, chance: &mut Chance, keys: Keys, value: 
     let expiry = chance.pick(&[client.world.schedule.expiry, client.world.schedule.expiry / 2]);
     let way = client.way(chance, keys, expiry);
     match client.settled(&way, way.deadline(), way.mutex.extend(value.clone())).await {
+        Ok(held) if client.is_closed.get() => drop(unlock(client, &way, &held.value).await),
         Ok(held) => {
             if way.is_fenced && held.token != value.token() {
                 client.world.witness.report(Violation::TokenOrder);

@@ -185,16 +185,20 @@ impl World {
         if self.schedule.quarantine && node.is_down() && self.chance.borrow_mut().percent(50) {
             return link.queue.borrow_mut().push((verb, request.clone(), reply));
         }
-        if let Some(left) = self.abstains_for(index, verb, request) {
-            self.faults.count(Fault::Abstained);
-            return reply.send(Err(NodeError::abstaining(left)));
+        let abstains = self.abstains_for(index, request);
+        match (verb.in_quarantine(), abstains) {
+            (_, None) => self.write(index, verb, request, reply),
+            (Some(verb), Some(_)) => self.write(index, verb, request, reply),
+            (None, Some(left)) => {
+                self.faults.count(Fault::Abstained);
+                reply.send(Err(NodeError::abstaining(left)));
+            }
         }
-        self.write(index, verb, request, reply);
     }
 
-    /// For how long the node has no vote on this, as far as the link knows.
-    fn abstains_for(&self, index: usize, verb: Verb, request: &Request) -> Option<Duration> {
-        let (login, uptime) = self.links[index].login.get().filter(|_| verb == Verb::Acquire)?;
+    /// For how long the node has no vote on new locks, as far as the link knows.
+    fn abstains_for(&self, index: usize, request: &Request) -> Option<Duration> {
+        let (login, uptime) = self.links[index].login.get()?;
         let uptime = uptime + Duration::from_millis(self.now() - login);
         request.quarantine.checked_sub(uptime).filter(|left| !left.is_zero())
     }
