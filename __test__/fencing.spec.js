@@ -269,6 +269,56 @@ eachBackend(
   ({ kind }) => kind !== 'memory',
 );
 
+/** What may be found by an acquisition among many. */
+const FOUND = {
+  async nothing() {},
+  async 'a greater token'(backend, name, ahead) {
+    await backend.plantEverywhere(fenceOf(name), `${ahead}`);
+  },
+  async 'a lock'(backend, name) {
+    await backend.plantEverywhere(name);
+  },
+  async 'a text for the last token'(backend, name) {
+    await backend.plantEverywhere(fenceOf(name), SECRET);
+  },
+};
+
+eachBackend('many at once: each as if it were alone', async (t, backend) => {
+  const ahead = microseconds() + 10 * MINUTE * 1000;
+  const kinds = Object.keys(FOUND);
+  const all = Array.from({ length: 60 }, (_, i) => {
+    return { name: backend.name(), found: kinds[i % kinds.length] };
+  });
+  await Promise.all(all.map(({ name, found }) => FOUND[found](backend, name, ahead)));
+  const redsync = backend.connect(t, OPTIONS);
+  const ask = ({ name }) => redsync.newMutex(name).tryLock();
+  const outcomes = await Promise.all(all.map((each) => ask(each).catch((error) => error)));
+  const held = [];
+  for (const [i, outcome] of outcomes.entries()) {
+    const { name, found } = all[i];
+    if (found === 'a lock') {
+      t.is(outcome, null);
+      t.true(await backend.isHeldEverywhere(name, 'foreign'));
+    } else if (found === 'a text for the last token') {
+      t.true(outcome instanceof FailedError, `${outcome?.stack}`);
+      t.true(await backend.isFreeEverywhere(name));
+      t.true(await backend.isHeldEverywhere(fenceOf(name), SECRET));
+    } else {
+      t.true(Number.isSafeInteger(outcome?.token), `${found}: ${outcome?.stack}`);
+      if (found === 'a greater token') t.true(outcome.token > ahead);
+      t.true(await backend.isHeldByQuorum(name, outcome.value));
+      t.true(await backend.isHeldByQuorum(fenceOf(name), `${outcome.token}`));
+      held.push(outcome);
+    }
+  }
+  t.is(held.length, all.length / 2);
+  await Promise.all(held.map((lock) => lock.unlock()));
+  const again = await Promise.all(held.map((lock) => lock.mutex.lock()));
+  for (const [i, lock] of again.entries()) isGrowing(t, [held[i].token, lock.token]);
+  await Promise.all(again.map((lock) => lock.unlock()));
+  for (const { mutex } of held) await until(() => backend.isFreeEverywhere(mutex.name));
+});
+
 eachBackend('a value of one’s own has the token behind it', async (t, backend) => {
   const name = backend.name();
   const redsync = backend.connect(t, OPTIONS);
