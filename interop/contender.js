@@ -36,13 +36,18 @@ async function contend(command) {
   return total;
 }
 
-/** Loses updates unless nobody else does the same at the same time. */
-async function increment({ name, tries, counter: key, noLock = false }) {
+/**
+ * Loses updates unless nobody else does the same at the same time. A fencing token is written down, in
+ * the order of the holders.
+ */
+async function increment({ name, tries, counter: key, tokens, noLock = false }) {
   const value = noLock ? undefined : await locks.lock({ name, tries }).catch(() => undefined);
   if (value === undefined && !noLock) return false;
   const count = Number(await counter.get(key));
   await delay(Math.random());
   await counter.set(key, count + 1);
+  const token = noLock ? undefined : locks.tokenOf?.({ name, value });
+  if (token !== undefined) await counter.rpush(tokens, token);
   if (!noLock) await locks.unlock({ name, value });
   return true;
 }

@@ -23,13 +23,18 @@ function newName() {
   return `mutex:interop:${randomUUID()}`;
 }
 
-/** Increments of all of them on one counter, and how many it has lost. */
+/**
+ * Increments of all of them on one counter, how many it has lost, and the fencing tokens of those who
+ * get one, in the order of the holders.
+ */
 async function contend(parties, server, { seconds = SECONDS, ...command }) {
   const counter = `counter:${randomUUID()}`;
+  const tokens = `${counter}:tokens`;
   const answers = await Promise.all(
     parties.map((party) =>
       party.ask('contend', {
         counter,
+        tokens,
         for: seconds * 1000,
         workers: WORKERS,
         tries: TRIES,
@@ -39,7 +44,12 @@ async function contend(parties, server, { seconds = SECONDS, ...command }) {
   );
   const increments = answers.map((answer) => answer.increments);
   const counted = Number(await server.command('GET', counter));
-  return { answers, increments, lost: increments.reduce((a, b) => a + b, 0) - counted };
+  return {
+    answers,
+    increments,
+    lost: increments.reduce((a, b) => a + b, 0) - counted,
+    tokens: (await server.command('LRANGE', tokens, 0, -1)).map(Number),
+  };
 }
 
 /** Some settle when a quorum has answered: the other servers may be a little late. */
@@ -50,10 +60,13 @@ async function onAll(servers, command, isMeant) {
   });
 }
 
-/** Nobody loses an update, and everybody gets the lock now and then. */
+/**
+ * Nobody loses an update, everybody gets the lock now and then, and every holder with a fencing token has
+ * a greater one than those before him.
+ */
 async function exclude(t, parties, servers) {
   const name = newName();
-  const { answers, increments, lost } = await contend(parties, servers[0], { name });
+  const { answers, increments, lost, tokens } = await contend(parties, servers[0], { name });
   t.log(
     parties
       .map(
@@ -62,10 +75,20 @@ async function exclude(t, parties, servers) {
       )
       .join('; '),
     `lost ${lost} in ${SECONDS} s`,
+    ...(tokens.length > 0 ? [`${tokens.length} fencing tokens`] : []),
   );
   for (const { ok, error } of answers) t.true(ok, error);
   t.is(lost, 0);
   for (const count of increments) t.true(count >= SECONDS, `${increments}`);
+  const fenced = increments.filter((_, i) => parties[i].library === 'fenced');
+  t.is(
+    tokens.length,
+    fenced.reduce((a, b) => a + b, 0),
+  );
+  t.deepEqual(
+    tokens.filter((token, i) => i > 0 && !(token > tokens[i - 1])),
+    [],
+  );
   await onAll(servers, ['EXISTS', name], (count) => count === 0);
 }
 

@@ -48,6 +48,7 @@ const POOL_RULES = {
     'host:port, or another short name without a password',
   ),
   isCluster: boolean,
+  isPrefixed: boolean, // said by our own adapters
 };
 
 /** A client has a `get` too, but it is another one. */
@@ -74,6 +75,7 @@ function readPool(argument, pool) {
     kind: 'pool',
     endpoint: field('endpoint') ?? 'pool',
     isCluster: field('isCluster') ?? false,
+    isPrefixed: field('isPrefixed') ?? false,
     pool,
   });
 }
@@ -92,7 +94,12 @@ function readOptions(argument, input) {
 }
 
 // Own properties of every node, so that a polluted prototype cannot add them.
-const PLAIN = Object.freeze({ isCluster: false, pool: undefined, clock: undefined });
+const PLAIN = Object.freeze({
+  isCluster: false,
+  isPrefixed: false,
+  pool: undefined,
+  clock: undefined,
+});
 
 function toSpec(argument, parts) {
   const spec = parts.memory === undefined ? redisSpec(argument, parts) : memorySpec(parts);
@@ -196,6 +203,7 @@ function readNode(argument, input) {
  * @property {string} endpoint fit for logs: host:port, the socket's path, the first seeds (with
  *   /masterName), memory or memory:NAME; what a pool says
  * @property {boolean} isCluster several keys have to be in one slot
+ * @property {boolean} isPrefixed a client puts something in front of all keys
  * @property {object} [pool]
  * @property {import('./clocks.js').Clock} [clock] of a memory node for tests
  */

@@ -30,9 +30,11 @@ class Resource {
     this.client = client;
     this.names = names;
     this.keys = keyPrefix === '' ? names : names.map((name) => keyPrefix + name);
-    if (nodes.some(({ isCluster }) => isCluster)) {
+    const clusters = nodes.filter(({ isCluster }) => isCluster);
+    if (clusters.length > 0) {
       requireOneSlot(names, this.keys);
-      if (settings.fencing) requireTags(names, this.keys);
+      const isPrefixed = clusters.some((node) => node.isPrefixed);
+      if (settings.fencing) requireTags(names, this.keys, isPrefixed);
     }
     this.settings = settings;
   }

@@ -49,18 +49,29 @@ function requireOneSlot(names, keys) {
   );
 }
 
+/** Is there a part in braces that alone decides about the slot? */
+function hasTag(key) {
+  return hashed(key) !== key;
+}
+
 /**
- * The last fencing token of a name is in the slot of the name: see src/node/fence.rs.
+ * The last fencing token of a name is in the slot of the name: see src/node/fence.rs. What a client puts
+ * in front of all keys is not known there.
  *
  * @param {readonly string[]} names
  * @param {readonly string[]} keys what the names are in Redis
+ * @param {boolean} isPrefixed does a client put something in front of them?
  */
-function requireTags(names, keys) {
-  const bad = keys.findIndex((key) => key.includes('}') && hashed(key) === key);
+function requireTags(names, keys, isPrefixed) {
+  const bad = keys.findIndex((key) => (isPrefixed || key.includes('}')) && !hasTag(key));
   if (bad < 0) return;
+  const name = quote(names[bad]);
   throw typeError(
-    `The "name" argument must have no "}", or a tag, with fencing on a Redis Cluster: ${quote(names[bad])} ` +
-      'has no slot that another key can be put in',
+    isPrefixed
+      ? 'The "name" argument must have a tag, with fencing on a Redis Cluster over a client with a keyPrefix: ' +
+          `${quote(`{tag}${names[bad]}`)}, and not ${name}. Or give the Redsync the keyPrefix instead`
+      : `The "name" argument must have no "}", or a tag, with fencing on a Redis Cluster: ${name} ` +
+          'has no slot that another key can be put in',
   );
 }
 
@@ -68,4 +79,4 @@ function quote(name) {
   return JSON.stringify(name.slice(0, MAX_SHOWN)) + (name.length > MAX_SHOWN ? '...' : '');
 }
 
-module.exports = { slotOf, requireOneSlot, requireTags };
+module.exports = { slotOf, hasTag, requireOneSlot, requireTags };

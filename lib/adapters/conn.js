@@ -85,9 +85,17 @@ function isSet(reply) {
 const pools = new WeakMap();
 
 /**
+ * @typedef {object} Description
+ * @property {Commands} commands
+ * @property {string} endpoint
+ * @property {boolean} isCluster
+ * @property {boolean} [isPrefixed] does the client put something in front of all keys?
+ */
+
+/**
  * @param {object} client
  * @param {string} adapter the module that this is for
- * @param {(client: object) => { commands: Commands, endpoint: string, isCluster: boolean }} describe
+ * @param {(client: object) => Description} describe
  * @returns {import('../../index.js').Pool}
  */
 function poolOver(client, adapter, describe) {
@@ -101,10 +109,10 @@ function poolOver(client, adapter, describe) {
     throw error;
   }
   if (!pools.has(client)) {
-    const { commands, endpoint, isCluster } = describe(client);
+    const { commands, endpoint, isCluster, isPrefixed = false } = describe(client);
     const conn = new ClientConn(commands);
     if (!isCluster) takingMany.add(conn);
-    pools.set(client, Object.freeze({ get: () => conn, endpoint, isCluster }));
+    pools.set(client, Object.freeze({ get: () => conn, endpoint, isCluster, isPrefixed }));
   }
   return pools.get(client);
 }

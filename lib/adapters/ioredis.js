@@ -1,6 +1,7 @@
 'use strict';
 
 const { showServers } = require('../addresses.js');
+const { hasTag } = require('../slots.js');
 const { poolOver } = require('./conn.js');
 
 /** Of iovalkey too, which has the same methods. */
@@ -36,7 +37,8 @@ function describe(name) {
       commands: commandsOf(client),
       endpoint: `${name} ${placeOf(client)}`,
       // With a tag in its prefix all names are in one slot.
-      isCluster: client.isCluster && !keyPrefix.includes('{'),
+      isCluster: client.isCluster && !hasTag(keyPrefix),
+      isPrefixed: keyPrefix !== '',
     };
   };
 }

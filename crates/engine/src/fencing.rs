@@ -50,12 +50,18 @@ pub(crate) struct Proposals {
     /// Microseconds that the nodes' tokens are ahead of our clock.
     offset: Cell<i64>,
     last: Cell<u64>,
+    /// The nodes want the next number, and not what the clock shows by then.
+    is_limited: Cell<bool>,
 }
 
 impl Proposals {
     /// The next one, when the wall clock shows `wall`.
     pub(crate) fn next(&self, wall: Duration) -> Token {
-        let time = (wall.as_micros() as u64).saturating_add_signed(self.offset.get());
+        let time = if self.is_limited.take() {
+            0
+        } else {
+            (wall.as_micros() as u64).saturating_add_signed(self.offset.get())
+        };
         let token = Token::nearest(time.max(self.last.get() + 1));
         self.last.set(token.get());
         token
@@ -72,6 +78,7 @@ impl Proposals {
             Bound::UpTo(token) => {
                 self.last.set(self.last.get().min(token.get() - 1));
                 self.offset.set(self.offset.get().min(offset(token.get())));
+                self.is_limited.set(true);
             }
         }
     }
@@ -132,6 +139,8 @@ mod tests {
         assert_eq!([propose(), propose()], [NOW - 7, NOW - 6]);
         let earlier = wall.saturating_sub(Duration::from_secs(60));
         assert_eq!(proposals.next(earlier).get(), NOW - 5, "a clock that was set back");
+        proposals.keep_to(Bound::UpTo(token(NOW - 9)), wall);
+        assert_eq!(proposals.next(later).get(), NOW - 9, "no greater, however late");
         proposals.keep_to(Bound::Above(token(Token::MAX)), wall);
         assert_eq!(proposals.next(wall).get(), Token::MAX, "no further than JavaScript counts");
     }
