@@ -166,7 +166,9 @@ impl Schedule {
     fn with_fencing(mut self, mut chance: Chance) -> Self {
         self.fenced = chance.pick(&[0, 0, 50, 100, 100]);
         self.quarantine = chance.percent(if self.forgetting { 60 } else { 5 });
-        let short = Duration::from_millis(self.longest_life());
+        // One that begins after the last token was forgotten needs some time of its own.
+        let life = if self.forgetting { self.longest_life() } else { self.expiry };
+        let short = Duration::from_millis(life);
         if chance.percent(50) {
             // As short as it may be, or not.
             self.window = Window { window: short, memory: short * chance.pick(&[2, 2, 3]) + GRAIN };
@@ -174,7 +176,7 @@ impl Schedule {
         // What a node has forgotten comes later than what others have granted.
         let window = self.window.window.as_millis() as u64;
         let keeps_near = self.forgetting && self.profile != Profile::ForgetfulNodes;
-        let most = if keeps_near { self.expiry / 4 } else { window * 9 / 20 };
+        let most = if keeps_near { self.expiry / 4 } else { window * 7 / 20 };
         let skew = chance.pick(&[0, 5, self.expiry / 4, most]).min(most);
         let is_wild = skew < most && !self.forgetting && chance.percent(40);
         match self.profile {
