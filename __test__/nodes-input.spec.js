@@ -10,7 +10,7 @@ const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
 const RANGE = { instanceOf: RangeError, code: 'ERR_OUT_OF_RANGE' };
 const MAX_INT = 2 ** 31 - 1;
 
-const PLAIN = { isCluster: false, pool: undefined, clock: undefined };
+const PLAIN = { isCluster: false, isPrefixed: false, pool: undefined, clock: undefined };
 
 const REDIS = {
   ...PLAIN,
