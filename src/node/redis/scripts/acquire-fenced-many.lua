@@ -7,8 +7,12 @@ local letters = {}
 for i = 1, names do
   local name, fence, token = KEYS[i], KEYS[names + i], ARGV[1 + names + i]
   local number, last, letter = tonumber(token), call('GET', fence), '?'
-  -- A key of another type is an error here, which is no number either.
-  last = last and tonumber(last) or not last and 0
+  -- A key of another type is a table here, and Lua reads more as numbers than it writes.
+  if not last then
+    last = 0
+  else
+    last = type(last) == 'string' and string.find(last, '^%d+$') and tonumber(last)
+  end
   if last and number > last and number > now - hour and number <= now + hour then
     local set = call('SET', name, ARGV[1 + i], 'NX', 'PX', expiry)
     if not set then

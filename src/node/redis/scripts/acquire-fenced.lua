@@ -9,7 +9,12 @@ if redis.call('EXISTS', unpack(KEYS, 1, names)) > 0 then
 end
 local token, last = tonumber(ARGV[3]), 0
 for i = names + 1, #KEYS do
-  last = math.max(last, redis.call('GET', KEYS[i]) or 0)
+  local stored = redis.call('GET', KEYS[i]) or '0'
+  -- Lua reads more as numbers than it writes.
+  if not string.find(stored, '^%d+$') then
+    return redis.error_reply('ERR the last fencing token is no number')
+  end
+  last = math.max(last, tonumber(stored))
 end
 local now = redis.call('TIME')[1] * 1000000
 if token <= now - hour then
