@@ -52,4 +52,11 @@ function calls(entries) {
   return { made, stuck: [...open.values()], longest };
 }
 
-module.exports = { calls, holds, overlaps };
+/** What became of the writes with a fencing token; the wrong ones were refused to who held the lock. */
+function writes(entries) {
+  const count = (wanted) => entries.filter(({ event }) => event === wanted).length;
+  const wrong = entries.filter(({ event }) => event === 'wrong');
+  return { accepted: count('accepted'), refused: count('refused'), wrong };
+}
+
+module.exports = { calls, holds, overlaps, writes };

@@ -7,16 +7,19 @@ const { setTimeout: delay } = require('node:timers/promises');
 
 const { Redsync, RedsyncError } = require('../index.js');
 const { Journal } = require('./journal.js');
+const { Store } = require('./store.js');
 
 const plan = isMainThread ? JSON.parse(process.argv[2]) : workerData;
-const { urls, names, expiry, journal: path, tasks, workers } = plan;
+const { urls, names, expiry, journal: path, tasks, workers, store: storeUrl } = plan;
 
 // Locks that must be gone without any help from their expiry.
 const LONG = 600_000;
 const LONG_CALLS = 100;
 
 const journal = new Journal(isMainThread ? path : `${path}.${threadId}`);
-const redsync = new Redsync(urls, { expiry, retryDelay: () => 5 + Math.random() * 50 });
+const retryDelay = () => 5 + Math.random() * 50;
+const redsync = new Redsync(urls, { expiry, retryDelay, quarantine: expiry });
+const store = new Store(storeUrl);
 
 let calls = 0;
 let isFinishing = false;
@@ -45,6 +48,15 @@ function block(ms) {
   while (performance.now() < end);
 }
 
+/** Writes with the token of a lock, whether or not it is still held. */
+async function write(lock, name) {
+  const isAccepted = await store.write(name, lock.token);
+  // Who held it all the time is behind nobody.
+  const isWrong = !isAccepted && lock.remaining > 0;
+  const outcome = isAccepted ? 'accepted' : 'refused';
+  journal.write(isWrong ? 'wrong' : outcome, lock.value, name, lock.token);
+}
+
 async function hold(lock, name) {
   const number = lock.value;
   const show = (event) => {
@@ -58,10 +70,12 @@ async function hold(lock, name) {
   while (performance.now() < end && show('still')) {
     if (chance(0.01)) block(Math.random() * expiry * 1.5);
     if (chance(0.05)) await settled(name, () => lock.extend());
+    if (lock.token !== undefined && chance(0.2)) await write(lock, name);
     await delay(1 + Math.random() * 10);
   }
   show('still');
   journal.write('over', number, name);
+  if (lock.token !== undefined && chance(0.5)) await write(lock, name); // which may be late
   // Now and then it just leaves, and the lock expires.
   if (!chance(0.03)) await settled(name, () => lock.unlock());
 }
@@ -74,6 +88,7 @@ async function compete() {
       tries: pick([1, 5, 40]),
       autoExtend: chance(0.4),
       failFast: chance(0.5),
+      fencing: chance(0.6),
       shufflePools: chance(0.3),
     });
     const lock = await settled(name, () => mutex.lock({ signal }));
@@ -110,6 +125,7 @@ async function main() {
   await Promise.all(running);
   if (isMainThread) await leaveNothing();
   await redsync.close();
+  store.close();
   process.disconnect?.();
 }
 

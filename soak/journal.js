@@ -13,7 +13,8 @@ function now() {
 /**
  * Lines of: time, event, number of the hold or call, name, milliseconds of validity left.
  * `began` and `ended` are about calls, the others about locks:
- * `held` and `still` say that it is held, and how long it will be; `over` that it is not any more.
+ * `held` and `still` say that it is held, and how long it will be; `over` that it is not any more. `accepted`, `refused`
+ * and `wrong` are about writes to a store, with the fencing token for the time.
  */
 class Journal {
   #file;

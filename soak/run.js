@@ -13,9 +13,10 @@ const { startProxy } = require('../__test__/helpers/proxy.js');
 const { readNumbers } = require('../tools/command-line.js');
 const { startServers } = require('../tools/redis-servers.js');
 const { build, install, main, requireRedisServer } = require('../tools/setup.js');
-const { calls, holds, overlaps } = require('./checker.js');
+const { calls, holds, overlaps, writes } = require('./checker.js');
 const { injectFaults } = require('./faults.js');
 const { read } = require('./journal.js');
+const { Store } = require('./store.js');
 
 const SERVERS = 5;
 const CONTENDERS = 4;
@@ -28,7 +29,8 @@ const DEFAULTS = { minutes: 10 };
 const HELP = `Usage: npm run soak -- [options]
 
 ${CONTENDERS} processes take locks on ${SERVERS} redis-servers while both are killed and stopped, and the network
-between them fails. Ends with an error if two ever held one lock, a call got stuck or a key is left.
+between them fails. Ends with an error if two ever held one lock, a call got stuck, a key is left, or a store that
+compares fencing tokens refused who held the lock.
 
   --minutes N  (default ${DEFAULTS.minutes})
   --help       prints this
@@ -43,10 +45,10 @@ class Contender {
   #child;
   #exited;
 
-  constructor(directory, number, urls) {
+  constructor(directory, number, urls, store) {
     this.#directory = directory;
     this.#number = number;
-    this.#plan = { urls, names: NAMES, expiry: EXPIRY, tasks: 6, workers: 1 };
+    this.#plan = { urls, store, names: NAMES, expiry: EXPIRY, tasks: 6, workers: 1 };
     this.terminated = 0;
     this.complaints = [];
     this.start();
@@ -92,15 +94,20 @@ class Contender {
   }
 }
 
-/** How many keys are left on all servers, as soon as it is none, or after a while. */
+/** How many keys are left on all servers, but for the last tokens of names, as soon as it is none, or after a while. */
 async function keysLeft(servers) {
   const deadline = Date.now() + 5 * EXPIRY;
   for (;;) {
-    const counts = await Promise.all(servers.map((server) => server.command('DBSIZE')));
-    const left = counts.reduce((sum, count) => sum + count, 0);
+    const keys = await Promise.all(servers.map((server) => server.command('KEYS', '*')));
+    const left = keys.flat().filter((key) => !key.endsWith(':fence')).length;
     if (left === 0 || Date.now() > deadline) return left;
     await delay(100);
   }
+}
+
+/** Two that were accepted in the wrong order. */
+function backward(tokens) {
+  return tokens.flatMap((token, i) => (token < tokens[i - 1] ? [[tokens[i - 1], token]] : []));
 }
 
 function check(directory, contenders) {
@@ -119,6 +126,7 @@ function check(directory, contenders) {
     overlaps: overlaps(all),
     calls: made.reduce((sum, each) => sum + each.made, 0),
     longest: Math.max(...made.map((each) => each.longest)),
+    writes: writes(entries.flatMap((each) => each.entries)),
     stuck,
   };
 }
@@ -131,11 +139,12 @@ main(async () => {
   requireRedisServer();
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-soak-'));
   const servers = await startServers(SERVERS);
+  const [storing] = await startServers(1); // to which nothing happens
   const proxies = await Promise.all(servers.map(startProxy));
   const urls = proxies.map(({ url }) => url);
   const contenders = Array.from(
     { length: CONTENDERS },
-    (_, i) => new Contender(directory, i, urls),
+    (_, i) => new Contender(directory, i, urls, storing.url),
   );
 
   const end = Date.now() + minutes * 60_000;
@@ -145,7 +154,10 @@ main(async () => {
   await Promise.all(contenders.map((contender) => contender.finish()));
   const left = await keysLeft(servers);
   await Promise.all(proxies.map((proxy) => proxy.stop()));
-  await Promise.all(servers.map((server) => server.stop()));
+  const store = new Store(storing.url);
+  const tokens = await Promise.all(NAMES.map((name) => store.tokens(name)));
+  store.close();
+  await Promise.all([storing, ...servers].map((server) => server.stop()));
 
   const { processes, longest, stuck, ...found } = check(directory, contenders);
   const terminated = contenders.reduce((sum, contender) => sum + contender.terminated, 0);
@@ -156,6 +168,8 @@ main(async () => {
   for (const [name, count] of Object.entries(counts))
     console.log(`${String(count).padStart(6)} ${name}`);
   console.log(`${String(terminated).padStart(6)} threads terminated`);
+  const { accepted, refused, wrong } = found.writes;
+  console.log(`${accepted} writes to a store that compares tokens, and ${refused} that it refused`);
 
   const complaints = contenders.flatMap((contender) => contender.complaints);
   const failures = [
@@ -163,6 +177,9 @@ main(async () => {
     ...stuck.map(({ name }) => `a call about "${name}" is stuck`),
     ...(longest > STUCK ? [`a call took ${longest} ms`] : []),
     ...(left > 0 ? [`${left} keys are left`] : []),
+    ...wrong.map(({ name, left: token }) => `the store refused ${token}, who held "${name}"`),
+    ...(accepted > 0 && refused > 0 ? [] : ['the store was not put to the test']),
+    ...tokens.flatMap(backward).map((pair) => `writes went backwards: ${pair}`),
     ...complaints,
   ];
   if (failures.length > 0) {
@@ -171,5 +188,5 @@ main(async () => {
     return;
   }
   fs.rmSync(directory, { recursive: true });
-  console.log('Never two at once, no call stuck, no key left.');
+  console.log('Never two at once, no call stuck, no key left, no holder refused by the store.');
 });

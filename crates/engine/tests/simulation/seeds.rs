@@ -9,6 +9,8 @@ pub const SEEDS: &[(u64, &str)] = &[
     (16_252, "the same"),
     (80_429, "a release of what had lost its quorum came behind an extension that stored it again"),
     (1_474_795, "a queue that was empty for a while believed a watch that its node had given up"),
+    (102, "a minority had granted a fencing token that the others did not want for a long time"),
+    (698, "who was behind others with its fencing token waited for its schedule"),
     (82_330, "a node that had forgotten a lock stored another again, which had expired"),
     (70_132, "a node that refused was asked again and again, for it told that the lock was free"),
 ];
