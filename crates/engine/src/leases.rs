@@ -368,8 +368,11 @@ impl Leases {
         }
         if votes.taken() || votes.lost() {
             let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
-            // What a minority still stores is nobody's lock.
-            self.cleanup.release(request, votes.holding(false));
+            // What a minority still stores is nobody's lock. But it may be all that keeps others from it, where the rest
+            // has forgotten and abstains: whoever was told how long the lock lives may not know yet that it is lost.
+            if why == Loss::Taken || request.quarantine.is_zero() {
+                self.cleanup.release(request, votes.holding(false));
+            }
             return self.lose(lease, why);
         }
         // Too few have answered. The lock is what it was; try again until it is over.

@@ -247,6 +247,22 @@ async fn what_a_minority_still_stores_of_a_lost_lock_is_released() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn what_is_left_of_a_lock_that_nodes_forgot_keeps_others_from_it_until_it_is_over() {
+    // Who forgot abstains: the lock would be free as soon as the rest of it is released.
+    for (quarantine, left) in [(None, 0), (Some(ms(8000)), 1)] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let options = Options { quarantine, ..tries(1) };
+        let lease = Lease::of(world.mutex(options), &world, Some(KEPT)).await;
+        world.scripted[..2].iter().for_each(|node| node.wipe(KEY));
+        sleep(INTERVAL + A_WHILE).await;
+        assert_eq!(lease.listener.lost(), [(INTERVAL, Loss::Deleted)]);
+        assert_eq!(world.stored().iter().flatten().count(), left, "{quarantine:?}");
+        sleep(VALIDITY).await;
+        assert_eq!(world.stored().iter().flatten().count(), 0);
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_key_that_a_minority_has_lost_is_stored_again_once_a_quorum_has_confirmed() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let lease = Lease::recreating(&world).await;
