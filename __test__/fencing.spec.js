@@ -225,8 +225,9 @@ eachBackend(
 // are next to the greatest, and have errors of their own.
 const BAD_LAST_TOKENS = {
   'the greatest of all': [() => `${Number.MAX_SAFE_INTEGER}`, ['ETOKEN', 'EPROTO']],
-  'more than the greatest': [() => '1e300', ['EPROTO', 'EPOOL', 'ETOKEN']],
-  infinity: [() => 'inf', ['EPROTO', 'EPOOL', 'ETOKEN']],
+  'more than the greatest': [() => `${2n ** 53n}`, ['ETOKEN', 'EPROTO']],
+  'a number as Lua reads it': [() => '1e300', ['ERR', 'EPOOL', 'ETOKEN']],
+  infinity: [() => 'inf', ['ERR', 'EPOOL', 'ETOKEN']],
   'a text': [() => SECRET, ['ERR', 'EPOOL', 'ETOKEN']],
 };
 
