@@ -210,7 +210,8 @@ export interface RedsyncOptions extends MutexOptions {
    *
    * The uptime comes from INFO, when the library logs in to the server. If an ACL refuses INFO, the
    * node votes at once, and {@link NodeHealth.error} says so. The uptime does not tell of `FLUSHALL`, of
-   * a failover to a replica, or of a restart behind a proxy. `memory:` nodes take no notice of the
+   * a failover to a replica, or of a restart behind a proxy. Servers reckon it by their wall clock: one
+   * that is set forward after the start ends the quarantine early. `memory:` nodes take no notice of the
    * option, for they forget nothing while the process lives.
    *
    * A {@link Pool} among the nodes is a `TypeError`: nobody can tell when its client connects again.

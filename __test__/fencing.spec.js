@@ -221,12 +221,56 @@ eachBackend(
   },
 );
 
+for (const [what, last] of [
+  ['the greatest token', () => `${Number.MAX_SAFE_INTEGER}`],
+  ['a token of hours ahead', () => `${microseconds() + 2 * HOUR * 1000}`],
+]) {
+  test(`one node of three with ${what} stops nobody who waits, wherever it is in the order`, async (t) => {
+    const servers = await useServers(t, 3);
+    const redsync = open(
+      t,
+      servers.map(({ url }) => url),
+      { tries: Infinity },
+    );
+    for (const [index, bad] of servers.entries()) {
+      const name = 'job'; // each node is the first in its order once
+      for (const server of servers) {
+        await server.command('DEL', fenceOf(name));
+        await server.command('SET', name, 'held elsewhere', 'PX', 300);
+      }
+      await bad.command('SET', fenceOf(name), last());
+      const lock = await redsync.newMutex(name).lock({ signal: AbortSignal.timeout(10_000) });
+      t.true(lock.token < microseconds() + HOUR * 1000, `with node ${index}: ${lock.token}`);
+      t.true(await lock.unlock());
+      await until(async () => {
+        const left = await Promise.all(servers.map((server) => server.command('EXISTS', name)));
+        return left.every((count) => Number(count) === 0);
+      });
+    }
+  });
+}
+
+test('a last token beyond the greatest fails its own name, and nothing else on the link', async (t) => {
+  const [server] = await useServers(t, 1);
+  const redsync = open(t, server.url);
+  await redsync.ready();
+  for (const last of [2n ** 53n, BigInt(Date.now()) * 1_000_000n, 10n ** 22n]) {
+    await server.command('SET', fenceOf('bad'), `${last}`);
+    const [bad] = await Promise.all([
+      rejection(redsync.newMutex('bad').lock()),
+      ...Array.from({ length: 5 }, (_, i) => hold(redsync, `good${i}`)),
+    ]);
+    t.is(bad.errors[0].cause.code, 'ETOKEN');
+  }
+});
+
 // What may be where the last token should be, and the codes of what is told: clients round numbers that
 // are next to the greatest, and have errors of their own.
 const BAD_LAST_TOKENS = {
   'the greatest of all': [() => `${Number.MAX_SAFE_INTEGER}`, ['ETOKEN', 'EPROTO']],
-  'more than the greatest': [() => '1e300', ['EPROTO', 'EPOOL', 'ETOKEN']],
-  infinity: [() => 'inf', ['EPROTO', 'EPOOL', 'ETOKEN']],
+  'more than the greatest': [() => `${2n ** 53n}`, ['ETOKEN', 'EPROTO']],
+  'a number as Lua reads it': [() => '1e300', ['ERR', 'EPOOL', 'ETOKEN']],
+  infinity: [() => 'inf', ['ERR', 'EPOOL', 'ETOKEN']],
   'a text': [() => SECRET, ['ERR', 'EPOOL', 'ETOKEN']],
 };
 

@@ -10,7 +10,7 @@ const { FailedError, Redsync } = require('../index.js');
 const { delay, rejection, until } = require('./helpers/async.js');
 const { CLIENTS } = require('./helpers/clients.js');
 const { useCluster } = require('./helpers/cluster.js');
-const { useProxy } = require('./helpers/proxy.js');
+const { only, useProxy } = require('./helpers/proxy.js');
 const { useSentinels } = require('./helpers/sentinels.js');
 const { monitor, useServers } = require('./helpers/servers.js');
 
@@ -271,6 +271,18 @@ test('a server that does not tell its uptime votes, and health tells why', async
   t.false(`${health.error.stack}`.includes('xyzzy'));
   const [plain] = await open(t, server.url.replace('//', '//me:xyzzy@')).health();
   t.is(plain.error, undefined);
+});
+
+test('a server whose clock was set back since its start has just started', async (t) => {
+  const [server] = await useServers(t, 1);
+  const proxy = await useProxy(t, server);
+  const info = '# Server\r\nuptime_in_seconds:-3600\r\n';
+  proxy.answerWith(only('INFO', `$${info.length}\r\n${info}\r\n`));
+  const redsync = open(t, proxy.url, { quarantine: LONG });
+  await abstains(t, redsync);
+  const [health] = await redsync.health();
+  t.is(health.error, undefined);
+  t.true(health.abstains > LONG / 2 && health.abstains <= abstention(LONG), `${health.abstains}`);
 });
 
 test('a pool cannot be asked: to say so is no option', async (t) => {

@@ -227,11 +227,11 @@ impl Mutex {
             }
             // In a box, for most attempts are made at once.
             Manner::OneFirst(first) => {
-                let votes = Box::pin(self.one_first(&request, first, !again));
+                let votes = Box::pin(self.one_first(&request, first));
                 cancel.run_until_cancelled(votes).await
             }
             Manner::OneFirstAndLook => {
-                let votes = Box::pin(self.one_first_and_look(&request, !again));
+                let votes = Box::pin(self.one_first_and_look(&request, again));
                 cancel.run_until_cancelled(votes).await
             }
         };
@@ -271,28 +271,23 @@ impl Mutex {
         Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), number))
     }
 
-    async fn one_first(
-        &self,
-        request: &Rc<Request>,
-        first: Option<usize>,
-        is_final: bool,
-    ) -> Votes<'static> {
+    async fn one_first(&self, request: &Rc<Request>, first: Option<usize>) -> Votes<'static> {
         let mut order = self.redsync.nodes.order_of(&self.keys);
         if let Some(place) = order.iter().position(|&node| Some(node) == first) {
             order[..=place].rotate_right(1);
         }
         let fail_fast = self.options.fail_fast;
-        Round::one_first(&self.redsync.nodes, request, &order, fail_fast, is_final).await
+        Round::one_first(&self.redsync.nodes, request, &order, fail_fast).await
     }
 
     /// If the first node is taken the others are only looked at, so as not to split the votes of
     /// somebody who is on the way to them. But if a quorum of them is free they are asked: what the
     /// first one stores may have been left behind.
-    async fn one_first_and_look(&self, request: &Rc<Request>, is_final: bool) -> Votes<'static> {
+    async fn one_first_and_look(&self, request: &Rc<Request>, again: bool) -> Votes<'static> {
         let order = self.redsync.nodes.order_of(&self.keys);
-        let votes = self.one_first(request, None, is_final).await;
+        let votes = self.one_first(request, None).await;
         let others = votes.not_asked(order);
-        let is_refused = !votes.details().is_empty() && !is_final;
+        let is_refused = again && votes.bound_of_quorum().is_some();
         if others.is_empty() || votes.granted() || is_refused {
             return votes;
         }

@@ -68,15 +68,15 @@ impl Round {
     /// others have stored nothing that would have to be released. All at once, each could get a
     /// minority, again and again.
     ///
-    /// One that does not grant for its fencing token's sake ends it, too, for most others will not either; but
-    /// not an attempt that `is_final`, for that node's clock may be the one that is wrong.
+    /// One that does not grant for its fencing token's sake is passed over like one that does not answer, until
+    /// they are a quorum: one alone may be the one that is wrong, and no others could have kept to what it wants.
     pub(crate) async fn one_first(
         nodes: &Rc<Nodes>,
         request: &Rc<Request>,
         order: &[usize],
         fail_fast: bool,
-        is_final: bool,
     ) -> Votes<'static> {
+        let mut refusing = 0;
         let mut round = Self::begin(nodes, 1, request.timeout, order.to_vec(), fail_fast);
         round.asked.clear();
         let deadline = round.deadline;
@@ -94,8 +94,13 @@ impl Round {
                     }
                     return round.votes().await;
                 }
-                Ok(Ok(Answer::Absent)) if is_final => {}
-                Ok(Ok(Answer::Taken | Answer::Absent)) => break,
+                Ok(Ok(Answer::Absent)) => {
+                    refusing += 1;
+                    if nodes.quorum().is_reached(refusing) {
+                        break;
+                    }
+                }
+                Ok(Ok(Answer::Taken)) => break,
                 Ok(Err(_)) => {}
             }
         }
@@ -292,6 +297,7 @@ impl Votes<'_> {
     /// What a proposal has to keep to for a quorum to grant it; `None` if it is not the token that is in the way.
     ///
     /// It is what a quorum needs and no more: one node whose clock is years ahead must not take the others with it.
+    /// So there is none while fewer nodes have told theirs than have to grant yet.
     pub(crate) fn bound_of_quorum(&self) -> Option<Bound> {
         let (mut above, mut up_to) = (Vec::new(), Vec::new());
         for (_, detail) in &self.details {
@@ -306,7 +312,7 @@ impl Votes<'_> {
         up_to.sort_unstable_by(|one, other| other.cmp(one));
         let is_above = above.len() >= up_to.len();
         let bounds = if is_above { above } else { up_to };
-        let bound = bounds.get(missing - 1).or(bounds.last())?;
+        let bound = bounds.get(missing - 1)?;
         Some(if is_above { Bound::Above(*bound) } else { Bound::UpTo(*bound) })
     }
 
@@ -316,11 +322,6 @@ impl Votes<'_> {
         let refusing = self.count(Answer::Taken) + errors;
         let missing = self.quorum.needed().saturating_sub(self.count(Answer::Granted));
         (missing > 0 && !self.quorum.is_out_of_reach(refusing)).then_some(missing)
-    }
-
-    /// What the answers have brought, and of which node.
-    pub(crate) fn details(&self) -> &[(usize, Detail)] {
-        &self.details
     }
 
     /// The votes with an error of each node that wanted another fencing token, if it is one of those.

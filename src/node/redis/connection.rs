@@ -236,9 +236,10 @@ fn uptime(info: &Value) -> Result<(Duration, Instant), NodeError> {
         _ => return Err(unknown(NodeError::protocol())),
     };
     let seconds = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:"));
-    let seconds = seconds.and_then(|seconds| seconds.trim().parse::<u32>().ok());
+    let seconds = seconds.and_then(|seconds| seconds.trim().parse::<i64>().ok());
     let seconds = seconds.ok_or_else(|| unknown(NodeError::protocol()))?;
-    Ok((Duration::from_secs(seconds.into()), Instant::now()))
+    // A server whose clock was set back since its start says less than nothing.
+    Ok((Duration::from_secs(seconds.try_into().unwrap_or_default()), Instant::now()))
 }
 
 fn violated(violation: Violation) -> NodeError {

@@ -14,7 +14,8 @@ for i = names + 1, #KEYS do
   if not string.find(stored, '^%d+$') then
     return redis.error_reply('ERR the last fencing token is no number')
   end
-  last = math.max(last, tonumber(stored))
+  -- No token is greater, and no reply may be.
+  last = math.max(last, math.min(tonumber(stored), 2 ^ 53 - 1))
 end
 local now = redis.call('TIME')[1] * 1000000
 if token <= now - hour then
