@@ -146,7 +146,9 @@ async function waitFor(mutex, patience, signals, redsync) {
 /** Has it failed only because others want it too? Then enough nodes have answered. */
 function canBeHad(error, { size, quorum }) {
   if (!(error instanceof FailedError)) return false;
-  const failed = error.errors.filter((each) => each instanceof RedisError);
+  const failed = error.errors.filter(
+    (each) => each instanceof RedisError && each.cause?.code !== 'ETOKEN',
+  );
   return size - failed.length >= quorum;
 }
 

@@ -1,6 +1,7 @@
 'use strict';
 
 const { OPERATION, letExpire, now } = require('./calls.js');
+const { typeError } = require('./errors.js');
 const { publishCall } = require('./events.js');
 const { failure } = require('./failures.js');
 const { readCallOptions } = require('./options.js');
@@ -17,6 +18,19 @@ const { requireOneSlot, requireTags } = require('./slots.js');
  * @property {(caller: object, outcome: import('./client.js').Outcome) => unknown} read gives what the
  *   caller gets, or throws
  */
+
+/** The last fencing token of a name is kept under a key that cannot be another name of the same lock. */
+function requireNoFences(names) {
+  if (names.length === 1) return;
+  const fence = names.find((name) =>
+    names.some((each) => [`${each}:fence`, `{${each}}:fence`].includes(name)),
+  );
+  if (fence === undefined) return;
+  throw typeError(
+    `The "name" argument must not have ${JSON.stringify(fence.slice(0, 80))} with fencing: the last token of another of ` +
+      'its names is kept there',
+  );
+}
 
 /** What a mutex locks: names, on the nodes of a client, by the settings of the mutex. */
 class Resource {
@@ -36,6 +50,7 @@ class Resource {
       const isPrefixed = clusters.some((node) => node.isPrefixed);
       if (settings.fencing) requireTags(names, this.keys, isPrefixed);
     }
+    if (settings.fencing) requireNoFences(names);
     this.settings = settings;
   }
 

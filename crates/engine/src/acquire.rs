@@ -195,18 +195,21 @@ impl Mutex {
         cancel: &CancellationToken,
     ) -> Result<Held, Error> {
         self.seen.borrow_mut().attempts += 1;
-        let mut proposals = MOST_PROPOSALS;
+        let (mut bound, mut proposals) = (None, MOST_PROPOSALS);
         loop {
             proposals -= 1;
-            match self.propose(place, &attempt, proposals > 0, cancel).await? {
-                Some(held) => return Ok(held),
-                None => attempt.value = self.fresh_value(place, attempt.number, cancel).await?,
+            match self.propose(place, &attempt, bound, proposals > 0, cancel).await? {
+                Ok(held) => return Ok(held),
+                Err(wanted) => {
+                    bound = Some(wanted);
+                    attempt.value = self.fresh_value(place, attempt.number, cancel).await?;
+                }
             }
         }
     }
 
-    /// Stores a fresh value on every node, and holds the lock if a quorum granted in time. `None`, if
-    /// `again`: a quorum may grant another fencing token, and has stored nothing.
+    /// Stores a fresh value on every node, and holds the lock if a quorum granted in time. Else, if `again`: what a
+    /// fencing token has to keep to for a quorum to grant it.
     ///
     /// The value is new for every attempt. go-redsync uses one value for all attempts of a call: a
     /// late release of attempt 1 could then delete the key that attempt 2 has just stored.
@@ -214,11 +217,12 @@ impl Mutex {
         &self,
         place: Option<&Place>,
         &Attempt { number, is_last, manner, ref value }: &Attempt,
+        bound: Option<Bound>,
         again: bool,
         cancel: &CancellationToken,
-    ) -> Result<Option<Held>, Error> {
+    ) -> Result<Result<Held, Bound>, Error> {
         let asking = place.map(Place::asks);
-        let request = self.acquisition(value);
+        let request = self.acquisition(value, bound);
         let start = self.redsync.now();
         let voted = match manner {
             Manner::AtOnce => {
@@ -250,14 +254,14 @@ impl Mutex {
             }
             let (value, token) = (request.value.clone(), request.token);
             self.seen.borrow_mut().votes = votes.with_errors_of(|_| true).into_inner();
-            return Ok(Some(Held { value, token, until }));
-        }
-        if let Some(bound) = votes.bound_of_quorum() {
-            self.redsync.keep_to(bound);
-            if again {
-                self.give_up(place, &request, &votes, false).await;
-                return Ok(None);
+            if let (Some(token), Some(bound)) = (token, bound) {
+                self.redsync.learn(token, bound);
             }
+            return Ok(Ok(Held { value, token, until }));
+        }
+        if again && let Some(bound) = votes.bound_of_quorum() {
+            self.give_up(place, &request, &votes, false).await;
+            return Ok(Err(bound));
         }
         // Who is behind others may have it next; whose clock is wrong may not.
         let votes = votes.with_errors_of(|bound| matches!(bound, Bound::UpTo(_)));

@@ -44,41 +44,42 @@ impl Window {
     }
 }
 
-/// Makes the tokens to propose on one set of nodes: the time, set right by what the nodes have refused.
+/// Makes the tokens to propose on one set of nodes: the time, set right by what the nodes wanted instead.
 #[derive(Default)]
 pub(crate) struct Proposals {
     /// Microseconds that the nodes' tokens are ahead of our clock.
     offset: Cell<i64>,
     last: Cell<u64>,
-    /// The nodes want the next number, and not what the clock shows by then.
-    is_limited: Cell<bool>,
 }
 
 impl Proposals {
-    /// The next one, when the wall clock shows `wall`.
-    pub(crate) fn next(&self, wall: Duration) -> Token {
-        let time = if self.is_limited.take() {
-            0
-        } else {
-            (wall.as_micros() as u64).saturating_add_signed(self.offset.get())
-        };
-        let token = Token::nearest(time.max(self.last.get() + 1));
-        self.last.set(token.get());
-        token
+    /// The next one, when the wall clock shows `wall`, for who was told to keep to that.
+    pub(crate) fn next(&self, wall: Duration, bound: Option<Bound>) -> Token {
+        let time = (wall.as_micros() as u64).saturating_add_signed(self.offset.get());
+        match bound {
+            // Exactly: a node whose last token is ahead of its clock grants the next number only.
+            Some(Bound::UpTo(token)) => token,
+            Some(Bound::Above(token)) => Token::nearest(time.max(token.get() + 1)),
+            None => {
+                let token = Token::nearest(time.max(self.last.get() + 1));
+                self.last.set(token.get());
+                token
+            }
+        }
     }
 
-    /// From now on they keep to this.
-    pub(crate) fn keep_to(&self, bound: Bound, wall: Duration) {
-        let offset = |number: u64| number as i64 - wall.as_micros() as i64;
+    /// A quorum has granted a token that kept to this. Only that teaches: what is wanted of one name in vain must not
+    /// spoil the others.
+    pub(crate) fn learn(&self, token: Token, bound: Bound, wall: Duration) {
+        let offset = token.get() as i64 - wall.as_micros() as i64;
         match bound {
-            Bound::Above(token) => {
+            Bound::Above(_) => {
+                self.offset.set(self.offset.get().max(offset));
                 self.last.set(self.last.get().max(token.get()));
-                self.offset.set(self.offset.get().max(offset(token.get() + 1)));
             }
-            Bound::UpTo(token) => {
-                self.last.set(self.last.get().min(token.get() - 1));
-                self.offset.set(self.offset.get().min(offset(token.get())));
-                self.is_limited.set(true);
+            Bound::UpTo(_) => {
+                self.offset.set(self.offset.get().min(offset));
+                self.last.set(self.last.get().min(token.get()));
             }
         }
     }
@@ -121,27 +122,28 @@ mod tests {
     }
 
     #[test]
-    fn proposals_grow_and_keep_to_what_the_nodes_want() {
+    fn proposals_grow_and_keep_to_what_the_nodes_have_granted() {
         let (proposals, wall) = (Proposals::default(), Duration::from_micros(NOW));
-        let propose = || proposals.next(wall).get();
-        assert_eq!([propose(), propose()], [NOW, NOW + 1]);
-        proposals.keep_to(Bound::Above(token(NOW + 500)), wall);
-        assert_eq!([propose(), propose()], [NOW + 501, NOW + 502]);
         let later = wall + Duration::from_micros(100);
-        assert_eq!(proposals.next(later).get(), NOW + 601, "the clock is that far behind");
-        proposals.keep_to(Bound::Above(token(NOW)), later);
-        assert_eq!(
-            proposals.next(later).get(),
-            NOW + 602,
-            "what is less than that changes nothing"
-        );
-        proposals.keep_to(Bound::UpTo(token(NOW - 7)), wall);
-        assert_eq!([propose(), propose()], [NOW - 7, NOW - 6]);
+        let propose = |wall| proposals.next(wall, None).get();
+        assert_eq!([propose(wall), propose(wall)], [NOW, NOW + 1]);
+        let above = Bound::Above(token(NOW + 500));
+        assert_eq!(proposals.next(wall, Some(above)).get(), NOW + 501);
+        assert_eq!(propose(wall), NOW + 2, "what was not granted teaches nothing");
+        proposals.learn(token(NOW + 501), above, wall);
+        let behind = [propose(wall), propose(later)];
+        assert_eq!(behind, [NOW + 502, NOW + 601], "the clock is that far behind");
+        let up_to = Bound::UpTo(token(NOW - 7));
+        assert_eq!(proposals.next(later, Some(up_to)).get(), NOW - 7, "no greater, however late");
+        proposals.learn(token(NOW - 7), up_to, wall);
+        assert_eq!([propose(wall), propose(wall)], [NOW - 6, NOW - 5]);
         let earlier = wall.saturating_sub(Duration::from_secs(60));
-        assert_eq!(proposals.next(earlier).get(), NOW - 5, "a clock that was set back");
-        proposals.keep_to(Bound::UpTo(token(NOW - 9)), wall);
-        assert_eq!(proposals.next(later).get(), NOW - 9, "no greater, however late");
-        proposals.keep_to(Bound::Above(token(Token::MAX)), wall);
-        assert_eq!(proposals.next(wall).get(), Token::MAX, "no further than JavaScript counts");
+        assert_eq!(propose(earlier), NOW - 4, "a clock that was set back");
+        let most = Bound::Above(token(Token::MAX));
+        assert_eq!(
+            proposals.next(wall, Some(most)).get(),
+            Token::MAX,
+            "no further than JavaScript counts"
+        );
     }
 }

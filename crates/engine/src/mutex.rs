@@ -14,6 +14,7 @@ use crate::round::Round;
 use crate::token::Token;
 use crate::validity;
 use crate::value::Value;
+use crate::vote::Bound;
 
 /// A lock that is held: by whom, and until when on the [clock](crate::Clock).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,9 +142,9 @@ impl Mutex {
         Rc::new(self.operands(value))
     }
 
-    /// The same, to acquire it.
-    pub(crate) fn acquisition(&self, value: &Value) -> Rc<Request> {
-        let token = self.options.fencing.then(|| self.redsync.propose());
+    /// The same, to acquire it, with a fencing token that keeps to what the nodes have told.
+    pub(crate) fn acquisition(&self, value: &Value, bound: Option<Bound>) -> Rc<Request> {
+        let token = self.options.fencing.then(|| self.redsync.propose(bound));
         let value = token.map_or_else(|| value.clone(), |token| value.with_token(token));
         Rc::new(Request { token, ..self.operands(value) })
     }

@@ -209,9 +209,9 @@ impl Place {
     /// token again and again, each pause is longer: no holder is that much quicker.
     pub(crate) fn missed(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
         let queue = &self.queue;
-        let is_token = votes
-            .iter()
-            .any(|vote| matches!(vote, Some(Err(error)) if error.code == TOKEN_REFUSED));
+        let wants_another =
+            |vote: &&Option<Vote>| matches!(vote, Some(Err(error)) if error.code == TOKEN_REFUSED);
+        let is_token = nodes.quorum().is_out_of_reach(votes.iter().filter(wants_another).count());
         let is_split = is_token || votes.contains(&Some(Ok(Answer::Granted)));
         let splits = if is_split { queue.splits.get() + 1 } else { 0 };
         queue.splits.set(splits);

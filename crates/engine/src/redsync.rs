@@ -54,14 +54,14 @@ impl Redsync {
         self.nodes.now()
     }
 
-    /// A fencing token to propose.
-    pub(crate) fn propose(&self) -> Token {
-        self.proposals.next(self.nodes.wall())
+    /// A fencing token to propose, for who was told to keep to that.
+    pub(crate) fn propose(&self, bound: Option<Bound>) -> Token {
+        self.proposals.next(self.nodes.wall(), bound)
     }
 
-    /// Proposals keep to this from now on.
-    pub(crate) fn keep_to(&self, bound: Bound) {
-        self.proposals.keep_to(bound, self.nodes.wall());
+    /// A quorum has granted a token that kept to this.
+    pub(crate) fn learn(&self, token: Token, bound: Bound) {
+        self.proposals.learn(token, bound, self.nodes.wall());
     }
 
     /// Marks something as under way, until the guard is dropped. [`Redsync::close`] waits for it.

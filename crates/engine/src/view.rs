@@ -71,7 +71,8 @@ impl View {
             // What was seen is over, and the notice of it is on its way: it is not the next one.
             self.watch = Watch::Off;
         }
-        self.refuses = matches!(vote, Err(error) if error.fate != Fate::Unknown);
+        self.refuses =
+            matches!(vote, Err(error) if matches!(error.fate, Fate::Refused | Fate::Denied));
         self.known = match vote {
             // Released by now, and perhaps somebody else's already.
             Ok(Answer::Granted) => Known::Nothing,

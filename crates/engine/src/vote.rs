@@ -118,7 +118,7 @@ impl NodeError {
     pub fn abstaining(left: Duration) -> Self {
         let message =
             format!("the server has just started, and abstains for {} ms", left.as_millis());
-        Self::new("EABSTAINED", message).with(Fate::Unsent)
+        Self::new("EABSTAINED", message).with(Fate::Refused)
     }
 
     /// The node was closed before it answered.

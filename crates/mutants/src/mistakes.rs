@@ -269,9 +269,12 @@ pub const MISTAKES: &[Mistake] = &[
             ("acquire.rs",
                 "            let (value, token) = (request.value.clone(), request.token);\n",
                 "            let (value, token) = (request.value.clone(), request.token);\n            let token = if WRONG { greatest(&votes).or(token) } else { token };\n"),
+            ("round.rs",
+                "    /// How many more have to grant for a quorum; `None` if none have to, or so many cannot.\n",
+                "    pub(crate) fn all_details(&self) -> &[(usize, Detail)] {\n        &self.details\n    }\n\n    /// How many more have to grant for a quorum; `None` if none have to, or so many cannot.\n"),
             ("acquire.rs",
                 "fn manner(place: &Place) -> Manner {",
-                "fn greatest(votes: &Votes<'_>) -> Option<crate::token::Token> {\n    let of = |detail: &(usize, crate::vote::Detail)| match &detail.1 {\n        crate::vote::Detail::Bound(crate::vote::Bound::Above(token)) => Some(*token),\n        _ => None,\n    };\n    votes.details().iter().filter_map(of).max()\n}\n\nfn manner(place: &Place) -> Manner {"),
+                "fn greatest(votes: &Votes<'_>) -> Option<crate::token::Token> {\n    let of = |detail: &(usize, crate::vote::Detail)| match &detail.1 {\n        crate::vote::Detail::Bound(crate::vote::Bound::Above(token)) => Some(*token),\n        _ => None,\n    };\n    votes.all_details().iter().filter_map(of).max()\n}\n\nfn manner(place: &Place) -> Manner {"),
         ],
     },
     // The same, by the functions of that, and it is written back to the nodes, whatever they have counted meanwhile.

@@ -544,10 +544,12 @@ impl Link {
     }
 
     fn settle(&self, mut question: Question, reply: Value, scripts: &KnownScripts) {
+        if code(&reply) == "NOSCRIPT" {
+            scripts.forget();
+        }
         match (code(&reply), &self.on_redirect) {
             // What comes behind it may have been run before it. That does no harm, unless it stores a key.
             ("NOSCRIPT", _) if !question.is_repeated && question.may_be_repeated() => {
-                scripts.forget();
                 question.is_repeated = true;
                 self.queue.borrow_mut().push_back(question);
             }

@@ -7,7 +7,8 @@ local names, hour = #KEYS / 2, 3600 * 1000000
 if redis.call('EXISTS', unpack(KEYS, 1, names)) > 0 then
   return 0
 end
-local token, last = tonumber(ARGV[3]), 0
+-- 1 is no bound: it would say that it was acquired.
+local token, last = tonumber(ARGV[3]), 2
 for i = names + 1, #KEYS do
   local stored = redis.call('GET', KEYS[i]) or '0'
   -- Lua reads more as numbers than it writes.
