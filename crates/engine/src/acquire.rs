@@ -195,7 +195,7 @@ impl Mutex {
         cancel: &CancellationToken,
     ) -> Result<Held, Error> {
         self.seen.borrow_mut().attempts += 1;
-        let (mut bound, mut proposals) = (None, MOST_PROPOSALS);
+        let (mut bound, mut proposals) = (self.bound.take(), MOST_PROPOSALS);
         loop {
             proposals -= 1;
             match self.propose(place, &attempt, bound, proposals > 0, cancel).await? {
@@ -253,7 +253,7 @@ impl Mutex {
                 place.won(&request.value, until.saturating_sub(now));
             }
             let (value, token) = (request.value.clone(), request.token);
-            self.seen.borrow_mut().votes = votes.with_errors_of(|_| true).into_inner();
+            self.seen.borrow_mut().votes = votes.with_bounds_as_errors().into_inner();
             if let (Some(token), Some(bound)) = (token, bound) {
                 self.redsync.learn(token, bound);
             }
@@ -263,15 +263,14 @@ impl Mutex {
             self.give_up(place, &request, &votes, false).await;
             return Ok(Err(bound));
         }
-        // Who is behind others may have it next; whose clock is wrong may not.
-        let votes = votes.with_errors_of(|bound| matches!(bound, Bound::UpTo(_)));
+        self.bound.set(votes.bound_of_all());
         match place {
             Some(place) if votes.granted() || votes.failed() => place.failed(votes.as_slice()),
             Some(place) => place.lost(votes.as_slice(), votes.taken()),
             None => {}
         }
         self.give_up(place, &request, &votes, is_last).await;
-        let votes = votes.with_errors_of(|_| true);
+        let votes = votes.with_bounds_as_errors();
         Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), number))
     }
 

@@ -1,6 +1,6 @@
 //! What a mutex does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -34,12 +34,14 @@ pub struct Mutex {
     pub(crate) options: Options,
     /// What the call has seen so far.
     pub(crate) seen: RefCell<Report>,
+    /// What the nodes want of the fencing token of the next attempt.
+    pub(crate) bound: Cell<Option<Bound>>,
 }
 
 impl Mutex {
     /// A mutex on these keys. Asks nothing yet.
     pub fn new(redsync: Rc<Redsync>, keys: Keys, options: Options) -> Self {
-        Self { redsync, keys, options, seen: RefCell::default() }
+        Self { redsync, keys, options, seen: RefCell::default(), bound: Cell::default() }
     }
 
     /// Releases the lock of this value.

@@ -211,8 +211,9 @@ impl Place {
         let queue = &self.queue;
         let wants_another =
             |vote: &&Option<Vote>| matches!(vote, Some(Err(error)) if error.code == TOKEN_REFUSED);
-        let is_token = nodes.quorum().is_out_of_reach(votes.iter().filter(wants_another).count());
-        let is_split = is_token || votes.contains(&Some(Ok(Answer::Granted)));
+        let wanting = votes.iter().filter(wants_another).count();
+        let is_split = wanting > 0 || votes.contains(&Some(Ok(Answer::Granted)));
+        let is_token = nodes.quorum().is_out_of_reach(wanting);
         let splits = if is_split { queue.splits.get() + 1 } else { 0 };
         queue.splits.set(splits);
         if splits > ORDINARY_SPLITS {

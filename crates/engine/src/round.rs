@@ -299,6 +299,18 @@ impl Votes<'_> {
     /// It is what a quorum needs and no more: one node whose clock is years ahead must not take the others with it.
     /// So there is none while fewer nodes have told theirs than have to grant yet.
     pub(crate) fn bound_of_quorum(&self) -> Option<Bound> {
+        let missing = self.missing_for_quorum()?;
+        self.bounds().get(missing - 1).copied()
+    }
+
+    /// What a proposal has to keep to for all of those nodes to grant it that want another.
+    pub(crate) fn bound_of_all(&self) -> Option<Bound> {
+        self.bounds().pop()
+    }
+
+    /// What nodes would grant: those that want greater tokens, or those that want smaller ones, whichever are more;
+    /// the nearest first.
+    fn bounds(&self) -> Vec<Bound> {
         let (mut above, mut up_to) = (Vec::new(), Vec::new());
         for (_, detail) in &self.details {
             match detail {
@@ -307,13 +319,13 @@ impl Votes<'_> {
                 Detail::Found(_) => {}
             }
         }
-        let missing = self.missing_for_quorum()?;
         above.sort_unstable();
         up_to.sort_unstable_by(|one, other| other.cmp(one));
-        let is_above = above.len() >= up_to.len();
-        let bounds = if is_above { above } else { up_to };
-        let bound = bounds.get(missing - 1)?;
-        Some(if is_above { Bound::Above(*bound) } else { Bound::UpTo(*bound) })
+        if above.len() >= up_to.len() {
+            above.into_iter().map(Bound::Above).collect()
+        } else {
+            up_to.into_iter().map(Bound::UpTo).collect()
+        }
     }
 
     /// How many more have to grant for a quorum; `None` if none have to, or so many cannot.
@@ -324,13 +336,11 @@ impl Votes<'_> {
         (missing > 0 && !self.quorum.is_out_of_reach(refusing)).then_some(missing)
     }
 
-    /// The votes with an error of each node that wanted another fencing token, if it is one of those.
-    pub(crate) fn with_errors_of(mut self, is_meant: impl Fn(Bound) -> bool) -> Self {
-        for (node, detail) in &self.details {
-            if let Detail::Bound(bound) = detail
-                && is_meant(*bound)
-            {
-                self.votes.to_mut()[*node] = Some(Err(bound.error()));
+    /// The votes as they are told: with an error of each node that wanted another fencing token.
+    pub(crate) fn with_bounds_as_errors(mut self) -> Self {
+        for (node, detail) in mem::take(&mut self.details) {
+            if let Detail::Bound(bound) = detail {
+                self.votes.to_mut()[node] = Some(Err(bound.error()));
             }
         }
         self

@@ -243,6 +243,10 @@ impl Witness {
         }
     }
 
+    pub fn is_excused(&self, value: &Value) -> bool {
+        self.values.borrow().get(value).is_some_and(|used| used.is_excused)
+    }
+
     /// This client ends without having cleaned up: its locks expire.
     pub fn leaves(&self, client: usize) {
         self.gone[client].set(true);
