@@ -44,6 +44,9 @@ impl Window {
     }
 }
 
+/// What a clock may be ahead of the nodes' tokens to be gone by: a second, in microseconds.
+const NEAR: u64 = 1_000_000;
+
 /// Makes the tokens to propose on one set of nodes: the time, set right by what the nodes wanted instead.
 #[derive(Default)]
 pub(crate) struct Proposals {
@@ -59,7 +62,15 @@ impl Proposals {
         match bound {
             // Exactly: a node whose last token is ahead of its clock grants the next number only.
             Some(Bound::UpTo(token)) => token,
-            Some(Bound::Above(token)) => Token::nearest(time.max(token.get() + 1)),
+            // The time, if it may be right: others go by it, too.
+            Some(Bound::Above(token)) => {
+                let least = token.get() + 1;
+                Token::nearest(if time.saturating_sub(least) < NEAR {
+                    time.max(least)
+                } else {
+                    least
+                })
+            }
             None => {
                 let token = Token::nearest(time.max(self.last.get() + 1));
                 self.last.set(token.get());

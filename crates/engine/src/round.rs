@@ -79,7 +79,7 @@ impl Round {
         let mut refusing = 0;
         let mut round = Self::begin(nodes, 1, request.timeout, order.to_vec(), fail_fast);
         round.asked.clear();
-        let deadline = round.deadline;
+        let mut deadline = round.deadline;
         for (index, &node) in order.iter().enumerate() {
             round.also_ask(Verb::Acquire, request, node);
             // A first node that hangs must leave time for the others.
@@ -99,6 +99,9 @@ impl Round {
                     if nodes.quorum().is_reached(refusing) {
                         break;
                     }
+                    // The next one has a time of its own, too.
+                    deadline = Instant::now() + request.timeout;
+                    round.deadline = deadline;
                 }
                 Ok(Ok(Answer::Taken)) => break,
                 Ok(Err(_)) => {}

@@ -373,8 +373,10 @@ impl World {
         let (client, index) = (self.client_of(command.link), command.link % self.nodes.len());
         let (verb, value) = (command.verb, short(&command.request.value));
         let late = if is_late { " (straggler)" } else { "" };
+        let token = command.request.token;
         self.tell(format_args!(
-            "node {index}: {answer:?} to client {client}: {verb:?} {value}{late}"
+            "node {index}: {answer:?} {token:?} {detail} to client {client}: {verb:?} {value}{late}",
+            detail = bound(&detail),
         ));
         if is_late {
             self.faults.count(Fault::Straggler);
@@ -431,6 +433,14 @@ impl World {
         for index in (node..self.links.len()).step_by(self.nodes.len()) {
             self.reset(index, false);
         }
+    }
+}
+
+/// What a node wants of a fencing token.
+fn bound(detail: &Option<Detail>) -> String {
+    match detail {
+        Some(Detail::Bound(bound)) => format!("{bound:?}"),
+        _ => String::new(),
     }
 }
 
