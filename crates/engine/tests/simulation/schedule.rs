@@ -9,6 +9,9 @@ use crate::chance::Chance;
 /// What the company of a schedule is drawn from, with its seed.
 const COMPANY: u64 = 0x5e75_0f00;
 
+/// The longest pause between two attempts, but for those who are told.
+const LONGEST_PAUSE: u64 = 500;
+
 /// What its tokens and quarantine are drawn from, with its seed.
 const FENCING: u64 = 0xfe4c_e000;
 
@@ -168,6 +171,8 @@ impl Schedule {
         self.quarantine = chance.percent(if self.forgetting { 60 } else { 5 });
         // One that begins after the last token was forgotten needs some time of its own.
         let life = if self.forgetting { self.longest_life() } else { self.expiry };
+        // What a call was told is of use in its next attempt.
+        let life = life.max(LONGEST_PAUSE);
         let short = Duration::from_millis(life);
         if chance.percent(50) {
             // As short as it may be, or not.

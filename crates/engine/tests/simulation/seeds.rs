@@ -11,6 +11,14 @@ pub const SEEDS: &[(u64, &str)] = &[
     (1_474_795, "a queue that was empty for a while believed a watch that its node had given up"),
     (102, "a minority had granted a fencing token that the others did not want for a long time"),
     (698, "who was behind others with its fencing token waited for its schedule"),
+    (
+        110_959,
+        "whose clock is hours ahead went by it again when it was told to keep to a greater token",
+    ),
+    (
+        82_285,
+        "a client whose clock is wrong and one node that grants nothing to it: asked without end",
+    ),
     (82_330, "a node that had forgotten a lock stored another again, which had expired"),
     (70_132, "a node that refused was asked again and again, for it told that the lock was free"),
 ];
