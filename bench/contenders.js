@@ -18,6 +18,7 @@ function limit(id, title, waitsFor, ...args) {
 const CONTENDERS = [
   library('redsync', 'redsync', 'all nodes'),
   library('redsync-fail-fast', 'redsync, failFast', 'a quorum'),
+  library('redsync-fenced', 'redsync, fencing', 'all nodes'),
   library('redsync-over-ioredis', 'redsync over ioredis, auto-pipelined', 'all nodes'),
   library('redlock', 'node-redlock', 'a quorum'),
   library('redlock-auto-pipelined', 'node-redlock, auto-pipelined', 'a quorum'),
