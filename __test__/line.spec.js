@@ -119,7 +119,7 @@ test('a call fails by its own errors', async (t) => {
   const proxies = await Promise.all(servers.map((server) => useProxy(t, server)));
   const redsync = connect(t, urlsOf(proxies));
   const lock = await redsync.acquire('name', { expiry: LONG });
-  proxies.forEach((proxy) => proxy.delay(20));
+  proxies.forEach((proxy) => proxy.delay(100));
   const short = { expiry: 100, timeoutFactor: 0.1, tries: 30, retryDelay: 1 };
   const failing = redsync.newMutex('name', short).lock();
   const taken = redsync.newMutex('name', { expiry: LONG, tries: 2, retryDelay: 50 }).lock();
