@@ -477,7 +477,7 @@ impl Link {
                     continue;
                 }
                 if let Some(left) = self.put_in_quarantine(&mut question) {
-                    question.fail_unsent(&NodeError::abstaining(left));
+                    question.fail(&NodeError::abstaining(left));
                 } else {
                     question.turn.iter_mut().for_each(Turn::has_left);
                     writer.add(question);
