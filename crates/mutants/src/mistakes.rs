@@ -1,5 +1,8 @@
 //! The mistakes, each one or two lines of the engine: what is right there, and what stands in its place.
 
+/// A file of the engine, a line that it has once, and what is put there.
+type Line = (&'static str, &'static str, &'static str);
+
 /// A mistake that somebody could make.
 pub struct Mistake {
     /// What it is called.
@@ -7,8 +10,22 @@ pub struct Mistake {
     /// What it breaks: the names of violations, each of which the simulation has to find.
     pub breaks: &'static [&'static str],
     /// A file of the engine, what it has once, and what is put there: `WRONG` is true while the mistake is made.
-    pub lines: &'static [(&'static str, &'static str, &'static str)],
+    pub lines: &'static [Line],
 }
+
+/// What nodes do that count, in the two mistakes about that.
+#[rustfmt::skip]
+const ANY_TOKEN: Line = ("fencing.rs",
+                "        let (token, window) = (token.get(), self.window.as_micros() as u64);\n",
+                "        if WRONG {\n            return None;\n        }\n        let (token, window) = (token.get(), self.window.as_micros() as u64);\n");
+#[rustfmt::skip]
+const COUNT_STORED: Line = ("memory.rs",
+                "                self.insert(&fence_key(key), &token.to_string(), expires);",
+                "                let token = if WRONG { Token::new(last + 1).unwrap() } else { token };\n                self.insert(&fence_key(key), &token.to_string(), expires);");
+#[rustfmt::skip]
+const COUNT_TOLD: Line = ("memory.rs",
+                "            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n",
+                "            (Verb::Acquire, Whose::Nobodys) if WRONG && request.token.is_some() => {\n                self.refusal(request, at);\n                detail = self.counted(request);\n                self.put(request, expires)\n            }\n            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n");
 
 /// All of them.
 #[rustfmt::skip]
@@ -254,15 +271,9 @@ pub const MISTAKES: &[Mistake] = &[
         name: "NaiveMaximum",
         breaks: &["TokenOrder"],
         lines: &[
-            ("fencing.rs",
-                "        let (token, window) = (token.get(), self.window.as_micros() as u64);\n",
-                "        if WRONG {\n            return None;\n        }\n        let (token, window) = (token.get(), self.window.as_micros() as u64);\n"),
-            ("memory.rs",
-                "                self.insert(&fence_key(key), &token.to_string(), expires);",
-                "                let token = if WRONG { Token::new(last + 1).unwrap() } else { token };\n                self.insert(&fence_key(key), &token.to_string(), expires);"),
-            ("memory.rs",
-                "            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n",
-                "            (Verb::Acquire, Whose::Nobodys) if WRONG && request.token.is_some() => {\n                self.refusal(request, at);\n                detail = self.counted(request);\n                self.put(request, expires)\n            }\n            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n"),
+            ANY_TOKEN,
+            COUNT_STORED,
+            COUNT_TOLD,
             ("memory.rs",
                 "    /// What is stored under the keys of a request.\n",
                 "    fn counted(&self, request: &Request) -> Option<Detail> {\n        let last = self.entries.get(&*fence_key(request.keys.first()?))?;\n        Some(Detail::Bound(Bound::Above(Token::new(last.value.parse().ok()?)?)))\n    }\n\n    /// What is stored under the keys of a request.\n"),
@@ -282,15 +293,9 @@ pub const MISTAKES: &[Mistake] = &[
         name: "UnconditionalWriteBack",
         breaks: &["TokenOrder"],
         lines: &[
-            ("fencing.rs",
-                "        let (token, window) = (token.get(), self.window.as_micros() as u64);\n",
-                "        if WRONG {\n            return None;\n        }\n        let (token, window) = (token.get(), self.window.as_micros() as u64);\n"),
-            ("memory.rs",
-                "                self.insert(&fence_key(key), &token.to_string(), expires);",
-                "                let token = if WRONG { Token::new(last + 1).unwrap() } else { token };\n                self.insert(&fence_key(key), &token.to_string(), expires);"),
-            ("memory.rs",
-                "            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n",
-                "            (Verb::Acquire, Whose::Nobodys) if WRONG && request.token.is_some() => {\n                self.refusal(request, at);\n                detail = self.counted(request);\n                self.put(request, expires)\n            }\n            (Verb::Acquire, Whose::Nobodys) => match self.refusal(request, at) {\n"),
+            ANY_TOKEN,
+            COUNT_STORED,
+            COUNT_TOLD,
             ("memory.rs",
                 "            (Verb::Inspect, whose) => {",
                 "            (Verb::Owner, _) if WRONG && request.token.is_some() => {\n                for (key, token) in request.keys.iter().zip(request.token) {\n                    self.insert(&fence_key(key), &token.to_string(), at.now + self.window.memory);\n                }\n                Answer::Granted\n            }\n            (Verb::Inspect, whose) => {"),
