@@ -3,14 +3,18 @@
 /// The key of the last token that was granted on this key. In a cluster it is in the slot of the key, and
 /// elsewhere it begins as the key does, so that what an ACL allows of the one it allows of the other.
 pub fn fence_key(key: &str, is_of_cluster: bool) -> String {
-    if is_of_cluster && !has_tag(key) { format!("{{{key}}}:fence") } else { format!("{key}:fence") }
+    if is_of_cluster && tag_of(key).is_none() {
+        format!("{{{key}}}:fence")
+    } else {
+        format!("{key}:fence")
+    }
 }
 
-/// Is there a part in braces that alone decides about the slot?
+/// The part in braces that alone decides about the slot of a key.
 /// <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags>
-fn has_tag(key: &str) -> bool {
-    let behind = key.split_once('{').and_then(|(_, behind)| behind.split_once('}'));
-    behind.is_some_and(|(tag, _)| !tag.is_empty())
+pub fn tag_of(key: &str) -> Option<&str> {
+    let (tag, _) = key.split_once('{')?.1.split_once('}')?;
+    Some(tag).filter(|tag| !tag.is_empty())
 }
 
 #[cfg(test)]

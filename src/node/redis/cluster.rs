@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
+use super::super::fence::tag_of;
 use super::address::{Access, Endpoint};
 use super::command::Redirect;
 use super::link::{Link, OnRedirect};
@@ -231,10 +232,6 @@ impl OnRedirect for Redirects {
 
 /// The slot of a key: CRC16 of what stands between the first braces, if anything does, else of it all.
 fn slot_of(key: &str) -> u16 {
-    let tag = key
-        .split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'))
-        .map(|(tag, _)| tag)
-        .filter(|tag| !tag.is_empty());
-    crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key).as_bytes()) % 16384
+    let hashed = tag_of(key).unwrap_or(key);
+    crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % 16384
 }
