@@ -41,17 +41,6 @@ pub enum Verb {
     Inspect,
 }
 
-impl Verb {
-    /// What is left of it for a node that may have forgotten locks: it grants no new one, and stores none again.
-    pub fn in_quarantine(self) -> Option<Self> {
-        match self {
-            Self::Acquire => None,
-            Self::Extend { recreate: true } => Some(Self::Extend { recreate: false }),
-            verb => Some(verb),
-        }
-    }
-}
-
 /// The operands of a [`Verb`].
 #[derive(Debug)]
 pub struct Request {
@@ -69,6 +58,22 @@ pub struct Request {
     pub timeout: Duration,
     /// A server that may have forgotten locks has no vote on new ones before it has been up for so long.
     pub quarantine: Duration,
+}
+
+impl Request {
+    /// What a server may be asked that has been up for so long: one that may have forgotten locks grants no new one,
+    /// and stores none again.
+    ///
+    /// # Errors
+    /// For how long it abstains, where that leaves nothing.
+    pub fn in_quarantine(&self, verb: Verb, uptime: Duration) -> Result<Verb, Duration> {
+        match verb {
+            verb if self.quarantine <= uptime => Ok(verb),
+            Verb::Acquire => Err(self.quarantine - uptime),
+            Verb::Extend { recreate: true } => Ok(Verb::Extend { recreate: false }),
+            verb => Ok(verb),
+        }
+    }
 }
 
 /// Whether a node can be asked.

@@ -235,11 +235,17 @@ fn uptime(info: &Value) -> Result<(Duration, Instant), NodeError> {
         Value::ServerError(error) => return Err(unknown(refused("INFO", error))),
         _ => return Err(unknown(NodeError::protocol())),
     };
-    let seconds = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:"));
-    let seconds = seconds.and_then(|seconds| seconds.trim().parse::<i64>().ok());
+    let seconds = info_field(&info, "uptime_in_seconds");
+    let seconds = seconds.and_then(|seconds| seconds.parse::<i64>().ok());
     let seconds = seconds.ok_or_else(|| unknown(NodeError::protocol()))?;
     // A server whose clock was set back since its start says less than nothing.
     Ok((Duration::from_secs(seconds.try_into().unwrap_or_default()), Instant::now()))
+}
+
+/// What the reply to INFO says under a name.
+pub fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(value.trim())
 }
 
 fn violated(violation: Violation) -> NodeError {

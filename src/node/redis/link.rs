@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::address::{Access, Endpoint};
 use super::batch::{Batch, Entry, Writer};
 use super::command::{Redirect, detail, vote, vote_of};
-use super::connection::Connection;
+use super::connection::{Connection, info_field};
 use super::failure::{self, refused};
 use super::news::next_master;
 use super::question::{Group, Introduction, Question};
@@ -434,21 +434,11 @@ impl Link {
         self.unanswered.borrow().front().map(|batch| batch.sent)
     }
 
-    /// A server that may have forgotten locks is asked for none that is new: for so long yet, if that leaves
-    /// nothing of the question.
-    fn put_in_quarantine(&self, question: &mut Question) -> Option<Duration> {
-        let quarantine = question.request.quarantine;
-        if quarantine.is_zero() {
-            return None;
-        }
-        let uptime = uptime_now(self.uptime.borrow().as_ref()?.as_ref().copied().ok()?);
-        let left = quarantine.checked_sub(uptime).filter(|left| !left.is_zero())?;
-        match question.verb.in_quarantine() {
-            None => Some(left),
-            Some(verb) => {
-                question.verb = verb;
-                None
-            }
+    /// What the server may be asked; or for how long it abstains. One whose uptime is not known votes.
+    fn in_quarantine(&self, Question { verb, request, .. }: &Question) -> Result<Verb, Duration> {
+        match &*self.uptime.borrow() {
+            Some(Ok(known)) => request.in_quarantine(*verb, uptime_now(*known)),
+            None | Some(Err(_)) => Ok(*verb),
         }
     }
 
@@ -476,11 +466,13 @@ impl Link {
                 if !question.is_wanted() {
                     continue;
                 }
-                if let Some(left) = self.put_in_quarantine(&mut question) {
-                    question.fail(&NodeError::abstaining(left));
-                } else {
-                    question.turn.iter_mut().for_each(Turn::has_left);
-                    writer.add(question);
+                match self.in_quarantine(&question) {
+                    Err(left) => question.fail(&NodeError::abstaining(left)),
+                    Ok(verb) => {
+                        question.verb = verb;
+                        question.turn.iter_mut().for_each(Turn::has_left);
+                        writer.add(question);
+                    }
                 }
             }
             let Some(batch) = writer.finish() else { return 0 };
@@ -663,9 +655,8 @@ fn introduced(pong: &Value, info: Value) -> Result<Option<String>, NodeError> {
 /// `redis 7.0.15` or `valkey 9.1.2`, from the reply to INFO.
 fn server(info: &str) -> Option<String> {
     let field = |name: &str| {
-        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         let is_version = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
-        Some(value.trim().chars().filter(is_version).take(32).collect::<String>())
+        Some(info_field(info, name)?.chars().filter(is_version).take(32).collect::<String>())
     };
     match field("valkey_version") {
         Some(version) => Some(format!("valkey {version}")),

@@ -185,22 +185,15 @@ impl World {
         if self.schedule.quarantine && node.is_down() && self.chance.borrow_mut().percent(50) {
             return link.queue.borrow_mut().push((verb, request.clone(), reply));
         }
-        let abstains = self.abstains_for(index, request);
-        match (verb.in_quarantine(), abstains) {
-            (_, None) => self.write(index, verb, request, reply),
-            (Some(verb), Some(_)) => self.write(index, verb, request, reply),
-            (None, Some(left)) => {
+        let uptime_now = |(login, uptime)| uptime + Duration::from_millis(self.now() - login);
+        let uptime = link.login.get().map_or(Duration::MAX, uptime_now);
+        match request.in_quarantine(verb, uptime) {
+            Ok(verb) => self.write(index, verb, request, reply),
+            Err(left) => {
                 self.faults.count(Fault::Abstained);
                 reply.send(Err(NodeError::abstaining(left)));
             }
         }
-    }
-
-    /// For how long the node has no vote on new locks, as far as the link knows.
-    fn abstains_for(&self, index: usize, request: &Request) -> Option<Duration> {
-        let (login, uptime) = self.links[index].login.get()?;
-        let uptime = uptime + Duration::from_millis(self.now() - login);
-        request.quarantine.checked_sub(uptime).filter(|left| !left.is_zero())
     }
 
     /// The link has a new connection to a node that may have just started: what waited for it is sent.
