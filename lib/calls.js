@@ -200,6 +200,7 @@ function writeCall(operation, client, number, { keys, settings }, value, until) 
   records[used + OPERAND.MAX_STALL] = maxStall;
   records[used + OPERAND.UNTIL] = until;
   records[used + OPERAND.QUARANTINE] = quarantineOf(settings);
+  records[used + OPERAND.PERMITS] = settings.permits;
   records[used + OPERAND.VALUE] = add(value);
   used += OPERAND.KEYS;
   for (let i = 0; i < keys.length; i++) put(keys[i]);
@@ -237,12 +238,14 @@ function until(number) {
   return engine.until(number);
 }
 
-function flags({ failFast, shufflePools, setNXOnExtend, genValue, retryDelay, fencing }) {
+function flags({ failFast, shufflePools, setNXOnExtend, genValue, retryDelay, fencing, mode }) {
   return (
     (failFast ? FLAG.FAIL_FAST : 0) |
     (shufflePools ? FLAG.SHUFFLE : 0) |
     (setNXOnExtend ? FLAG.RECREATE_ON_EXTEND : 0) |
     (fencing ? FLAG.FENCING : 0) |
+    (mode === 'read' ? FLAG.READ : 0) |
+    (mode === 'write' ? FLAG.WRITE : 0) |
     (genValue === undefined ? 0 : FLAG.ASK_VALUE) |
     (retryDelay === undefined ? FLAG.RANDOM_DELAY : 0) |
     (typeof retryDelay === 'function' ? FLAG.ASK_DELAY : 0)

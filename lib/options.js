@@ -100,6 +100,8 @@ const DEFAULTS = Object.freeze({
   autoExtend: false,
   extension: undefined, // what autoExtend comes to, with this expiry
   fencing: false,
+  permits: 1,
+  mode: undefined,
   quarantine: false, // of the Redsync
 });
 

@@ -120,7 +120,7 @@ numbered! {
     /// What is so of a mutex, bit by bit.
     enum Flag {
         FailFast = 1, Shuffle = 2, RecreateOnExtend = 4, AskValue = 8, AskDelay = 16, RandomDelay = 32,
-        Fencing = 64,
+        Fencing = 64, Read = 128, Write = 256,
     }
 }
 
@@ -134,7 +134,7 @@ numbered! {
     /// its keys begin.
     enum Operand {
         Expiry, Tries, Delay, DriftFactor, TimeoutFactor, Flags, Interval, MaxHold, MaxStall, Until,
-        Quarantine, Value, Keys,
+        Quarantine, Permits, Value, Keys,
     }
 }
 

@@ -148,6 +148,7 @@ impl<'a> Reader<'a> {
         let options = Options {
             kind: Kind::Mutex,
             fencing: flag(Flag::Fencing),
+            permits: (number(Operand::Permits) as u16).max(1),
             quarantine: (number(Operand::Quarantine) > 0.0).then(|| time(Operand::Quarantine)),
             expiry: time(Operand::Expiry),
             // Infinity becomes u64::MAX.

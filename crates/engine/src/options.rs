@@ -58,6 +58,8 @@ pub struct Options {
     pub kind: Kind,
     /// Each holder gets a [`Token`](crate::Token) that is greater than those of all before.
     pub fencing: bool,
+    /// So many may hold it at once, at least 1: each has a permit, which is a lock of its own.
+    pub permits: u16,
     /// Time to live of the lock on each node, in whole milliseconds.
     pub expiry: Duration,
     /// Attempts that `lock` makes; `u64::MAX` is "until it is there".
@@ -85,6 +87,7 @@ impl Default for Options {
         Self {
             kind: Kind::default(),
             fencing: false,
+            permits: 1,
             expiry: Duration::from_secs(8),
             tries: 32,
             delay: Delay::Random,
