@@ -190,9 +190,10 @@ impl ScriptedNode {
             Behaviour::Refused => reply.send(Err(broken().with(Fate::Refused))),
             Behaviour::Closed => drop(reply),
             Behaviour::Slow(delay) => {
-                let answer = self.store.apply(verb, &request);
+                let (answer, detail) = self.store.answer(verb, &request);
                 spawn_local(async move {
                     sleep(delay).await;
+                    detail.into_iter().for_each(|detail| reply.bring(detail));
                     reply.send(Ok(answer));
                 });
             }
