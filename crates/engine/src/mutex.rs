@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::redsync::Redsync;
 use crate::report::Report;
 use crate::round::Round;
+use crate::signs::Signs;
 use crate::token::Token;
 use crate::validity;
 use crate::value::Value;
@@ -36,12 +37,21 @@ pub struct Mutex {
     pub(crate) seen: RefCell<Report>,
     /// What the nodes want of the fencing token of the next attempt.
     pub(crate) bound: Cell<Option<Bound>>,
+    /// Where attempts of the call have left signs.
+    pub(crate) signs: RefCell<Signs>,
 }
 
 impl Mutex {
     /// A mutex on these keys. Asks nothing yet.
     pub fn new(redsync: Rc<Redsync>, keys: Keys, options: Options) -> Self {
-        Self { redsync, keys, options, seen: RefCell::default(), bound: Cell::default() }
+        Self {
+            redsync,
+            keys,
+            options,
+            seen: RefCell::default(),
+            bound: Cell::default(),
+            signs: RefCell::default(),
+        }
     }
 
     /// Releases the lock of this value.
@@ -90,6 +100,7 @@ impl Mutex {
         let request = self.request(value);
         let start = self.redsync.now();
         let verb = Verb::Extend { recreate: self.options.recreate_on_extend };
+        self.redsync.leases.share(&request);
         let votes = self.ask(verb, &request).votes().await;
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && self.redsync.now() < until {
@@ -145,10 +156,18 @@ impl Mutex {
     }
 
     /// The same, to acquire it, with a fencing token that keeps to what the nodes have told.
-    pub(crate) fn acquisition(&self, value: &Value, bound: Option<Bound>) -> Rc<Request> {
+    /// The last attempt of a call leaves no sign.
+    pub(crate) fn acquisition(
+        &self,
+        value: &Value,
+        bound: Option<Bound>,
+        is_last: bool,
+    ) -> Rc<Request> {
         let token = self.options.fencing.then(|| self.redsync.propose(bound));
         let value = token.map_or_else(|| value.clone(), |token| value.with_token(token));
-        Rc::new(Request { token, ..self.operands(value) })
+        let kind = self.options.kind;
+        let kind = if is_last { kind.without_sign() } else { kind };
+        Rc::new(Request { token, kind, ..self.operands(value) })
     }
 
     fn operands(&self, value: Value) -> Request {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::chance::{Decision, Situation, Wait};
+use crate::kind::Kind;
 use crate::line::{Line, Means};
 use crate::node::Keys;
 use crate::nodes::Nodes;
@@ -235,7 +236,7 @@ impl Queue {
         // A node may answer at once.
         drop(views);
         for (&node, notice) in watch.iter().zip(notices) {
-            nodes.members()[node].watch(keys, notice);
+            nodes.members()[node].watch(keys, Kind::default(), notice);
         }
         decision
     }

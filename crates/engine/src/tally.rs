@@ -117,6 +117,11 @@ impl Tally {
         self.votes.take()
     }
 
+    /// Has the answer of this node brought that?
+    pub(crate) fn has_brought(&self, node: usize, detail: &Detail) -> bool {
+        self.details.borrow().iter().any(|(from, brought)| *from == node && brought == detail)
+    }
+
     /// What the answers have brought.
     pub(crate) fn take_details(&self) -> Vec<(usize, Detail)> {
         self.details.take()

@@ -89,6 +89,7 @@ impl Client {
         let options = Options {
             kind: Kind::Mutex,
             fencing: self.percent(schedule.fenced),
+            permits: 1,
             quarantine: schedule.quarantine(),
             expiry: Duration::from_millis(expiry),
             tries,
