@@ -88,6 +88,7 @@ impl Client {
         let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
         let options = Options {
             kind: Kind::Mutex,
+            permits: 1,
             fencing: self.percent(schedule.fenced),
             quarantine: schedule.quarantine(),
             expiry: Duration::from_millis(expiry),
