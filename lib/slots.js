@@ -55,7 +55,7 @@ function hasTag(key) {
 }
 
 /**
- * The last fencing token of a name is in the slot of the name: see src/node/fence.rs. What a client puts
+ * The last fencing token of a name is in the slot of the name: see src/node/side_keys.rs. What a client puts
  * in front of all keys is not known there.
  *
  * @param {readonly string[]} names
