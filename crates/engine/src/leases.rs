@@ -160,10 +160,11 @@ impl Leases {
         let lease = request.kind.is_shared().then(|| self.find(&request.keys, &request.value));
         let Some(lease) = lease.flatten().filter(|it| !it.request.kind.is_shared()) else { return };
         let Some(holder) = self.remove(&lease) else { return };
-        let Request { expiry, timeout, quarantine, .. } = *lease.request;
+        let Request { permits, expiry, timeout, quarantine, .. } = *lease.request;
         let (keys, value) = (request.keys.clone(), request.value.clone());
         let kind = request.kind;
-        let request = Request { kind, token: None, keys, value, expiry, timeout, quarantine };
+        let request =
+            Request { kind, permits, token: None, keys, value, expiry, timeout, quarantine };
         let shared = Rc::new(Lease {
             request: Rc::new(request),
             drift_factor: lease.drift_factor,
@@ -191,7 +192,7 @@ impl Leases {
             lease.prolong(until);
         }
         let left = until.saturating_sub(self.nodes.now());
-        self.queues.prolong(&request.keys, &request.value, left);
+        self.queues.prolong(request, left);
     }
 
     /// Ends all leases, and tells why.
@@ -389,7 +390,7 @@ impl Leases {
         let now = self.nodes.now();
         if votes.granted() && now < until {
             lease.prolong(until);
-            self.queues.prolong(&request.keys, &request.value, until - now);
+            self.queues.prolong(request, until - now);
             lease.failures.set(0);
             if let Some(keep) = lease.keep.get() {
                 self.plan_extension(lease, now + keep.interval);

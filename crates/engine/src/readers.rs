@@ -164,7 +164,7 @@ mod tests {
     use crate::kind::Kind;
     use crate::memory::MemoryNode;
     use crate::node::Node;
-    use crate::notice::{Listener, Notice, Sight};
+    use crate::notice::{Listener, Name, Notice, Sight};
 
     #[derive(Default)]
     struct Now(Cell<u64>);
@@ -187,19 +187,19 @@ mod tests {
     }
 
     impl Listener for Ear {
-        fn awaits(&self, _node: usize, _number: u64) -> bool {
+        fn awaits(&self, _notice: Name) -> bool {
             true
         }
 
-        fn seen(&self, _node: usize, _number: u64, sight: Sight) {
+        fn seen(&self, _notice: Name, sight: Sight) {
             self.sights.borrow_mut().push(sight);
         }
 
-        fn changed(&self, _node: usize, _number: u64) {
+        fn changed(&self, _notice: Name) {
             self.changes.set(self.changes.get() + 1);
         }
 
-        fn cannot_watch(&self, _node: usize, _number: u64) {}
+        fn cannot_watch(&self, _notice: Name) {}
     }
 
     const WRITE: Kind = Kind::Write { sign: Duration::from_millis(500) };
@@ -207,6 +207,7 @@ mod tests {
     fn request(kind: Kind, value: &str, expiry: u64) -> Request {
         Request {
             kind,
+            permits: 1,
             token: None,
             keys: Rc::new(["job".into()]),
             value: value.into(),
@@ -219,7 +220,8 @@ mod tests {
     fn watch(node: &MemoryNode, kind: Kind) -> Rc<Ear> {
         let ear = Rc::new(Ear::default());
         let listener = Rc::downgrade(&ear) as Weak<dyn Listener>;
-        node.watch(&request(kind, "", 0).keys, kind, Notice::new(listener, 0, 1));
+        let name = Name { permit: 0, node: 0, number: 1 };
+        node.watch(&request(kind, "", 0).keys, kind, Notice::new(listener, name));
         ear
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::quorum::Quorum;
-use crate::vote::{Answer, Detail, NodeError, Vote};
+use crate::vote::{Answer, Bound, Detail, NodeError, Vote};
 
 /// Collects one vote a node for each request, and wakes the round when it is complete or decided.
 ///
@@ -72,12 +72,30 @@ impl Tally {
 
     /// Granted, taken, or neither whatever the others say. (Not as soon as it cannot be granted any
     /// more: whether it is taken is for the caller to know.)
+    ///
+    /// Nor is it neither while those that want another fencing token may still become a quorum: that one is
+    /// proposed at once.
     fn is_decided(&self) -> bool {
         let answered = self.quorum.size() - self.pending.get();
-        [self.granted.get(), self.taken.get()].iter().any(|&votes| self.quorum.is_reached(votes))
-            || [self.granted.get(), self.taken.get()]
-                .iter()
-                .all(|&votes| self.quorum.is_out_of_reach(answered - votes))
+        let (granted, taken) = (self.granted.get(), self.taken.get());
+        let granting = granted + self.wanting();
+        [granted, taken].iter().any(|&votes| self.quorum.is_reached(votes))
+            || [granted, taken].iter().all(|&votes| self.quorum.is_out_of_reach(answered - votes))
+                && (self.quorum.is_reached(granting)
+                    || self.quorum.is_out_of_reach(answered - granting))
+    }
+
+    /// How many nodes want the same of the fencing token: a greater one, or a smaller one.
+    fn wanting(&self) -> usize {
+        let (mut above, mut up_to) = (0, 0);
+        for (_, detail) in self.details.borrow().iter() {
+            match detail {
+                Detail::Bound(Bound::Above(_)) => above += 1,
+                Detail::Bound(Bound::UpTo(_)) => up_to += 1,
+                Detail::Found(_) | Detail::Readers => {}
+            }
+        }
+        above.max(up_to)
     }
 
     /// Resolves when all have voted, or, with fail-fast, when the quorum has decided.

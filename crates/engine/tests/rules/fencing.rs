@@ -83,6 +83,24 @@ async fn a_greater_token_is_proposed_at_once_and_that_is_no_other_attempt() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn whoever_returns_early_waits_for_what_a_quorum_wants() {
+    use Behaviour::{Closed, Slow};
+    for nodes in [
+        // As many as have no quorum without the first to answer.
+        &[Slow(ms(1)), Slow(ms(3))][..],
+        &[Slow(ms(1)), Slow(ms(1)), Slow(ms(3)), Slow(ms(3))],
+        // One node fails, and the first two that want another token are no quorum yet.
+        &[Closed, Slow(ms(1)), Slow(ms(1)), Slow(ms(3)), Slow(ms(3))],
+    ] {
+        let world = World::of(nodes);
+        plant_all(&world, now(&world) + HOUR / 2);
+        let options = Options { fail_fast: true, ..fenced(1) };
+        let lock = world.mutex(options).try_lock(&never()).await;
+        assert_eq!(lock.map(|lock| lock.token.is_some()), Ok(true), "{nodes:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn beyond_the_window_it_is_the_next_number() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let last = now(&world) + 2 * HOUR;

@@ -23,6 +23,7 @@ fn node() -> MemoryNode {
 fn request(kind: Kind, value: &str, expiry: Duration) -> Request {
     Request {
         kind,
+        permits: 1,
         token: None,
         keys: keys(&[NAME]),
         value: Value::from(value),

@@ -150,6 +150,7 @@ async fn a_lock_that_is_kept_alive_becomes_a_readers_and_is_kept_as_such() {
         reader.unlock(written.value.clone()).await.unwrap();
         let owner = Request {
             kind: Kind::Read,
+            permits: 1,
             token: None,
             keys: keys(&[KEY]),
             value: written.value,

@@ -19,6 +19,10 @@ pub const SEEDS: &[(u64, &str)] = &[
         82_285,
         "a client whose clock is wrong and one node that grants nothing to it: asked without end",
     ),
+    (
+        908_365,
+        "who returns early took the first of two nodes that wanted another fencing token for all",
+    ),
     (82_330, "a node that had forgotten a lock stored another again, which had expired"),
     (70_132, "a node that refused was asked again and again, for it told that the lock was free"),
 ];

@@ -88,8 +88,8 @@ impl Client {
         let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
         let options = Options {
             kind: Kind::Mutex,
-            fencing: self.percent(schedule.fenced),
             permits: 1,
+            fencing: self.percent(schedule.fenced),
             quarantine: schedule.quarantine(),
             expiry: Duration::from_millis(expiry),
             tries,

@@ -128,6 +128,7 @@ impl ScriptedNode {
     pub fn plant(&self, key: &str, value: &str) {
         let request = Request {
             kind: Kind::Mutex,
+            permits: 1,
             token: None,
             keys: Rc::new([key.into()]),
             value: Value::from(value),
@@ -143,6 +144,7 @@ impl ScriptedNode {
         if let Some(value) = self.store.get(key) {
             let request = Request {
                 kind: Kind::Mutex,
+                permits: 1,
                 token: None,
                 keys: Rc::new([key.into()]),
                 value: Value::from(value.as_str()),
@@ -188,9 +190,10 @@ impl ScriptedNode {
             Behaviour::Refused => reply.send(Err(broken().with(Fate::Refused))),
             Behaviour::Closed => drop(reply),
             Behaviour::Slow(delay) => {
-                let answer = self.store.apply(verb, &request);
+                let (answer, detail) = self.store.answer(verb, &request);
                 spawn_local(async move {
                     sleep(delay).await;
+                    detail.into_iter().for_each(|detail| reply.bring(detail));
                     reply.send(Ok(answer));
                 });
             }
@@ -209,6 +212,7 @@ impl ScriptedNode {
 fn about_first_key(request: &Request) -> Request {
     Request {
         kind: Kind::Mutex,
+        permits: 1,
         token: None,
         keys: Rc::new([request.keys[0].clone()]),
         value: request.value.clone(),
