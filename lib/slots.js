@@ -56,7 +56,7 @@ function hasTag(key) {
 
 /**
  * What a node keeps beside a name, such as its last fencing token or its readers, is in the slot of the name:
- * see src/node/fence.rs. What a client puts in front of all keys is not known there.
+ * see src/node/side_keys.rs. What a client puts in front of all keys is not known there.
  *
  * @param {readonly string[]} names
  * @param {readonly string[]} keys what the names are in Redis
