@@ -347,6 +347,16 @@ pub const MISTAKES: &[Mistake] = &[
                 "        } else if token > (now + window).max(last + 1) && !WRONG {"),
         ],
     },
+    // Whoever returns early takes the first nodes that want another fencing token for all.
+    Mistake {
+        name: "FirstBoundDecides",
+        breaks: &["FailedThoughFree"],
+        lines: &[
+            ("tally.rs",
+                "        above.max(up_to)\n",
+                "        if WRONG { 0 } else { above.max(up_to) }\n"),
+        ],
+    },
     // A server that may have forgotten locks votes again too early.
     Mistake {
         name: "QuarantineTooShort",

@@ -33,6 +33,10 @@ pub struct Waiter {
     patience: Option<u64>,
     cancel: CancellationToken,
     number: Cell<u64>,
+    /// It was not free, or more was in the way than calls, or somebody was granted something.
+    was_disturbed: Cell<bool>,
+    /// Its node timeout is longer than a round.
+    has_time: bool,
     /// Since the last look.
     is_free: Cell<bool>,
     /// For how long it has been free without a break, and in all.
@@ -60,6 +64,8 @@ impl Waiter {
             is_in_line: tries > 1,
             cancel,
             number: Cell::default(),
+            was_disturbed: Cell::default(),
+            has_time: way.has_time(schedule),
             is_free: Cell::default(),
             stretch: Cell::default(),
             in_all: Cell::default(),
@@ -68,6 +74,7 @@ impl Waiter {
     }
 
     fn forget(&self) {
+        self.was_disturbed.set(true);
         self.is_free.set(false);
         self.stretch.set(0);
     }
@@ -139,6 +146,7 @@ impl Waiters {
                 .get_or_insert_with(|| self.is_free(nodes, names, quarantine));
             waiter.is_free.set(*is_free);
             if !*is_free {
+                waiter.was_disturbed.set(true);
                 waiter.stretch.set(0);
             }
         }
@@ -185,10 +193,14 @@ impl Waiting<'_> {
         }
     }
 
-    /// It has it not, though it was free for longer than an attempt takes.
+    /// It has it not, though it was free for longer than an attempt takes; or, of one that makes one attempt
+    /// and no more, for all of its time, and nobody was granted anything.
     pub fn failed(&self, brief: u64) {
         let me = &self.waiter;
-        if me.patience.is_some() && !me.cancel.is_cancelled() && me.stretch.get() > brief {
+        let was_free = me.is_free.get() && !me.was_disturbed.get();
+        let is_needless = was_free && me.has_time && !me.is_in_line;
+        let is_long = me.stretch.get() > brief;
+        if me.patience.is_some() && !me.cancel.is_cancelled() && (is_long || is_needless) {
             self.waiters.found.borrow_mut().push(Violation::FailedThoughFree);
         }
     }

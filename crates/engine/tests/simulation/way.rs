@@ -267,6 +267,13 @@ impl Way {
         self.rounds(schedule, 3)
     }
 
+    /// Can a node have answered before it is waited for no more?
+    pub fn has_time(&self, schedule: &Schedule) -> bool {
+        // What is healed is one millisecond away.
+        let trip = if schedule.orderly { schedule.round_trip() } else { 4 };
+        self.timeout > trip + 1
+    }
+
     /// So many rounds of whoever is in line, and what is left to others meanwhile.
     fn rounds(&self, schedule: &Schedule, count: u64) -> u64 {
         let round = if schedule.orderly {
