@@ -14,6 +14,7 @@ use crate::mutex::{Held, Mutex};
 use crate::node::{Request, Verb};
 use crate::options::{Asked, Delay, Options, ValueSource};
 use crate::place::Place;
+use crate::queue::Chance;
 use crate::round::{Round, Votes};
 use crate::validity;
 use crate::value::Value;
@@ -27,6 +28,9 @@ const RANDOM_TO: Duration = Duration::from_millis(250);
 /// So many fencing tokens an attempt proposes, if the nodes want greater ones. Clocks that are apart need two;
 /// the third is for a holder who was quicker.
 const MOST_PROPOSALS: u32 = 3;
+
+/// At so many permits an attempt looks that is not the last one.
+const FEW_PERMITS: usize = 16;
 
 /// Longer than any lock is waited for: 30 years.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -49,6 +53,18 @@ struct Attempt {
     is_last: bool,
     manner: Manner,
     value: Value,
+    /// Which permit it is for, counted from 0.
+    permit: usize,
+    /// Whether to look for another one where this one cannot be had.
+    looks: bool,
+}
+
+/// Why what was proposed was not granted.
+enum Miss {
+    /// A fencing token would have to keep to this.
+    Token(Bound),
+    /// It is somebody else's, or too few have answered.
+    Lost(Error),
 }
 
 impl Mutex {
@@ -76,21 +92,27 @@ impl Mutex {
         if tries == 1 {
             // It waits for nothing, so neither for those in line.
             let value = self.fresh_value(None, 1, cancel).await?;
-            let attempt = Attempt { number: 1, is_last: true, manner: Manner::AtOnce, value };
+            let permit = self.pick();
+            let (number, is_last, looks) = (1, true, true);
+            let manner = Manner::AtOnce;
+            let attempt = Attempt { number, is_last, manner, value, permit, looks };
             return self.attempt(None, attempt, cancel).await;
         }
-        let place = Place::join(&self.redsync.queues, &self.keys, self.means());
+        let nodes = &self.redsync.nodes;
+        let place = Place::join(&self.redsync.queues, self.wanted(), self.means());
         let mut value = None;
-        if place.may_ask() {
+        if place.may_ask(nodes).is_some() {
             let fresh = self.fresh_value(Some(&place), 1, cancel).await?;
-            if !place.may_ask() {
-                value = Some(fresh); // others went first meanwhile
-            } else {
-                let manner = manner(&place);
-                let attempt = Attempt { number: 1, is_last: false, manner, value: fresh };
-                match self.attempt(Some(&place), attempt, cancel).await {
-                    Err(Error::Failed { .. } | Error::Taken { .. }) => {}
-                    settled => return settled,
+            match place.may_ask(nodes) {
+                None => value = Some(fresh), // others went first meanwhile
+                Some(permit) => {
+                    let manner = manner(&place);
+                    let (number, is_last, looks) = (1, false, false);
+                    let attempt = Attempt { number, is_last, manner, value: fresh, permit, looks };
+                    match self.attempt(Some(&place), attempt, cancel).await {
+                        Err(Error::Failed { .. } | Error::Taken { .. }) => {}
+                        settled => return settled,
+                    }
                 }
             }
         }
@@ -128,8 +150,11 @@ impl Mutex {
                     Some(fresh) => fresh,
                     None => self.fresh_value(Some(&place), number, cancel).await?,
                 };
-                let manner = self.manner_on_schedule(&place, is_last);
-                let attempt = Attempt { number, is_last, manner, value: fresh };
+                let permit = place.pick(&self.redsync.nodes);
+                let is_watched = place.is_watched(&self.redsync.nodes, permit);
+                let manner = manner_on_schedule(&place, is_last, is_watched);
+                let looks = is_last || !is_watched;
+                let attempt = Attempt { number, is_last, manner, value: fresh, permit, looks };
                 match self.attempt(Some(&place), attempt, cancel).await {
                     Err(Error::Failed { .. } | Error::Taken { .. }) if !is_last => {}
                     settled => return settled,
@@ -151,9 +176,9 @@ impl Mutex {
     ) -> Option<Result<Held, Error>> {
         loop {
             let chance = timeout_at(next, place.chance(&self.redsync.nodes));
-            let first = match cancel.run_until_cancelled(chance).await {
+            let Chance { permit, first } = match cancel.run_until_cancelled(chance).await {
                 None => return Some(Err(Error::Cancelled)),
-                Some(first) => first.ok()?,
+                Some(chance) => chance.ok()?,
             };
             let Some(fresh) = value.take().or_else(|| self.random_value()) else {
                 // Others may have had the chance by the time that it is there.
@@ -167,27 +192,19 @@ impl Mutex {
                 Manner::AtOnce => Manner::AtOnce,
                 _ => Manner::OneFirst(Some(first)),
             };
-            let attempt = Attempt { number, is_last: false, manner, value: fresh };
+            let (is_last, looks) = (false, false);
+            let attempt = Attempt { number, is_last, manner, value: fresh, permit, looks };
             match self.attempt(Some(place), attempt, cancel).await {
                 Err(Error::Failed { votes, .. } | Error::Taken { votes, .. }) => {
-                    place.missed(&self.redsync.nodes, &votes);
+                    place.missed(&self.redsync.nodes, permit, &votes);
                 }
                 settled => return Some(settled),
             }
         }
     }
 
-    fn manner_on_schedule(&self, place: &Place, is_last: bool) -> Manner {
-        match manner(place) {
-            _ if !place.is_first() => Manner::OneFirstAndLook,
-            Manner::OneFirstAndLook if !is_last && place.is_watched(&self.redsync.nodes) => {
-                Manner::OneFirst(None)
-            }
-            manner => manner,
-        }
-    }
-
-    /// One attempt; where it only lacked a greater fencing token, it is made again at once.
+    /// One attempt. Where it only lacked a greater fencing token, or another permit may be free, it is made again
+    /// at once.
     async fn attempt(
         &self,
         place: Option<&Place>,
@@ -196,33 +213,79 @@ impl Mutex {
     ) -> Result<Held, Error> {
         self.seen.borrow_mut().attempts += 1;
         let (mut bound, mut proposals) = (self.bound.take(), MOST_PROPOSALS);
+        let mut tried = Vec::new();
         loop {
             proposals -= 1;
             match self.propose(place, &attempt, bound, proposals > 0, cancel).await? {
                 Ok(held) => return Ok(held),
-                Err(wanted) => {
-                    bound = Some(wanted);
-                    attempt.value = self.fresh_value(place, attempt.number, cancel).await?;
+                Err(Miss::Token(wanted)) => bound = Some(wanted),
+                Err(Miss::Lost(error)) => {
+                    tried.push(attempt.permit);
+                    let other = match proposals {
+                        1.. if self.may_look(&attempt) => {
+                            self.look(place, &attempt, &tried, &error, cancel).await?
+                        }
+                        _ => None,
+                    };
+                    attempt.permit = other.ok_or(error)?;
                 }
             }
+            attempt.value = self.fresh_value(place, attempt.number, cancel).await?;
         }
     }
 
-    /// Stores a fresh value on every node, and holds the lock if a quorum granted in time. Else, if `again`: what a
-    /// fencing token has to keep to for a quorum to grant it.
+    fn may_look(&self, attempt: &Attempt) -> bool {
+        attempt.looks && self.options.permits > 1
+    }
+
+    /// Looks for a permit that a quorum has free. Others may be looking, too: which one it is is left to luck.
+    async fn look(
+        &self,
+        place: Option<&Place>,
+        attempt: &Attempt,
+        tried: &[usize],
+        error: &Error,
+        cancel: &CancellationToken,
+    ) -> Result<Option<usize>, Error> {
+        let nodes = &self.redsync.nodes;
+        let permits = usize::from(self.options.permits);
+        let count = if attempt.is_last { permits } else { FEW_PERMITS.min(permits) };
+        let looked_at = nodes.order_from_any(permits).filter(|permit| !tried.contains(permit));
+        let looked_at: Vec<_> = looked_at.take(count).collect();
+        let request = |&permit: &usize| self.request(attempt.value.with_permit(permit as u16 + 1));
+        let requests: Rc<[_]> = looked_at.iter().map(request).collect();
+        let round = Round::ask_each(nodes, Verb::Owner, &requests);
+        let votes = cancel.run_until_cancelled(round.votes_on_each()).await;
+        let votes = votes.ok_or(Error::Cancelled)?;
+        let mut free = None;
+        for (permit, votes) in looked_at.iter().zip(votes.iter()) {
+            place.inspect(|place| place.hear(*permit, votes.as_slice()));
+            if free.is_none() && votes.is_free() {
+                free = Some(*permit);
+            }
+        }
+        if let (None, Error::Taken { votes, .. }, Some(place)) = (free, error, place) {
+            place.hear_of_all(votes, looked_at.len() + tried.len() == permits);
+        }
+        Ok(free)
+    }
+
+    /// Stores a fresh value on every node, and holds the lock if a quorum granted in time. Else, why not; with what a
+    /// fencing token has to keep to only if it is proposed `again`.
     ///
     /// The value is new for every attempt. go-redsync uses one value for all attempts of a call: a
     /// late release of attempt 1 could then delete the key that attempt 2 has just stored.
     async fn propose(
         &self,
         place: Option<&Place>,
-        &Attempt { number, is_last, manner, ref value }: &Attempt,
+        attempt: &Attempt,
         bound: Option<Bound>,
         again: bool,
         cancel: &CancellationToken,
-    ) -> Result<Result<Held, Bound>, Error> {
+    ) -> Result<Result<Held, Miss>, Error> {
+        let &Attempt { number, is_last, manner, ref value, permit, .. } = attempt;
         let asking = place.map(Place::asks);
-        let request = self.acquisition(value, bound);
+        let request = self.acquisition(permit, value, bound);
         let start = self.redsync.now();
         let voted = match manner {
             Manner::AtOnce => {
@@ -250,7 +313,7 @@ impl Mutex {
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && now < until {
             if let Some(place) = place {
-                place.won(&request.value, until.saturating_sub(now));
+                place.won(permit, &request.value, until.saturating_sub(now));
             }
             let (value, token) = (request.value.clone(), request.token);
             self.seen.borrow_mut().votes = votes.with_bounds_as_errors().into_inner();
@@ -261,17 +324,22 @@ impl Mutex {
         }
         if again && let Some(bound) = votes.bound_of_quorum() {
             self.give_up(place, &request, &votes, false).await;
-            return Ok(Err(bound));
+            return Ok(Err(Miss::Token(bound)));
         }
         self.bound.set(votes.bound_of_all());
         match place {
-            Some(place) if votes.granted() || votes.failed() => place.failed(votes.as_slice()),
-            Some(place) => place.lost(votes.as_slice(), votes.taken()),
+            Some(place) if votes.granted() || votes.failed() => {
+                place.failed(permit, votes.as_slice())
+            }
+            Some(place) => place.lost(permit, votes.as_slice(), votes.taken()),
             None => {}
         }
-        self.give_up(place, &request, &votes, is_last).await;
+        // Who looks for another one stays in line.
+        let leaving = place.filter(|_| !again || !self.may_look(attempt));
+        self.give_up(leaving, &request, &votes, is_last).await;
         let votes = votes.with_bounds_as_errors();
-        Err(Error::not_acquired(votes.taken(), refusals(votes.into_inner()), number))
+        let error = Error::not_acquired(votes.taken(), refusals(votes.into_inner()), number);
+        Ok(Err(Miss::Lost(error)))
     }
 
     async fn one_first(&self, request: &Rc<Request>, first: Option<usize>) -> Votes<'static> {
@@ -400,9 +468,26 @@ impl Mutex {
         }
     }
 
+    /// The permit to ask for where nothing is known, but for what this process holds.
+    fn pick(&self) -> usize {
+        let nodes = &self.redsync.nodes;
+        let permits = usize::from(self.options.permits);
+        let queue = self.redsync.queues.find(&self.wanted()).filter(|_| permits > 1);
+        let picked = queue.and_then(|queue| queue.pick(nodes));
+        picked.or_else(|| nodes.order_from_any(permits).next()).unwrap_or_default()
+    }
+
     fn means(&self) -> Means {
         let Options { expiry, timeout_factor, .. } = self.options;
         Means { timeout: validity::node_timeout(expiry, timeout_factor), expiry }
+    }
+}
+
+fn manner_on_schedule(place: &Place, is_last: bool, is_watched: bool) -> Manner {
+    match manner(place) {
+        _ if !place.is_first() => Manner::OneFirstAndLook,
+        Manner::OneFirstAndLook if !is_last && is_watched => Manner::OneFirst(None),
+        manner => manner,
     }
 }
 

@@ -19,6 +19,7 @@ impl Redsync {
     ) -> Vec<Result<Option<Found>, NodeError>> {
         let request = Rc::new(Request {
             kind: Kind::default(),
+            permits: 1,
             keys: Rc::from([key.into()]),
             value: Value::from(""),
             token: None,

@@ -160,7 +160,7 @@ impl Leases {
             lease.prolong(until);
         }
         let left = until.saturating_sub(self.nodes.now());
-        self.queues.prolong(&request.keys, &request.value, left);
+        self.queues.prolong(request, left);
     }
 
     /// Ends all leases, and tells why.
@@ -356,7 +356,7 @@ impl Leases {
         let now = self.nodes.now();
         if votes.granted() && now < until {
             lease.prolong(until);
-            self.queues.prolong(&request.keys, &request.value, until - now);
+            self.queues.prolong(request, until - now);
             lease.failures.set(0);
             if let Some(keep) = lease.keep.get() {
                 self.plan_extension(lease, now + keep.interval);

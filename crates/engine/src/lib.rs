@@ -23,6 +23,7 @@
 //! | `quorum`, `validity` | the arithmetic: votes that decide, drift, `until` |
 //! | `queue` | those who want the same keys, and what is known of their lock |
 //! | `line` | who is first among them |
+//! | `permit` | one of the locks that they wait for, and what is known of it |
 //! | `chance` | what the first does next: a decision by what is known of each node |
 //! | `view` | what is known of one node |
 //! | `turns` | fairness between processes |
@@ -60,6 +61,7 @@ mod node;
 mod nodes;
 mod notice;
 mod options;
+mod permit;
 mod place;
 mod queue;
 mod quorum;

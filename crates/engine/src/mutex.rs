@@ -8,6 +8,8 @@ use crate::error::Error;
 use crate::lease::Hold;
 use crate::node::{Keys, Request, Verb};
 use crate::options::Options;
+use crate::permit;
+use crate::queue::Wanted;
 use crate::redsync::Redsync;
 use crate::report::Report;
 use crate::round::Round;
@@ -52,10 +54,11 @@ impl Mutex {
     /// [`Error::Taken`] when a quorum stores somebody else's value, [`Error::Expired`] when the lock
     /// was no longer held, [`Error::Failed`] when too few nodes answered to tell.
     pub async fn unlock(&self, value: Value) -> Result<(), Error> {
-        self.redsync.leases.end(&self.keys, &value);
         let verb = if value.is_empty() { Verb::Owner } else { Verb::Release };
         let request = self.request(value);
-        let queue = self.redsync.queues.find(&self.keys);
+        self.redsync.leases.end(&request.keys, &request.value);
+        let wanted = self.wanted();
+        let queue = self.redsync.queues.find(&wanted);
         let round = self.ask(verb, &request);
         if let Some(queue) = &queue {
             queue.releasing(&request.value);
@@ -66,7 +69,7 @@ impl Mutex {
         };
         if let Some(queue) = &queue {
             queue.released(&request.value);
-            self.redsync.queues.tidy(&self.keys, queue);
+            self.redsync.queues.tidy(&wanted, queue);
         }
         match votes {
             votes if votes.granted() && verb == Verb::Release => {
@@ -144,20 +147,34 @@ impl Mutex {
         Rc::new(self.operands(value))
     }
 
-    /// The same, to acquire it, with a fencing token that keeps to what the nodes have told.
-    pub(crate) fn acquisition(&self, value: &Value, bound: Option<Bound>) -> Rc<Request> {
+    /// The same, to acquire a permit, or with a fencing token that keeps to what the nodes have told.
+    pub(crate) fn acquisition(
+        &self,
+        permit: usize,
+        value: &Value,
+        bound: Option<Bound>,
+    ) -> Rc<Request> {
         let token = self.options.fencing.then(|| self.redsync.propose(bound));
-        let value = token.map_or_else(|| value.clone(), |token| value.with_token(token));
+        let value = match token {
+            Some(token) => value.with_token(token),
+            None => value.with_permit(permit as u16 + 1),
+        };
         Rc::new(Request { token, ..self.operands(value) })
     }
 
+    /// What a call that waits for the lock waits for.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted { keys: self.keys.clone(), permits: self.options.permits }
+    }
+
     fn operands(&self, value: Value) -> Request {
-        let Options { quarantine, drift_factor, .. } = self.options;
+        let Options { permits, quarantine, drift_factor, .. } = self.options;
         let quarantine = quarantine.map(|expiry| validity::quarantine(expiry, drift_factor));
         Request {
             kind: self.options.kind,
+            permits,
             token: None,
-            keys: self.keys.clone(),
+            keys: permit::keys_of(&self.keys, usize::from(value.permit(permits)) - 1),
             value,
             expiry: self.options.expiry,
             timeout: validity::node_timeout(self.options.expiry, self.options.timeout_factor),

@@ -46,6 +46,8 @@ pub enum Verb {
 pub struct Request {
     /// By what rule it is granted.
     pub kind: Kind,
+    /// Of so many permits the lock is one. Nothing for a node to go by: each permit is a lock of its own.
+    pub permits: u16,
     /// The fencing token that an acquisition proposes.
     pub token: Option<Token>,
     /// The keys of the lock, at least one.

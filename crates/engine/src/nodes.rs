@@ -104,6 +104,12 @@ impl Nodes {
         order
     }
 
+    /// So many numbers from 0, from one that is left to luck.
+    pub(crate) fn order_from_any(&self, count: usize) -> impl Iterator<Item = usize> + Clone {
+        let first = if count > 1 { self.rng.borrow_mut().random_range(0..count) } else { 0 };
+        (first..count).chain(0..first)
+    }
+
     /// The order in which contenders ask the nodes, the same in every process: whoever has the first
     /// node goes on to the others, so that no votes are split.
     pub(crate) fn order_of(&self, keys: &Keys) -> Vec<usize> {

@@ -16,16 +16,24 @@ pub enum Sight {
     },
 }
 
-/// Who is told. A notice is known by the index of its node and a number.
+/// Which notice it is: of which permit, of which node, and the how manyth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) permit: usize,
+    pub(crate) node: usize,
+    pub(crate) number: u64,
+}
+
+/// Who is told.
 pub(crate) trait Listener {
     /// Is somebody still waiting for this notice?
-    fn awaits(&self, node: usize, number: u64) -> bool;
+    fn awaits(&self, notice: Name) -> bool;
     /// How the keys are.
-    fn seen(&self, node: usize, number: u64, sight: Sight);
+    fn seen(&self, notice: Name, sight: Sight);
     /// One of the keys may have changed since they were seen.
-    fn changed(&self, node: usize, number: u64);
+    fn changed(&self, notice: Name);
     /// The node cannot watch the keys.
-    fn cannot_watch(&self, node: usize, number: u64);
+    fn cannot_watch(&self, notice: Name);
 }
 
 /// The right to tell one queue what becomes of its keys on one node: see
@@ -34,26 +42,25 @@ pub(crate) trait Listener {
 /// Dropped, it says that the node cannot watch the keys, or not any more.
 pub struct Notice {
     listener: Weak<dyn Listener>,
-    node: usize,
-    number: u64,
+    name: Name,
     has_seen: Cell<bool>,
 }
 
 impl Notice {
-    pub(crate) fn new(listener: Weak<dyn Listener>, node: usize, number: u64) -> Self {
-        Self { listener, node, number, has_seen: Cell::new(false) }
+    pub(crate) fn new(listener: Weak<dyn Listener>, name: Name) -> Self {
+        Self { listener, name, has_seen: Cell::new(false) }
     }
 
     /// Is there still somebody who waits for it?
     pub fn is_wanted(&self) -> bool {
-        self.listener.upgrade().is_some_and(|listener| listener.awaits(self.node, self.number))
+        self.listener.upgrade().is_some_and(|listener| listener.awaits(self.name))
     }
 
     /// How the keys are now. From here on the node has to tell of every change.
     pub fn seen(&self, sight: Sight) {
         self.has_seen.set(true);
         if let Some(listener) = self.listener.upgrade() {
-            listener.seen(self.node, self.number, sight);
+            listener.seen(self.name, sight);
         }
     }
 
@@ -61,7 +68,7 @@ impl Notice {
     /// notice to tell.
     pub fn changed(&self) {
         if let Some(listener) = self.listener.upgrade() {
-            listener.changed(self.node, self.number);
+            listener.changed(self.name);
         }
     }
 }
@@ -71,9 +78,9 @@ impl Drop for Notice {
         let Some(listener) = self.listener.upgrade() else { return };
         if self.has_seen.get() {
             // Whatever happened while nobody looked.
-            listener.changed(self.node, self.number);
+            listener.changed(self.name);
         } else {
-            listener.cannot_watch(self.node, self.number);
+            listener.cannot_watch(self.name);
         }
     }
 }

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::chance::Decision;
 use crate::line::Means;
-use crate::node::Keys;
 use crate::nodes::Nodes;
-use crate::queue::{Queue, Queues, forget_unwatched};
+use crate::permit::Permit;
+use crate::queue::{Chance, Next, Queue, Queues, Wanted};
 use crate::value::Value;
-use crate::view::{Known, View, Watch};
 use crate::vote::{Answer, TOKEN_REFUSED, Vote};
 
 /// The release that made the first node free may not have reached the others yet. That can be so more
@@ -25,7 +23,7 @@ const MOST_DOUBLED: u32 = 7;
 /// A place in a queue. Dropping it leaves the queue, and the next one moves up.
 pub(crate) struct Place {
     queues: Rc<Queues>,
-    keys: Keys,
+    wanted: Wanted,
     queue: Rc<Queue>,
     ticket: u64,
     standing: Cell<Standing>,
@@ -41,12 +39,11 @@ enum Standing {
 
 impl Place {
     /// Joins the end of the line.
-    pub(crate) fn join(queues: &Rc<Queues>, keys: &Keys, means: Means) -> Self {
-        let queue = queues.queue(keys);
+    pub(crate) fn join(queues: &Rc<Queues>, wanted: Wanted, means: Means) -> Self {
+        let queue = queues.queue(&wanted);
         let ticket = queue.line.join(means);
         let standing = Cell::new(Standing::Present);
-        let (queues, keys) = (queues.clone(), keys.clone());
-        let place = Self { queues, keys, queue, ticket, standing, means };
+        let place = Self { queues: queues.clone(), wanted, queue, ticket, standing, means };
         if place.may_do_better() {
             place.queue.prefer_better();
         }
@@ -58,12 +55,17 @@ impl Place {
         self.queue.line.is_head(self.ticket)
     }
 
-    /// Is there reason to ask at once, without a look at the nodes?
-    pub(crate) fn may_ask(&self) -> bool {
+    /// The permit to ask for, if there is reason to ask at once, without a look at the nodes.
+    pub(crate) fn may_ask(&self, nodes: &Nodes) -> Option<usize> {
         let queue = &self.queue;
         let is_our_turn = || !queue.has_met_others.get() || queue.turns.borrow().is_our_turn();
-        let is_free = || !queue.is_held_here(Instant::now()) && queue.attempts.get() == 0;
-        self.is_first() && is_free() && is_our_turn()
+        let is_possible = self.is_first() && queue.attempts.get() == 0 && is_our_turn();
+        if is_possible { queue.pick(nodes) } else { None }
+    }
+
+    /// The permit to ask for, whatever is known.
+    pub(crate) fn pick(&self, nodes: &Nodes) -> usize {
+        self.queue.pick(nodes).unwrap_or_default()
     }
 
     /// Have others failed because the nodes did not answer them in time, who could not wait for as long
@@ -78,10 +80,7 @@ impl Place {
         let queue = &self.queue;
         let is_answered = queue.answered.get().is_some_and(|when| since <= when);
         let has_failed = queue.failed.get().is_some_and(|(when, _)| since <= when);
-        queue.is_held_here(Instant::now())
-            || self.is_watched(nodes)
-            || is_answered
-            || has_failed && !self.may_do_better()
+        self.all_are_watched(nodes) || is_answered || has_failed && !self.may_do_better()
     }
 
     /// Are there others elsewhere who want the lock, so that votes could be split?
@@ -89,14 +88,21 @@ impl Place {
         self.queue.has_met_others.get()
     }
 
-    /// Is a quorum known to be taken, and watched?
-    pub(crate) fn is_watched(&self, nodes: &Nodes) -> bool {
-        let views = self.queue.views.borrow();
-        nodes.quorum().is_reached(views.iter().filter(|view| view.is_watched_taken()).count())
+    /// Is a quorum known to store the permit, and watched?
+    pub(crate) fn is_watched(&self, nodes: &Nodes, permit: usize) -> bool {
+        self.queue.permit(permit).is_watched(nodes.quorum())
     }
 
-    /// Resolves when it is first in line and it is worth asking; with the node to ask first.
-    pub(crate) async fn chance(&self, nodes: &Nodes) -> usize {
+    /// Is each permit this process's own, or one that would tell of its release?
+    fn all_are_watched(&self, nodes: &Nodes) -> bool {
+        let now = Instant::now();
+        let is_watched =
+            |permit: &Permit| permit.is_held_here(now) || permit.is_watched(nodes.quorum());
+        self.queue.permits().iter().all(is_watched)
+    }
+
+    /// Resolves when it is first in line and it is worth asking.
+    pub(crate) async fn chance(&self, nodes: &Nodes) -> Chance {
         let queue = &self.queue;
         let wake = queue.line.wake_of(self.ticket);
         loop {
@@ -104,11 +110,12 @@ impl Place {
             // One attempt at a time, but for those that the schedule makes.
             if self.is_first() && queue.attempts.get() == 0 {
                 if self.may_do_better() && queue.heard.borrow().is_none() {
-                    return nodes.order_of(&self.keys)[0];
+                    let first = nodes.order_of(&self.wanted.keys)[0];
+                    return Chance { permit: self.pick(nodes), first };
                 }
-                match queue.decide(nodes, &self.keys) {
-                    Decision::Ask { first } => return first,
-                    Decision::Wait(wait) => until = wait.until,
+                match queue.decide(nodes, &self.wanted.keys) {
+                    Next::Ask(chance) => return chance,
+                    Next::Wait(time) => until = time,
                 }
             }
             match until {
@@ -145,12 +152,7 @@ impl Place {
 
     /// Nodes that could not be watched may be able to by now, and may grant what they refused.
     pub(crate) fn try_watching_again(&self) {
-        for view in self.queue.views.borrow_mut().iter_mut() {
-            view.refuses = false;
-            if view.watch == Watch::Refused {
-                view.watch = Watch::Off;
-            }
-        }
+        self.queue.permits().iter_mut().for_each(Permit::forget_refusals);
     }
 
     /// The nodes are being asked, until this is dropped.
@@ -159,18 +161,24 @@ impl Place {
         Asking { queue: &self.queue }
     }
 
-    /// An attempt has lost the lock to somebody else, with these votes.
-    pub(crate) fn lost(&self, votes: &[Option<Vote>], is_taken: bool) {
-        self.hear(votes);
-        let queue = &self.queue;
-        queue.answered();
+    /// An attempt has lost the permit to somebody else, with these votes.
+    pub(crate) fn lost(&self, permit: usize, votes: &[Option<Vote>], is_taken: bool) {
+        self.hear(permit, votes);
+        self.queue.answered();
+        if self.wanted.permits == 1 {
+            self.hear_of_all(votes, is_taken);
+        }
+    }
+
+    /// These are the votes on a lock of which nothing else can be had either.
+    pub(crate) fn hear_of_all(&self, votes: &[Option<Vote>], is_taken: bool) {
         let is_known = is_taken && votes.iter().all(Option::is_some);
-        *queue.heard.borrow_mut() = is_known.then(|| (votes.to_vec(), self.means));
+        *self.queue.heard.borrow_mut() = is_known.then(|| (votes.to_vec(), self.means));
     }
 
     /// An attempt has failed, because too few nodes answered in time. Those go first who may do better.
-    pub(crate) fn failed(&self, votes: &[Option<Vote>]) {
-        self.hear(votes);
+    pub(crate) fn failed(&self, permit: usize, votes: &[Option<Vote>]) {
+        self.hear(permit, votes);
         let queue = &self.queue;
         let (_, failed) = queue.failed.get().unwrap_or((Instant::now(), Means::default()));
         let failed = failed.or_more(self.means);
@@ -180,25 +188,17 @@ impl Place {
         queue.prefer_better();
     }
 
-    fn hear(&self, votes: &[Option<Vote>]) {
+    /// What the nodes have said of a permit.
+    pub(crate) fn hear(&self, permit: usize, votes: &[Option<Vote>]) {
         let queue = &self.queue;
         let now = Instant::now();
-        if votes.contains(&Some(Ok(Answer::Taken))) && !queue.is_held_here(now) {
+        let mut permit = queue.permit(permit);
+        if votes.contains(&Some(Ok(Answer::Taken))) && !permit.is_held_here(now) {
             queue.has_met_others.set(true);
         }
-        if !self.is_first() {
-            return; // what the head goes by is its own
+        if self.is_first() {
+            permit.hear(votes, now); // what the head goes by is its own
         }
-        let mut views = queue.views.borrow_mut();
-        views.resize(votes.len(), View::default());
-        forget_unwatched(&mut views, usize::MAX);
-        for (view, vote) in views.iter_mut().zip(votes) {
-            if let Some(vote) = vote {
-                view.hear(vote);
-            }
-        }
-        drop(views);
-        queue.last_news.set(Some(now));
     }
 
     /// A chance was taken for nothing: with some votes, or with none.
@@ -207,34 +207,31 @@ impl Place {
     /// with that list. So each pauses at random, but not for long: to a process that does not know of
     /// this one yet, whoever is not there in the moment that it leaves wants nothing. Only where it is the fencing
     /// token again and again, each pause is longer: no holder is that much quicker.
-    pub(crate) fn missed(&self, nodes: &Nodes, votes: &[Option<Vote>]) {
-        let queue = &self.queue;
+    pub(crate) fn missed(&self, nodes: &Nodes, permit: usize, votes: &[Option<Vote>]) {
+        let moment = self.queue.moment();
+        let mut permit = self.queue.permit(permit);
         let wants_another =
             |vote: &&Option<Vote>| matches!(vote, Some(Err(error)) if error.code == TOKEN_REFUSED);
         let wanting = votes.iter().filter(wants_another).count();
         let is_split = wanting > 0 || votes.contains(&Some(Ok(Answer::Granted)));
         let is_token = nodes.quorum().is_out_of_reach(wanting);
-        let splits = if is_split { queue.splits.get() + 1 } else { 0 };
-        queue.splits.set(splits);
+        let splits = if is_split { permit.splits + 1 } else { 0 };
+        permit.splits = splits;
         if splits > ORDINARY_SPLITS {
             let doubled = if is_token { (splits - ORDINARY_SPLITS).min(MOST_DOUBLED) } else { 0 };
-            let longest = queue.moment() * (1 << doubled);
-            let pause = nodes.random_duration(Duration::ZERO, longest);
-            queue.paused_until.set(Some(Instant::now() + pause));
+            let pause = nodes.random_duration(Duration::ZERO, moment * (1 << doubled));
+            permit.paused_until = Some(Instant::now() + pause);
         }
     }
 
-    /// It holds the lock, for so long.
-    pub(crate) fn won(&self, value: &Value, left: Duration) {
+    /// It holds the permit, for so long.
+    pub(crate) fn won(&self, permit: usize, value: &Value, left: Duration) {
         let queue = &self.queue;
         let now = Instant::now();
         queue.turns.borrow_mut().own(now);
-        *queue.held.borrow_mut() = Some((value.clone(), now + left));
         queue.heard.take();
         queue.answered();
-        queue.splits.set(0);
-        queue.paused_until.set(None);
-        queue.see_all_as(Known::Nothing);
+        queue.permit(permit).won(value, now + left);
     }
 
     /// What was heard of the nodes last, if it is that the lock is taken, and nothing was heard since.
@@ -246,7 +243,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.leave();
-        self.queues.tidy(&self.keys, &self.queue);
+        self.queues.tidy(&self.wanted, &self.queue);
     }
 }
 

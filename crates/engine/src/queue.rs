@@ -1,23 +1,23 @@
-//! The line of those in this process who want the same keys, and what is known of their lock. Only its
-//! head asks the nodes, and it asks when there is reason to.
+//! The line of those in this process who want the same keys, and what is known of their lock, or of their
+//! permits. Only its head asks the nodes, and it asks when there is reason to.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::chance::{Decision, Situation, Wait};
+use crate::chance::{Decision, Situation, earliest};
 use crate::line::{Line, Means};
-use crate::node::Keys;
+use crate::node::{Keys, Request};
 use crate::nodes::Nodes;
-use crate::notice::{Listener, Notice, Sight};
+use crate::notice::{Listener, Name, Notice, Sight};
+use crate::permit::{self, Permit};
 use crate::turns::Turns;
 use crate::value::Value;
 use crate::view::{Known, View, Watch};
 use crate::vote::Vote;
-
 /// A queue that nobody stands in is remembered for so long: who comes back at once is not new.
 const MEMORY: Duration = Duration::from_secs(1);
 
@@ -31,70 +31,83 @@ const LONGEST_TRIP: Duration = Duration::from_millis(100);
 /// So many queues are kept before the first look for those that are over.
 const MANY: usize = 1024;
 
-/// The queues of a process for one set of nodes, whoever has opened it: one for each list of keys.
-/// Looked up only, so that no order matters.
+/// What those in a line wait for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    pub(crate) keys: Keys,
+    pub(crate) permits: u16,
+}
+
+impl Wanted {
+    /// What was waited for before this was held.
+    pub(crate) fn before(request: &Request) -> Self {
+        let permit = usize::from(request.value.permit(request.permits)) - 1;
+        Self { keys: permit::keys_of_all(&request.keys, permit), permits: request.permits }
+    }
+}
+
+/// The queues of a process for one set of nodes, whoever has opened it. Looked up only, so that no order matters.
 #[derive(Default)]
 pub struct Queues {
-    by_keys: RefCell<HashMap<Keys, Rc<Queue>>>,
+    by_wanted: RefCell<HashMap<Wanted, Rc<Queue>>>,
     /// How many there may be before the next look for those that are over.
     limit: Cell<usize>,
 }
 
 impl Queues {
-    /// The queue of these keys, a new one if there is none.
-    pub(crate) fn queue(&self, keys: &Keys) -> Rc<Queue> {
-        let mut by_keys = self.by_keys.borrow_mut();
-        if by_keys.len() > self.limit.get().max(MANY) {
+    /// The queue for that, a new one if there is none.
+    pub(crate) fn queue(&self, wanted: &Wanted) -> Rc<Queue> {
+        let mut by_wanted = self.by_wanted.borrow_mut();
+        if by_wanted.len() > self.limit.get().max(MANY) {
             // What was locked and left to its expiry.
             let now = Instant::now();
-            by_keys.retain(|_, queue| queue.is_of_use(now));
-            self.limit.set(by_keys.len() * 2);
+            by_wanted.retain(|_, queue| queue.is_of_use(now));
+            self.limit.set(by_wanted.len() * 2);
         }
-        by_keys.entry(keys.clone()).or_default().clone()
+        let new = || Rc::new(Queue::of(wanted.permits));
+        by_wanted.entry(wanted.clone()).or_insert_with(new).clone()
     }
 
-    /// The queue of these keys, if there is one.
-    pub(crate) fn find(&self, keys: &Keys) -> Option<Rc<Queue>> {
-        if self.by_keys.borrow().is_empty() {
+    /// The queue for that, if there is one.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Option<Rc<Queue>> {
+        if self.by_wanted.borrow().is_empty() {
             return None;
         }
-        self.by_keys.borrow().get(keys).cloned()
+        self.by_wanted.borrow().get(wanted).cloned()
     }
 
-    /// The lock of this value lives for so long from now.
-    pub(crate) fn prolong(&self, keys: &Keys, value: &Value, left: Duration) {
-        let Some(queue) = self.find(keys) else { return };
-        if let Some((held, until)) = queue.held.borrow_mut().as_mut()
-            && held == value
+    /// The lock of this request lives for so long from now.
+    pub(crate) fn prolong(&self, request: &Request, left: Duration) {
+        if self.by_wanted.borrow().is_empty() {
+            return;
+        }
+        let Some(queue) = self.find(&Wanted::before(request)) else { return };
+        if let Some((held, until)) = &mut queue.permit_of(&request.value).held
+            && *held == request.value
         {
             *until = (*until).max(Instant::now() + left);
         }
     }
 
     /// Forgets the queue if there is no use for it any more.
-    pub(crate) fn tidy(&self, keys: &Keys, queue: &Rc<Queue>) {
+    pub(crate) fn tidy(&self, wanted: &Wanted, queue: &Rc<Queue>) {
         if queue.is_of_use(Instant::now()) {
             return;
         }
-        let mut by_keys = self.by_keys.borrow_mut();
-        if by_keys.get(keys).is_some_and(|known| Rc::ptr_eq(known, queue)) {
-            by_keys.remove(keys);
+        let mut by_wanted = self.by_wanted.borrow_mut();
+        if by_wanted.get(wanted).is_some_and(|known| Rc::ptr_eq(known, queue)) {
+            by_wanted.remove(wanted);
         }
     }
 }
 
-/// One queue, and what is known of its lock.
-#[derive(Default)]
+/// One queue, and what is known of its permits.
 pub(crate) struct Queue {
     pub(crate) line: Line,
-    /// One entry a node, once somebody has to wait.
-    pub(crate) views: RefCell<Vec<View>>,
+    /// One at least.
+    permits: RefCell<Vec<Permit>>,
     pub(crate) next_number: Cell<u64>,
-    /// The node whose changes are counted as turns.
-    pub(crate) gate: Cell<usize>,
     pub(crate) turns: RefCell<Turns>,
-    /// The lock that this process has, as far as is known.
-    pub(crate) held: RefCell<Option<(Value, Instant)>>,
     /// Attempts under way.
     pub(crate) attempts: Cell<usize>,
     /// When the nodes last answered an attempt.
@@ -103,44 +116,68 @@ pub(crate) struct Queue {
     pub(crate) failed: Cell<Option<(Instant, Means)>>,
     /// Somebody elsewhere wants the lock too.
     pub(crate) has_met_others: Cell<bool>,
-    /// What the last attempt heard, if all nodes were asked and the lock is taken; and its means.
+    /// What the last attempt heard, if all nodes were asked and everything is taken; and its means.
     pub(crate) heard: RefCell<Option<(Vec<Option<Vote>>, Means)>>,
-    /// Since when there has been a chance that was left to others.
-    pub(crate) chance_since: Cell<Option<Instant>>,
-    /// How many chances in a row brought some votes, but too few.
-    pub(crate) splits: Cell<u32>,
-    /// Until when no chance is taken, for those with whom the votes were split.
-    pub(crate) paused_until: Cell<Option<Instant>>,
-    /// When something was last heard of the lock.
-    pub(crate) last_news: Cell<Option<Instant>>,
     pub(crate) last_used: Cell<Option<Instant>>,
     /// The round trip of a look.
     pub(crate) trip: Cell<Duration>,
 }
 
 impl Queue {
+    fn of(permits: u16) -> Self {
+        Self {
+            line: Line::default(),
+            permits: RefCell::new((0..permits).map(|_| Permit::default()).collect()),
+            next_number: Cell::default(),
+            turns: RefCell::default(),
+            attempts: Cell::default(),
+            answered: Cell::default(),
+            failed: Cell::default(),
+            has_met_others: Cell::default(),
+            heard: RefCell::default(),
+            last_used: Cell::default(),
+            trip: Cell::default(),
+        }
+    }
+
     fn is_of_use(&self, now: Instant) -> bool {
         let is_recent = || self.last_used.get().is_some_and(|used| now < used + MEMORY);
-        // A lock that nobody else has asked for leaves nothing here while it is held: most are like that.
-        let is_wanted = || self.is_held_here(now) || is_recent();
-        !self.line.is_empty() || self.has_met_others.get() && is_wanted()
+        let is_held = || self.permits.borrow().iter().any(|permit| permit.is_held_here(now));
+        // A lock that nobody else has asked for leaves nothing here while it is held: most are like that. But who
+        // takes another permit should know which it has.
+        let is_remembered = || self.has_met_others.get() || self.permits.borrow().len() > 1;
+        !self.line.is_empty() || is_remembered() && (is_held() || is_recent())
     }
 
-    fn held_until(&self, now: Instant) -> Option<Instant> {
-        self.held.borrow().as_ref().map(|(_, until)| *until).filter(|until| now < *until)
+    pub(crate) fn permits(&self) -> RefMut<'_, Vec<Permit>> {
+        self.permits.borrow_mut()
     }
 
-    pub(crate) fn is_held_here(&self, now: Instant) -> bool {
-        self.held_until(now).is_some()
+    pub(crate) fn permit(&self, permit: usize) -> RefMut<'_, Permit> {
+        RefMut::map(self.permits.borrow_mut(), |permits| &mut permits[permit])
     }
 
-    /// Forgets what was seen of all nodes, and what is still to be told of them.
-    pub(crate) fn see_all_as(&self, known: Known) {
-        for view in self.views.borrow_mut().iter_mut() {
-            let watch = if view.watch == Watch::Refused { Watch::Refused } else { Watch::Off };
-            *view = View { known, watch, ..View::default() };
+    fn permit_of(&self, value: &Value) -> RefMut<'_, Permit> {
+        RefMut::map(self.permits.borrow_mut(), |permits| {
+            let permit = value.permit(permits.len() as u16);
+            &mut permits[usize::from(permit) - 1]
+        })
+    }
+
+    /// The permit to ask for without a look at the nodes: one that this process does not have, and that may be free
+    /// as far as is known; which one of them is left to luck, so that processes do not meet there.
+    pub(crate) fn pick(&self, nodes: &Nodes) -> Option<usize> {
+        let now = Instant::now();
+        let permits = self.permits.borrow();
+        if permits.len() == 1 {
+            return (!permits[0].is_held_here(now)).then_some(0);
         }
-        self.last_news.set(Some(Instant::now()));
+        let order = nodes.order_from_any(permits.len());
+        let others = || order.clone().filter(|&permit| !permits[permit].is_held_here(now));
+        others()
+            .find(|&permit| permits[permit].is_known(Known::Free))
+            .or_else(|| others().find(|&permit| !permits[permit].is_known(Known::Taken)))
+            .or_else(|| others().next())
     }
 
     /// The lock of this value is being released, with the commands already on their way. If nobody
@@ -153,12 +190,14 @@ impl Queue {
 
     /// The lock of this value has been released.
     pub(crate) fn released(&self, value: &Value) {
+        let mut permit = self.permit_of(value);
         // Nothing is known of one that was acquired when nobody else was here.
-        let may_be_held = self.held.borrow().as_ref().is_none_or(|(held, _)| held == value);
+        let may_be_held = permit.held.as_ref().is_none_or(|(held, _)| held == value);
         if may_be_held {
-            self.held.take();
+            permit.held = None;
+            permit.see_all_as(Known::Free);
+            drop(permit);
             self.heard.take();
-            self.see_all_as(Known::Free);
             self.last_used.set(Some(Instant::now()));
             self.line.wake_head();
         }
@@ -179,17 +218,12 @@ impl Queue {
     /// What nobody waits for a node need not tell: whoever comes next has the nodes watched anew.
     pub(crate) fn forget_watches_of_nobody(&self) {
         if self.line.is_empty() {
-            let mut views = self.views.borrow_mut();
-            for view in views.iter_mut().filter(|view| view.watch != Watch::Refused) {
-                *view = View { watch: Watch::Off, ..View::default() };
-            }
+            self.permits.borrow_mut().iter_mut().for_each(Permit::forget_watches);
         }
     }
 
-    fn current(&self, node: usize, number: u64) -> bool {
-        self.views.borrow().get(node).is_some_and(|view| {
-            view.number == number && matches!(view.watch, Watch::Asked | Watch::On)
-        })
+    fn is_current(&self, Name { permit, node, number }: Name) -> bool {
+        self.permits.borrow().get(permit).is_some_and(|permit| permit.awaits(node, number))
     }
 
     /// How long it takes others to take what is free.
@@ -197,114 +231,128 @@ impl Queue {
         MOMENT + 2 * self.trip.get()
     }
 
-    fn news(&self, now: Instant) {
-        self.last_news.set(Some(now));
-        self.line.wake_head();
-    }
-
     /// Decides what the head does next, and has the nodes watched that have to be.
-    pub(crate) fn decide(self: &Rc<Self>, nodes: &Nodes, keys: &Keys) -> Decision {
+    pub(crate) fn decide(self: &Rc<Self>, nodes: &Nodes, keys: &Keys) -> Next {
         let now = Instant::now();
         let order = nodes.order_of(keys);
-        let mut views = self.views.borrow_mut();
-        views.resize(order.len(), View::default());
-        views.iter_mut().for_each(|view| view.expire(now));
-        let situation = Situation {
-            now,
-            quorum: nodes.quorum(),
-            views: &views,
-            order: &order,
-            moment: self.moment(),
-            chance_since: self.chance_since.get(),
-            is_our_turn: self.turns.borrow().is_our_turn(),
-            paused_until: self.paused_until.get().filter(|until| now < *until),
-            last_news: self.last_news.get(),
-            held_until: self.held_until(now),
-        };
-        let decision = situation.decide();
-        self.gate.set(situation.gate().unwrap_or_default());
-        if situation.stood_back_for_nobody() {
-            self.turns.borrow_mut().nobody_came();
+        let mut permits = self.permits.borrow_mut();
+        let (mut until, mut watch) = (None, Vec::new());
+        for index in nodes.order_from_any(permits.len()) {
+            let permit = &mut permits[index];
+            permit.views.resize(order.len(), View::default());
+            permit.views.iter_mut().for_each(|view| view.expire(now));
+            let situation = Situation {
+                now,
+                quorum: nodes.quorum(),
+                views: &permit.views,
+                order: &order,
+                moment: self.moment(),
+                chance_since: permit.chance_since,
+                is_our_turn: self.turns.borrow().is_our_turn(),
+                paused_until: permit.paused_until.filter(|until| now < *until),
+                last_news: permit.last_news,
+                held_until: permit.held_until(now),
+            };
+            let (decision, gate) = (situation.decide(), situation.gate());
+            if situation.stood_back_for_nobody() {
+                self.turns.borrow_mut().nobody_came();
+            }
+            permit.gate = gate.unwrap_or_default();
+            match decision {
+                Decision::Ask { first } => {
+                    permit.chance_since = None;
+                    return Next::Ask(Chance { permit: index, first });
+                }
+                Decision::Wait(wait) => {
+                    permit.chance_since = wait.chance_since;
+                    until = earliest(until, wait.until);
+                    watch.extend(wait.watch.into_iter().map(|node| (index, node)));
+                }
+            }
         }
-        let Decision::Wait(Wait { watch, chance_since, .. }) = &decision else {
-            self.chance_since.set(None);
-            return decision;
-        };
-        self.chance_since.set(*chance_since);
-        let notices: Vec<_> = watch.iter().map(|&node| self.notice(&mut views, node)).collect();
+        let notices: Vec<_> =
+            watch.iter().map(|&(permit, node)| self.notice(&mut permits, permit, node)).collect();
         // A node may answer at once.
-        drop(views);
-        for (&node, notice) in watch.iter().zip(notices) {
-            nodes.members()[node].watch(keys, notice);
+        drop(permits);
+        for (&(permit, node), notice) in watch.iter().zip(notices) {
+            nodes.members()[node].watch(&permit::keys_of(keys, permit), notice);
         }
-        decision
+        Next::Wait(until)
     }
 
-    fn notice(self: &Rc<Self>, views: &mut [View], node: usize) -> Notice {
+    fn notice(self: &Rc<Self>, permits: &mut [Permit], permit: usize, node: usize) -> Notice {
         let number = self.next_number.get() + 1;
         self.next_number.set(number);
-        let view = &mut views[node];
+        let view = &mut permits[permit].views[node];
         (view.watch, view.number, view.asked) = (Watch::Asked, number, Some(Instant::now()));
         let listener = Rc::downgrade(self);
-        Notice::new(listener as Weak<dyn Listener>, node, number)
+        Notice::new(listener as Weak<dyn Listener>, Name { permit, node, number })
     }
+}
+
+/// What the head of a queue does next.
+pub(crate) enum Next {
+    Ask(Chance),
+    /// Look again at that time, or when a node tells something.
+    Wait(Option<Instant>),
+}
+
+/// What may be had.
+#[derive(Clone, Copy)]
+pub(crate) struct Chance {
+    pub(crate) permit: usize,
+    /// The node to ask first.
+    pub(crate) first: usize,
 }
 
 impl Listener for Queue {
-    fn awaits(&self, node: usize, number: u64) -> bool {
-        !self.line.is_empty() && self.current(node, number)
+    fn awaits(&self, notice: Name) -> bool {
+        !self.line.is_empty() && self.is_current(notice)
     }
 
-    fn seen(&self, node: usize, number: u64, sight: Sight) {
-        if !self.current(node, number) {
+    fn seen(&self, notice: Name, sight: Sight) {
+        if !self.is_current(notice) {
             return;
         }
-        let now = Instant::now();
-        let mut views = self.views.borrow_mut();
-        if let Some(asked) = views[node].asked {
+        let (now, node) = (Instant::now(), notice.node);
+        let mut permit = self.permit(notice.permit);
+        if let Some(asked) = permit.views[node].asked {
             // Smoothed: one that was slow says little.
             self.trip.set((7 * self.trip.get() + LONGEST_TRIP.min(now - asked)) / 8);
         }
-        views[node].see(sight);
-        let is_taken = sight != Sight::Free;
-        if is_taken && node == self.gate.get() {
-            forget_unwatched(&mut views, node);
+        permit.views[node].see(sight);
+        let is_taken = sight != Sight::Free && node == permit.gate;
+        if is_taken {
+            permit.forget_unwatched(node);
         }
-        drop(views);
-        if is_taken && node == self.gate.get() && !self.is_held_here(now) {
+        if is_taken && !permit.is_held_here(now) {
             self.turns.borrow_mut().another();
             self.has_met_others.set(true);
         }
-        self.news(now);
+        permit.last_news = Some(now);
+        drop(permit);
+        self.line.wake_head();
     }
 
-    fn changed(&self, node: usize, number: u64) {
-        if !self.current(node, number) {
+    fn changed(&self, notice: Name) {
+        if !self.is_current(notice) {
             return;
         }
-        let mut views = self.views.borrow_mut();
-        views[node].change();
-        if node == self.gate.get() {
-            forget_unwatched(&mut views, node);
+        let mut permit = self.permit(notice.permit);
+        permit.views[notice.node].change();
+        if notice.node == permit.gate {
+            permit.forget_unwatched(notice.node);
         }
-        drop(views);
+        permit.last_news = Some(Instant::now());
+        drop(permit);
         self.heard.take();
-        self.news(Instant::now());
+        self.line.wake_head();
     }
 
-    fn cannot_watch(&self, node: usize, number: u64) {
-        if self.current(node, number) {
-            self.views.borrow_mut()[node].watch = Watch::Refused;
+    fn cannot_watch(&self, notice: Name) {
+        if self.is_current(notice) {
+            self.permit(notice.permit).views[notice.node].watch = Watch::Refused;
             self.line.wake_head();
-        }
-    }
-}
-
-/// What was known of nodes that are not watched is not true any more when another has changed.
-pub(crate) fn forget_unwatched(views: &mut [View], changed: usize) {
-    for (node, view) in views.iter_mut().enumerate() {
-        if node != changed && view.watch == Watch::Off {
-            view.known = Known::Nothing;
         }
     }
 }

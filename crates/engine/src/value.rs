@@ -9,6 +9,9 @@ use rand::Rng;
 
 use crate::token::{IN_VALUE, Token};
 
+/// Behind the random part of the value of a permit: `RANDOM#p=2`.
+const PERMIT: &str = "#p=";
+
 /// Length of a random value: 16 bytes, in base64 with padding.
 const ENCODED_LENGTH: usize = 24;
 
@@ -33,6 +36,20 @@ impl Value {
     /// The same with a fencing token behind it.
     pub(crate) fn with_token(&self, token: Token) -> Self {
         Self(format!("{}{IN_VALUE}{token}", self.0).into())
+    }
+
+    /// The same with the number of a permit behind it. The first one is that of a mutex, and needs no mark.
+    pub(crate) fn with_permit(&self, permit: u16) -> Self {
+        if permit <= 1 { self.clone() } else { Self(format!("{}{PERMIT}{permit}", self.0).into()) }
+    }
+
+    /// Which permit it holds, of so many, counted from 1.
+    pub(crate) fn permit(&self, permits: u16) -> u16 {
+        if permits <= 1 {
+            return 1;
+        }
+        let digits = self.0.rsplit_once(PERMIT).map(|(_, digits)| digits.parse());
+        digits.and_then(Result::ok).filter(|permit| (1..=permits).contains(permit)).unwrap_or(1)
     }
 
     /// The fencing token that it carries.

@@ -69,6 +69,7 @@ async fn the_end_of_its_life_is_as_good_as_a_release() {
         node.is_watchable.set(true);
         let request = Request {
             kind: Kind::Mutex,
+            permits: 1,
             token: None,
             keys: keys(&[KEY]),
             value: Value::from(FOREIGN),
@@ -88,6 +89,7 @@ async fn an_extension_is_no_release() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let request = |expiry| Request {
         kind: Kind::Mutex,
+        permits: 1,
         token: None,
         keys: keys(&[KEY]),
         value: Value::from(FOREIGN),

@@ -266,6 +266,7 @@ mod tests {
     fn writes_what_redis_rs_writes() {
         let request = |keys: &[&str]| Request {
             kind: Kind::Mutex,
+            permits: 1,
             token: None,
             keys: keys.iter().map(|key| (*key).into()).collect(),
             value: "wert \u{20ac}\r\n".into(),

@@ -20,6 +20,7 @@ fn node() -> MemoryNode {
 fn request(names: &[&str], value: &str, expiry: Duration) -> Request {
     Request {
         kind: Kind::Mutex,
+        permits: 1,
         token: None,
         keys: keys(names),
         value: Value::from(value),

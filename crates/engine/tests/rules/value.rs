@@ -28,6 +28,7 @@ async fn debug_output_hides_the_value() {
     let lock = held(world.mutex(tries(1)).lock(&CancellationToken::new()).await);
     let request = Request {
         kind: Kind::Mutex,
+        permits: 1,
         token: None,
         keys: keys(&[KEY]),
         value: lock.value.clone(),

@@ -285,8 +285,9 @@ impl World {
             let (value, expiry, timeout) = (request.value.clone(), request.expiry, request.timeout);
             let keys = Rc::new([request.keys[0].clone()]);
             let quarantine = request.quarantine;
-            let (kind, token) = (request.kind, request.token);
-            let request = Request { kind, token, keys, value, expiry, timeout, quarantine };
+            let Request { kind, permits, token, .. } = **request;
+            let request =
+                Request { kind, permits, token, keys, value, expiry, timeout, quarantine };
             node.apply(Verb::Acquire, &Rc::new(request));
         }
     }

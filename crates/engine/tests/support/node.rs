@@ -128,6 +128,7 @@ impl ScriptedNode {
     pub fn plant(&self, key: &str, value: &str) {
         let request = Request {
             kind: Kind::Mutex,
+            permits: 1,
             token: None,
             keys: Rc::new([key.into()]),
             value: Value::from(value),
@@ -143,6 +144,7 @@ impl ScriptedNode {
         if let Some(value) = self.store.get(key) {
             let request = Request {
                 kind: Kind::Mutex,
+                permits: 1,
                 token: None,
                 keys: Rc::new([key.into()]),
                 value: Value::from(value.as_str()),
@@ -210,6 +212,7 @@ impl ScriptedNode {
 fn about_first_key(request: &Request) -> Request {
     Request {
         kind: Kind::Mutex,
+        permits: 1,
         token: None,
         keys: Rc::new([request.keys[0].clone()]),
         value: request.value.clone(),

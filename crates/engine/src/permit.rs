@@ -1,0 +1,131 @@
+//! One of the locks that a line waits for, and what is known of it: a mutex is one lock, a semaphore one for
+//! each permit.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use crate::node::Keys;
+use crate::quorum::Quorum;
+use crate::value::Value;
+use crate::view::{Known, View, Watch};
+use crate::vote::Vote;
+
+/// The keys of a permit of these keys, counted from 0: the first is the lock of the name itself, so that a
+/// mutex of the name holds it.
+pub(crate) fn keys_of(keys: &Keys, permit: usize) -> Keys {
+    match (permit, &keys[..]) {
+        (1.., [name]) => Rc::from([format!("{name}:permit:{}", permit + 1).into()]),
+        _ => keys.clone(),
+    }
+}
+
+/// The keys of which these are a permit, counted from 0.
+pub(crate) fn keys_of_all(keys: &Keys, permit: usize) -> Keys {
+    let name = |key: &str| key.strip_suffix(&format!(":permit:{}", permit + 1)).map(Box::from);
+    match (permit, &keys[..]) {
+        (1.., [key]) => name(key).map_or_else(|| keys.clone(), |name| Rc::from([name])),
+        _ => keys.clone(),
+    }
+}
+
+/// What is known of a permit.
+#[derive(Default)]
+pub(crate) struct Permit {
+    /// One entry a node, once somebody has to wait.
+    pub(crate) views: Vec<View>,
+    /// The node whose changes are counted as turns.
+    pub(crate) gate: usize,
+    /// The lock that this process has, as far as is known.
+    pub(crate) held: Option<(Value, Instant)>,
+    /// Since when there has been a chance that was left to others.
+    pub(crate) chance_since: Option<Instant>,
+    /// How many chances in a row brought some votes, but too few.
+    pub(crate) splits: u32,
+    /// Until when no chance is taken, for those with whom the votes were split.
+    pub(crate) paused_until: Option<Instant>,
+    /// When something was last heard of the lock.
+    pub(crate) last_news: Option<Instant>,
+}
+
+impl Permit {
+    pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.held.as_ref().map(|(_, until)| *until).filter(|until| now < *until)
+    }
+
+    pub(crate) fn is_held_here(&self, now: Instant) -> bool {
+        self.held_until(now).is_some()
+    }
+
+    /// Forgets what was seen of all nodes, and what is still to be told of them.
+    pub(crate) fn see_all_as(&mut self, known: Known) {
+        for view in &mut self.views {
+            let watch = if view.watch == Watch::Refused { Watch::Refused } else { Watch::Off };
+            *view = View { known, watch, ..View::default() };
+        }
+        self.last_news = Some(Instant::now());
+    }
+
+    /// What nobody waits for a node need not tell.
+    pub(crate) fn forget_watches(&mut self) {
+        for view in self.views.iter_mut().filter(|view| view.watch != Watch::Refused) {
+            *view = View { watch: Watch::Off, ..View::default() };
+        }
+    }
+
+    /// What was known of nodes that are not watched is not true any more when another has changed.
+    pub(crate) fn forget_unwatched(&mut self, changed: usize) {
+        for (node, view) in self.views.iter_mut().enumerate() {
+            if node != changed && view.watch == Watch::Off {
+                view.known = Known::Nothing;
+            }
+        }
+    }
+
+    /// Is that known of any node?
+    pub(crate) fn is_known(&self, known: Known) -> bool {
+        self.views.iter().any(|view| view.known == known)
+    }
+
+    /// This process has the lock of this value, until then.
+    pub(crate) fn won(&mut self, value: &Value, until: Instant) {
+        self.held = Some((value.clone(), until));
+        self.splits = 0;
+        self.paused_until = None;
+        self.see_all_as(Known::Nothing);
+    }
+
+    /// What the nodes have said to an attempt.
+    pub(crate) fn hear(&mut self, votes: &[Option<Vote>], now: Instant) {
+        self.views.resize(votes.len(), View::default());
+        self.forget_unwatched(usize::MAX);
+        for (view, vote) in self.views.iter_mut().zip(votes) {
+            if let Some(vote) = vote {
+                view.hear(vote);
+            }
+        }
+        self.last_news = Some(now);
+    }
+
+    /// Nodes that could not be watched may be able to by now, and may grant what they refused.
+    pub(crate) fn forget_refusals(&mut self) {
+        for view in &mut self.views {
+            view.refuses = false;
+            if view.watch == Watch::Refused {
+                view.watch = Watch::Off;
+            }
+        }
+    }
+
+    /// Is a quorum known to be taken, and watched?
+    pub(crate) fn is_watched(&self, quorum: Quorum) -> bool {
+        quorum.is_reached(self.views.iter().filter(|view| view.is_watched_taken()).count())
+    }
+
+    /// Does somebody wait for this notice?
+    pub(crate) fn awaits(&self, node: usize, number: u64) -> bool {
+        self.views.get(node).is_some_and(|view| {
+            view.number == number && matches!(view.watch, Watch::Asked | Watch::On)
+        })
+    }
+}
