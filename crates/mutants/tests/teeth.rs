@@ -26,6 +26,8 @@ mod message;
 mod mutant;
 #[path = "../../engine/tests/simulation/node.rs"]
 mod node;
+#[path = "../../engine/tests/simulation/permit.rs"]
+mod permit;
 #[path = "../../engine/tests/simulation/run.rs"]
 mod run;
 #[path = "../../engine/tests/simulation/schedule.rs"]
