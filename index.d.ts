@@ -82,6 +82,44 @@ export class Redsync {
    */
   newMutex(name: string | readonly string[], options?: MutexOptions): Mutex;
 
+  /**
+   * `newMutex(name, { ...options, permits: limit })`: a lock that at most `limit` hold at once. See
+   * {@link MutexOptions.permits}.
+   *
+   * @param name As for {@link Redsync.newMutex}, one name.
+   * @param limit An integer from 1 to 1000.
+   * @throws {TypeError | RangeError} For a bad argument; for `permits` that contradict `limit`, and a `mode`.
+   *
+   * @example
+   * const reports = redsync.newSemaphore('reports', 5);
+   * await using lock = await reports.lock(); // five at once, over all processes
+   */
+  newSemaphore(name: string, limit: number, options?: MutexOptions): Mutex;
+
+  /**
+   * `{ read, write }`, each `newMutex(name, { ...options, mode })`: any number hold `read` at once, or one
+   * holds `write`. See {@link MutexOptions.mode}.
+   *
+   * The options are those of both, so `fencing` and `setNXOnExtend`, which do not go with mode `read`, are a
+   * `TypeError` here. `newMutex(name, { mode: 'write', fencing: true })` makes the writer alone.
+   *
+   * @param name As for {@link Redsync.newMutex}, one name.
+   * @throws {TypeError | RangeError} For a bad argument, and a `mode` among the options.
+   *
+   * @example
+   * const { read, write } = redsync.newReadWriteLock('catalogue');
+   * {
+   *   await using lock = await read.lock(); // beside others who read
+   *   await showCatalogue();
+   * }
+   * await using lock = await write.lock(); // alone
+   * await changeCatalogue();
+   */
+  newReadWriteLock(
+    name: string,
+    options?: MutexOptions,
+  ): { readonly read: Mutex; readonly write: Mutex };
+
   /** Number of nodes. */
   readonly size: number;
 
@@ -154,18 +192,23 @@ export class Redsync {
    * decides nothing: an answer is old when it arrives, and only `lock()` gets a lock.
    *
    * @param name As for {@link Redsync.newMutex}, one name.
-   * @param options `timeout`: how long to wait for a node; an integer from 1 on. Default 2000.
-   * @returns One entry for each node, in their order.
+   * @param options `timeout`: how long to wait for a node; an integer from 1 on. Default 2000. `permits`:
+   *   ask for each of so many permits; an integer from 1 to 1000.
+   * @returns One entry for each node, in their order; with `permits`, such entries for permit 1, then for
+   *   permit 2, and so on.
    * @throws {ClosedError} When the Redsync is closed.
    *
    * @example
    * for (const { endpoint, status, remaining } of await redsync.inspect('report')) {
    *   console.log(endpoint, status, remaining);
    * }
+   * for (const { permit, endpoint, status } of await redsync.inspect('reports', { permits: 5 })) {
+   *   console.log(permit, endpoint, status);
+   * }
    */
   inspect(
     name: string,
-    options?: CallOptions & { timeout?: number | undefined },
+    options?: CallOptions & { timeout?: number | undefined; permits?: number | undefined },
   ): Promise<NodeInspection[]>;
 
   /**
@@ -266,7 +309,12 @@ export interface NodeInspection {
   endpoint: string;
   /** `unknown`: the node did not answer. */
   status: 'held' | 'free' | 'unknown';
-  /** The ownership value, when held: it lets its reader release the lock. At most 16 KiB of it. */
+  /** Which permit this is about, with the option `permits`. */
+  permit?: number;
+  /**
+   * The ownership value, when held: it lets its reader release the lock. At most 16 KiB of it. It is
+   * `#readers` where the name is held in mode `read`.
+   */
   value?: string;
   /** Milliseconds until it expires on this node, when held; `Infinity` if it does not. */
   remaining?: number;
@@ -455,6 +503,56 @@ export interface MutexOptions {
    */
   fencing?: boolean | undefined;
   /**
+   * How many may hold the name at once: an integer from 1 to 1000. With more than 1 the mutex is a
+   * semaphore, and nothing else about it changes.
+   *
+   * There are so many permits in a row, and each is a lock of its own on a quorum of nodes. To lock is to
+   * get one that is free. So a majority has granted every permit that is held, and there are never more
+   * holders than permits. (A count on each node could not promise that: with three nodes that count to 5,
+   * up to 7 callers find a majority.) If a holder dies, its permit is free at its expiry.
+   *
+   * Permit 1 is the plain lock of `NAME`; permit i is the lock of the key `NAME:permit:i`. A plain mutex of
+   * the name, also that of go-redsync, is a holder like others: it takes permit 1, and waits for no other.
+   * Give all who lock a name the same number. If numbers differ, whoever asks with n uses the first n
+   * permits: there are never more holders than the greatest number in use. Whoever asks with a small number
+   * may find its permits taken while later ones are free. Nothing stops while you change a number: for a
+   * smaller one, those who hold later permits finish. Do not also lock a name such as `x:permit:2`.
+   *
+   * The ownership value is `RANDOM#p=PERMIT` then, and `RANDOM` for permit 1. For the option `value` give
+   * `permits`, too: a value of a later permit is a `RangeError`. What `genValue` returns must have no `#`,
+   * and at most 16 377 bytes (`RangeError`). With several names, a `mode` or `fencing` the option is a
+   * `TypeError`: several hold the name at once, so no fencing token of one would be the last. In a Redis
+   * Cluster the permits need no common slot. An ACL has to allow the keys `NAME:permit:*`.
+   * @default 1
+   *
+   * @example
+   * await redsync.using('reports', { permits: 5 }, (signal) => render(report, { signal }));
+   */
+  permits?: number | undefined;
+  /**
+   * Lock the name to read or to write: `read` is held by any number at once, `write` by one alone. Without a
+   * mode the mutex excludes both, as does a mutex of go-redsync, and both exclude it.
+   *
+   * While others read, a node stores the mark `#readers` under `NAME`, and the readers, each with its own
+   * expiry, in a sorted set under `NAME:readers`; if a reader dies, the rest do not keep it there. Two quorums
+   * have a node in common, and that one does not store a writer beside a reader. A writer who finds readers
+   * leaves a sign under `NAME:sign`, which keeps later ones out while he waits: so readers who come and go
+   * do not keep him waiting for ever. In a Redis Cluster these keys begin with `{NAME}` unless the name has a
+   * `{tag}`. Do not also lock a name such as `x:readers` or `x:sign`.
+   *
+   * A writer becomes a reader by {@link Lock.downgrade}. A reader never becomes a writer: see
+   * {@link Lock.upgrade}. For the option `value` give the mode in which the lock is held.
+   *
+   * With several names or `permits` the option is a `TypeError`; mode `read` also with `fencing`, for several
+   * hold the name at once, and with `setNXOnExtend`. So is, on a Redis Cluster, a name that has a `}` and no
+   * tag.
+   * @default neither
+   *
+   * @example
+   * const lock = await redsync.acquire('catalogue', { mode: 'read' });
+   */
+  mode?: 'read' | 'write' | undefined;
+  /**
    * Keep the lock alive until you release or lose it. The extension runs on the engine's own thread:
    * it goes on while JavaScript is blocked. `true` is
    * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
@@ -509,6 +607,12 @@ export class Mutex {
 
   /** All the names. */
   readonly names: readonly string[];
+
+  /** How many may hold the name at once: the option `permits`. */
+  readonly permits: number;
+
+  /** The option `mode`. */
+  readonly mode: 'read' | 'write' | undefined;
 
   /**
    * The ownership value of the last successful `lock()` or `tryLock()`, or that of the `value`
@@ -621,6 +725,9 @@ export interface Lock extends AsyncDisposable {
    */
   readonly token: number | undefined;
 
+  /** As that of its mutex; `read` after a {@link Lock.downgrade}. */
+  readonly mode: 'read' | 'write' | undefined;
+
   /** When the lock stops being valid, drift deducted. Moves on with every successful `extend()`. */
   readonly until: Date;
 
@@ -651,6 +758,39 @@ export interface Lock extends AsyncDisposable {
    * if (lock.remaining < 1000) await lock.extend();
    */
   extend(options?: CallOptions): Promise<boolean>;
+
+  /**
+   * Makes a reader of a writer, without a gap in which another writer could get in: from then on the lock
+   * is as if it had been locked in mode `read`, and other readers get in. It also extends the lock, and
+   * counts as an extension. The mutex stays in mode `write`: its next `lock()` is a writer's.
+   *
+   * @returns This lock.
+   * @throws {ModeError} When the lock has no mode.
+   * @throws {ExtendError} When no quorum has done so. Some nodes may have: so the lock is in mode `read` all
+   *   the same, valid until `until`, and you may call `downgrade()` or `extend()` again.
+   * @throws {ClosedError} When the Redsync is closed.
+   *
+   * @example
+   * const lock = await redsync.acquire('catalogue', { mode: 'write' });
+   * await changeCatalogue();
+   * await lock.downgrade();
+   * await tellOthers(await readCatalogue()); // nobody has changed it since
+   * await lock.unlock();
+   */
+  downgrade(options?: CallOptions): Promise<this>;
+
+  /**
+   * Always rejects, with a reason: no reader becomes a writer. Two readers who both wanted it would wait for
+   * each other for ever. Release the lock, and lock in mode `write`: what you have read may have changed by
+   * then.
+   *
+   * @throws {ModeError}
+   *
+   * @example
+   * await lock.unlock();
+   * await using writing = await redsync.acquire('catalogue', { mode: 'write' });
+   */
+  upgrade(): Promise<never>;
 
   /**
    * Stops automatic extension: the lock is valid until `until` and not longer, unless you call
@@ -734,6 +874,9 @@ export class LockExpiredError extends FailedError {}
 
 /** `ERR_LOCK_LOST`: a lock has ended before its holder released it. */
 export class LockLostError extends RedsyncError {}
+
+/** `ERR_LOCK_MODE`: the lock is of a mode in which this cannot be done. */
+export class ModeError extends RedsyncError {}
 
 /** `ERR_CLOSED`: the Redsync is closed. */
 export class ClosedError extends RedsyncError {}

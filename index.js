@@ -11,6 +11,7 @@ const {
   ExtendError,
   LockExpiredError,
   LockLostError,
+  ModeError,
   ClosedError,
 } = require('./lib/errors.js');
 
@@ -25,5 +26,6 @@ module.exports = {
   ExtendError,
   LockExpiredError,
   LockLostError,
+  ModeError,
   ClosedError,
 };

@@ -22,6 +22,7 @@ const CLASSES = [
   ['ExtendError', ['m', [redis], 1], 'ERR_EXTEND_FAILED', 'FailedError'],
   ['LockExpiredError', ['m', [redis], 1], 'ERR_LOCK_EXPIRED', 'FailedError'],
   ['LockLostError', ['m'], 'ERR_LOCK_LOST', 'RedsyncError'],
+  ['ModeError', ['m'], 'ERR_LOCK_MODE', 'RedsyncError'],
   ['ClosedError', [], 'ERR_CLOSED', 'RedsyncError'],
 ];
 

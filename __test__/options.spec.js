@@ -10,7 +10,8 @@ const { readMutexOptions, readRedsyncOptions, readNames, readCallOptions } = opt
 const { readNodes } = require('../lib/nodes.js');
 const { abstention } = require('../lib/quarantine.js');
 const { tokenOf } = require('../lib/token.js');
-const { autoExtended, checkRetryDelay, checkGeneratedValue, readAcquireOptions } = options;
+const { checkGeneratedValue } = require('../lib/values.js');
+const { autoExtended, checkRetryDelay, readAcquireOptions } = options;
 
 const DAY = 86_400_000;
 const KIB = 1024;
@@ -33,6 +34,8 @@ const DEFAULTS = {
   autoExtend: false,
   extension: undefined,
   fencing: false,
+  permits: 1,
+  mode: undefined,
   quarantine: false,
 };
 
@@ -89,6 +92,8 @@ const GOOD = {
   setNXOnExtend: [true, false],
   autoExtend: [false],
   fencing: [true, false],
+  permits: [1, 2, 1000],
+  mode: ['read', 'write'],
   quarantine: [true, false, 1, 8000, DAY],
 };
 
@@ -128,6 +133,8 @@ const BAD_TYPE = {
   setNXOnExtend: NO_BOOLEANS,
   autoExtend: [null, 0, 1, 'true', '', 1n, Symbol('1'), fn, []],
   fencing: NO_BOOLEANS,
+  permits: [...NO_NUMBERS, fn],
+  mode: NO_STRINGS,
   quarantine: [null, '1', 'true', '', 1n, Symbol('1'), {}, [], [1], new Number(1), fn],
   keyPrefix: NO_STRINGS,
 };
@@ -138,7 +145,9 @@ const BAD_RANGE = {
   retryDelay: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1],
   driftFactor: NO_FACTORS,
   timeoutFactor: NO_FACTORS,
-  value: ['', 'x'.repeat(16 * KIB + 1), 'ü'.repeat(8 * KIB + 1), 'x'.repeat(5e7), ...ILL_FORMED],
+  value: ['', 'x'.repeat(16 * KIB + 1), 'ü'.repeat(8 * KIB + 1), 'x'.repeat(5e7), ...ILL_FORMED, '#readers'],
+  permits: [...NO_POSITIVE_INTEGERS, Infinity, 1001, 2 ** 32 + 1],
+  mode: ['', 'Read', 'READ', 'r', 'read ', 'shared', 'write\0', 'constructor'],
   quarantine: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1],
   keyPrefix: ['x'.repeat(KIB + 1), 'ü'.repeat(KIB), ...ILL_FORMED],
 };
@@ -510,6 +519,8 @@ const UNKNOWN = [
   ['autoextend', 'autoExtend'],
   ['fenceing', 'fencing'],
   ['Fencing', 'fencing'],
+  ['permit', 'permits'],
+  ['mod', 'mode'],
   ['ttl'],
   ['__proto__'],
   ['constructor'],
@@ -527,7 +538,7 @@ for (const [key, nearest] of UNKNOWN) {
       t.true(message.includes(JSON.stringify(key.slice(0, 40))));
     }
     const { message } = t.throws(() => readMutexOptions(input));
-    t.regex(message, /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing$/);
+    t.regex(message, /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing, permits, mode$/);
     t.is(/Did you mean "(\w+)"/.exec(message)?.[1], nearest);
   });
 }
@@ -555,7 +566,7 @@ test('every option is read once, and what it becomes later is not seen', (t) => 
   t.deepEqual({ ...settings, keyPrefix }, fields);
   t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
-  t.is(Object.keys(reads).length, 14);
+  t.is(Object.keys(reads).length, 16);
 });
 
 test('a throwing getter propagates', (t) => {
@@ -816,8 +827,9 @@ test('each name is read once', (t) => {
 test('call options', (t) => {
   const { signal } = new AbortController();
   const both = ['signal', 'timeout'];
-  t.deepEqual(readCallOptions(undefined), { signal: undefined, timeout: undefined });
-  t.deepEqual(readCallOptions({}), { signal: undefined, timeout: undefined });
+  const none = { signal: undefined, timeout: undefined, permits: undefined };
+  t.deepEqual(readCallOptions(undefined), none);
+  t.deepEqual(readCallOptions({}), none);
   t.is(readCallOptions({ signal }).signal, signal);
   t.is(readCallOptions({ signal, timeout: 5 }, both).timeout, 5);
   t.is(readCallOptions({ timeout: 2 ** 31 - 1 }, ['timeout']).timeout, 2 ** 31 - 1);
@@ -828,9 +840,10 @@ test('call options', (t) => {
 
 test('call options are read once', (t) => {
   const { signal } = new AbortController();
-  const { input, reads } = counting({ signal, timeout: 7 });
-  t.deepEqual(readCallOptions(input, ['signal', 'timeout']), { signal, timeout: 7 });
-  t.deepEqual(reads, { signal: 1, timeout: 1 });
+  const all = { signal, timeout: 7, permits: 3 };
+  const { input, reads } = counting(all);
+  t.deepEqual(readCallOptions(input, ['signal', 'timeout', 'permits']), all);
+  t.deepEqual(reads, { signal: 1, timeout: 1, permits: 1 });
 });
 
 test('a signal that is passed for the options is a TypeError', (t) => {

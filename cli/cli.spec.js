@@ -477,6 +477,82 @@ test.serial('inspect: the fencing token, if the value has one', async (t) => {
   );
 });
 
+test.serial('inspect --permits: each permit that is held, and how many are', async (t) => {
+  const servers = await useServers(t, 3);
+  const plant = (key, value, some = servers) =>
+    Promise.all(some.map((server) => server.command('SET', key, value, 'PX', 60_000)));
+  await plant('job', 'one');
+  await plant('job:permit:3', 'three#p=3');
+  await plant('job:permit:4', 'four#p=4', servers.slice(0, 1));
+  const args = ['inspect', 'job', '--permits', '3'];
+  const { code, stdout, stderr } = await redsync(t, args, environment(servers));
+  t.deepEqual([code, stderr], [0, '']);
+  t.regex(stdout, /^NODE[^]*\npermit 1: held by one on 3 of 3 nodes\n\nNODE/);
+  t.regex(stdout, /\npermit 3: held by three#p=3 on 3 of 3 nodes\n\n2 of 3 permits are held\n$/);
+  t.notRegex(stdout, /permit 2/);
+
+  const json = await redsync(
+    t,
+    ['inspect', 'job', '--permits', '4', '--json'],
+    environment(servers),
+  );
+  const { name, permits } = JSON.parse(json.stdout);
+  t.is(name, 'job');
+  t.deepEqual(
+    permits.map(({ permit, status, value, votes }) => [permit, status, value, votes]),
+    [
+      [1, 'held', 'one', 3],
+      [2, 'free', undefined, 3],
+      [3, 'held', 'three#p=3', 3],
+      [4, 'free', undefined, 2],
+    ],
+  );
+  t.deepEqual(
+    permits[3].nodes.map(({ node, status, value }) => [node, status, value]),
+    [
+      [0, 'held', 'four#p=4'],
+      [1, 'free', undefined],
+      [2, 'free', undefined],
+    ],
+  );
+  t.true(permits.every(({ nodes }) => nodes.every(({ permit }) => permit === undefined)));
+});
+
+test.serial('inspect: readers', async (t) => {
+  const servers = await useServers(t, 1);
+  await servers[0].command('SET', 'job', '#readers', 'PX', 60_000);
+  const { stdout } = await redsync(t, ['inspect', 'job'], environment(servers));
+  t.regex(stdout, /\nheld by readers on 1 of 1 nodes\n$/);
+});
+
+test.serial('unlock: the value says which permit it is of', async (t) => {
+  const servers = await useServers(t, 3);
+  await Promise.all(
+    servers.map((server) => server.command('SET', 'job:permit:3', 'three#p=3', 'PX', 60_000)),
+  );
+  const unlock = (...rest) => redsync(t, ['unlock', 'job', ...rest], environment(servers));
+  const many = await unlock('--value', 'three#p=3000');
+  t.is(many.code, 2);
+  t.regex(many.stderr, /--permits must be an integer from 1 to 1000/);
+  const few = await unlock('--value', 'three#p=3', '--permits', '2');
+  t.is(few.code, 2);
+  t.regex(few.stderr, /--value must be of one of the 2 permits/);
+  t.like(await unlock('--value', 'three#p=3', '--permits', '1'), { code: 1 });
+  t.false(await isFree(servers, 'job:permit:3'));
+  t.like(await unlock('--value', 'three#p=3'), { code: 0, stderr: '' });
+  t.true(await isFree(servers, 'job:permit:3'));
+});
+
+test.serial('unlock: what stands for all who read is no value', async (t) => {
+  const servers = await useServers(t, 1);
+  await servers[0].command('SET', 'job', '#readers', 'PX', 60_000);
+  const args = ['unlock', 'job', '--value', '#readers'];
+  const { code, stderr } = await redsync(t, args, environment(servers));
+  t.is(code, 2);
+  t.regex(stderr, /--value must be the value of one holder, and not "#readers" of all who read/);
+  t.is(await servers[0].command('GET', 'job'), '#readers');
+});
+
 test.serial('inspect --json, and what is no lock of ours', async (t) => {
   const servers = await useServers(t, 3);
   const ask = async () => {
@@ -575,8 +651,25 @@ const WRONG = [
   [['run', 'job', '--fencing=yes', ...NODE, '--', 'true'], /--fencing takes no value/],
   [
     ['run', 'a}b', '--fencing', '--node', 'redis+cluster://:secret@127.0.0.1:1', '--', 'true'],
-    /NAME must have no "}", or a tag, with fencing on a Redis Cluster: "a}b"/,
+    /NAME must have no "}", or a tag, with fencing or a mode on a Redis Cluster: "a}b"/,
   ],
+  [
+    ['run', 'job', '--permits', '0', ...NODE, '--', 'true'],
+    /--permits must be a whole number from 1/,
+  ],
+  [['run', 'job', '--permits', '1e3', ...NODE, '--', 'true'], /from 1 to 1000, not "1e3"/],
+  [['run', 'job', '--permits', ...NODE, '--', 'true'], /--permits needs a value/],
+  [
+    ['run', 'job', '--permits', '2', '--fencing', ...NODE, '--', 'true'],
+    /--fencing must not be true with permits: several hold it at once/,
+  ],
+  [['run', 'job', '--mode', 'wirte', ...NODE, '--', 'true'], /--mode must be "read" or "write"/],
+  [
+    ['run', 'job', '--mode', 'read', '--permits', '2', ...NODE, '--', 'true'],
+    /--permits must not be greater than 1 with a mode/,
+  ],
+  [['inspect', 'job', ...NODE, '--permits', '1001'], /--permits must be a whole number/],
+  [['unlock', 'job', ...NODE, '--value', 'v', '--mode', 'r'], /--mode must be "read" or "write"/],
   [['run', 'job', '--', 'true'], /no nodes: give --node URL once for each, or set REDSYNC_NODES/],
   [['run', 'job', '--node', 'http://:secret@host', '--', 'true'], /node 0 must be a redis:/],
   [['inspect', 'job', ...NODE, '--timeout', '0'], /--timeout must be whole milliseconds/],

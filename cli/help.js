@@ -38,6 +38,8 @@ ${NODES}
   --fencing         take the lock with a fencing token: the program finds in
                     REDSYNC_TOKEN a number greater than that of every earlier
                     holder, for what it writes to, to refuse a smaller one
+  --permits N       so many may hold the lock at once, and run their program
+  --mode MODE       read: beside others who read; write: alone
   --help, -h
 
 SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the
@@ -59,6 +61,7 @@ Shows node by node who holds the lock NAME, and for how much longer.
 
 ${NODES}
   --timeout MS      how long to wait for a node; 2000 by default
+  --permits N       of a lock that so many may hold at once: each of its permits
   --json            one JSON object instead of the table
   --help, -h
 
@@ -75,6 +78,9 @@ Releases the lock NAME if it is held with this ownership value.
 
   --value VALUE     what "redsync inspect" shows, or a program run by
                     "redsync run" finds in REDSYNC_LOCK, which is the default
+  --mode MODE       the one in which it was locked, read or write
+  --permits N       of a lock that so many may hold at once; not needed where
+                    the value ends with its permit, such as #p=3
 ${NODES}
   --help, -h
 

@@ -2,18 +2,28 @@
 
 const { Redsync } = require('../lib/redsync.js');
 const { tokenOf } = require('../lib/token.js');
+const { READERS } = require('../lib/values.js');
 const { EXIT } = require('./exit-codes.js');
-const { milliseconds } = require('./usage.js');
+const { milliseconds, permitCount } = require('./usage.js');
 
 /** Shows node by node who holds a lock. */
-async function inspect({ name, nodes, prefix, timeout, json }) {
-  const limit = milliseconds('--timeout', timeout, 1);
+async function inspect({ name, nodes, prefix, json, ...usage }) {
+  const timeout = milliseconds('--timeout', usage.timeout, 1);
+  const permits = permitCount(usage.permits);
   const redsync = new Redsync(nodes, { keyPrefix: prefix });
   try {
-    const found = await redsync.inspect(name, { timeout: limit });
-    const verdict = judge(found, redsync.quorum);
-    process.stdout.write(json ? asJson(name, found, verdict) : asTable(found, verdict, redsync));
-    return verdict.status === 'unknown' ? EXIT.FAILED : EXIT.OK;
+    const found = await redsync.inspect(name, { timeout, permits });
+    const each = Array.from({ length: permits ?? 1 }, (_, i) => {
+      const own = found.slice(i * redsync.size, (i + 1) * redsync.size);
+      return {
+        ...(permits !== undefined && { permit: i + 1 }),
+        found: own,
+        verdict: judge(own, redsync.quorum),
+      };
+    });
+    process.stdout.write(json ? asJson(name, each) : asText(each, redsync));
+    const isKnown = each.every(({ verdict }) => verdict.status !== 'unknown');
+    return isKnown ? EXIT.OK : EXIT.FAILED;
   } finally {
     await redsync.close();
   }
@@ -33,7 +43,22 @@ function judge(found, quorum) {
   return free >= quorum ? { status: 'free', votes: free } : { status: 'undecided', votes: count };
 }
 
-function asTable(found, verdict, { size, quorum }) {
+/** Of permits those that are not free, and how many of all are held. */
+function asText(each, redsync) {
+  const parts = each
+    .filter(({ permit, verdict }) => permit === undefined || verdict.status !== 'free')
+    .map(({ permit, found, verdict }) => {
+      const title = permit === undefined ? '' : `permit ${permit}: `;
+      return `${asTable(found)}\n\n${title}${sentence(verdict, redsync)}\n`;
+    });
+  if (each[0].permit !== undefined) {
+    const held = each.filter(({ verdict }) => verdict.status === 'held');
+    parts.push(`${held.length} of ${each.length} permits are held\n`);
+  }
+  return parts.join('\n');
+}
+
+function asTable(found) {
   const tokens = found.map(({ value = '' }) => tokenOf(value));
   const hasTokens = tokens.some((token) => token !== undefined);
   const rows = [
@@ -51,13 +76,13 @@ function asTable(found, verdict, { size, quorum }) {
       .join('  ')
       .trimEnd(),
   );
-  return `${lines.join('\n')}\n\n${sentence(verdict, size, quorum)}\n`;
+  return lines.join('\n');
 }
 
-function sentence({ status, value, votes }, size, quorum) {
+function sentence({ status, value, votes }, { size, quorum }) {
   const share = `${votes} of ${size} nodes`;
   return {
-    held: `held by ${shown(value)} on ${share}`,
+    held: `held by ${value === READERS ? 'readers' : shown(value)} on ${share}`,
     free: `free on ${share}`,
     undecided: `undecided: nobody holds it on ${quorum} of ${size} nodes`,
     unknown: `unknown: ${share} answered, ${quorum} are needed`,
@@ -82,15 +107,25 @@ function reason({ cause }) {
   return `${cause.message} (${cause.code})`;
 }
 
-function asJson(name, found, verdict) {
-  const nodes = found.map(({ error, remaining, ...node }) => ({
+function asJson(name, each) {
+  const [first] = each;
+  const all = each.map(({ found, verdict, permit }) => ({
+    permit,
+    ...verdict,
+    nodes: found.map(plain),
+  }));
+  const shown = first.permit === undefined ? { name, ...all[0] } : { name, permits: all };
+  return `${JSON.stringify(shown, undefined, 2)}\n`;
+}
+
+function plain({ error, remaining, permit, ...node }) {
+  return {
     ...node,
     token: tokenOf(node.value ?? ''),
     // JSON has no Infinity.
     ...(remaining !== undefined && { remaining: remaining === Infinity ? null : remaining }),
     ...(error !== undefined && { error: reason(error) }),
-  }));
-  return `${JSON.stringify({ name, ...verdict, nodes }, undefined, 2)}\n`;
+  };
 }
 
 module.exports = { inspect };

@@ -6,7 +6,7 @@ const { setTimeout: delay } = require('node:timers/promises');
 const { FailedError, RedisError } = require('../lib/errors.js');
 const { Redsync } = require('../lib/redsync.js');
 const { EXIT, killedBy } = require('./exit-codes.js');
-const { UsageError, milliseconds } = require('./usage.js');
+const { UsageError, milliseconds, permitCount } = require('./usage.js');
 const { Witness, isOfGroup } = require('./witness.js');
 
 /** They end the wait for the lock. While the program runs they are its own, and it is what ends. */
@@ -26,17 +26,19 @@ const PAUSE = 100;
 
 /** Runs a program while holding a lock. */
 async function run(usage) {
-  const { name, nodes, prefix, program, fencing } = usage;
+  const { name, nodes, prefix, program, fencing, mode } = usage;
   const killAfter = milliseconds('--kill-after', usage['kill-after'], 0) ?? KILL_AFTER;
   const expiry = milliseconds('--expiry', usage.expiry, 1);
   const wait = milliseconds('--wait', usage.wait, 0);
+  const permits = permitCount(usage.permits);
   if (wait !== undefined && usage['no-wait']) {
     throw new UsageError('--wait and --no-wait exclude each other');
   }
   const redsync = new Redsync(nodes, { keyPrefix: prefix });
   const signals = new Signals();
   try {
-    const mutex = redsync.newMutex(name, { expiry, tries: TRIES, autoExtend: true, fencing });
+    const kind = { fencing, permits, mode };
+    const mutex = redsync.newMutex(name, { expiry, tries: TRIES, autoExtend: true, ...kind });
     const patience = usage['no-wait'] ? 0 : wait;
     const lock =
       patience === 0

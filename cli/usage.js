@@ -3,6 +3,7 @@
 const { parseArgs } = require('node:util');
 
 const { DAY } = require('../lib/fields.js');
+const { MAX: MAX_PERMITS } = require('../lib/permits.js');
 
 /** Something is wrong with the command line, or with the environment that stands for it. */
 class UsageError extends Error {}
@@ -23,9 +24,11 @@ const OPTIONS = {
     expiry: TEXT,
     'kill-after': TEXT,
     fencing: FLAG,
+    permits: TEXT,
+    mode: TEXT,
   },
-  inspect: { ...COMMON, timeout: TEXT, json: FLAG },
-  unlock: { ...COMMON, value: TEXT },
+  inspect: { ...COMMON, timeout: TEXT, json: FLAG, permits: TEXT },
+  unlock: { ...COMMON, value: TEXT, permits: TEXT, mode: TEXT },
 };
 
 /**
@@ -108,15 +111,26 @@ function nodesOf(given, { REDSYNC_NODES = '' }) {
  * @returns {number | undefined}
  */
 function milliseconds(option, text, least) {
+  return whole(option, text, least, DAY, 'whole milliseconds');
+}
+
+/**
+ * @param {string | undefined} text of the option --permits
+ * @returns {number | undefined}
+ */
+function permitCount(text) {
+  return whole('--permits', text, 1, MAX_PERMITS, 'a whole number');
+}
+
+function whole(option, text, least, most, what) {
   if (text === undefined) return undefined;
   const number = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (number >= least && number <= DAY) return number;
-  const expected = `whole milliseconds from ${least} to ${DAY}`;
-  throw new UsageError(`${option} must be ${expected}, not ${quote(text)}`);
+  if (number >= least && number <= most) return number;
+  throw new UsageError(`${option} must be ${what} from ${least} to ${most}, not ${quote(text)}`);
 }
 
 function quote(text) {
   return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}...` : text);
 }
 
-module.exports = { UsageError, readUsage, milliseconds };
+module.exports = { UsageError, readUsage, milliseconds, permitCount };

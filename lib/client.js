@@ -5,11 +5,12 @@ const { randomUUID } = require('node:crypto');
 
 const calls = require('./calls.js');
 const pools = require('./pools.js');
-const { checkGeneratedValue, checkRetryDelay, readRedsyncOptions } = require('./options.js');
+const { checkRetryDelay, readRedsyncOptions } = require('./options.js');
 const { ClosedError } = require('./errors.js');
 const { Lease } = require('./lease.js');
 const { follow, unfollow } = require('./signals.js');
 const { Stats } = require('./stats.js');
+const { checkGeneratedValue } = require('./values.js');
 
 const { OPERATION, OUTCOME, STALE } = calls;
 

@@ -98,6 +98,14 @@ class LockLostError extends RedsyncError {
   }
 }
 
+/** The lock is of a mode in which this cannot be done. */
+class ModeError extends RedsyncError {
+  /** @param {string} message */
+  constructor(message) {
+    super(message, 'ERR_LOCK_MODE');
+  }
+}
+
 /** The Redsync was closed. */
 class ClosedError extends RedsyncError {
   constructor() {
@@ -114,6 +122,7 @@ const classes = {
   ExtendError,
   LockExpiredError,
   LockLostError,
+  ModeError,
   ClosedError,
 };
 

@@ -1,9 +1,11 @@
 'use strict';
 
 const calls = require('./calls.js');
-const { ExtendError } = require('./errors.js');
+const { ExtendError, ModeError } = require('./errors.js');
 const { EXTEND, UNLOCK } = require('./events.js');
 const { Lease, WHY } = require('./lease.js');
+const { readCallOptions } = require('./options.js');
+const { throwIfAborted } = require('./signals.js');
 const { tokenOf } = require('./token.js');
 
 const { OPERATION, OUTCOME } = calls;
@@ -15,6 +17,13 @@ const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose');
  * not released, for whoever lost the handle may still be at work; it expires.
  */
 const dropped = new FinalizationRegistry((lease) => lease.drop());
+
+/**
+ * Asks the nodes whether a lock is still there.
+ *
+ * @type {(lock: Lock, options: import('..').CallOptions) => Promise<boolean>}
+ */
+let isValid;
 
 /** One acquisition. A Mutex acts on its latest; one that has never locked, on that of its `value`. */
 class Lock {
@@ -47,11 +56,32 @@ class Lock {
     event: EXTEND,
     ask(lock, signal) {
       lock.#requireHeld();
-      const operation = lock.#isToAdopt ? OPERATION.ADOPT : OPERATION.EXTEND;
-      return lock.#resource.perform(operation, lock.#value, signal);
+      return lock.#extend(signal);
     },
     read: (lock, outcome) => lock.#readExtension(outcome),
   };
+
+  /** A node turns the value of a writer that a reader extends into that reader. */
+  static #downgrading = {
+    ...Lock.#extending,
+    ask(lock, signal) {
+      lock.#requireMode('downgrade()');
+      lock.#requireHeld();
+      // Already now: once a node has turned it, what a writer asks there is no longer granted.
+      if (lock.mode === 'write') lock.#resource = lock.#resource.forReader();
+      return lock.#extend(signal);
+    },
+  };
+
+  static {
+    isValid = async (lock, options) => {
+      const { signal } = readCallOptions(options);
+      throwIfAborted(signal);
+      const outcome = await lock.#resource.perform(OPERATION.VALID, lock.#value, signal);
+      if (outcome.kind === OUTCOME.DONE) return outcome.number === 1;
+      throw lock.#resource.failure(OPERATION.VALID, outcome);
+    };
+  }
 
   /**
    * @param {import('./mutex.js').Mutex} mutex
@@ -81,6 +111,10 @@ class Lock {
     return this.#resource.settings.fencing ? tokenOf(this.#value) : undefined;
   }
 
+  get mode() {
+    return this.#resource.settings.mode;
+  }
+
   get until() {
     if (this.#latestUntil() === undefined) return undefined;
     this.#date ??= Date.now() + this.#until - this.#now();
@@ -103,6 +137,19 @@ class Lock {
 
   extend(options) {
     return this.#resource.track(Lock.#extending, this, options);
+  }
+
+  async downgrade(options) {
+    await this.#resource.track(Lock.#downgrading, this, options);
+    return this;
+  }
+
+  async upgrade() {
+    this.#requireMode('upgrade()');
+    throw this.#modeError(
+      'upgrade() does not exist: two readers who both wanted it would wait for each other for ever. ' +
+        'Release it, and lock in mode "write"',
+    );
   }
 
   /** Nothing extends it any more, unless extend() is called. */
@@ -149,6 +196,20 @@ class Lock {
     this.#latestUntil();
     this.#lease?.end();
     dropped.unregister(this);
+  }
+
+  #extend(signal) {
+    const operation = this.#isToAdopt ? OPERATION.ADOPT : OPERATION.EXTEND;
+    return this.#resource.perform(operation, this.#value, signal);
+  }
+
+  #requireMode(method) {
+    if (this.mode !== undefined) return;
+    throw this.#modeError(`${method} is for a lock of mode "read" or "write"`);
+  }
+
+  #modeError(why) {
+    return new ModeError(`lock ${JSON.stringify(this.#resource.names[0])}: ${why}`);
   }
 
   #requireHeld() {
@@ -219,4 +280,4 @@ class Lock {
   }
 }
 
-module.exports = { Lock, asyncDispose };
+module.exports = { Lock, asyncDispose, isValid };

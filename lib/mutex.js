@@ -3,9 +3,7 @@
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { typeError } = require('./errors.js');
 const { LOCK } = require('./events.js');
-const { Lock } = require('./lock.js');
-const { readCallOptions } = require('./options.js');
-const { throwIfAborted } = require('./signals.js');
+const { Lock, isValid } = require('./lock.js');
 const { Resource } = require('./resource.js');
 
 /** The key to the constructor: only newMutex() has it. */
@@ -60,6 +58,14 @@ class Mutex {
     return this.#resource.names;
   }
 
+  get permits() {
+    return this.#resource.settings.permits;
+  }
+
+  get mode() {
+    return this.#resource.settings.mode;
+  }
+
   get value() {
     return this.#latest.value;
   }
@@ -88,12 +94,8 @@ class Mutex {
     return this.#latest.extend(options);
   }
 
-  async valid(options) {
-    const { signal } = readCallOptions(options);
-    throwIfAborted(signal);
-    const outcome = await this.#resource.perform(OPERATION.VALID, this.value, signal);
-    if (outcome.kind === OUTCOME.DONE) return outcome.number === 1;
-    throw this.#resource.failure(OPERATION.VALID, outcome);
+  valid(options) {
+    return isValid(this.#latest, options);
   }
 
   /** The latest lock; before the first, that of the option `value`. */

@@ -1,6 +1,7 @@
 'use strict';
 
 const { CLOCK_GRAIN, extensionOf, readAutoExtend, validity } = require('./auto-extend.js');
+const { checkConflicts } = require('./conflicts.js');
 const { invalidType, outOfRange, typeError } = require('./errors.js');
 const {
   DAY,
@@ -13,7 +14,8 @@ const {
   readFields,
   text,
 } = require('./fields.js');
-const { LENGTH: TOKEN_LENGTH } = require('./token.js');
+const { MAX: MAX_PERMITS } = require('./permits.js');
+const { checkPermit, ownershipValue } = require('./values.js');
 
 const KIB = 1024;
 const MAX_NAMES = 64;
@@ -58,11 +60,15 @@ function refuseSignal(options, expected) {
   if (isSignal(options)) throw invalidType('options', options, expected);
 }
 
-// An ownership value is what lets its holder unlock, so no error shows it.
-const ownershipValue = text(1, 16 * KIB, { secret: true });
+/** How many may hold a name at once. */
+const permitCount = integer(1, MAX_PERMITS);
 
-/** One that becomes an ownership value with a fencing token behind it. */
-const valueBeforeToken = text(1, 16 * KIB - TOKEN_LENGTH, { secret: true });
+function mode(argument, value) {
+  const expected = '"read" or "write"';
+  if (typeof value !== 'string') throw invalidType(argument, value, expected);
+  if (value !== 'read' && value !== 'write') throw outOfRange(argument, value, expected);
+  return value;
+}
 
 const MUTEX_RULES = {
   __proto__: null,
@@ -78,13 +84,15 @@ const MUTEX_RULES = {
   setNXOnExtend: boolean,
   autoExtend: readAutoExtend,
   fencing: boolean,
+  permits: permitCount,
+  mode,
 };
 
 const REDSYNC_RULES = { __proto__: null, ...MUTEX_RULES, keyPrefix: text(0, KIB), quarantine };
 
 const ACQUIRE_RULES = { __proto__: null, ...MUTEX_RULES, signal };
 
-const CALL_RULES = { __proto__: null, signal, timeout: integer(1, MAX_INT) };
+const CALL_RULES = { __proto__: null, signal, timeout: integer(1, MAX_INT), permits: permitCount };
 
 const DEFAULTS = Object.freeze({
   expiry: 8000,
@@ -105,7 +113,11 @@ const DEFAULTS = Object.freeze({
   quarantine: false, // of the Redsync
 });
 
-const NO_CALL_OPTIONS = Object.freeze({ signal: undefined, timeout: undefined });
+const NO_CALL_OPTIONS = Object.freeze({
+  signal: undefined,
+  timeout: undefined,
+  permits: undefined,
+});
 const SIGNAL_ONLY = Object.freeze(['signal']);
 
 /**
@@ -116,6 +128,47 @@ const SIGNAL_ONLY = Object.freeze(['signal']);
 function readMutexOptions(input, defaults = DEFAULTS) {
   if (input === undefined) return defaults;
   return settle(readFields('options', input, MUTEX_RULES), defaults);
+}
+
+/**
+ * The options of newSemaphore().
+ *
+ * @param {unknown} limit
+ * @param {unknown} input
+ * @param {Readonly<typeof DEFAULTS>} [defaults]
+ * @returns {Readonly<typeof DEFAULTS>}
+ */
+function readSemaphoreOptions(limit, input = {}, defaults = DEFAULTS) {
+  const permits = permitCount('limit', limit);
+  const fields = readFields('options', input, MUTEX_RULES);
+  if (fields.permits !== undefined && fields.permits !== permits) {
+    throw typeError(
+      `The "options.permits" argument must not be another than limit, ${permits}. Received ${fields.permits}`,
+    );
+  }
+  const settings = settle({ ...fields, permits }, defaults);
+  if (settings.mode === undefined) return settings;
+  throw typeError(
+    'The "options.mode" argument must not be given for a semaphore: it has no readers and writers',
+  );
+}
+
+/**
+ * The options of newReadWriteLock(), which is two mutexes.
+ *
+ * @param {unknown} input
+ * @param {Readonly<typeof DEFAULTS>} [defaults]
+ * @returns {Record<'read' | 'write', Readonly<typeof DEFAULTS>>}
+ */
+function readReadWriteOptions(input = {}, defaults = DEFAULTS) {
+  const fields = readFields('options', input, MUTEX_RULES);
+  if (fields.mode !== undefined) {
+    throw typeError(
+      'The "options.mode" argument must not be given for a read-write lock: it is made in both modes',
+    );
+  }
+  const inMode = (mode) => settle({ ...fields, mode }, defaults);
+  return { read: inMode('read'), write: inMode('write') };
 }
 
 /**
@@ -141,7 +194,8 @@ function settle(fields, defaults = DEFAULTS) {
   const settings = { ...defaults };
   for (const key of Object.keys(MUTEX_RULES)) settings[key] = fields[key] ?? defaults[key];
   checkValidity(settings);
-  checkFencing(settings);
+  checkConflicts(settings);
+  checkPermit(settings);
   settings.extension = extensionOf(settings);
   return Object.freeze(settings);
 }
@@ -151,15 +205,6 @@ function checkValidity({ expiry, driftFactor, timeoutFactor }) {
   if (validity({ expiry, driftFactor, timeoutFactor }) > 0) return;
   const lost = `driftFactor ${driftFactor}, timeoutFactor ${timeoutFactor} and ${CLOCK_GRAIN} ms`;
   throw outOfRange('options.expiry', expiry, `long enough for ${lost} to leave some validity`);
-}
-
-/** A key that is stored again has no token that a node has granted. */
-function checkFencing({ fencing, setNXOnExtend }) {
-  if (!fencing || !setNXOnExtend) return;
-  throw typeError(
-    'The "options.fencing" argument must not be true with setNXOnExtend: what an extension stores ' +
-      'again no node has granted to its token',
-  );
 }
 
 /**
@@ -187,6 +232,14 @@ const NAMES_EXPECTED = `a string or a non-empty array of at most ${MAX_NAMES} st
 const readName = text(1, KIB);
 
 /**
+ * @param {unknown} name one name, where there cannot be several
+ * @returns {readonly [string]}
+ */
+function readOneName(name) {
+  return Object.freeze([readName('name', name)]);
+}
+
+/**
  * @param {unknown} name one name, or several that are one lock
  * @returns {readonly string[]}
  */
@@ -207,14 +260,14 @@ function readNames(name) {
 
 /**
  * @param {unknown} input
- * @param {readonly ('signal' | 'timeout')[]} [keys] the options that this call knows
- * @returns {Readonly<{ signal: AbortSignal | undefined, timeout: number | undefined }>}
+ * @param {readonly ('signal' | 'timeout' | 'permits')[]} [keys] the options that this call knows
+ * @returns {Readonly<{ signal: AbortSignal | undefined, timeout: number | undefined, permits: number | undefined }>}
  */
 function readCallOptions(input, keys = SIGNAL_ONLY) {
   if (input === undefined) return NO_CALL_OPTIONS;
   refuseSignal(input, `an object with ${keys.join(', ')}`);
-  const fields = readFields('options', input, CALL_RULES, keys);
-  return Object.freeze({ signal: fields.signal, timeout: fields.timeout });
+  const { signal, timeout, permits } = readFields('options', input, CALL_RULES, keys);
+  return Object.freeze({ signal, timeout, permits });
 }
 
 /**
@@ -228,31 +281,16 @@ function checkRetryDelay(value) {
   return value + 0;
 }
 
-/**
- * @param {unknown} value what the caller's `genValue` function returned, awaited
- * @param {{ fencing: boolean }} settings
- * @returns {string}
- */
-function checkGeneratedValue(value, { fencing }) {
-  const checked = (fencing ? valueBeforeToken : ownershipValue)('genValue()', value);
-  if (!fencing || !checked.includes('#')) return checked;
-  throw outOfRange(
-    'genValue()',
-    value,
-    'without "#", since the fencing token is put behind it',
-    true,
-  );
-}
-
 module.exports = {
   settle,
-  ownershipValue,
   readMutexOptions,
+  readSemaphoreOptions,
+  readReadWriteOptions,
   readRedsyncOptions,
   readNames,
+  readOneName,
   readCallOptions,
   checkRetryDelay,
-  checkGeneratedValue,
   readAcquireOptions,
   autoExtended,
 };

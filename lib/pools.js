@@ -19,7 +19,21 @@ const HEALTH_KEY = 'redsync:health';
 /** As much as the script tells, and more than redsync stores: see inspect.lua. */
 const MAX_FOUND = 17_000;
 
-const ACQUISITIONS = new Set([OUTCOME.ASK_ACQUIRE, OUTCOME.ASK_ACQUIRE_FENCED]);
+/** By which script; a mutex of one name needs none. */
+const ACQUISITIONS = new Map([
+  [OUTCOME.ASK_ACQUIRE, SCRIPTS.acquire],
+  [OUTCOME.ASK_ACQUIRE_FENCED, SCRIPTS.acquireFenced],
+  [OUTCOME.ASK_ACQUIRE_READ, SCRIPTS.acquireRead],
+  [OUTCOME.ASK_ACQUIRE_WRITE, SCRIPTS.acquireWrite],
+  [OUTCOME.ASK_ACQUIRE_WRITE_FENCED, SCRIPTS.acquireWriteFenced],
+]);
+
+const FENCED = [OUTCOME.ASK_ACQUIRE_FENCED, OUTCOME.ASK_ACQUIRE_WRITE_FENCED];
+const WRITERS = [OUTCOME.ASK_ACQUIRE_WRITE, OUTCOME.ASK_ACQUIRE_WRITE_FENCED];
+const RELEASES = [OUTCOME.ASK_RELEASE, OUTCOME.ASK_RELEASE_READ, OUTCOME.ASK_RELEASE_WRITE];
+
+/** What a name stores while there are readers: see src/node/redis/scripts/readers.lua. */
+const READERS = '#readers';
 
 const TOO_LATE = Object.freeze({ code: 'ETIMEDOUT', message: 'no answer within the node timeout' });
 const NOTHING = Object.freeze({ code: '', message: '' });
@@ -45,6 +59,8 @@ function newReader() {
     if (outcome === OUTCOME.TO_POOL) question = new Question(number, figure, string);
     else if (outcome === OUTCOME.KEY) question.addKey(string, figure);
     else if (outcome === OUTCOME.FENCE_KEY) question.addFence(string, figure);
+    else if (outcome === OUTCOME.READERS_KEY) question.addReaders(string);
+    else if (outcome === OUTCOME.SIGN_KEY) question.addSign(string, figure);
     else question.ask(number, outcome, figure);
   };
 }
@@ -76,8 +92,9 @@ class Question {
     this.keys = [];
     this.value = value;
     this.expiry = undefined;
-    this.fences = []; // the keys of the last tokens
+    this.sides = []; // the keys beside them
     this.token = undefined; // that is proposed
+    this.sign = undefined; // how long it lasts
   }
 
   addKey(key, expiry) {
@@ -86,8 +103,17 @@ class Question {
   }
 
   addFence(key, token) {
-    this.fences.push(key);
+    this.sides.push(key);
     this.token = token;
+  }
+
+  addReaders(key) {
+    this.sides.push(key);
+  }
+
+  addSign(key, life) {
+    this.sides.push(key);
+    this.sign = life;
   }
 
   ask(number, kind, end) {
@@ -143,7 +169,7 @@ class Question {
 
   /** A release is of use at any time: what is released may have been acquired late. */
   #isTooLate(now) {
-    return now > this.#end && this.kind !== OUTCOME.ASK_RELEASE;
+    return now > this.#end && !RELEASES.includes(this.kind);
   }
 
   /** @param {number} [now] if there was a wait for the connection */
@@ -167,26 +193,35 @@ class Question {
   }
 
   #perform(conn) {
-    const { kind, keys, value, expiry } = this;
+    const { kind, keys, sides, value, expiry } = this;
     switch (kind) {
       case OUTCOME.ASK_ACQUIRE:
-        if (keys.length > 1 || !this.#node.proof.isProven) {
-          return this.#acquire(conn, SCRIPTS.acquire, keys, [value, expiry]);
-        }
+        if (keys.length > 1 || !this.#node.proof.isProven) return this.#acquire(conn);
         this.#method = 'setNX';
         return conn.setNX(keys[0], value, expiry);
-      case OUTCOME.ASK_ACQUIRE_FENCED: {
-        const args = [value, expiry, this.token];
-        return this.#acquire(conn, SCRIPTS.acquireFenced, [...keys, ...this.fences], args);
-      }
+      case OUTCOME.ASK_ACQUIRE_FENCED:
+      case OUTCOME.ASK_ACQUIRE_READ:
+      case OUTCOME.ASK_ACQUIRE_WRITE:
+      case OUTCOME.ASK_ACQUIRE_WRITE_FENCED:
+        return this.#acquire(conn);
       case OUTCOME.ASK_RELEASE:
         return conn.eval(SCRIPTS.release, keys, [value]);
+      case OUTCOME.ASK_RELEASE_READ:
+        return conn.eval(SCRIPTS.releaseRead, [...keys, ...sides], [value]);
+      case OUTCOME.ASK_RELEASE_WRITE:
+        return conn.eval(SCRIPTS.releaseWrite, [...keys, ...sides], [value]);
       case OUTCOME.ASK_EXTEND:
         return conn.eval(SCRIPTS.extend, keys, [value, expiry, 0]);
       case OUTCOME.ASK_RECREATE:
         return conn.eval(SCRIPTS.extend, keys, [value, expiry, 1]);
+      case OUTCOME.ASK_EXTEND_READ:
+        return conn.eval(SCRIPTS.extendRead, [...keys, ...sides], [value, expiry, 0]);
+      case OUTCOME.ASK_RECREATE_READ:
+        return conn.eval(SCRIPTS.extendRead, [...keys, ...sides], [value, expiry, 1]);
       case OUTCOME.ASK_OWNER:
         return conn.eval(SCRIPTS.owner, keys, [value]);
+      case OUTCOME.ASK_OWNER_READ:
+        return conn.eval(SCRIPTS.ownerRead, [...keys, ...sides], [value]);
       case OUTCOME.ASK_INSPECT:
         return conn.eval(SCRIPTS.inspect, keys, []);
       default:
@@ -196,11 +231,16 @@ class Question {
   }
 
   /** What the server runs is as it is written, if it is what the pool was given: so that is looked at. */
-  async #acquire(conn, script, keys, args) {
-    const reply = await conn.eval(script, keys, args);
+  async #acquire(conn) {
+    const { kind, keys, sides, value, expiry } = this;
+    const args = [value, expiry];
+    if (FENCED.includes(kind)) args.push(this.token);
+    if (WRITERS.includes(kind)) args.push(this.sign);
+    const reply = await conn.eval(ACQUISITIONS.get(kind), [...keys, ...sides], args);
     if (this.#node.proof.isProven || integer(reply) !== VOTE.GRANTED) return reply;
-    const found = INSPECTION.exec(text(await conn.eval(SCRIPTS.inspect, [this.keys[0]], [])));
-    return found?.[2] === this.value ? reply : undefined;
+    const found = INSPECTION.exec(text(await conn.eval(SCRIPTS.inspect, [keys[0]], [])));
+    const stored = kind === OUTCOME.ASK_ACQUIRE_READ ? READERS : value;
+    return found?.[2] === stored ? reply : undefined;
   }
 
   /** A pool that answers is up if it is to be believed. */
@@ -213,7 +253,7 @@ class Question {
 
   #read(reply) {
     if (this.kind === OUTCOME.ASK_INSPECT && reply !== null) return this.#readFound(reply);
-    if (this.kind === OUTCOME.ASK_ACQUIRE_FENCED && Math.abs(integer(reply)) > 1) {
+    if (FENCED.includes(this.kind) && Math.abs(integer(reply)) > 1) {
       return this.#readBound(integer(reply));
     }
     const vote = this.#voteOf(reply);
@@ -238,6 +278,7 @@ class Question {
     if (this.#method === 'setNX') return typeof reply === 'boolean' ? Number(reply) : undefined;
     if (this.kind === OUTCOME.ASK_INSPECT) return VOTE.ABSENT;
     const number = integer(reply);
+    if (WRITERS.includes(this.kind) && number === VOTE.ABSENT) return VOTE.READERS;
     if (this.kind === OUTCOME.ASK_HEALTH) return number >= -2 ? VOTE.GRANTED : undefined;
     const isVote =
       number === VOTE.GRANTED ||

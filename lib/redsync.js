@@ -7,6 +7,7 @@ const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE, adopt } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
+const { permitKey } = require('./permits.js');
 const { abstention } = require('./quarantine.js');
 const { quorumOf } = require('./quorum.js');
 const { throwIfAborted } = require('./signals.js');
@@ -17,7 +18,10 @@ const {
   readCallOptions,
   readMutexOptions,
   readNames,
+  readOneName,
+  readReadWriteOptions,
   readRedsyncOptions,
+  readSemaphoreOptions,
 } = require('./options.js');
 
 const READY_TIMEOUT = 5000;
@@ -58,6 +62,17 @@ class Redsync {
     const names = readNames(name);
     const settings = readMutexOptions(options, this.#settings);
     return this.#mutex(names, settings);
+  }
+
+  newSemaphore(name, limit, options) {
+    const names = readOneName(name);
+    return this.#mutex(names, readSemaphoreOptions(limit, options, this.#settings));
+  }
+
+  newReadWriteLock(name, options) {
+    const names = readOneName(name);
+    const { read, write } = readReadWriteOptions(options, this.#settings);
+    return Object.freeze({ read: this.#mutex(names, read), write: this.#mutex(names, write) });
   }
 
   async acquire(name, options) {
@@ -102,9 +117,22 @@ class Redsync {
   }
 
   async inspect(name, options) {
-    const [key] = readNames([name]).map((each) => this.#client.keyPrefix + each);
-    const { signal, timeout = INSPECT_TIMEOUT } = readCallOptions(options, ['signal', 'timeout']);
+    const key = this.#client.keyPrefix + readOneName(name)[0];
+    const {
+      signal,
+      timeout = INSPECT_TIMEOUT,
+      permits,
+    } = readCallOptions(options, ['signal', 'timeout', 'permits']);
     throwIfAborted(signal);
+    if (permits === undefined) return this.#inspect(key, timeout, signal);
+    const each = Array.from({ length: permits }, async (_, i) => {
+      const found = await this.#inspect(permitKey(key, i + 1), timeout, signal);
+      return found.map((node) => ({ permit: i + 1, ...node }));
+    });
+    return (await Promise.all(each)).flat();
+  }
+
+  async #inspect(key, timeout, signal) {
     const text = await this.#askAll(OPERATION.INSPECT, OUTCOME.INSPECTED, timeout, signal, key);
     return nodeInspections(text, this.#client.nodes);
   }

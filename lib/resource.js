@@ -1,7 +1,7 @@
 'use strict';
 
 const { OPERATION, letExpire, now } = require('./calls.js');
-const { typeError } = require('./errors.js');
+const { checkNames } = require('./conflicts.js');
 const { publishCall } = require('./events.js');
 const { failure } = require('./failures.js');
 const { readCallOptions } = require('./options.js');
@@ -19,19 +19,6 @@ const { requireOneSlot, requireTags } = require('./slots.js');
  *   caller gets, or throws
  */
 
-/** The last fencing token of a name is kept under a key that cannot be another name of the same lock. */
-function requireNoFences(names) {
-  if (names.length === 1) return;
-  const fence = names.find((name) =>
-    names.some((each) => [`${each}:fence`, `{${each}}:fence`].includes(name)),
-  );
-  if (fence === undefined) return;
-  throw typeError(
-    `The "name" argument must not have ${JSON.stringify(fence.slice(0, 80))} with fencing: the last token of another of ` +
-      'its names is kept there',
-  );
-}
-
 /** What a mutex locks: names, on the nodes of a client, by the settings of the mutex. */
 class Resource {
   /**
@@ -41,6 +28,7 @@ class Resource {
    */
   constructor(client, names, settings) {
     const { keyPrefix, nodes } = client;
+    checkNames(names, settings);
     this.client = client;
     this.names = names;
     this.keys = keyPrefix === '' ? names : names.map((name) => keyPrefix + name);
@@ -48,10 +36,17 @@ class Resource {
     if (clusters.length > 0) {
       requireOneSlot(names, this.keys);
       const isPrefixed = clusters.some((node) => node.isPrefixed);
-      if (settings.fencing) requireTags(names, this.keys, isPrefixed);
+      if (settings.fencing || settings.mode !== undefined) {
+        requireTags(names, this.keys, isPrefixed);
+      }
     }
-    if (settings.fencing) requireNoFences(names);
     this.settings = settings;
+  }
+
+  /** The same for a reader: what a writer turns into. */
+  forReader() {
+    const settings = Object.freeze({ ...this.settings, mode: 'read', setNXOnExtend: false });
+    return new Resource(this.client, this.names, settings);
   }
 
   /**

@@ -55,8 +55,8 @@ function hasTag(key) {
 }
 
 /**
- * The last fencing token of a name is in the slot of the name: see src/node/fence.rs. What a client puts
- * in front of all keys is not known there.
+ * What a node keeps beside a name, such as its last fencing token or its readers, is in the slot of the name:
+ * see src/node/side_keys.rs. What a client puts in front of all keys is not known there.
  *
  * @param {readonly string[]} names
  * @param {readonly string[]} keys what the names are in Redis
@@ -68,9 +68,9 @@ function requireTags(names, keys, isPrefixed) {
   const name = quote(names[bad]);
   throw typeError(
     isPrefixed
-      ? 'The "name" argument must have a tag, with fencing on a Redis Cluster over a client with a keyPrefix: ' +
+      ? 'The "name" argument must have a tag, with fencing or a mode on a Redis Cluster over a client with a keyPrefix: ' +
           `${quote(`{tag}${names[bad]}`)}, and not ${name}. Or give the Redsync the keyPrefix instead`
-      : `The "name" argument must have no "}", or a tag, with fencing on a Redis Cluster: ${name} ` +
+      : `The "name" argument must have no "}", or a tag, with fencing or a mode on a Redis Cluster: ${name} ` +
           'has no slot that another key can be put in',
   );
 }

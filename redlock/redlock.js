@@ -14,9 +14,10 @@ const {
 } = require('../lib/errors.js');
 const { Mutex, PRIVATE } = require('../lib/mutex.js');
 const { readNodes } = require('../lib/nodes.js');
-const { ownershipValue, readNames } = require('../lib/options.js');
+const { readNames } = require('../lib/options.js');
 const { quorumOf } = require('../lib/quorum.js');
 const { SCRIPTS } = require('../lib/scripts.js');
+const { ownershipValue } = require('../lib/values.js');
 const { isOverAlready, noQuorum } = require('./errors.js');
 const { Lock, isOver, remember, settingsOf } = require('./lock.js');
 const { nodeOf, readClients } = require('./nodes.js');

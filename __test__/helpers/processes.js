@@ -27,7 +27,7 @@ function startProcess({ nodeArgs = [], timeout = TIMEOUT } = {}, body, ...args) 
       output[stream] += chunk;
     });
   }
-  const running = { output, isOver: false };
+  const running = { output, isOver: false, pid: child.pid };
   running.ended = new Promise((resolve) => {
     child.on('close', (status, signal) => {
       running.isOver = true;

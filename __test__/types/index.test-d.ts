@@ -5,6 +5,7 @@ import {
   FailedError,
   LockExpiredError,
   LockLostError,
+  ModeError,
   Mutex,
   NodeTakenError,
   RedisError,
@@ -129,7 +130,15 @@ expectAssignable<MutexOptions>({
   setNXOnExtend: true,
   autoExtend: true,
   fencing: true,
+  permits: 5,
+  mode: 'read',
 });
+expectAssignable<MutexOptions>({ permits: undefined, mode: undefined });
+expectAssignable<RedsyncOptions>({ permits: 5, mode: 'write' });
+expectNotAssignable<MutexOptions>({ permits: '5' });
+expectNotAssignable<MutexOptions>({ permits: null });
+expectNotAssignable<MutexOptions>({ mode: 'shared' });
+expectNotAssignable<MutexOptions>({ mode: true });
 expectAssignable<MutexOptions>({ retryDelay: (tries: number) => tries * 10 });
 expectAssignable<MutexOptions>({ genValue: async () => 'v' });
 expectAssignable<RedsyncOptions>({ keyPrefix: 'x', tries: 1 });
@@ -190,6 +199,21 @@ expectType<Date | undefined>(mutex.until);
 expectError((mutex.value = 'v'));
 expectError((mutex.token = 1));
 expectError(mutex.names.push('b'));
+expectType<number>(mutex.permits);
+expectError((mutex.permits = 2));
+expectType<'read' | 'write' | undefined>(mutex.mode);
+expectError((mutex.mode = 'read'));
+expectType<Mutex>(redsync.newSemaphore('a', 5));
+expectType<Mutex>(redsync.newSemaphore('a', 5, { tries: 1 }));
+expectError(redsync.newSemaphore('a'));
+expectError(redsync.newSemaphore('a', '5'));
+expectError(redsync.newSemaphore(['a'], 5));
+expectError(redsync.newSemaphore('a', { permits: 5 }));
+const readWrite = redsync.newReadWriteLock('a', { tries: 1 });
+expectType<Mutex>(readWrite.read);
+expectType<Mutex>(readWrite.write);
+expectError((readWrite.read = mutex));
+expectError(redsync.newReadWriteLock(['a']));
 expectType<Promise<Lock>>(mutex.lock());
 expectType<Promise<Lock | null>>(mutex.tryLock());
 expectType<Promise<boolean>>(mutex.unlock());
@@ -210,6 +234,12 @@ expectType<Mutex>(lock.mutex);
 expectType<string>(lock.value);
 expectType<number | undefined>(lock.token);
 expectError((lock.token = 1));
+expectType<'read' | 'write' | undefined>(lock.mode);
+expectError((lock.mode = 'read'));
+expectType<Promise<Lock>>(lock.downgrade());
+expectType<Promise<Lock>>(lock.downgrade({ signal: AbortSignal.abort() }));
+expectError(lock.downgrade({ timeout: 1 }));
+expectType<Promise<never>>(lock.upgrade());
 expectType<Date>(lock.until);
 expectType<number>(lock.remaining);
 expectType<Promise<boolean>>(lock.extend());
@@ -242,6 +272,7 @@ declare const redis: RedisError;
 declare const extend: ExtendError;
 declare const expired: LockExpiredError;
 declare const lost: LockLostError;
+declare const modeError: ModeError;
 declare const closed: ClosedError;
 for (const error of [failed, taken, nodeTaken, redis, extend, expired, lost, closed]) {
   expectAssignable<RedsyncError>(error);
@@ -269,6 +300,8 @@ expectNotAssignable<PublicClass>(RedisError);
 expectNotAssignable<PublicClass>(ExtendError);
 expectNotAssignable<PublicClass>(LockExpiredError);
 expectNotAssignable<PublicClass>(LockLostError);
+expectNotAssignable<PublicClass>(ModeError);
+expectType<string>(modeError.code);
 expectNotAssignable<PublicClass>(ClosedError);
 
 declare const unknown: unknown;
@@ -280,6 +313,8 @@ expectType<Promise<NodeInspection[]>>(
   redsync.inspect('a', { timeout: 1, signal: AbortSignal.abort() }),
 );
 expectError(redsync.inspect(['a', 'b']));
+expectType<Promise<NodeInspection[]>>(redsync.inspect('a', { permits: 5, timeout: 1 }));
+expectError(redsync.inspect('a', { permits: '5' }));
 expectType<Stats>(redsync.stats());
 expectType<number>(redsync.stats().held);
 expectType<'up' | 'down'>(redsync.stats().nodes[0].status);

@@ -111,7 +111,11 @@ impl Client {
                 let hold = mutex.hold(&Held { value, token: None, until });
                 self.look_after(number, hold, None);
             }
-            Operation::LetExpire(call) => self.let_expire(number, &call.keys, &call.value),
+            Operation::LetExpire(call) => {
+                let until = call.until;
+                let (value, mutex) = self.mutex(number, call);
+                self.let_expire(number, &mutex.hold(&Held { value, token: None, until }));
+            }
         }
     }
 
@@ -232,7 +236,8 @@ impl Client {
     }
 
     /// Extends a lock no more: for whoever asks for it, or for good if no number is given.
-    fn let_expire(&self, number: u32, keys: &Keys, value: &Value) {
+    fn let_expire(&self, number: u32, hold: &Hold) {
+        let (keys, value) = (hold.keys(), hold.value());
         let is_kept = number != NO_CALL
             && self.holders(keys, value).is_none_or(|it| it.is_kept_without(number));
         if !is_kept {

@@ -98,21 +98,33 @@ numbered! {
         /// The key of the last fencing token of a key of the question. `number`: the token that is proposed;
         /// text: the key.
         FenceKey,
+        /// The key of those who read what a key of the question stands for.
+        ReadersKey,
+        /// The key of the sign of a writer. `number`: how long that lasts, 0 for none; text: the key.
+        SignKey,
         /// The question, which is the call. `number`: until when somebody waits for it, on the boot clock.
         AskAcquire,
         AskAcquireFenced,
+        AskAcquireRead,
+        AskAcquireWrite,
+        AskAcquireWriteFenced,
         AskRelease,
+        AskReleaseRead,
+        AskReleaseWrite,
         AskExtend,
         /// Extend, and store the value again where the key has vanished.
         AskRecreate,
+        AskExtendRead,
+        AskRecreateRead,
         AskOwner,
+        AskOwnerRead,
         /// Is the pool there?
         AskHealth,
         AskInspect,
     }
 }
 
-numbered!(Said { Granted, Taken, Absent, Found, Above, UpTo, Failed, Unsent });
+numbered!(Said { Granted, Taken, Absent, Found, Above, UpTo, Readers, Failed, Unsent });
 
 numbered!(Loss { Expired, Taken, Deleted, MaxHold, MaxStall, Closed });
 

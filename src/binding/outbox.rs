@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use redsync_engine::{
-    Answer, Error, Fate, Found, Health, Held, Kind, Loss, NodeError, Report, Status, Verb, Vote,
+    Answer, Error, Fate, Found, Health, Held, Kind, Loss, NodeError, Report, Status, Token, Verb,
+    Vote,
 };
 
 use super::crossing::{self, Numbered, Outcome};
 use super::wire::{NO_CALL, to_milliseconds};
 use crate::clock;
-use crate::node::fence::fence_key;
 use crate::node::pool::Asked;
+use crate::node::side_keys::{FENCE, SIGN, side_key, sides};
 
 /// Wakes the environment's event loop, without keeping it alive.
 pub type Wake = ThreadsafeFunction<(), (), (), napi::Status, false, true, 0>;
@@ -26,10 +27,20 @@ fn pool_question(asked: Asked<'_>) -> Outcome {
     match (request.kind, verb) {
         (Kind::Mutex, Verb::Acquire) if request.token.is_some() => Outcome::AskAcquireFenced,
         (Kind::Mutex, Verb::Acquire) => Outcome::AskAcquire,
+        (Kind::Read, Verb::Acquire) => Outcome::AskAcquireRead,
+        (Kind::Write { .. }, Verb::Acquire) if request.token.is_some() => {
+            Outcome::AskAcquireWriteFenced
+        }
+        (Kind::Write { .. }, Verb::Acquire) => Outcome::AskAcquireWrite,
         (Kind::Mutex, Verb::Release) => Outcome::AskRelease,
-        (Kind::Mutex, Verb::Extend { recreate: false }) => Outcome::AskExtend,
-        (Kind::Mutex, Verb::Extend { recreate: true }) => Outcome::AskRecreate,
-        (Kind::Mutex, Verb::Owner) => Outcome::AskOwner,
+        (Kind::Read, Verb::Release) => Outcome::AskReleaseRead,
+        (Kind::Write { .. }, Verb::Release) => Outcome::AskReleaseWrite,
+        (Kind::Read, Verb::Extend { recreate: false }) => Outcome::AskExtendRead,
+        (Kind::Read, Verb::Extend { recreate: true }) => Outcome::AskRecreateRead,
+        (_, Verb::Extend { recreate: false }) => Outcome::AskExtend,
+        (_, Verb::Extend { recreate: true }) => Outcome::AskRecreate,
+        (Kind::Read, Verb::Owner) => Outcome::AskOwnerRead,
+        (_, Verb::Owner) => Outcome::AskOwner,
         (_, Verb::Inspect) => Outcome::AskInspect,
     }
 }
@@ -145,15 +156,21 @@ impl Outbox {
         let mut queue = self.lock();
         let value = asked.map_or("", |(_, request)| &request.value);
         queue.add(client, Outcome::ToPool, node as f64, |text| text.write_str(value));
-        if let Some((_, request)) = asked {
+        if let Some((verb, request)) = asked {
             let expiry = to_milliseconds(request.expiry);
             for key in request.keys.iter() {
                 queue.add(client, Outcome::Key, expiry, |text| text.write_str(key));
             }
-            if let (Some((Verb::Acquire, _)), Some(token)) = (asked, request.token) {
+            for &what in sides(verb, request) {
+                let (outcome, number) = match (what, request.kind) {
+                    (FENCE, _) => (Outcome::FenceKey, request.token.map_or(0.0, as_number)),
+                    (SIGN, Kind::Write { sign }) => (Outcome::SignKey, to_milliseconds(sign)),
+                    (SIGN, _) => (Outcome::SignKey, 0.0),
+                    _ => (Outcome::ReadersKey, 0.0),
+                };
                 for key in request.keys.iter() {
-                    let (key, token) = (fence_key(key, is_cluster), token.get() as f64);
-                    queue.add(client, Outcome::FenceKey, token, |text| text.write_str(&key));
+                    let key = side_key(key, what, is_cluster);
+                    queue.add(client, outcome, number, |text| text.write_str(&key));
                 }
             }
         }
@@ -194,6 +211,10 @@ impl Outbox {
         // What a panic could leave half-done here is one text too much; no reason to stop for ever.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn as_number(token: Token) -> f64 {
+    token.get() as f64
 }
 
 /// JavaScript counts in UTF-16 units.

@@ -14,6 +14,9 @@ use crate::node::pool::Said;
 /// The call that nobody waits for: it gets no completion.
 pub const NO_CALL: u32 = 0;
 
+/// How long a writer's sign lasts at least.
+const SHORTEST_SIGN: Duration = Duration::from_secs(1);
+
 /// What a call asks for.
 pub enum Operation {
     Lock(MutexCall),
@@ -145,19 +148,29 @@ impl<'a> Reader<'a> {
         let number = |operand: Operand| operands[operand as usize];
         let time = |operand: Operand| milliseconds(number(operand));
         let flag = |flag: Flag| number(Operand::Flags) as u32 & flag as u32 != 0;
+        let delay = if flag(Flag::RandomDelay) {
+            Delay::Random
+        } else {
+            Delay::Fixed(time(Operand::Delay))
+        };
+        let kind = match (flag(Flag::Read), flag(Flag::Write)) {
+            (true, _) => Kind::Read,
+            (_, true) => Kind::Write { sign: life_of_sign(&delay) },
+            _ => Kind::Mutex,
+        };
+        // The scripts of readers and writers know one name.
+        if kind != Kind::Mutex && keys.len() != 1 {
+            return None;
+        }
         let options = Options {
-            kind: Kind::Mutex,
+            kind,
             fencing: flag(Flag::Fencing),
             permits: (number(Operand::Permits) as u16).max(1),
             quarantine: (number(Operand::Quarantine) > 0.0).then(|| time(Operand::Quarantine)),
             expiry: time(Operand::Expiry),
             // Infinity becomes u64::MAX.
             tries: number(Operand::Tries) as u64,
-            delay: if flag(Flag::RandomDelay) {
-                Delay::Random
-            } else {
-                Delay::Fixed(time(Operand::Delay))
-            },
+            delay,
             drift_factor: number(Operand::DriftFactor),
             timeout_factor: number(Operand::TimeoutFactor),
             values: ValueSource::Random,
@@ -192,6 +205,15 @@ impl<'a> Reader<'a> {
         let (string, rest) = self.text.split_at_checked(length as usize)?;
         self.text = rest;
         Some(string)
+    }
+}
+
+/// The sign of a writer lasts at least until his next attempt renews it. The pauses that are not fixed are shorter than
+/// its shortest life, or the caller's own affair.
+fn life_of_sign(delay: &Delay) -> Duration {
+    match delay {
+        Delay::Fixed(delay) => SHORTEST_SIGN.max(delay.saturating_mul(2)),
+        Delay::Random | Delay::Ask(_) => SHORTEST_SIGN,
     }
 }
 

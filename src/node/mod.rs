@@ -1,5 +1,5 @@
 //! The nodes that vote: one module a backend.
 
-pub mod fence;
 pub mod pool;
 pub mod redis;
+pub mod side_keys;

@@ -45,6 +45,8 @@ pub enum Said {
     Above = 3,
     /// The same: the token up to which one might be granted.
     UpTo = 4,
+    /// To a writer's acquisition: taken by readers.
+    Readers = 5,
     /// Whether anything was done is not known.
     Failed = -2,
     /// Nothing was done, and nothing will be.
@@ -58,6 +60,7 @@ pub fn vote_of(said: Said, code: String, message: String) -> (Vote, Option<Detai
         Said::Taken => return (Ok(Answer::Taken), None),
         Said::Absent => return (Ok(Answer::Absent), None),
         Said::Found => return (Ok(Answer::Taken), found(&message)),
+        Said::Readers => return (Ok(Answer::Taken), Some(Detail::Readers)),
         Said::Above | Said::UpTo => return bounded(said, &message),
         Said::Unsent => Fate::Unsent,
         // A key of another type is not ours.

@@ -76,7 +76,9 @@ impl Mutex {
     /// [`Error::Taken`] or [`Error::Failed`] with the last attempt's votes, [`Error::Refused`],
     /// [`Error::Cancelled`].
     pub async fn lock(&self, cancel: &CancellationToken) -> Result<Held, Error> {
-        self.acquire(self.options.tries, cancel).await
+        let outcome = self.acquire(self.options.tries, cancel).await;
+        self.take_back_signs(outcome.is_ok()).await;
+        outcome
     }
 
     /// One attempt.
@@ -285,7 +287,7 @@ impl Mutex {
     ) -> Result<Result<Held, Miss>, Error> {
         let &Attempt { number, is_last, manner, ref value, permit, .. } = attempt;
         let asking = place.map(Place::asks);
-        let request = self.acquisition(permit, value, bound);
+        let request = self.acquisition(permit, value, bound, is_last);
         let start = self.redsync.now();
         let voted = match manner {
             Manner::AtOnce => {
@@ -309,6 +311,7 @@ impl Mutex {
             self.release_and_leave(place, &request, self.redsync.nodes.order(false)).await;
             return Err(Error::Cancelled);
         };
+        self.note_signs(&request, &votes);
         let now = self.redsync.now();
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && now < until {
@@ -386,7 +389,7 @@ impl Mutex {
         is_last: bool,
     ) {
         let granting = votes.granting();
-        let mut silent = votes.holding(request.keys.len() == 1);
+        let mut silent = votes.holding(request.is_all_or_nothing());
         silent.retain(|node| !granting.contains(node));
         let members = self.redsync.nodes.members();
         silent.extend(votes.taking().into_iter().filter(|&node| members[node].may_repeat()));

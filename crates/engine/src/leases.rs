@@ -154,6 +154,38 @@ impl Leases {
         }
     }
 
+    /// A writer's lock that is about to become a reader's is extended as such from now on: what is asked as a writer
+    /// behind that would not find it any more.
+    pub(crate) fn share(&self, request: &Request) {
+        let lease = request.kind.is_shared().then(|| self.find(&request.keys, &request.value));
+        let Some(lease) = lease.flatten().filter(|it| !it.request.kind.is_shared()) else { return };
+        let Some(holder) = self.remove(&lease) else { return };
+        let Request { expiry, timeout, quarantine, .. } = *lease.request;
+        let (keys, value) = (request.keys.clone(), request.value.clone());
+        let Request { kind, permits, .. } = *request;
+        let request =
+            Request { kind, permits, token: None, keys, value, expiry, timeout, quarantine };
+        let shared = Rc::new(Lease {
+            request: Rc::new(request),
+            drift_factor: lease.drift_factor,
+            number: lease.number,
+            keep: Cell::new(lease.keep.get()),
+            holder: Cell::new(Some(holder)),
+            until: Cell::new(lease.until.get()),
+            extends: Cell::default(),
+            ends: Cell::default(),
+            failures: Cell::default(),
+            stopped: Cell::new(lease.stopped.get()),
+            recreate: lease.recreate,
+        });
+        self.plan_end(&shared);
+        if lease.keep.get().is_some() {
+            // At once, where it was just being extended: nobody hears of that any more.
+            self.plan_extension(&shared, lease.extends.get().unwrap_or(self.nodes.now()));
+        }
+        self.insert(shared);
+    }
+
     /// A lock lives longer.
     pub(crate) fn prolong(&self, request: &Request, until: Duration) {
         if let Some(lease) = self.find(&request.keys, &request.value) {
@@ -322,9 +354,11 @@ impl Leases {
             let now = self.nodes.now();
             let some = leases.drain(..AT_ONCE.min(leases.len()));
             let mut some: Vec<_> = some.filter(|lease| self.needs(lease, now)).collect();
-            // Those of one round have the same time to answer: none waits for one that may wait longer.
-            some.sort_by_key(|lease| lease.request.timeout);
-            for alike in some.chunk_by(|one, other| one.request.timeout == other.request.timeout) {
+            // Those of one round have the same time to answer: none waits for one that may wait longer. And readers are
+            // by themselves: a node asks about many others with one command.
+            let sort = |lease: &Rc<Lease>| (lease.request.timeout, lease.request.kind.is_shared());
+            some.sort_by_key(sort);
+            for alike in some.chunk_by(|one, other| sort(one) == sort(other)) {
                 self.extend(alike.to_vec());
             }
             yield_now().await; // calls come first

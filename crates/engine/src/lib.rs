@@ -37,6 +37,8 @@
 //! | `node` | the trait that a backend implements |
 //! | `notice` | how a node tells what becomes of keys |
 //! | `memory` | a node in this process |
+//! | `readers` | what it does with readers and writers |
+//! | `signs` | what a writer who waits has left on the nodes |
 //! | `health` | is a quorum there? |
 //! | `inspect` | who holds a lock, node by node |
 //! | `report` | what a call saw, for those who watch from outside |
@@ -65,9 +67,11 @@ mod permit;
 mod place;
 mod queue;
 mod quorum;
+mod readers;
 mod redsync;
 mod report;
 mod round;
+mod signs;
 mod tally;
 mod token;
 mod turns;
@@ -91,6 +95,7 @@ pub use notice::{Notice, Sight};
 pub use options::{Asked, Delay, Options, ValueSource};
 pub use queue::Queues;
 pub use quorum::Quorum;
+pub use readers::READERS;
 pub use redsync::Redsync;
 pub use report::Report;
 pub use tally::{Replies, Reply};

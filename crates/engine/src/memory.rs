@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -24,14 +24,14 @@ fn fence_key(key: &str) -> String {
 
 /// What the clocks show.
 #[derive(Clone, Copy)]
-struct Moment {
-    now: Duration,
+pub(crate) struct Moment {
+    pub(crate) now: Duration,
     wall: Duration,
 }
 
-struct Entry {
+pub(crate) struct Entry {
     value: Box<str>,
-    expires: Duration,
+    pub(crate) expires: Duration,
 }
 
 /// Whose the keys of a request are.
@@ -58,8 +58,10 @@ impl From<Whose> for Answer {
 }
 
 #[derive(Default)]
-struct Store {
-    entries: HashMap<Box<str>, Entry>,
+pub(crate) struct Store {
+    pub(crate) entries: HashMap<Box<str>, Entry>,
+    /// Who reads what is stored under which key, and until when: see `readers.rs`.
+    pub(crate) readers: HashMap<Box<str>, BTreeMap<Box<str>, Duration>>,
     /// When to look at which key again. An extension leaves its old entry here.
     expiries: BinaryHeap<Reverse<(Duration, Box<str>)>>,
     /// Who waits for which key.
@@ -69,7 +71,12 @@ struct Store {
 
 impl Store {
     /// One holder at a time.
-    fn mutex(&mut self, verb: Verb, request: &Request, at: Moment) -> (Answer, Option<Detail>) {
+    pub(crate) fn mutex(
+        &mut self,
+        verb: Verb,
+        request: &Request,
+        at: Moment,
+    ) -> (Answer, Option<Detail>) {
         let expires = at.now + request.expiry;
         let mut detail = None;
         let answer = match (verb, self.whose(request)) {
@@ -96,6 +103,11 @@ impl Store {
             (Verb::Extend { .. } | Verb::Owner, whose) => whose.into(),
         };
         (answer, detail)
+    }
+
+    /// What is stored under a key.
+    pub(crate) fn value_of(&self, key: &str) -> Option<&str> {
+        self.entries.get(key).map(|entry| &*entry.value)
     }
 
     fn find(&self, key: &str, at: Moment) -> Option<Found> {
@@ -144,7 +156,7 @@ impl Store {
         Answer::Granted
     }
 
-    fn insert(&mut self, key: &str, value: &str, expires: Duration) {
+    pub(crate) fn insert(&mut self, key: &str, value: &str, expires: Duration) {
         self.entries.insert(key.into(), Entry { value: value.into(), expires });
         self.expiries.push(Reverse((expires, key.into())));
         self.changed(key);
@@ -159,8 +171,9 @@ impl Store {
         }
     }
 
-    fn delete(&mut self, key: &str) {
+    pub(crate) fn delete(&mut self, key: &str) {
         self.entries.remove(key);
+        self.readers.remove(key);
         self.changed(key);
     }
 
@@ -236,6 +249,8 @@ impl MemoryNode {
         store.forget_expired(at.now);
         match request.kind {
             Kind::Mutex => store.mutex(verb, request, at),
+            Kind::Read => store.read(verb, request, at),
+            Kind::Write { .. } => store.write(verb, request, at),
         }
     }
 }
@@ -258,17 +273,20 @@ impl Node for MemoryNode {
         }))
     }
 
-    fn watch(&self, keys: &Keys, notice: Notice) {
+    fn watch(&self, keys: &Keys, kind: Kind, notice: Notice) {
         let now = self.clock.now();
         let mut store = self.store.borrow_mut();
         store.forget_expired(now);
-        let end = store.end(keys);
+        let (end, watched) = match kind {
+            Kind::Mutex | Kind::Write { .. } => (store.end(keys), keys.clone()),
+            Kind::Read => (store.end_for_readers(keys), Store::keys_for_readers(keys)),
+        };
         notice.seen(match end {
             Some(end) => Sight::Taken { life: Some(end - now) },
             None => Sight::Free,
         });
         let notice = Rc::new(notice);
-        for key in keys.iter() {
+        for key in watched.iter() {
             let notices = store.notices.entry(key.clone()).or_default();
             notices.retain(|notice| notice.is_wanted());
             notices.push(notice.clone());

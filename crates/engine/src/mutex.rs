@@ -13,6 +13,7 @@ use crate::queue::Wanted;
 use crate::redsync::Redsync;
 use crate::report::Report;
 use crate::round::Round;
+use crate::signs::Signs;
 use crate::token::Token;
 use crate::validity;
 use crate::value::Value;
@@ -38,12 +39,21 @@ pub struct Mutex {
     pub(crate) seen: RefCell<Report>,
     /// What the nodes want of the fencing token of the next attempt.
     pub(crate) bound: Cell<Option<Bound>>,
+    /// Where attempts of the call have left signs.
+    pub(crate) signs: RefCell<Signs>,
 }
 
 impl Mutex {
     /// A mutex on these keys. Asks nothing yet.
     pub fn new(redsync: Rc<Redsync>, keys: Keys, options: Options) -> Self {
-        Self { redsync, keys, options, seen: RefCell::default(), bound: Cell::default() }
+        Self {
+            redsync,
+            keys,
+            options,
+            seen: RefCell::default(),
+            bound: Cell::default(),
+            signs: RefCell::default(),
+        }
     }
 
     /// Releases the lock of this value.
@@ -57,8 +67,7 @@ impl Mutex {
         let verb = if value.is_empty() { Verb::Owner } else { Verb::Release };
         let request = self.request(value);
         self.redsync.leases.end(&request.keys, &request.value);
-        let wanted = self.wanted();
-        let queue = self.redsync.queues.find(&wanted);
+        let queue = self.redsync.queues.find(&self.wanted());
         let round = self.ask(verb, &request);
         if let Some(queue) = &queue {
             queue.releasing(&request.value);
@@ -69,7 +78,7 @@ impl Mutex {
         };
         if let Some(queue) = &queue {
             queue.released(&request.value);
-            self.redsync.queues.tidy(&wanted, queue);
+            self.redsync.queues.tidy(queue);
         }
         match votes {
             votes if votes.granted() && verb == Verb::Release => {
@@ -93,6 +102,7 @@ impl Mutex {
         let request = self.request(value);
         let start = self.redsync.now();
         let verb = Verb::Extend { recreate: self.options.recreate_on_extend };
+        self.redsync.leases.share(&request);
         let votes = self.ask(verb, &request).votes().await;
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && self.redsync.now() < until {
@@ -148,23 +158,27 @@ impl Mutex {
     }
 
     /// The same, to acquire a permit, or with a fencing token that keeps to what the nodes have told.
+    /// The last attempt of a call leaves no sign.
     pub(crate) fn acquisition(
         &self,
         permit: usize,
         value: &Value,
         bound: Option<Bound>,
+        is_last: bool,
     ) -> Rc<Request> {
         let token = self.options.fencing.then(|| self.redsync.propose(bound));
         let value = match token {
             Some(token) => value.with_token(token),
             None => value.with_permit(permit as u16 + 1),
         };
-        Rc::new(Request { token, ..self.operands(value) })
+        let kind = self.options.kind;
+        let kind = if is_last { kind.without_sign() } else { kind };
+        Rc::new(Request { token, kind, ..self.operands(value) })
     }
 
     /// What a call that waits for the lock waits for.
     pub(crate) fn wanted(&self) -> Wanted {
-        Wanted { keys: self.keys.clone(), permits: self.options.permits }
+        Wanted::new(self.keys.clone(), self.options.permits, self.options.kind)
     }
 
     fn operands(&self, value: Value) -> Request {

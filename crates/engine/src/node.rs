@@ -24,6 +24,8 @@ pub enum Verb {
     /// With a [`token`](Request::token): unless, too, the node has granted a token to any of the keys that is
     /// not less; it remembers the new one. Otherwise the answer is absent, and what it would grant goes to
     /// [`Reply::bring`] before that.
+    ///
+    /// Each [`Kind`] has its own rule; what is said here of the verbs is that of a mutex.
     Acquire,
     /// Delete the keys that store the value: granted if all did, else taken if any stores
     /// another's, else absent.
@@ -63,6 +65,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Does a node store all that it asks for, or nothing? (A script may be refused half-way.)
+    pub(crate) fn is_all_or_nothing(&self) -> bool {
+        self.keys.len() == 1 && self.kind == Kind::default()
+    }
+
     /// What a server may be asked that has been up for so long: one that may have forgotten locks grants no new one,
     /// and stores none again.
     ///
@@ -140,12 +147,15 @@ pub trait Node {
     /// Is the node there, how far away, and what is it? Answers within `limit`.
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>>;
 
-    /// Looks at the keys, says through `notice` how they are, and once more when any of them may have
-    /// changed since: whoever changed it, and however. Without delay, and without blocking. A node that
-    /// cannot do it drops the notice, and is asked again at the next scheduled attempt; one that loses
-    /// its connection drops all of them.
-    fn watch(&self, keys: &Keys, notice: Notice) {
-        let _ = (keys, notice);
+    /// Looks at the keys, says through `notice` how they are for who wants a lock of this kind, and once more
+    /// when any of them may have changed since: whoever changed it, and however. Without delay, and without
+    /// blocking. A node that cannot do it drops the notice, and is asked again at the next scheduled attempt;
+    /// one that loses its connection drops all of them.
+    ///
+    /// For a mutex and a writer, the keys are free if none exists. For a reader, what is in the way is another value
+    /// than the mark of the readers, and a writer's sign: a change of either is told.
+    fn watch(&self, keys: &Keys, kind: Kind, notice: Notice) {
+        let _ = (keys, kind, notice);
     }
 
     /// Can it [`watch`](Node::watch)? Found out within `limit`.

@@ -7,11 +7,11 @@ use std::time::Duration;
 /// How a node stands to the keys of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// It stores none of them.
+    /// Nothing is in the way.
     Free,
-    /// It stores one of them at least.
+    /// It stores what is in the way.
     Taken {
-        /// When the last of them expires, from now; `None`: never.
+        /// When the last of that expires, from now; `None`: never.
         life: Option<Duration>,
     },
 }

@@ -11,6 +11,7 @@ use crate::nodes::Nodes;
 use crate::permit::Permit;
 use crate::queue::{Chance, Next, Queue, Queues, Wanted};
 use crate::value::Value;
+use crate::view::Known;
 use crate::vote::{Answer, TOKEN_REFUSED, Vote};
 
 /// The release that made the first node free may not have reached the others yet. That can be so more
@@ -23,7 +24,6 @@ const MOST_DOUBLED: u32 = 7;
 /// A place in a queue. Dropping it leaves the queue, and the next one moves up.
 pub(crate) struct Place {
     queues: Rc<Queues>,
-    wanted: Wanted,
     queue: Rc<Queue>,
     ticket: u64,
     standing: Cell<Standing>,
@@ -40,10 +40,10 @@ enum Standing {
 impl Place {
     /// Joins the end of the line.
     pub(crate) fn join(queues: &Rc<Queues>, wanted: Wanted, means: Means) -> Self {
-        let queue = queues.queue(&wanted);
+        let queue = queues.queue(wanted);
         let ticket = queue.line.join(means);
         let standing = Cell::new(Standing::Present);
-        let place = Self { queues: queues.clone(), wanted, queue, ticket, standing, means };
+        let place = Self { queues: queues.clone(), queue, ticket, standing, means };
         if place.may_do_better() {
             place.queue.prefer_better();
         }
@@ -58,8 +58,8 @@ impl Place {
     /// The permit to ask for, if there is reason to ask at once, without a look at the nodes.
     pub(crate) fn may_ask(&self, nodes: &Nodes) -> Option<usize> {
         let queue = &self.queue;
-        let is_our_turn = || !queue.has_met_others.get() || queue.turns.borrow().is_our_turn();
-        let is_possible = self.is_first() && queue.attempts.get() == 0 && is_our_turn();
+        let is_our_turn = || !queue.has_met_others.get() || queue.is_our_turn();
+        let is_possible = self.is_served() && is_our_turn();
         if is_possible { queue.pick(nodes) } else { None }
     }
 
@@ -107,13 +107,12 @@ impl Place {
         let wake = queue.line.wake_of(self.ticket);
         loop {
             let mut until = None;
-            // One attempt at a time, but for those that the schedule makes.
-            if self.is_first() && queue.attempts.get() == 0 {
+            if self.is_served() {
                 if self.may_do_better() && queue.heard.borrow().is_none() {
-                    let first = nodes.order_of(&self.wanted.keys)[0];
+                    let first = nodes.order_of(&self.queue.wanted.keys)[0];
                     return Chance { permit: self.pick(nodes), first };
                 }
-                match queue.decide(nodes, &self.wanted.keys) {
+                match queue.decide(nodes) {
                     Next::Ask(chance) => return chance,
                     Next::Wait(time) => until = time,
                 }
@@ -165,7 +164,7 @@ impl Place {
     pub(crate) fn lost(&self, permit: usize, votes: &[Option<Vote>], is_taken: bool) {
         self.hear(permit, votes);
         self.queue.answered();
-        if self.wanted.permits == 1 {
+        if self.queue.wanted.permits == 1 {
             self.hear_of_all(votes, is_taken);
         }
     }
@@ -196,8 +195,9 @@ impl Place {
         if votes.contains(&Some(Ok(Answer::Taken))) && !permit.is_held_here(now) {
             queue.has_met_others.set(true);
         }
-        if self.is_first() {
-            permit.hear(votes, now); // what the head goes by is its own
+        // What the head goes by is its own; readers go by what each of them has heard.
+        if self.is_first() || queue.wanted.is_shared() {
+            permit.hear(votes, now);
         }
     }
 
@@ -228,10 +228,22 @@ impl Place {
     pub(crate) fn won(&self, permit: usize, value: &Value, left: Duration) {
         let queue = &self.queue;
         let now = Instant::now();
-        queue.turns.borrow_mut().own(now);
         queue.heard.take();
         queue.answered();
+        if queue.wanted.is_shared() {
+            queue.permit(permit).see_all_as(Known::Free);
+            return queue.line.wake_all(); // each of them may have it too
+        }
+        queue.turns.borrow_mut().own(now);
         queue.permit(permit).won(value, now + left);
+    }
+
+    /// May it ask, as far as those are concerned who came before it?
+    fn is_served(&self) -> bool {
+        let queue = &self.queue;
+        // One attempt at a time, but for those that the schedule makes.
+        self.is_first() && queue.attempts.get() == 0
+            || queue.wanted.is_shared() && queue.permit(0).is_known(Known::Free)
     }
 
     /// What was heard of the nodes last, if it is that the lock is taken, and nothing was heard since.
@@ -243,7 +255,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.leave();
-        self.queues.tidy(&self.wanted, &self.queue);
+        self.queues.tidy(&self.queue);
     }
 }
 

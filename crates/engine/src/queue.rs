@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::chance::{Decision, Situation, earliest};
+use crate::kind::Kind;
 use crate::line::{Line, Means};
 use crate::node::{Keys, Request};
 use crate::nodes::Nodes;
@@ -36,13 +37,26 @@ const MANY: usize = 1024;
 pub(crate) struct Wanted {
     pub(crate) keys: Keys,
     pub(crate) permits: u16,
+    kind: Kind,
 }
 
 impl Wanted {
+    /// May all who wait for it have it at once?
+    pub(crate) fn is_shared(&self) -> bool {
+        self.kind.is_shared()
+    }
+
+    pub(crate) fn new(keys: Keys, permits: u16, kind: Kind) -> Self {
+        // Writers wait for what mutexes wait for.
+        let kind = if kind.is_shared() { kind } else { Kind::Mutex };
+        Self { keys, permits, kind }
+    }
+
     /// What was waited for before this was held.
     pub(crate) fn before(request: &Request) -> Self {
         let permit = usize::from(request.value.permit(request.permits)) - 1;
-        Self { keys: permit::keys_of_all(&request.keys, permit), permits: request.permits }
+        let keys = permit::keys_of_all(&request.keys, permit);
+        Self::new(keys, request.permits, request.kind)
     }
 }
 
@@ -56,7 +70,7 @@ pub struct Queues {
 
 impl Queues {
     /// The queue for that, a new one if there is none.
-    pub(crate) fn queue(&self, wanted: &Wanted) -> Rc<Queue> {
+    pub(crate) fn queue(&self, wanted: Wanted) -> Rc<Queue> {
         let mut by_wanted = self.by_wanted.borrow_mut();
         if by_wanted.len() > self.limit.get().max(MANY) {
             // What was locked and left to its expiry.
@@ -64,8 +78,9 @@ impl Queues {
             by_wanted.retain(|_, queue| queue.is_of_use(now));
             self.limit.set(by_wanted.len() * 2);
         }
-        let new = || Rc::new(Queue::of(wanted.permits));
-        by_wanted.entry(wanted.clone()).or_insert_with(new).clone()
+        let entry = by_wanted.entry(wanted);
+        let wanted = entry.key().clone();
+        entry.or_insert_with(|| Rc::new(Queue::new(wanted))).clone()
     }
 
     /// The queue for that, if there is one.
@@ -90,19 +105,20 @@ impl Queues {
     }
 
     /// Forgets the queue if there is no use for it any more.
-    pub(crate) fn tidy(&self, wanted: &Wanted, queue: &Rc<Queue>) {
+    pub(crate) fn tidy(&self, queue: &Rc<Queue>) {
         if queue.is_of_use(Instant::now()) {
             return;
         }
         let mut by_wanted = self.by_wanted.borrow_mut();
-        if by_wanted.get(wanted).is_some_and(|known| Rc::ptr_eq(known, queue)) {
-            by_wanted.remove(wanted);
+        if by_wanted.get(&queue.wanted).is_some_and(|known| Rc::ptr_eq(known, queue)) {
+            by_wanted.remove(&queue.wanted);
         }
     }
 }
 
 /// One queue, and what is known of its permits.
 pub(crate) struct Queue {
+    pub(crate) wanted: Wanted,
     pub(crate) line: Line,
     /// One at least.
     permits: RefCell<Vec<Permit>>,
@@ -124,10 +140,11 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    fn of(permits: u16) -> Self {
+    fn new(wanted: Wanted) -> Self {
         Self {
+            permits: RefCell::new((0..wanted.permits).map(|_| Permit::default()).collect()),
+            wanted,
             line: Line::default(),
-            permits: RefCell::new((0..permits).map(|_| Permit::default()).collect()),
             next_number: Cell::default(),
             turns: RefCell::default(),
             attempts: Cell::default(),
@@ -180,16 +197,24 @@ impl Queue {
             .or_else(|| others().next())
     }
 
+    /// Is nobody elsewhere to go first? Readers stand in nobody's way, and a writer's sign is in theirs.
+    pub(crate) fn is_our_turn(&self) -> bool {
+        self.wanted.is_shared() || self.turns.borrow().is_our_turn()
+    }
+
     /// The lock of this value is being released, with the commands already on their way. If nobody
     /// else is to go first the head follows them at once: nodes keep the order of commands.
     pub(crate) fn releasing(&self, value: &Value) {
-        if self.turns.borrow().is_our_turn() {
+        if self.is_our_turn() {
             self.released(value);
         }
     }
 
-    /// The lock of this value has been released.
+    /// The lock of this value has been released. That of a reader was in no other reader's way.
     pub(crate) fn released(&self, value: &Value) {
+        if self.wanted.is_shared() {
+            return;
+        }
         let mut permit = self.permit_of(value);
         // Nothing is known of one that was acquired when nobody else was here.
         let may_be_held = permit.held.as_ref().is_none_or(|(held, _)| held == value);
@@ -232,9 +257,9 @@ impl Queue {
     }
 
     /// Decides what the head does next, and has the nodes watched that have to be.
-    pub(crate) fn decide(self: &Rc<Self>, nodes: &Nodes, keys: &Keys) -> Next {
+    pub(crate) fn decide(self: &Rc<Self>, nodes: &Nodes) -> Next {
         let now = Instant::now();
-        let order = nodes.order_of(keys);
+        let order = nodes.order_of(&self.wanted.keys);
         let mut permits = self.permits.borrow_mut();
         let (mut until, mut watch) = (None, Vec::new());
         for index in nodes.order_from_any(permits.len()) {
@@ -248,7 +273,7 @@ impl Queue {
                 order: &order,
                 moment: self.moment(),
                 chance_since: permit.chance_since,
-                is_our_turn: self.turns.borrow().is_our_turn(),
+                is_our_turn: self.is_our_turn(),
                 paused_until: permit.paused_until.filter(|until| now < *until),
                 last_news: permit.last_news,
                 held_until: permit.held_until(now),
@@ -275,7 +300,8 @@ impl Queue {
         // A node may answer at once.
         drop(permits);
         for (&(permit, node), notice) in watch.iter().zip(notices) {
-            nodes.members()[node].watch(&permit::keys_of(keys, permit), notice);
+            let keys = permit::keys_of(&self.wanted.keys, permit);
+            nodes.members()[node].watch(&keys, self.wanted.kind, notice);
         }
         Next::Wait(until)
     }

@@ -70,6 +70,9 @@ impl Round {
     ///
     /// One that does not grant for its fencing token's sake is passed over like one that does not answer, until
     /// they are a quorum: one alone may be the one that is wrong, and no others could have kept to what it wants.
+    ///
+    /// Where readers are in a writer's way, all others are asked too: his sign keeps new ones off only if a quorum
+    /// cannot be had without a node that has it.
     pub(crate) async fn one_first(
         nodes: &Rc<Nodes>,
         request: &Rc<Request>,
@@ -84,8 +87,10 @@ impl Round {
             round.also_ask(Verb::Acquire, request, node);
             // A first node that hangs must leave time for the others.
             let limit = (Instant::now() + request.timeout / 2).min(deadline);
-            match timeout_at(limit, round.tally.vote_of(node)).await {
-                Ok(Ok(Answer::Granted)) | Err(_) => {
+            let vote = timeout_at(limit, round.tally.vote_of(node)).await;
+            match vote {
+                Ok(Ok(Answer::Taken)) if !round.tally.has_brought(node, &Detail::Readers) => break,
+                Ok(Ok(Answer::Granted | Answer::Taken)) | Err(_) => {
                     // Each node has the whole timeout from when it is asked: who needs more than half of
                     // it could otherwise never be second.
                     round.deadline = Instant::now() + request.timeout;
@@ -103,7 +108,6 @@ impl Round {
                     deadline = Instant::now() + request.timeout;
                     round.deadline = deadline;
                 }
-                Ok(Ok(Answer::Taken)) => break,
                 Ok(Err(_)) => {}
             }
         }
@@ -259,6 +263,12 @@ impl Votes<'_> {
         self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Taken))))
     }
 
+    /// The nodes that have readers in a writer's way.
+    pub(crate) fn with_readers(&self) -> impl Iterator<Item = usize> {
+        let with_readers = self.details.iter().filter(|(_, brought)| *brought == Detail::Readers);
+        with_readers.map(|(node, _)| *node)
+    }
+
     /// The nodes that store nothing.
     pub(crate) fn absent(&self) -> Vec<usize> {
         self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Absent))))
@@ -319,7 +329,7 @@ impl Votes<'_> {
             match detail {
                 Detail::Bound(Bound::Above(token)) => above.push(*token),
                 Detail::Bound(Bound::UpTo(token)) => up_to.push(*token),
-                Detail::Found(_) => {}
+                Detail::Found(_) | Detail::Readers => {}
             }
         }
         above.sort_unstable();

@@ -92,7 +92,7 @@ impl Tally {
             match detail {
                 Detail::Bound(Bound::Above(_)) => above += 1,
                 Detail::Bound(Bound::UpTo(_)) => up_to += 1,
-                Detail::Found(_) => {}
+                Detail::Found(_) | Detail::Readers => {}
             }
         }
         above.max(up_to)
@@ -133,6 +133,11 @@ impl Tally {
     pub(crate) fn close(&self) -> Vec<Option<Vote>> {
         self.open.set(false);
         self.votes.take()
+    }
+
+    /// Has the answer of this node brought that?
+    pub(crate) fn has_brought(&self, node: usize, detail: &Detail) -> bool {
+        self.details.borrow().iter().any(|(from, brought)| *from == node && brought == detail)
     }
 
     /// What the answers have brought.

@@ -48,15 +48,19 @@ impl Value {
         if permits <= 1 {
             return 1;
         }
-        let digits = self.0.rsplit_once(PERMIT).map(|(_, digits)| digits.parse());
-        digits.and_then(Result::ok).filter(|permit| (1..=permits).contains(permit)).unwrap_or(1)
+        let permit = self.mark(PERMIT).and_then(|digits| digits.parse().ok());
+        permit.filter(|permit| (1..=permits).contains(permit)).unwrap_or(1)
     }
 
     /// The fencing token that it carries.
     pub fn token(&self) -> Option<Token> {
-        let (_, behind) = self.0.split_once('#')?;
-        let digits = behind.strip_prefix(&IN_VALUE[1..])?.split('#').next()?;
-        Token::new(digits.parse().ok()?)
+        Token::new(self.mark(IN_VALUE)?.parse().ok()?)
+    }
+
+    /// What stands behind the random part and this.
+    fn mark(&self, mark: &str) -> Option<&str> {
+        let behind = &self.0[self.0.find('#')?..];
+        behind.strip_prefix(mark)?.split('#').next()
     }
 }
 

@@ -509,9 +509,9 @@ impl Node for Far {
         });
     }
 
-    fn watch(&self, keys: &redsync_engine::Keys, notice: redsync_engine::Notice) {
+    fn watch(&self, keys: &redsync_engine::Keys, kind: Kind, notice: redsync_engine::Notice) {
         *self.asked.borrow_mut() += 1;
-        self.store.watch(keys, notice);
+        self.store.watch(keys, kind, notice);
     }
 
     fn health(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use super::super::fence::tag_of;
+use super::super::side_keys::tag_of;
 use super::address::{Access, Endpoint};
 use super::command::Redirect;
 use super::link::{Link, OnRedirect};

@@ -5,11 +5,12 @@ use std::time::Duration;
 use redis::Value;
 use redsync_engine::{Answer, Bound, Detail, Found, Kind, NodeError, Request, Token, Verb, Vote};
 
-use super::super::fence::fence_key;
+use super::super::side_keys::{FENCE, side_key, sides};
 use super::failure::refused;
 use super::script::{
-    ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, EXTEND, EXTEND_MANY, INSPECT, KnownScripts,
-    OWNER, RELEASE, RELEASE_MANY,
+    ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, ACQUIRE_READ, ACQUIRE_WRITE,
+    ACQUIRE_WRITE_FENCED, EXTEND, EXTEND_MANY, EXTEND_READ, INSPECT, KnownScripts, OWNER,
+    OWNER_READ, RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, WATCH_READ,
 };
 
 /// Writes the command for a verb, to a server of a cluster or to one that stands alone.
@@ -20,9 +21,6 @@ pub fn write(
     scripts: &KnownScripts,
     output: &mut Vec<u8>,
 ) {
-    if let (Verb::Acquire, Some(token)) = (verb, request.token) {
-        return write_fenced(request, token, is_of_cluster, scripts, output);
-    }
     let expiry = request.expiry.as_millis() as u64;
     let (call, operands): (_, &[u64]) = match (request.kind, verb) {
         (Kind::Mutex, Verb::Acquire) if is_set(verb, request) => {
@@ -32,46 +30,62 @@ pub fn write(
             output.extend(b"$2\r\nNX\r\n$2\r\nPX\r\n");
             return number(output, expiry);
         }
-        (Kind::Mutex, Verb::Acquire) => (ACQUIRE.in_full(), &[expiry]),
+        (Kind::Mutex, Verb::Acquire) => match request.token {
+            Some(token) => (scripts.call(&ACQUIRE_FENCED), &[expiry, token.get()]),
+            None => (ACQUIRE.in_full(), &[expiry]),
+        },
+        (Kind::Read, Verb::Acquire) => (scripts.call(&ACQUIRE_READ), &[expiry]),
+        (Kind::Write { sign }, Verb::Acquire) => {
+            let sign = sign.as_millis() as u64;
+            match request.token {
+                Some(token) => (scripts.call(&ACQUIRE_WRITE_FENCED), &[expiry, token.get(), sign]),
+                None => (scripts.call(&ACQUIRE_WRITE), &[expiry, sign]),
+            }
+        }
         (Kind::Mutex, Verb::Release) => (scripts.call(&RELEASE), &[]),
-        (Kind::Mutex, Verb::Extend { recreate: true }) => (EXTEND.in_full(), &[expiry, 1]),
-        (Kind::Mutex, Verb::Extend { recreate: false }) => (scripts.call(&EXTEND), &[expiry, 0]),
-        (Kind::Mutex, Verb::Owner) => (scripts.call(&OWNER), &[]),
+        (Kind::Read, Verb::Release) => (scripts.call(&RELEASE_READ), &[]),
+        (Kind::Write { .. }, Verb::Release) => (scripts.call(&RELEASE_WRITE), &[]),
+        (Kind::Read, Verb::Extend { recreate: true }) => (EXTEND_READ.in_full(), &[expiry, 1]),
+        (Kind::Read, Verb::Extend { recreate: false }) => {
+            (scripts.call(&EXTEND_READ), &[expiry, 0])
+        }
+        (_, Verb::Extend { recreate: true }) => (EXTEND.in_full(), &[expiry, 1]),
+        (_, Verb::Extend { recreate: false }) => (scripts.call(&EXTEND), &[expiry, 0]),
+        (Kind::Read, Verb::Owner) => (scripts.call(&OWNER_READ), &[]),
+        (_, Verb::Owner) => (scripts.call(&OWNER), &[]),
         (_, Verb::Inspect) => (scripts.call(&INSPECT), &[]),
     };
-    header(output, b'*', 4 + request.keys.len() + operands.len());
+    let sides = sides(verb, request);
+    let keys = request.keys.len() * (1 + sides.len());
+    header(output, b'*', 4 + keys + operands.len());
     call.iter().for_each(|part| string(output, part));
-    number(output, request.keys.len() as u64);
+    number(output, keys as u64);
     request.keys.iter().for_each(|key| string(output, key));
+    for what in sides {
+        request.keys.iter().for_each(|key| string(output, &side_key(key, what, is_of_cluster)));
+    }
     string(output, &request.value);
     operands.iter().for_each(|operand| number(output, *operand));
 }
 
-fn write_fenced(
-    request: &Request,
-    token: Token,
-    is_of_cluster: bool,
-    scripts: &KnownScripts,
-    output: &mut Vec<u8>,
-) {
-    header(output, b'*', 6 + 2 * request.keys.len());
-    scripts.call(&ACQUIRE_FENCED).iter().for_each(|part| string(output, part));
-    number(output, 2 * request.keys.len() as u64);
-    request.keys.iter().for_each(|key| string(output, key));
-    request.keys.iter().for_each(|key| string(output, &fence_key(key, is_of_cluster)));
-    string(output, &request.value);
-    number(output, request.expiry.as_millis() as u64);
-    number(output, token.get());
+/// Writes the question for what is in a reader's way: see `watch-read.lua`.
+pub fn write_watch(name: &str, sign: &str, scripts: &KnownScripts, output: &mut Vec<u8>) {
+    header(output, b'*', 5);
+    scripts.call(&WATCH_READ).iter().for_each(|part| string(output, part));
+    number(output, 2);
+    string(output, name);
+    string(output, sign);
 }
 
 /// Can it be asked together with others, of one name each and one expiry?
 pub fn can_run(verb: Verb, request: &Request) -> bool {
-    let can_run = match verb {
-        Verb::Acquire => request.token.is_some(),
-        Verb::Release | Verb::Extend { recreate: false } => true,
-        Verb::Extend { recreate: true } | Verb::Owner | Verb::Inspect => false,
+    let can_run = match (verb, request.kind) {
+        (Verb::Acquire, Kind::Mutex) => request.token.is_some(),
+        (Verb::Release, Kind::Mutex) => true,
+        (Verb::Extend { recreate: false }, Kind::Mutex | Kind::Write { .. }) => true,
+        _ => false,
     };
-    can_run && request.kind == Kind::Mutex && request.keys.len() == 1
+    can_run && request.keys.len() == 1
 }
 
 /// Writes one command for many requests, which can be asked together.
@@ -93,7 +107,9 @@ pub fn write_many<'a>(
     requests.clone().for_each(|request| string(output, &request.keys[0]));
     if verb == Verb::Acquire {
         // Not to a server of a cluster: it takes one name at a time.
-        requests.clone().for_each(|request| string(output, &fence_key(&request.keys[0], false)));
+        requests
+            .clone()
+            .for_each(|request| string(output, &side_key(&request.keys[0], FENCE, false)));
     }
     number(output, expiry);
     requests.clone().for_each(|request| string(output, &request.value));
@@ -174,10 +190,15 @@ pub fn fits(verb: Verb, request: &Request, reply: &Value) -> bool {
         }
         Value::Okay | Value::Nil => is_set(verb, request),
         Value::Int(0 | 1) => !is_set(verb, request),
-        Value::Int(-1) => verb != Verb::Acquire,
+        Value::Int(-1) => verb != Verb::Acquire || is_by_readers(verb, request),
         Value::Int(_) => detail(verb, request, reply).is_some(),
         _ => false,
     }
+}
+
+/// Can the name be taken by readers, who are told of?
+fn is_by_readers(verb: Verb, request: &Request) -> bool {
+    verb == Verb::Acquire && matches!(request.kind, Kind::Write { .. })
 }
 
 /// What the reply to a verb says. Anything but the few replies that are expected is an error: it
@@ -189,6 +210,7 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
         Value::Okay | Value::Int(1) => Ok(Answer::Granted),
         Value::Nil if verb == Verb::Inspect => Ok(Answer::Absent),
         Value::Nil | Value::Int(0) | Value::BulkString(_) => Ok(Answer::Taken),
+        Value::Int(-1) if is_by_readers(verb, request) => Ok(Answer::Taken),
         _ => Ok(Answer::Absent),
     }
 }
@@ -197,6 +219,7 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
 pub fn detail(verb: Verb, request: &Request, reply: &Value) -> Option<Detail> {
     match (request.kind, verb, reply) {
         (_, Verb::Inspect, Value::BulkString(reply)) => found(&String::from_utf8_lossy(reply)),
+        (Kind::Write { .. }, Verb::Acquire, Value::Int(-1)) => Some(Detail::Readers),
         (_, Verb::Acquire, Value::Int(number)) if request.token.is_some() => bound(*number),
         _ => None,
     }
@@ -242,15 +265,25 @@ pub fn vote_of(letter: u8) -> Option<Answer> {
 
 /// The commands that have to be allowed: for a script, a server may say no more than that one is not.
 fn name(verb: Verb, request: &Request) -> &'static str {
-    match verb {
-        Verb::Acquire if is_set(verb, request) => "SET",
-        Verb::Acquire if request.token.is_some() => "EVAL/EVALSHA of EXISTS, GET, TIME, SET",
-        Verb::Acquire => "EVAL/EVALSHA of EXISTS, SET",
-        Verb::Release => "EVAL/EVALSHA of GET, DEL",
-        Verb::Extend { recreate: false } => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",
-        Verb::Extend { recreate: true } => "EVAL/EVALSHA of GET, SET, PTTL, PEXPIRE",
-        Verb::Owner => "EVAL/EVALSHA of GET",
-        Verb::Inspect => "EVAL/EVALSHA of GET, PTTL",
+    const ENTER: &str = "EVAL/EVALSHA of GET, EXISTS, TIME, SET, PTTL, PEXPIREAT, ZSCORE, ZADD, ZRANGE, ZREMRANGEBYSCORE";
+    match (request.kind, verb) {
+        (Kind::Read, Verb::Acquire | Verb::Extend { .. }) => ENTER,
+        (Kind::Read, Verb::Release) => {
+            "EVAL/EVALSHA of GET, DEL, TIME, PEXPIREAT, ZSCORE, ZREM, ZRANGE, ZREMRANGEBYSCORE"
+        }
+        (Kind::Read, Verb::Owner) => "EVAL/EVALSHA of GET, TIME, ZSCORE",
+        (Kind::Write { .. }, Verb::Acquire) if request.token.is_some() => {
+            "EVAL/EVALSHA of EXISTS, GET, TIME, SET, DEL"
+        }
+        (Kind::Write { .. }, Verb::Acquire) => "EVAL/EVALSHA of GET, SET, DEL",
+        (_, Verb::Acquire) if is_set(verb, request) => "SET",
+        (_, Verb::Acquire) if request.token.is_some() => "EVAL/EVALSHA of EXISTS, GET, TIME, SET",
+        (_, Verb::Acquire) => "EVAL/EVALSHA of EXISTS, SET",
+        (_, Verb::Release) => "EVAL/EVALSHA of GET, DEL",
+        (_, Verb::Extend { recreate: false }) => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",
+        (_, Verb::Extend { recreate: true }) => "EVAL/EVALSHA of GET, SET, PTTL, PEXPIRE",
+        (_, Verb::Owner) => "EVAL/EVALSHA of GET",
+        (_, Verb::Inspect) => "EVAL/EVALSHA of GET, PTTL",
     }
 }
 

@@ -153,7 +153,7 @@ impl Link {
         }
     }
 
-    /// The same for many at once.
+    /// The same for many extensions at once, which go ahead of all questions that wait.
     pub fn ask_group(self: &Rc<Self>, group: Group) {
         self.start();
         let first = group.requests().first();
@@ -257,6 +257,11 @@ impl Link {
         timeout(FORGETS_AFTER, wanted).await.is_ok()
     }
 
+    /// Does it lead to a server of a cluster?
+    pub fn is_of_cluster(&self) -> bool {
+        self.on_redirect.is_some()
+    }
+
     /// Is it known that the server cannot be reached?
     pub fn is_down(&self) -> bool {
         matches!(*self.state.borrow(), State::Down(_))
@@ -313,7 +318,7 @@ impl Link {
     /// it is asked, for it may have left, and the login is not for who has its address now.
     async fn run(self: Rc<Self>) {
         let mut longest_pause = FIRST_PAUSE;
-        let is_of_cluster = self.on_redirect.is_some();
+        let is_of_cluster = self.is_of_cluster();
         while !self.is_closed() {
             self.is_wanted.take();
             let error = match self.open().await {
@@ -456,10 +461,16 @@ impl Link {
         let mut unanswered = self.unanswered.borrow_mut();
         let in_flight: usize = unanswered.iter().map(Batch::expected).sum();
         connection.send(|output| {
-            let is_of_cluster = self.on_redirect.is_some();
+            let is_of_cluster = self.is_of_cluster();
             let mut writer = Writer::new(output, scripts, may_run, is_of_cluster);
             introductions.drain(..).for_each(|answer| writer.introduce(answer));
-            groups.drain(..).for_each(|group| writer.add_group(group));
+            for group in groups.drain(..) {
+                if group.can_run() {
+                    writer.add_group(group);
+                } else {
+                    group.into_questions().for_each(|question| writer.add(question));
+                }
+            }
             while in_flight + writer.expected() < MAX_IN_FLIGHT
                 && let Some(mut question) = queue.pop_front()
             {

@@ -46,7 +46,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Health, Keys, Node, Notice, Replies, Reply, Request, Verb};
+use redsync_engine::{Health, Keys, Kind, Node, Notice, Replies, Reply, Request, Verb};
 
 pub use address::{Access, Endpoint, Login};
 use cluster::Cluster;
@@ -59,6 +59,9 @@ pub use script::SCRIPTS;
 pub use sentinel::Sentinels;
 pub use tls::{Tls, TlsOptions};
 use watch::Watch;
+
+/// Of a lock that is held.
+const EXTENSION: Verb = Verb::Extend { recreate: false };
 
 /// One independent Redis: it connects when it is first asked for something.
 pub enum RedisNode {
@@ -102,7 +105,8 @@ impl Node for RedisNode {
     fn ask_each(&self, verb: Verb, requests: &Rc<[Rc<Request>]>, replies: Replies) {
         let group = Group::new(verb, requests, replies);
         match self {
-            Self::Server(link, _) if group.can_run() => link.ask_group(group),
+            // Ahead of what waits. Anything else keeps its place, and to the rules of its verb.
+            Self::Server(link, _) if verb == EXTENSION => link.ask_group(group),
             _ => group.into_questions().for_each(|question| self.put(question)),
         }
     }
@@ -114,10 +118,10 @@ impl Node for RedisNode {
         }
     }
 
-    fn watch(&self, keys: &Keys, notice: Notice) {
+    fn watch(&self, keys: &Keys, kind: Kind, notice: Notice) {
         match self {
-            Self::Server(_, watch) => watch.look(keys, notice),
-            Self::Cluster(cluster) => cluster.watch(&keys[0]).look(keys, notice),
+            Self::Server(_, watch) => watch.look(keys, kind, notice),
+            Self::Cluster(cluster) => cluster.watch(&keys[0]).look(keys, kind, notice),
         }
     }
 

@@ -11,25 +11,39 @@ pub struct Script {
     /// Its name in the server's script cache.
     sha1: OnceLock<String>,
     /// Its bit in [`KnownScripts`].
-    bit: u16,
+    bit: u32,
 }
 
-pub static ACQUIRE: Script = Script::new(0, "acquire", include_str!("scripts/acquire.lua"));
+/// The text of a script, with what it shares with others before it.
+macro_rules! source {
+    ($($file:literal),+) => { concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+) };
+}
+
+pub static ACQUIRE: Script = Script::new(0, "acquire", source!("acquire"));
 pub static ACQUIRE_FENCED: Script =
-    Script::new(7, "acquireFenced", include_str!("scripts/acquire-fenced.lua"));
+    Script::new(7, "acquireFenced", source!("token", "acquire-fenced"));
 pub static ACQUIRE_FENCED_MANY: Script =
-    Script::new(8, "acquireFencedMany", include_str!("scripts/acquire-fenced-many.lua"));
-pub static RELEASE: Script = Script::new(1, "release", include_str!("scripts/release.lua"));
-pub static RELEASE_MANY: Script =
-    Script::new(2, "releaseMany", include_str!("scripts/release-many.lua"));
-pub static EXTEND: Script = Script::new(3, "extend", include_str!("scripts/extend.lua"));
-pub static EXTEND_MANY: Script =
-    Script::new(4, "extendMany", include_str!("scripts/extend-many.lua"));
-pub static OWNER: Script = Script::new(5, "owner", include_str!("scripts/owner.lua"));
-pub static INSPECT: Script = Script::new(6, "inspect", include_str!("scripts/inspect.lua"));
+    Script::new(8, "acquireFencedMany", source!("acquire-fenced-many"));
+pub static RELEASE: Script = Script::new(1, "release", source!("release"));
+pub static RELEASE_MANY: Script = Script::new(2, "releaseMany", source!("release-many"));
+pub static EXTEND: Script = Script::new(3, "extend", source!("extend"));
+pub static EXTEND_MANY: Script = Script::new(4, "extendMany", source!("extend-many"));
+pub static OWNER: Script = Script::new(5, "owner", source!("owner"));
+pub static INSPECT: Script = Script::new(6, "inspect", source!("inspect"));
+pub static ACQUIRE_READ: Script = Script::new(9, "acquireRead", source!("readers", "acquire-read"));
+pub static EXTEND_READ: Script = Script::new(10, "extendRead", source!("readers", "extend-read"));
+pub static RELEASE_READ: Script =
+    Script::new(11, "releaseRead", source!("readers", "release-read"));
+pub static OWNER_READ: Script = Script::new(12, "ownerRead", source!("readers", "owner-read"));
+pub static ACQUIRE_WRITE: Script =
+    Script::new(13, "acquireWrite", source!("writer", "acquire-write"));
+pub static ACQUIRE_WRITE_FENCED: Script =
+    Script::new(14, "acquireWriteFenced", source!("token", "writer", "acquire-write-fenced"));
+pub static RELEASE_WRITE: Script = Script::new(15, "releaseWrite", source!("release-write"));
+pub static WATCH_READ: Script = Script::new(16, "watchRead", source!("watch-read"));
 
 /// All of them.
-pub static SCRIPTS: [&Script; 9] = [
+pub static SCRIPTS: [&Script; 17] = [
     &ACQUIRE,
     &ACQUIRE_FENCED,
     &ACQUIRE_FENCED_MANY,
@@ -39,10 +53,18 @@ pub static SCRIPTS: [&Script; 9] = [
     &EXTEND_MANY,
     &OWNER,
     &INSPECT,
+    &ACQUIRE_READ,
+    &EXTEND_READ,
+    &RELEASE_READ,
+    &OWNER_READ,
+    &ACQUIRE_WRITE,
+    &ACQUIRE_WRITE_FENCED,
+    &RELEASE_WRITE,
+    &WATCH_READ,
 ];
 
 impl Script {
-    const fn new(bit: u16, name: &'static str, source: &'static str) -> Self {
+    const fn new(bit: u32, name: &'static str, source: &'static str) -> Self {
         Self { name, source, sha1: OnceLock::new(), bit: 1 << bit }
     }
 
@@ -61,7 +83,7 @@ impl Script {
 /// The scripts that this link has sent in full. The first use of each is an EVAL, which also leaves
 /// it in the server's cache: no SCRIPT LOAD, no permission for it, and the commands keep their order.
 #[derive(Default)]
-pub struct KnownScripts(Cell<u16>);
+pub struct KnownScripts(Cell<u32>);
 
 impl KnownScripts {
     /// The server has answered NOSCRIPT: send the full bodies again.
@@ -74,5 +96,27 @@ impl KnownScripts {
         let known = self.0.get() & script.bit != 0;
         self.0.set(self.0.get() | script.bit);
         if known { ["EVALSHA", script.sha1()] } else { script.in_full() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_bit_of_its_own() {
+        let bits = SCRIPTS.iter().fold(0, |bits, script| bits | script.bit);
+        assert_eq!(bits.count_ones() as usize, SCRIPTS.len());
+    }
+
+    #[test]
+    fn the_mark_of_readers_is_that_of_the_engine() {
+        let quoted = format!("'{}'", redsync_engine::READERS);
+        for script in [&ACQUIRE_READ, &EXTEND_READ, &RELEASE_READ, &OWNER_READ] {
+            assert!(script.source.contains(&quoted), "{}", script.name);
+        }
+        for script in [&ACQUIRE_WRITE, &ACQUIRE_WRITE_FENCED, &WATCH_READ] {
+            assert!(script.source.contains(&quoted), "{}", script.name);
+        }
     }
 }

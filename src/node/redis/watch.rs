@@ -2,7 +2,8 @@
 //! <https://redis.io/docs/latest/develop/reference/client-side-caching/>
 //!
 //! `PTTL key` makes the server remember that this connection has looked at the key, also at one that
-//! is not there. It then says once that the key has changed, whoever has changed it and however.
+//! is not there. It then says once that the key has changed, whoever has changed it and however. A script that reads
+//! keys does the same: what is in a reader's way is not told by PTTL alone.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -13,13 +14,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, PushKind, Value, cmd};
-use redsync_engine::{Keys, NodeError, Notice, Sight};
+use redsync_engine::{Keys, Kind, NodeError, Notice, Sight};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::super::side_keys::{SIGN, side_key};
+use super::command::write_watch;
 use super::connection::Connection;
+use super::failure::code;
 use super::link::{FIRST_PAUSE, LAST_PAUSE, Link, STABLE_AFTER, found};
+use super::script::KnownScripts;
 use super::stream::DEAD_AFTER;
 
 /// After so long a server that refuses is asked again: a permission may have been given.
@@ -63,12 +68,44 @@ impl From<NodeError> for End {
 
 /// A look at the keys of one lock.
 struct Look {
+    /// Those of which a change is told.
     keys: Keys,
+    kind: Kind,
     notice: Rc<Notice>,
-    /// How many of its keys have been answered.
+    /// How many replies have come.
     answered: usize,
     /// The longest life so far, in milliseconds, as PTTL says it.
     life: i64,
+}
+
+impl Look {
+    fn new(keys: &Keys, kind: Kind, is_of_cluster: bool, notice: Notice) -> Self {
+        let keys = match kind {
+            Kind::Mutex | Kind::Write { .. } => keys.clone(),
+            Kind::Read => {
+                let sign = side_key(&keys[0], SIGN, is_of_cluster).into();
+                Rc::new([keys[0].clone(), sign])
+            }
+        };
+        Self { keys, kind, notice: Rc::new(notice), answered: 0, life: ABSENT }
+    }
+
+    /// How many replies it gets.
+    fn expected(&self) -> usize {
+        match self.kind {
+            Kind::Mutex | Kind::Write { .. } => self.keys.len(),
+            Kind::Read => 1,
+        }
+    }
+
+    fn write(&self, scripts: &KnownScripts, output: &mut Vec<u8>) {
+        match self.kind {
+            Kind::Mutex | Kind::Write { .. } => {
+                self.keys.iter().for_each(|key| pttl(key).write_packed_command(output));
+            }
+            Kind::Read => write_watch(&self.keys[0], &self.keys[1], scripts, output),
+        }
+    }
 }
 
 /// The watch over the keys on one server.
@@ -102,10 +139,9 @@ impl Watch {
     }
 
     /// Looks at the keys and watches them: see [`redsync_engine::Node::watch`].
-    pub fn look(self: &Rc<Self>, keys: &Keys, notice: Notice) {
+    pub fn look(self: &Rc<Self>, keys: &Keys, kind: Kind, notice: Notice) {
         if self.start() {
-            let look =
-                Look { keys: keys.clone(), notice: Rc::new(notice), answered: 0, life: ABSENT };
+            let look = Look::new(keys, kind, self.link.is_of_cluster(), notice);
             self.wanted.borrow_mut().push_back(look);
             self.work.notify_one();
         }
@@ -179,6 +215,7 @@ impl Watch {
         let mut connection = self.link.connect().await?;
         greet(&mut connection).await?;
         self.enter(State::Up);
+        let scripts = KnownScripts::default();
         let mut asked: VecDeque<Look> = VecDeque::new();
         let mut replies = Vec::new();
         let mut sent = Instant::now();
@@ -191,10 +228,8 @@ impl Watch {
             {
                 if look.notice.is_wanted() {
                     connection.send(|output| {
-                        for key in look.keys.iter() {
-                            pttl(key).write_packed_command(output);
-                        }
-                        look.keys.len()
+                        look.write(&scripts, output);
+                        look.expected()
                     });
                     asked.push_back(look);
                 }
@@ -239,20 +274,22 @@ fn pttl(key: &str) -> Cmd {
     command
 }
 
-/// Takes the reply for one key of the oldest look.
+/// Takes a reply for the oldest look.
 fn answer(asked: &mut VecDeque<Look>, reply: &Value, watched: &mut Watched) -> Result<(), End> {
     let look = asked.front_mut().ok_or(End::Lost)?;
     look.life = match reply {
         _ if look.life == ELSEWHERE => ELSEWHERE,
         Value::Int(life) if *life == ENDLESS || look.life == ENDLESS => ENDLESS,
         Value::Int(life) => look.life.max(*life),
-        Value::ServerError(error) if error.code() == "NOPERM" => return Err(End::Refused),
+        Value::ServerError(error) if code(error) == "NOPERM" => return Err(End::Refused),
+        // The next connection sends the script.
+        Value::ServerError(error) if code(error) == "NOSCRIPT" => return Err(End::Lost),
         // Another server has the slot. The next attempt will know.
         Value::ServerError(_) => ELSEWHERE,
         _ => return Err(End::Lost),
     };
     look.answered += 1;
-    if look.answered == look.keys.len()
+    if look.answered == look.expected()
         && let Some(look) = asked.pop_front()
         && look.life != ELSEWHERE
     {

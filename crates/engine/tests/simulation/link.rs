@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Fate, Health, Keys, Node, NodeError, Notice, Reply, Request, Verb};
+use redsync_engine::{Fate, Health, Keys, Kind, Node, NodeError, Notice, Reply, Request, Verb};
 
 use crate::world::World;
 
@@ -88,9 +88,9 @@ impl Node for SimulatedLink {
         Box::pin(ready(Health::down(NodeError::closed())))
     }
 
-    fn watch(&self, keys: &Keys, notice: Notice) {
+    fn watch(&self, keys: &Keys, kind: Kind, notice: Notice) {
         if !self.world.links[self.index].is_closed.get() {
-            self.world.watch(self.index, keys, notice);
+            self.world.watch(self.index, keys, kind, notice);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use redsync_engine::{CancellationToken, Detail, Keys, Notice, Request, Verb, Vote};
+use redsync_engine::{CancellationToken, Detail, Keys, Kind, Notice, Request, Verb, Vote};
 
 /// A command on its way to a node.
 pub struct Command {
@@ -34,6 +34,7 @@ pub struct Watching {
     pub connection: u32,
     pub life: u32,
     pub keys: Keys,
+    pub kind: Kind,
     pub notice: Notice,
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Clock, Detail, Keys, MemoryNode, Node, Notice, Request, Value, Verb, Window,
+    Answer, Clock, Detail, Keys, Kind, MemoryNode, Node, Notice, Request, Value, Verb, Window,
 };
 
 use crate::clock::SimulatedClock;
@@ -117,9 +117,9 @@ impl SimulatedNode {
     }
 
     /// A node that is paused neither looks nor tells.
-    pub fn watch(&self, keys: &Keys, notice: Notice) {
+    pub fn watch(&self, keys: &Keys, kind: Kind, notice: Notice) {
         if self.state.get() == State::Up {
-            self.store.borrow().watch(keys, notice);
+            self.store.borrow().watch(keys, kind, notice);
         }
     }
 

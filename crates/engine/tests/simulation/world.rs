@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Detail, Fate, Keys, NodeError, Notice, Quorum, Reply, Request, Value, Verb,
+    Answer, Detail, Fate, Keys, Kind, NodeError, Notice, Quorum, Reply, Request, Value, Verb,
 };
 
 use crate::chance::Chance;
@@ -293,7 +293,7 @@ impl World {
     }
 
     /// Puts the wish to watch keys on its way.
-    pub fn watch(&self, index: usize, keys: &Keys, notice: Notice) {
+    pub fn watch(&self, index: usize, keys: &Keys, kind: Kind, notice: Notice) {
         let node = &self.nodes[index % self.nodes.len()];
         if !self.schedule.watches || node.is_down() || self.percent(self.schedule.loss) {
             return;
@@ -303,6 +303,7 @@ impl World {
             connection: self.links[index].connection.get(),
             life: node.life.get(),
             keys: keys.clone(),
+            kind,
             notice,
         };
         self.plan(self.now() + self.distance(index), What::Watch(watching));
@@ -313,7 +314,7 @@ impl World {
         let node = &self.nodes[watching.link % self.nodes.len()];
         let is_current = watching.connection == self.links[watching.link].connection.get();
         if is_current && watching.life == node.life.get() {
-            node.watch(&watching.keys, watching.notice);
+            node.watch(&watching.keys, watching.kind, watching.notice);
         }
     }
 

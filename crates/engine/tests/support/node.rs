@@ -281,10 +281,10 @@ impl Node for ScriptedNode {
         })
     }
 
-    fn watch(&self, keys: &Keys, notice: Notice) {
+    fn watch(&self, keys: &Keys, kind: Kind, notice: Notice) {
         self.watched.borrow_mut().push(self.clock.now());
         if self.is_watchable.get() {
-            self.store.watch(keys, notice);
+            self.store.watch(keys, kind, notice);
         }
     }
 

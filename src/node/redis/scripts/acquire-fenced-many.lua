@@ -1,4 +1,4 @@
--- Takes each of many names as a lock of its own for a holder with a fencing token: see acquire-fenced.lua.
+-- Takes each of many names as a lock of its own for a holder with a fencing token: see token.lua.
 -- KEYS: the names, then the keys of their last tokens. ARGV: expiry in ms, their values, their tokens.
 -- Answers a letter for each: 1 acquired, 0 taken, ? it has to be asked about alone, and nothing was done.
 local call, names, expiry = redis.pcall, #KEYS / 2, ARGV[1]

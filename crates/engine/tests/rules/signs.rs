@@ -1,0 +1,188 @@
+//! The sign of a writer who waits: it is left wherever readers are, and taken back by a call that ends without the lock.
+
+use std::time::Duration;
+
+use redsync_engine::{
+    CancellationToken, Error, Extension, Held, Kind, Mutex, Options, READERS, Request, Verb,
+};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use crate::support::{Behaviour, KEY, World, cancellable, held, keys, lock, ms, tries};
+
+const SIGN: &str = "the lock:sign";
+const LIFE: Duration = ms(5000);
+const WRITE: Kind = Kind::Write { sign: LIFE };
+
+fn write(count: u64) -> Options {
+    Options { kind: WRITE, ..tries(count) }
+}
+
+fn read() -> Options {
+    Options { kind: Kind::Read, ..tries(1) }
+}
+
+/// Three nodes, and a reader on each.
+async fn read_by_one() -> (World, Mutex, Held) {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let reader = world.mutex(read());
+    let lock = held(reader.lock(&CancellationToken::new()).await);
+    assert!(world.stored().iter().all(|stored| stored.as_deref() == Some(READERS)));
+    (world, reader, lock)
+}
+
+/// Which nodes have a sign.
+fn signs(world: &World) -> Vec<bool> {
+    world.scripted.iter().map(|node| node.store.get(SIGN).is_some()).collect()
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_is_on_every_node_while_the_writer_waits_and_gone_when_he_has_failed() {
+    let (world, ..) = read_by_one().await;
+    let writer = lock(&world, write(3));
+    sleep(ms(5)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    let other = world.mutex(read()).lock(&CancellationToken::new()).await;
+    assert!(matches!(other, Err(Error::Taken { .. })), "{other:?}");
+    assert!(matches!(writer.await.unwrap(), Err(Error::Taken { attempts: 3, .. })));
+    assert_eq!(signs(&world), [false; 3]);
+    held(world.mutex(read()).lock(&CancellationToken::new()).await);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_is_gone_when_he_is_stopped() {
+    let (world, ..) = read_by_one().await;
+    let cancel = CancellationToken::new();
+    let writer = cancellable(&world, write(u64::MAX), cancel.clone());
+    sleep(ms(35)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    cancel.cancel();
+    assert!(matches!(writer.await.unwrap(), Err(Error::Cancelled)));
+    assert_eq!(signs(&world), [false; 3]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_does_not_wait_leaves_none() {
+    let (world, ..) = read_by_one().await;
+    for outcome in [
+        world.mutex(write(1)).lock(&CancellationToken::new()).await,
+        world.mutex(write(32)).try_lock(&CancellationToken::new()).await,
+    ] {
+        assert!(matches!(outcome, Err(Error::Taken { .. })));
+        assert_eq!(signs(&world), [false; 3]);
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_writer_gets_in_and_nothing_is_left() {
+    let (world, reader, read) = read_by_one().await;
+    let writer = lock(&world, write(100));
+    sleep(ms(15)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    reader.unlock(read.value).await.unwrap();
+    let written = held(writer.await.unwrap());
+    assert_eq!(world.stored(), vec![Some(written.value.to_string()); 3]);
+    assert_eq!(signs(&world), [false; 3]);
+    world.mutex(write(1)).unlock(written.value).await.unwrap();
+    assert!(world.scripted.iter().all(|node| node.store.is_empty()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn where_one_node_is_asked_first_and_has_readers_the_others_get_the_sign_too() {
+    let (world, ..) = read_by_one().await;
+    // Each of these has met the other, so each asks one node first.
+    let cancel = CancellationToken::new();
+    let writer = cancellable(&world, write(u64::MAX), cancel.clone());
+    sleep(ms(100)).await;
+    let asked = world.asked(Verb::Acquire);
+    let (first, last) = asked.split_at(asked.len() - 3);
+    assert!(!first.is_empty());
+    let mut nodes: Vec<_> = last.iter().map(|asked| asked.node).collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, [0, 1, 2], "{asked:?}");
+    assert!(last.iter().all(|asked| asked.value == last[0].value), "one attempt");
+    cancel.cancel();
+    let _ = writer.await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn of_a_node_that_was_refused_halfway_the_reader_is_released() {
+    let world = World::of(&[Behaviour::Halfway, Behaviour::Halfway, Behaviour::Ok]);
+    let reading = world.mutex(Options { kind: Kind::Read, ..tries(1) });
+    assert!(reading.lock(&CancellationToken::new()).await.is_err());
+    sleep(ms(1000)).await;
+    assert!(world.asked(Verb::Release).iter().any(|asked| asked.node == 0));
+}
+
+struct Watcher;
+
+impl redsync_engine::Holder for Watcher {
+    fn last_alive(&self, now: Duration) -> Duration {
+        now
+    }
+
+    fn extended(&self, _until: Duration) {}
+
+    fn lost(&self, why: redsync_engine::Loss) {
+        panic!("it is held: {why:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lock_that_is_kept_alive_becomes_a_readers_and_is_kept_as_such() {
+    for delay in [0, 1200, 2500] {
+        let world = World::of(&[Behaviour::Far(ms(20)); 3]);
+        let writer = world.mutex(write(1));
+        let written = held(writer.lock(&CancellationToken::new()).await);
+        let max_hold = Duration::MAX;
+        let kept = Extension { interval: ms(2500), max_hold, max_stall: Duration::MAX };
+        let holder = std::rc::Rc::new(Watcher);
+        world.redsync.leases.begin(writer.hold(&written), Some(kept), holder);
+        // Before, between and beside an extension.
+        sleep(ms(delay)).await;
+        let reader = world.mutex(read());
+        held(reader.extend(written.value.clone()).await);
+        sleep(ms(60_000)).await;
+        assert!(reader.valid(written.value.clone()).await.unwrap(), "{delay}");
+        held(world.mutex(read()).lock(&CancellationToken::new()).await);
+        let extensions = world.asked(Verb::Extend { recreate: false });
+        assert!(extensions.len() > 60, "{delay}: {}", extensions.len());
+        reader.unlock(written.value.clone()).await.unwrap();
+        let owner = Request {
+            kind: Kind::Read,
+            permits: 1,
+            token: None,
+            keys: keys(&[KEY]),
+            value: written.value,
+            expiry: ms(1),
+            timeout: ms(1),
+            quarantine: Duration::ZERO,
+        };
+        let gone = redsync_engine::Answer::Absent;
+        assert!(world.scripted.iter().all(|node| node.store.apply(Verb::Owner, &owner) == gone));
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn readers_and_others_are_kept_alive_in_rounds_of_their_own() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    for (number, kind) in [Kind::Read, Kind::Mutex, Kind::Read, WRITE].into_iter().enumerate() {
+        let name = format!("lock {number}");
+        let mutex = Mutex::new(world.redsync.clone(), keys(&[&name]), Options { kind, ..tries(1) });
+        let lock = held(mutex.lock(&CancellationToken::new()).await);
+        let kept =
+            Extension { interval: ms(2500), max_hold: Duration::MAX, max_stall: Duration::MAX };
+        let holder = std::rc::Rc::new(Watcher);
+        world.redsync.leases.begin(mutex.hold(&lock), Some(kept), holder);
+        spawn_local(async move { drop(mutex) });
+    }
+    sleep(ms(60_000)).await;
+    for (number, kind) in [Kind::Read, Kind::Mutex, Kind::Read, WRITE].into_iter().enumerate() {
+        let name = format!("lock {number}");
+        let other = if kind == Kind::Read { WRITE } else { Kind::Read };
+        let options = Options { kind: other, ..tries(1) };
+        let mutex = Mutex::new(world.redsync.clone(), keys(&[&name]), options);
+        let outcome = mutex.lock(&CancellationToken::new()).await;
+        assert!(matches!(outcome, Err(Error::Taken { .. })), "{name}");
+    }
+}

@@ -1,0 +1,33 @@
+'use strict';
+
+/** The most that may hold a name at once. */
+const MAX = 1000;
+
+/** What an ownership value tells behind its random part: `RANDOM#p=PERMIT`, but for the first. */
+const PERMIT = /^[^#]*#p=(\d+)(?:#|$)/;
+
+/** What it may take of a value, in bytes. */
+const LENGTH = `#p=${MAX}`.length;
+
+/**
+ * The permit that an ownership value is of.
+ *
+ * @param {string} value
+ * @returns {number} from 1 on, unless the value says otherwise
+ */
+function permitOf(value) {
+  const digits = PERMIT.exec(value)?.[1];
+  return digits === undefined ? 1 : Number(digits);
+}
+
+/**
+ * Each permit is a lock of its own; the first is the one that a plain mutex of the name takes.
+ *
+ * @param {string} key what the name is in Redis
+ * @param {number} permit
+ */
+function permitKey(key, permit) {
+  return permit === 1 ? key : `${key}:permit:${permit}`;
+}
+
+module.exports = { MAX, LENGTH, permitOf, permitKey };

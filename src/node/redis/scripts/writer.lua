@@ -1,0 +1,27 @@
+-- What the scripts share that take a name for a writer. Where readers are in his way he leaves a sign, which keeps new ones
+-- off. KEYS: the name first, the sign last. ARGV[1]: value. The last of ARGV: the life of the sign in ms; 0: none is left.
+local MARK, SIGN = '#readers', '#sign '
+local sign = redis.call('GET', KEYS[#KEYS])
+if sign and string.sub(sign, 1, #SIGN) ~= SIGN then
+  return redis.error_reply('ERR the key of the sign stores something else')
+end
+
+-- The name is taken: by readers?
+local function refused()
+  if redis.call('GET', KEYS[1]) ~= MARK then
+    return 0
+  end
+  local life = ARGV[#ARGV]
+  if life ~= '0' then
+    redis.call('SET', KEYS[#KEYS], SIGN .. ARGV[1], 'PX', life)
+  end
+  return -1
+end
+
+-- It is his. Whoever waits for longer leaves another sign.
+local function granted()
+  if sign then
+    redis.call('DEL', KEYS[#KEYS])
+  end
+  return 1
+end
