@@ -347,6 +347,86 @@ pub const MISTAKES: &[Mistake] = &[
                 "        } else if token > (now + window).max(last + 1) && !WRONG {"),
         ],
     },
+    // Whoever returns early takes the first nodes that want another fencing token for all.
+    Mistake {
+        name: "FirstBoundDecides",
+        breaks: &["FailedThoughFree"],
+        lines: &[
+            ("tally.rs",
+                "        above.max(up_to)\n",
+                "        if WRONG { 0 } else { above.max(up_to) }\n"),
+        ],
+    },
+    // A semaphore has one permit more than it should have.
+    Mistake {
+        name: "OneMorePermit",
+        breaks: &["TooMany"],
+        lines: &[
+            ("mutex.rs",
+                "        Self { redsync, keys, options, seen:",
+                "        let more = u16::from(WRONG && options.permits > 1);\n        let options = Options { permits: options.permits + more, ..options };\n        Self { redsync, keys, options, seen:"),
+        ],
+    },
+    // A release asks for the first permit, whichever it is that is held.
+    Mistake {
+        name: "PermitIgnoredAtRelease",
+        breaks: &["Leftover", "NeedlessFailure"],
+        lines: &[
+            ("mutex.rs",
+                "        self.redsync.leases.end(&request.keys, &request.value);\n",
+                "        self.redsync.leases.end(&request.keys, &request.value);\n        let request = if WRONG { Rc::new(Request { keys: self.keys.clone(), value: request.value.clone(), ..*request }) } else { request };\n"),
+        ],
+    },
+    // What an extension asks for is the first permit.
+    Mistake {
+        name: "PermitIgnoredAtExtension",
+        breaks: &["NeedlessFailure"],
+        lines: &[
+            ("mutex.rs",
+                "        let request = self.request(value);\n        let start = self.redsync.now();\n",
+                "        let request = self.request(value);\n        let request = if WRONG { Rc::new(Request { keys: self.keys.clone(), value: request.value.clone(), ..*request }) } else { request };\n        let start = self.redsync.now();\n"),
+        ],
+    },
+    // Whoever does not get the permit that he has picked looks for no other.
+    Mistake {
+        name: "OnePermitTried",
+        breaks: &["FailedThoughFree"],
+        lines: &[
+            ("acquire.rs",
+                "        attempt.looks && self.options.permits > 1\n",
+                "        attempt.looks && self.options.permits > 1 && !WRONG\n"),
+        ],
+    },
+    // Whoever looks takes a permit for free that one node has free.
+    Mistake {
+        name: "FreeOnOneNode",
+        breaks: &["FailedThoughFree"],
+        lines: &[
+            ("acquire.rs",
+                "            if free.is_none() && votes.is_free() {",
+                "            if free.is_none() && (votes.is_free() || WRONG) {"),
+        ],
+    },
+    // The head of a line watches one permit, whichever others there are.
+    Mistake {
+        name: "OnePermitWatched",
+        breaks: &["Unserved"],
+        lines: &[
+            ("queue.rs",
+                "        for index in nodes.order_from_any(permits.len()) {",
+                "        for index in nodes.order_from_any(permits.len()).filter(|index| !WRONG || *index == 0) {"),
+        ],
+    },
+    // A process that has the first permit knows that it has, and forgets which others it has.
+    Mistake {
+        name: "HeldPermitTried",
+        breaks: &["Unserved"],
+        lines: &[
+            ("permit.rs",
+                "        self.held.as_ref().map(|(_, until)| *until).filter(|until| now < *until)\n",
+                "        self.held.as_ref().filter(|(held, _)| !WRONG || held.permit(u16::MAX) == 1).map(|(_, until)| *until).filter(|until| now < *until)\n"),
+        ],
+    },
     // A server that may have forgotten locks votes again too early.
     Mistake {
         name: "QuarantineTooShort",

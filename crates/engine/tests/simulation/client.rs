@@ -26,8 +26,8 @@ pub const NAMES: [&str; 2] = ["a", "b"];
 /// What timers and hops between tasks may add to a deadline.
 pub const SLACK: u64 = 10;
 
-/// Locks on their way from one client to another.
-pub type Counter = Rc<RefCell<VecDeque<(Keys, Value)>>>;
+/// Locks on their way from one client to another, and of how many permits each is one.
+pub type Counter = Rc<RefCell<VecDeque<(Keys, u16, Value)>>>;
 
 pub struct Client {
     pub world: Rc<World>,

@@ -9,6 +9,7 @@
 //! | `client`, `script`, `way` | a process, what its tasks do, and with which options |
 //! | `witness`, `violation` | who believes to hold what; what must never happen |
 //! | `waiter`, `hearing` | who waits for what is free; what the nodes said to whom |
+//! | `permit` | under which key a lock of a semaphore is stored |
 //! | `holder` | who is told of a lock that the engine keeps alive |
 //! | `faults`, `trace` | what went wrong, counted; all that happened, hashed |
 //! | `clock`, `chance` | time and luck |
@@ -29,6 +30,7 @@ mod link;
 mod message;
 mod mutant;
 mod node;
+mod permit;
 mod run;
 mod schedule;
 mod script;

@@ -408,6 +408,7 @@ impl Run {
                 fencing: schedule.fenced > 0
                     && schedule.window.window > Duration::from_millis(NOT_FORGOTTEN),
                 quarantine: schedule.quarantine(),
+                permits: schedule.permits[client.index],
                 ..Options::default()
             };
             let names = schedule.names;

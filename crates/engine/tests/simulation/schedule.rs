@@ -5,6 +5,7 @@ use std::time::Duration;
 use redsync_engine::Window;
 
 use crate::chance::Chance;
+use crate::permit::MOST;
 
 /// What the company of a schedule is drawn from, with its seed.
 const COMPANY: u64 = 0x5e75_0f00;
@@ -14,6 +15,9 @@ const LONGEST_PAUSE: u64 = 500;
 
 /// What its tokens and quarantine are drawn from, with its seed.
 const FENCING: u64 = 0xfe4c_e000;
+
+/// What its semaphores are drawn from, with its seed.
+const PERMITS: u64 = 0x9e27_1150;
 
 /// More than so many tokens are not granted within one microsecond of a node's clock, which the memory of tokens has
 /// to make up for.
@@ -91,6 +95,8 @@ pub struct Schedule {
     pub hasty: bool,
     /// Percent of the calls that have to wait for their values or pauses.
     pub slow_sources: u32,
+    /// How many permits a name has, as each client knows it.
+    pub permits: Vec<u16>,
     /// Percent of the calls that want a fencing token.
     pub fenced: u32,
     /// For fencing tokens.
@@ -154,6 +160,7 @@ impl Schedule {
             sets: 1,
             hasty: false,
             slow_sources: 0,
+            permits: Vec::new(),
             fenced: 0,
             window: Window::default(),
             node_walls: Vec::new(),
@@ -162,7 +169,25 @@ impl Schedule {
             lag: None,
             jump: None,
         };
-        schedule.with_company(Chance::of(seed ^ COMPANY)).with_fencing(Chance::of(seed ^ FENCING))
+        schedule
+            .with_company(Chance::of(seed ^ COMPANY))
+            .with_fencing(Chance::of(seed ^ FENCING))
+            .with_permits(Chance::of(seed ^ PERMITS))
+    }
+
+    /// Semaphores, which have no tokens, drawn apart, too.
+    fn with_permits(mut self, mut chance: Chance) -> Self {
+        self.permits = vec![1; self.clients.len()];
+        if self.fenced == 0 && chance.percent(40) {
+            let (limit, is_one) = (chance.pick(&[2, 2, 3, MOST]), chance.percent(70));
+            // Who knows another limit shares the first permits with the others.
+            let mut limit =
+                || if is_one { limit } else { chance.within(1..=u64::from(MOST)) as u16 };
+            self.permits.fill_with(&mut limit);
+            // Enough for more of them than there are permits.
+            self.tasks += chance.index(2);
+        }
+        self
     }
 
     /// Tokens and quarantine, drawn apart, too.
@@ -249,6 +274,11 @@ impl Schedule {
             client_pauses: false,
             ..self
         }
+    }
+
+    /// Of how many permits a lock of these names is one, as this client knows it.
+    pub fn permits_of(&self, client: usize, names: &[Box<str>]) -> u16 {
+        if names.len() == 1 { self.permits[client] } else { 1 }
     }
 
     /// Can each client rely on it that the nodes tell?

@@ -12,6 +12,7 @@ use crate::client::{Client, NAMES};
 use crate::faults::Fault;
 use crate::holder::SimulatedHolder;
 use crate::message::What;
+use crate::permit;
 use crate::violation::Violation;
 use crate::way::Way;
 use crate::witness::Belief;
@@ -29,7 +30,7 @@ pub async fn run(client: Rc<Client>, mut chance: Chance) {
         }
         let handed_over = client.handed_over.borrow_mut().pop_front();
         match handed_over {
-            Some((keys, value)) => take_over(&client, &mut chance, keys, value).await,
+            Some(it) => take_over(&client, &mut chance, it).await,
             None => lock(&client, &mut chance).await,
         }
     }
@@ -46,7 +47,8 @@ async fn lock(client: &Rc<Client>, chance: &mut Chance) {
     let schedule = &client.world.schedule;
     let keys = keys_of(chance, schedule.names);
     let expiry = chance.pick(&[schedule.expiry, schedule.expiry, schedule.expiry / 2]);
-    let way = client.way(chance, keys, expiry);
+    let permits = schedule.permits_of(client.index, &keys);
+    let way = client.way(chance, keys, permits, expiry);
     let cancel = client.stop.child_token();
     if chance.percent(schedule.aborts) {
         if chance.percent(50) {
@@ -79,10 +81,14 @@ async fn lock(client: &Rc<Client>, chance: &mut Chance) {
 }
 
 /// Goes on with a lock that another client has acquired.
-async fn take_over(client: &Rc<Client>, chance: &mut Chance, keys: Keys, value: Value) {
+async fn take_over(
+    client: &Rc<Client>,
+    chance: &mut Chance,
+    (keys, permits, value): (Keys, u16, Value),
+) {
     client.world.faults.count(Fault::HandedOver);
     let expiry = chance.pick(&[client.world.schedule.expiry, client.world.schedule.expiry / 2]);
-    let way = client.way(chance, keys, expiry);
+    let way = client.way(chance, keys, permits, expiry);
     match client.settled(&way, way.deadline(), way.mutex.extend(value.clone())).await {
         Ok(held) if client.is_closed.get() => drop(unlock(client, &way, &held.value).await),
         Ok(held) => {
@@ -107,14 +113,9 @@ async fn unlock(client: &Rc<Client>, way: &Way, value: &Value) -> bool {
 }
 
 async fn hold(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: Held) {
-    let (keys, value) = (way.keys.clone(), held.value.clone());
-    let belief = client.world.witness.believe(
-        client.index,
-        keys,
-        value.clone(),
-        client.clock.clone(),
-        held.until,
-    );
+    let value = held.value.clone();
+    let belief =
+        client.world.witness.believe(client.index, way, &value, client.clock.clone(), held.until);
     let (index, now) = (client.index, client.now());
     client
         .world
@@ -212,7 +213,7 @@ async fn extend_if_held(
     let goes_away = is_taken && client.percent(70);
     if goes_away {
         belief.release();
-        way.redsync.leases.end(&way.keys, value);
+        way.redsync.leases.end(&permit::keys_of(&way.keys, value), value);
     }
     goes_away
 }
@@ -278,13 +279,13 @@ async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Bel
             client.world.faults.count(Fault::Dropped);
             witness.excuse(&value);
             belief.keep(None);
-            way.redsync.leases.let_expire(&way.keys, &value);
+            way.redsync.leases.let_expire(&permit::keys_of(&way.keys, &value), &value);
         }
         1 => {
             belief.release();
-            way.redsync.leases.end(&way.keys, &value);
+            way.redsync.leases.end(&permit::keys_of(&way.keys, &value), &value);
             witness.excuse(&value);
-            client.handed_over.borrow_mut().push_back((way.keys.clone(), value));
+            client.handed_over.borrow_mut().push_back((way.keys.clone(), way.permits, value));
         }
         _ => {
             let is_unhindered = is_unhindered(client, way, belief);

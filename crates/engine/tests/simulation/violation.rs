@@ -24,6 +24,7 @@ macro_rules! violations {
 
 violations! {
     Exclusion => "two hold one lock",
+    TooMany => "more hold permits than there are",
     TokenOrder => "a holder has a fencing token that is not greater than that of one before him",
     Unprotected => "a lock is held that no quorum of nodes stores",
     Stale => "a lock was given that was over already",

@@ -22,6 +22,8 @@ pub struct Way {
     pub mutex: Mutex,
     pub redsync: Rc<Redsync>,
     pub keys: Keys,
+    /// Of how many permits the lock is one.
+    pub permits: u16,
     pub expiry: u64,
     pub tries: u64,
     pub timeout: u64,
@@ -48,23 +50,23 @@ pub enum Sources {
 
 impl Client {
     /// A mutex with options as they come.
-    pub fn way(&self, chance: &mut Chance, keys: Keys, expiry: u64) -> Way {
+    pub fn way(&self, chance: &mut Chance, keys: Keys, permits: u16, expiry: u64) -> Way {
         let schedule = &self.world.schedule;
-        let (way, options) = self.plain_way(chance, &self.sets[0], keys, expiry);
+        let (way, options) = self.plain_way(chance, &self.sets[0], (keys, permits), expiry);
         let is_alone = schedule.sets == 1 && schedule.slow_sources == 0 && !schedule.orderly;
         if is_alone { way } else { self.in_company(way, options) }
     }
 
     /// Another way to the lock of this one.
     pub fn way_again(&self, chance: &mut Chance, way: &Way, expiry: u64) -> Way {
-        self.plain_way(chance, &way.redsync, way.keys.clone(), expiry).0
+        self.plain_way(chance, &way.redsync, (way.keys.clone(), way.permits), expiry).0
     }
 
     fn plain_way(
         &self,
         chance: &mut Chance,
         redsync: &Rc<Redsync>,
-        keys: Keys,
+        (keys, permits): (Keys, u16),
         expiry: u64,
     ) -> (Way, Options) {
         let schedule = &self.world.schedule;
@@ -88,7 +90,7 @@ impl Client {
         let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
         let options = Options {
             kind: Kind::Mutex,
-            permits: 1,
+            permits,
             fencing: self.percent(schedule.fenced),
             quarantine: schedule.quarantine(),
             expiry: Duration::from_millis(expiry),
@@ -107,6 +109,7 @@ impl Client {
             mutex,
             redsync: redsync.clone(),
             keys,
+            permits,
             expiry,
             tries,
             timeout,
@@ -210,6 +213,7 @@ impl Way {
         Self {
             expiry: options.expiry.as_millis() as u64,
             tries: options.tries,
+            permits: options.permits,
             recreates: options.recreate_on_extend,
             is_fenced: options.fencing,
             timeout: timeout.as_millis() as u64 + 1,
@@ -232,9 +236,15 @@ impl Way {
         attempt.saturating_mul(tries).saturating_add(2 * self.timeout)
     }
 
-    /// How many rounds an attempt may be made of, where nodes want other fencing tokens.
+    /// How many times as long as any other an attempt may take: where nodes want other fencing tokens, or where
+    /// others are quicker to take the permit that it has found.
     fn proposals(&self) -> u64 {
-        if self.is_fenced { 3 } else { 1 }
+        match self.permits {
+            1 if self.is_fenced => 3,
+            1 => 1,
+            // Each has a look of its own.
+            _ => 4,
+        }
     }
 
     /// Does it end only when it is aborted?
@@ -265,6 +275,13 @@ impl Way {
     /// The same of a call that fails: its last attempt may have begun before the lock was free.
     pub fn brief(&self, schedule: &Schedule) -> u64 {
         self.rounds(schedule, 3)
+    }
+
+    /// Can a node have answered before it is waited for no more?
+    pub fn has_time(&self, schedule: &Schedule) -> bool {
+        // What is healed is one millisecond away.
+        let trip = if schedule.orderly { schedule.round_trip() } else { 4 };
+        self.timeout > trip + 1
     }
 
     /// So many rounds of whoever is in line, and what is left to others meanwhile.

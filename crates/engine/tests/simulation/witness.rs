@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use redsync_engine::{Clock, Keys, Quorum, Token, Value};
 
-use crate::client::NAMES;
 use crate::clock::SimulatedClock;
 use crate::node::SimulatedNode;
+use crate::permit::{self, KEYS};
 use crate::violation::Violation;
+use crate::way::Way;
 
 /// Milliseconds from one look at all nodes to the next.
 const BETWEEN_LOOKS: u64 = 100;
@@ -18,6 +19,10 @@ const BETWEEN_LOOKS: u64 = 100;
 /// A lock as its holder sees it.
 pub struct Belief {
     pub client: usize,
+    names: Keys,
+    /// Of how many permits it is one.
+    permits: u16,
+    /// Under which the value is stored.
     keys: Keys,
     value: Value,
     clock: Rc<SimulatedClock>,
@@ -164,8 +169,8 @@ impl Witness {
     pub fn believe(
         &self,
         client: usize,
-        keys: Keys,
-        value: Value,
+        way: &Way,
+        value: &Value,
         clock: Rc<SimulatedClock>,
         until: Duration,
     ) -> Rc<Belief> {
@@ -175,8 +180,10 @@ impl Witness {
         self.acquired.set(self.acquired.get() + 1);
         let belief = Rc::new(Belief {
             client,
-            keys,
-            value,
+            names: way.keys.clone(),
+            permits: way.permits,
+            keys: permit::keys_of(&way.keys, value),
+            value: value.clone(),
             keep: Cell::default(),
             extended: Cell::new(clock.now()),
             clock,
@@ -298,6 +305,18 @@ impl Witness {
             if beliefs[..index].iter().any(rival) {
                 self.report(Violation::Exclusion);
             }
+            // Who knows a greater limit may have a permit that nobody else knows of.
+            let companion = |other: &&Rc<Belief>| {
+                let shares = |name| other.names.contains(name);
+                other.is_believed()
+                    && other.permits <= belief.permits
+                    && belief.names.iter().any(shares)
+            };
+            if belief.permits > 1
+                && beliefs.iter().filter(companion).count() > usize::from(belief.permits)
+            {
+                self.report(Violation::TooMany);
+            }
             let protecting =
                 nodes.iter().filter(|node| node.protects(&belief.keys, &belief.value, now)).count();
             if !self.quorum.is_reached(protecting) {
@@ -334,14 +353,14 @@ impl Witness {
     /// A value that is stored on a node, and should not be.
     fn find(&self, nodes: &[SimulatedNode], is_wrong: impl Fn(&Used) -> bool) -> Option<Value> {
         let values = self.values.borrow();
-        let stored = nodes.iter().flat_map(|node| NAMES.iter().filter_map(|name| node.get(name)));
+        let stored = nodes.iter().flat_map(|node| KEYS.iter().filter_map(|key| node.get(key)));
         let mut stored = stored.map(|value| Value::from(value.as_str()));
         stored.find(|value| values.get(value).is_none_or(&is_wrong))
     }
 
     /// What has to be true one expiry later.
     pub fn look_at_the_end(&self, nodes: &[SimulatedNode]) {
-        if nodes.iter().any(|node| NAMES.iter().any(|key| node.get(key).is_some())) {
+        if nodes.iter().any(|node| KEYS.iter().any(|key| node.get(key).is_some())) {
             self.report(Violation::KeyLeft);
         }
     }
