@@ -86,6 +86,11 @@ impl Permit {
         }
     }
 
+    /// Is nothing known of it, not even that this process has it?
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.held.is_none() && self.views.iter().all(|view| view.known == Known::Nothing)
+    }
+
     /// Is that known of any node?
     pub(crate) fn is_known(&self, known: Known) -> bool {
         self.views.iter().any(|view| view.known == known)

@@ -115,8 +115,8 @@ impl Place {
         loop {
             let mut until = None;
             if self.is_first() {
-                if self.may_do_better()
-                    && queue.heard.borrow().is_none()
+                let is_better = self.may_do_better() && queue.heard.borrow().is_none();
+                if (is_better || queue.has_untried())
                     && let Some(permit) = queue.pick(nodes)
                 {
                     return Chance { permit, first: nodes.order_of(&queue.wanted.keys)[0] };
@@ -169,14 +169,14 @@ impl Place {
         self.queue.permits().iter_mut().for_each(Permit::forget_refusals);
     }
 
-    /// The nodes are being asked for a permit, until this is dropped. Meanwhile the next in line may ask for another,
-    /// and for the same if that is for all.
+    /// The nodes are being asked for a permit, until this is dropped. Meanwhile the next in line may ask, too, if
+    /// nobody can lose by that.
     pub(crate) fn asks(&self, permit: usize) -> Asking<'_> {
-        let wanted = &self.queue.wanted;
-        self.queue.permit(permit).attempts += usize::from(!wanted.is_shared());
-        if wanted.has_several() {
+        let queue = &self.queue;
+        if queue.goes_on() {
             self.step_out();
         }
+        queue.permit(permit).attempts += usize::from(!queue.wanted.is_shared());
         Asking { place: self, permit }
     }
 
@@ -279,11 +279,8 @@ pub(crate) struct Asking<'a> {
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         let queue = &self.place.queue;
-        let wanted = &queue.wanted;
-        queue.permit(self.permit).attempts -= usize::from(!wanted.is_shared());
-        if wanted.has_several() {
-            self.place.step_in();
-        }
+        queue.permit(self.permit).attempts -= usize::from(!queue.wanted.is_shared());
+        self.place.step_in();
         queue.line.wake_head();
     }
 }

@@ -196,8 +196,25 @@ impl Queue {
         let others = || order.clone().filter(is_others);
         others()
             .find(|&permit| permits[permit].is_known(Known::Free))
+            .or_else(|| others().find(|&permit| permits[permit].is_unknown()))
             .or_else(|| others().find(|&permit| !permits[permit].is_known(Known::Taken)))
             .or_else(|| others().next())
+    }
+
+    /// Does the line go on while its head asks? What is for all he takes from nobody; and of several permits, while
+    /// all that are not to be had are this process's own, each of those who ask gets one. Where there are others, who
+    /// comes second could get one, and the first none.
+    pub(crate) fn goes_on(&self) -> bool {
+        let now = Instant::now();
+        let has_one = || self.permits.borrow().iter().any(|permit| permit.is_held_here(now));
+        self.wanted.is_shared()
+            || self.wanted.permits > 1 && !self.has_met_others.get() && has_one()
+    }
+
+    /// Is there a permit of which nothing is known but that nobody else has wanted one so far?
+    pub(crate) fn has_untried(&self) -> bool {
+        let is_untried = |permit: &Permit| permit.attempts == 0 && permit.is_unknown();
+        self.wanted.permits > 1 && self.goes_on() && self.permits.borrow().iter().any(is_untried)
     }
 
     /// Is nobody elsewhere to go first? Readers stand in nobody's way, and a writer's sign is in theirs.
