@@ -19,6 +19,7 @@ const CONTENDERS = [
   library('redsync', 'redsync', 'all nodes'),
   library('redsync-fail-fast', 'redsync, failFast', 'a quorum'),
   library('redsync-fenced', 'redsync, fencing', 'all nodes'),
+  library('redsync-permits', 'redsync, 5 permits', 'all nodes'),
   library('redsync-over-ioredis', 'redsync over ioredis, auto-pipelined', 'all nodes'),
   library('redlock', 'node-redlock', 'a quorum'),
   library('redlock-auto-pipelined', 'node-redlock, auto-pipelined', 'a quorum'),

@@ -286,7 +286,7 @@ impl Mutex {
         cancel: &CancellationToken,
     ) -> Result<Result<Held, Miss>, Error> {
         let &Attempt { number, is_last, manner, ref value, permit, .. } = attempt;
-        let asking = place.map(Place::asks);
+        let asking = place.map(|place| place.asks(permit));
         let request = self.acquisition(permit, value, bound, is_last);
         let start = self.redsync.now();
         let voted = match manner {

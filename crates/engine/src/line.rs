@@ -106,15 +106,6 @@ impl Line {
         }
     }
 
-    /// The same for everybody: what there is is there for all.
-    pub(crate) fn wake_all(&self) {
-        let present = self.present.borrow();
-        present
-            .values()
-            .filter_map(|waiter| waiter.wake.as_ref())
-            .for_each(|wake| wake.notify_one());
-    }
-
     /// What wakes this one as soon as it is the head and there is news.
     pub(crate) fn wake_of(&self, ticket: u64) -> Rc<Notify> {
         let mut present = self.present.borrow_mut();

@@ -38,6 +38,8 @@ pub(crate) struct Permit {
     pub(crate) gate: usize,
     /// The lock that this process has, as far as is known.
     pub(crate) held: Option<(Value, Instant)>,
+    /// Attempts of this process that are under way.
+    pub(crate) attempts: usize,
     /// Since when there has been a chance that was left to others.
     pub(crate) chance_since: Option<Instant>,
     /// How many chances in a row brought some votes, but too few.

@@ -59,7 +59,7 @@ impl Place {
     pub(crate) fn may_ask(&self, nodes: &Nodes) -> Option<usize> {
         let queue = &self.queue;
         let is_our_turn = || !queue.has_met_others.get() || queue.is_our_turn();
-        let is_possible = self.is_served() && is_our_turn();
+        let is_possible = self.is_first() && is_our_turn();
         if is_possible { queue.pick(nodes) } else { None }
     }
 
@@ -107,10 +107,12 @@ impl Place {
         let wake = queue.line.wake_of(self.ticket);
         loop {
             let mut until = None;
-            if self.is_served() {
-                if self.may_do_better() && queue.heard.borrow().is_none() {
-                    let first = nodes.order_of(&self.queue.wanted.keys)[0];
-                    return Chance { permit: self.pick(nodes), first };
+            if self.is_first() {
+                if self.may_do_better()
+                    && queue.heard.borrow().is_none()
+                    && let Some(permit) = queue.pick(nodes)
+                {
+                    return Chance { permit, first: nodes.order_of(&queue.wanted.keys)[0] };
                 }
                 match queue.decide(nodes) {
                     Next::Ask(chance) => return chance,
@@ -154,10 +156,15 @@ impl Place {
         self.queue.permits().iter_mut().for_each(Permit::forget_refusals);
     }
 
-    /// The nodes are being asked, until this is dropped.
-    pub(crate) fn asks(&self) -> Asking<'_> {
-        self.queue.attempts.set(self.queue.attempts.get() + 1);
-        Asking { queue: &self.queue }
+    /// The nodes are being asked for a permit, until this is dropped. Meanwhile the next in line may ask for another,
+    /// and for the same if that is for all.
+    pub(crate) fn asks(&self, permit: usize) -> Asking<'_> {
+        let wanted = &self.queue.wanted;
+        self.queue.permit(permit).attempts += usize::from(!wanted.is_shared());
+        if wanted.has_several() {
+            self.step_out();
+        }
+        Asking { place: self, permit }
     }
 
     /// An attempt has lost the permit to somebody else, with these votes.
@@ -195,8 +202,8 @@ impl Place {
         if votes.contains(&Some(Ok(Answer::Taken))) && !permit.is_held_here(now) {
             queue.has_met_others.set(true);
         }
-        // What the head goes by is its own; readers go by what each of them has heard.
-        if self.is_first() || queue.wanted.is_shared() {
+        // What the head goes by is its own; where others may ask beside it, they go by what each has heard.
+        if self.is_first() || queue.wanted.has_several() {
             permit.hear(votes, now);
         }
     }
@@ -231,19 +238,10 @@ impl Place {
         queue.heard.take();
         queue.answered();
         if queue.wanted.is_shared() {
-            queue.permit(permit).see_all_as(Known::Free);
-            return queue.line.wake_all(); // each of them may have it too
+            return queue.permit(permit).see_all_as(Known::Free); // for others, too
         }
         queue.turns.borrow_mut().own(now);
         queue.permit(permit).won(value, now + left);
-    }
-
-    /// May it ask, as far as those are concerned who came before it?
-    fn is_served(&self) -> bool {
-        let queue = &self.queue;
-        // One attempt at a time, but for those that the schedule makes.
-        self.is_first() && queue.attempts.get() == 0
-            || queue.wanted.is_shared() && queue.permit(0).is_known(Known::Free)
     }
 
     /// What was heard of the nodes last, if it is that the lock is taken, and nothing was heard since.
@@ -261,12 +259,18 @@ impl Drop for Place {
 
 /// An attempt is under way.
 pub(crate) struct Asking<'a> {
-    queue: &'a Queue,
+    place: &'a Place,
+    permit: usize,
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.queue.attempts.set(self.queue.attempts.get() - 1);
-        self.queue.line.wake_head();
+        let queue = &self.place.queue;
+        let wanted = &queue.wanted;
+        queue.permit(self.permit).attempts -= usize::from(!wanted.is_shared());
+        if wanted.has_several() {
+            self.place.step_in();
+        }
+        queue.line.wake_head();
     }
 }

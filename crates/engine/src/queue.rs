@@ -41,6 +41,11 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// May several of those who wait for it have it at once?
+    pub(crate) fn has_several(&self) -> bool {
+        self.permits > 1 || self.is_shared()
+    }
+
     /// May all who wait for it have it at once?
     pub(crate) fn is_shared(&self) -> bool {
         self.kind.is_shared()
@@ -124,8 +129,6 @@ pub(crate) struct Queue {
     permits: RefCell<Vec<Permit>>,
     pub(crate) next_number: Cell<u64>,
     pub(crate) turns: RefCell<Turns>,
-    /// Attempts under way.
-    pub(crate) attempts: Cell<usize>,
     /// When the nodes last answered an attempt.
     pub(crate) answered: Cell<Option<Instant>>,
     /// When and with what means attempts have failed since then.
@@ -147,7 +150,6 @@ impl Queue {
             line: Line::default(),
             next_number: Cell::default(),
             turns: RefCell::default(),
-            attempts: Cell::default(),
             answered: Cell::default(),
             failed: Cell::default(),
             has_met_others: Cell::default(),
@@ -181,16 +183,17 @@ impl Queue {
         })
     }
 
-    /// The permit to ask for without a look at the nodes: one that this process does not have, and that may be free
-    /// as far as is known; which one of them is left to luck, so that processes do not meet there.
+    /// The permit to ask for without a look at the nodes: one that this process neither has nor asks for, and that
+    /// may be free as far as is known. Which one of them is left to luck, so that processes do not meet there.
     pub(crate) fn pick(&self, nodes: &Nodes) -> Option<usize> {
         let now = Instant::now();
         let permits = self.permits.borrow();
-        if permits.len() == 1 {
-            return (!permits[0].is_held_here(now)).then_some(0);
-        }
         let order = nodes.order_from_any(permits.len());
-        let others = || order.clone().filter(|&permit| !permits[permit].is_held_here(now));
+        let is_others = |permit: &usize| {
+            let permit = &permits[*permit];
+            permit.attempts == 0 && !permit.is_held_here(now)
+        };
+        let others = || order.clone().filter(is_others);
         others()
             .find(|&permit| permits[permit].is_known(Known::Free))
             .or_else(|| others().find(|&permit| !permits[permit].is_known(Known::Taken)))
@@ -264,6 +267,10 @@ impl Queue {
         let (mut until, mut watch) = (None, Vec::new());
         for index in nodes.order_from_any(permits.len()) {
             let permit = &mut permits[index];
+            // One attempt at a time, but for those that the schedule makes.
+            if permit.attempts > 0 {
+                continue;
+            }
             permit.views.resize(order.len(), View::default());
             permit.views.iter_mut().for_each(|view| view.expire(now));
             let situation = Situation {

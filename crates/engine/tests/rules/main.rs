@@ -12,6 +12,7 @@ mod fencing;
 mod line;
 mod memory;
 mod partial;
+mod permits;
 mod readers;
 mod readiness;
 mod reports;

@@ -1,0 +1,5 @@
+'use strict';
+
+const { redsyncWith } = require('./redsync.js');
+
+module.exports = redsyncWith({ permits: 5 });

@@ -1,0 +1,205 @@
+//! Semaphores: a line before several locks, each of which is one permit.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use redsync_engine::{CancellationToken, Delay, Error, Options, Value, Verb};
+use tokio::time::sleep;
+
+use crate::support::{
+    A_WHILE, Behaviour, FOREIGN, KEY, SLOW, World, cancellable, held, lock, ms, timed, tries,
+};
+
+/// Long after the rest of a test.
+const LATER: Duration = Duration::from_secs(600);
+
+fn key(permit: usize) -> String {
+    if permit == 1 { KEY.to_owned() } else { format!("{KEY}:permit:{permit}") }
+}
+
+fn permits(permits: u16, count: u64) -> Options {
+    Options { permits, ..tries(count) }
+}
+
+/// Those who wait go by what nodes tell, and not by their schedule.
+fn patient(count: u16) -> Options {
+    Options { delay: Delay::Fixed(LATER), ..permits(count, 10) }
+}
+
+fn watchable(size: usize) -> Rc<World> {
+    let world = World::of(&vec![Behaviour::Ok; size]);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(true));
+    Rc::new(world)
+}
+
+/// Somebody else has these permits.
+fn plant(world: &World, permits: impl IntoIterator<Item = usize>) {
+    for permit in permits {
+        world.scripted.iter().for_each(|node| node.plant(&key(permit), FOREIGN));
+    }
+}
+
+async fn try_lock(world: &World, count: u16) -> Result<Value, Error> {
+    let mutex = world.mutex(permits(count, 1));
+    mutex.try_lock(&CancellationToken::new()).await.map(|held| held.value)
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn each_holder_has_a_permit_of_his_own_and_there_are_no_more() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mut values = Vec::new();
+    for _ in 0..4 {
+        values.push(try_lock(&world, 4).await.unwrap());
+    }
+    let stored = |permit| world.scripted[0].store.get(&key(permit));
+    let all: BTreeSet<_> = (1..=4).filter_map(stored).collect();
+    assert_eq!(all, values.iter().map(|value| value.to_string()).collect());
+    assert!(matches!(try_lock(&world, 4).await, Err(Error::Taken { .. })));
+    for value in values {
+        let mutex = world.mutex(permits(4, 1));
+        mutex.extend(value.clone()).await.unwrap();
+        assert!(mutex.valid(value.clone()).await.unwrap());
+        mutex.unlock(value.clone()).await.unwrap();
+        assert!(!mutex.valid(value).await.unwrap());
+        try_lock(&world, 4).await.unwrap();
+        let is_full = matches!(try_lock(&world, 4).await, Err(Error::Taken { .. }));
+        assert!(is_full, "one was free");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn one_who_does_not_wait_finds_the_only_permit_that_is_free() {
+    for (count, free) in [(2, 1), (2, 2), (5, 3), (40, 37)] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        plant(&world, (1..=count).filter(|permit| *permit != free));
+        let value = try_lock(&world, count as u16).await.unwrap();
+        assert_eq!(world.scripted[0].store.get(&key(free)).unwrap(), *value, "{free} of {count}");
+        let stored = (1..=count).filter_map(|permit| world.scripted[0].store.get(&key(permit)));
+        let ours = stored.filter(|value| value != FOREIGN).count();
+        assert_eq!(ours, 1, "{free} of {count}: nothing is left of what was tried first");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_permit_that_is_left_over_on_a_minority_keeps_nobody_from_it() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    plant(&world, [1]);
+    world.scripted[1].plant(&key(2), FOREIGN);
+    let value = try_lock(&world, 2).await.unwrap();
+    assert_eq!(world.scripted[0].store.get(&key(2)).unwrap(), *value);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_comes_with_a_smaller_limit_takes_the_first_permits_only() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    for _ in 0..3 {
+        try_lock(&world, 3).await.unwrap();
+    }
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        others.push(try_lock(&world, 5).await.unwrap());
+    }
+    for count in [1, 2, 3, 5] {
+        assert!(matches!(try_lock(&world, count).await, Err(Error::Taken { .. })), "{count}");
+    }
+    world.mutex(permits(5, 1)).unlock(others.remove(0)).await.unwrap();
+    assert!(try_lock(&world, 3).await.is_err(), "it is none of the first three");
+    try_lock(&world, 5).await.unwrap();
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_waits_is_served_in_turn_as_permits_are_released() {
+    let world = watchable(3);
+    let first = [lock(&world, patient(2)), lock(&world, patient(2))];
+    sleep(ms(10)).await;
+    let waiting: Vec<_> = (0..3).map(|_| lock(&world, patient(2))).collect();
+    sleep(A_WHILE).await;
+    assert!(waiting.iter().all(|call| !call.is_finished()));
+    let [one, other] = first;
+    let mut next = [held(one.await.unwrap()).value, held(other.await.unwrap()).value];
+    // Whichever is released first.
+    for (turn, call) in waiting.into_iter().enumerate() {
+        let released = next[turn % 2].clone();
+        world.mutex(patient(2)).unlock(released).await.unwrap();
+        let (outcome, elapsed) = timed(call).await;
+        next[turn % 2] = held(outcome.unwrap()).value;
+        assert!(elapsed < ms(50), "{elapsed:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn any_permit_that_somebody_else_releases_ends_the_wait() {
+    for free in 1..=3 {
+        let world = watchable(3);
+        plant(&world, 1..=3);
+        let waiting = lock(&world, patient(3));
+        sleep(A_WHILE).await;
+        let asked = world.asked(Verb::Acquire).len();
+        sleep(LATER / 2).await;
+        assert_eq!(world.asked(Verb::Acquire).len(), asked, "nobody asks meanwhile");
+        world.scripted.iter().for_each(|node| node.wipe(&key(free)));
+        let (outcome, elapsed) = timed(waiting).await;
+        held(outcome.unwrap());
+        assert!(elapsed < ms(50), "{elapsed:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn several_permits_are_asked_for_side_by_side() {
+    let world = World::of(&[Behaviour::Slow(SLOW); 3]);
+    let calls: Vec<_> = (0..8).map(|_| lock(&world, permits(8, 10))).collect();
+    let (values, elapsed) = timed(async {
+        let mut values = BTreeSet::new();
+        for call in calls {
+            values.insert(held(call.await.unwrap()).value);
+        }
+        values
+    })
+    .await;
+    assert_eq!(values.len(), 8);
+    assert_eq!(elapsed, SLOW, "one round trip for all");
+    assert_eq!(world.asked(Verb::Acquire).len(), 8 * 3, "no permit was asked for twice");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_call_that_is_cancelled_leaves_its_permit_to_the_next() {
+    let world = World::of(&[Behaviour::Slow(SLOW); 3]);
+    let cancel = CancellationToken::new();
+    let given_up: Vec<_> =
+        (0..2).map(|_| cancellable(&world, permits(2, 10), cancel.clone())).collect();
+    let next: Vec<_> = (0..2).map(|_| lock(&world, permits(2, 10))).collect();
+    sleep(SLOW / 2).await;
+    cancel.cancel();
+    for call in given_up {
+        assert_eq!(call.await.unwrap(), Err(Error::Cancelled));
+    }
+    for call in next {
+        held(call.await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_mutex_of_the_name_has_the_first_permit() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mutex = world.mutex(tries(1)).try_lock(&CancellationToken::new()).await.unwrap();
+    let other = try_lock(&world, 2).await.unwrap();
+    assert_eq!(world.scripted[0].store.get(&key(2)).unwrap(), *other);
+    assert!(try_lock(&world, 2).await.is_err());
+    world.mutex(tries(1)).unlock(mutex.value).await.unwrap();
+    try_lock(&world, 2).await.unwrap();
+    assert!(matches!(try_lock(&world, 1).await, Err(Error::Taken { .. })));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_looks_like_a_permit_in_a_value_of_a_mutex_is_none() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    world.scripted.iter().for_each(|node| node.plant(KEY, "mine#p=2"));
+    world.mutex(tries(1)).unlock(Value::from("mine#p=2")).await.unwrap();
+    // And one of no permit that there is.
+    plant(&world, [1]);
+    for value in ["mine#p=3", "mine#p=0", "mine#p=", "mine#p=99999999999"] {
+        let unlocked = world.mutex(permits(2, 1)).unlock(Value::from(value)).await;
+        assert!(matches!(unlocked, Err(Error::Taken { .. })), "{value}: of the first permit");
+    }
+}
