@@ -101,7 +101,8 @@ impl Mutex {
             return self.attempt(None, attempt, cancel).await;
         }
         let nodes = &self.redsync.nodes;
-        let place = Place::join(&self.redsync.queues, self.wanted(), self.means());
+        let signs = self.options.kind.sign().is_some();
+        let place = Place::join(&self.redsync.queues, self.wanted(), self.means(), signs);
         let mut value = None;
         if place.may_ask(nodes).is_some() {
             let fresh = self.fresh_value(Some(&place), 1, cancel).await?;

@@ -46,6 +46,8 @@ pub(crate) struct Permit {
     pub(crate) splits: u32,
     /// Until when no chance is taken, for those with whom the votes were split.
     pub(crate) paused_until: Option<Instant>,
+    /// Others were seen to have it, and nobody has asked since.
+    pub(crate) is_taken_anew: bool,
     /// When something was last heard of the lock.
     pub(crate) last_news: Option<Instant>,
 }
@@ -107,6 +109,7 @@ impl Permit {
             }
         }
         self.last_news = Some(now);
+        self.is_taken_anew = false;
     }
 
     /// Nodes that could not be watched may be able to by now, and may grant what they refused.

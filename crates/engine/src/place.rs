@@ -28,6 +28,8 @@ pub(crate) struct Place {
     ticket: u64,
     standing: Cell<Standing>,
     means: Means,
+    /// Whether its attempts keep readers off who come later.
+    leaves_signs: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,11 +41,16 @@ enum Standing {
 
 impl Place {
     /// Joins the end of the line.
-    pub(crate) fn join(queues: &Rc<Queues>, wanted: Wanted, means: Means) -> Self {
+    pub(crate) fn join(
+        queues: &Rc<Queues>,
+        wanted: Wanted,
+        means: Means,
+        leaves_signs: bool,
+    ) -> Self {
         let queue = queues.queue(wanted);
         let ticket = queue.line.join(means);
         let standing = Cell::new(Standing::Present);
-        let place = Self { queues: queues.clone(), queue, ticket, standing, means };
+        let place = Self { queues: queues.clone(), queue, ticket, standing, means, leaves_signs };
         if place.may_do_better() {
             place.queue.prefer_better();
         }
@@ -116,6 +123,12 @@ impl Place {
                 }
                 match queue.decide(nodes) {
                     Next::Ask(chance) => return chance,
+                    // Readers who take turns leave no other chance: it takes a sign to keep them off.
+                    Next::Wait(_) if self.leaves_signs && queue.permit(0).is_taken_anew => {
+                        queue.permit(0).is_taken_anew = false;
+                        let first = queue.permit(0).gate;
+                        return Chance { permit: 0, first };
+                    }
                     Next::Wait(time) => until = time,
                 }
             }

@@ -361,6 +361,7 @@ impl Listener for Queue {
         if is_taken && !permit.is_held_here(now) {
             self.turns.borrow_mut().another();
             self.has_met_others.set(true);
+            permit.is_taken_anew = true;
         }
         permit.last_news = Some(now);
         drop(permit);

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use redsync_engine::{
-    CancellationToken, Error, Extension, Held, Kind, Mutex, Options, READERS, Request, Verb,
+    CancellationToken, Delay, Error, Extension, Held, Kind, Mutex, Options, READERS, Request, Verb,
 };
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use crate::support::{Behaviour, KEY, World, cancellable, held, keys, lock, ms, tries};
+use crate::support::{
+    Behaviour, KEY, World, cancellable, held, keys, lock, ms, release, taken, timed, tries,
+};
 
 const SIGN: &str = "the lock:sign";
 const LIFE: Duration = ms(5000);
@@ -59,6 +61,25 @@ async fn it_is_gone_when_he_is_stopped() {
     cancel.cancel();
     assert!(matches!(writer.await.unwrap(), Err(Error::Cancelled)));
     assert_eq!(signs(&world), [false; 3]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_has_met_others_does_not_leave_it_to_the_schedule() {
+    let world = taken(3);
+    let patient = || Options { delay: Delay::Fixed(Duration::from_secs(600)), ..write(10) };
+    let first = lock(&world, patient());
+    sleep(ms(100)).await;
+    release(&world);
+    let first = held(first.await.unwrap());
+    world.mutex(patient()).unlock(first.value).await.unwrap();
+    let reader = held(world.mutex(read()).lock(&CancellationToken::new()).await);
+    let writer = lock(&world, patient());
+    sleep(ms(50)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    let late = world.mutex(read()).lock(&CancellationToken::new()).await;
+    assert!(matches!(late, Err(Error::Taken { .. })), "{late:?}");
+    world.mutex(read()).unlock(reader.value).await.unwrap();
+    held(timed(writer).await.0.unwrap());
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
