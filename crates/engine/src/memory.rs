@@ -224,6 +224,14 @@ impl MemoryNode {
         store.entries.get(key).map(|entry| entry.value.to_string())
     }
 
+    /// The values of those who read what is stored under a key.
+    pub fn readers(&self, key: &str) -> Vec<String> {
+        let (mut store, now) = (self.store.borrow_mut(), self.clock.now());
+        store.forget_expired(now);
+        let readers = store.readers.get(key).into_iter().flatten();
+        readers.filter(|(_, ends)| now < **ends).map(|(value, _)| value.to_string()).collect()
+    }
+
     /// Whether nothing is stored.
     pub fn is_empty(&self) -> bool {
         let mut store = self.store.borrow_mut();

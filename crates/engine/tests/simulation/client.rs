@@ -17,7 +17,7 @@ use crate::link::SimulatedLink;
 use crate::message::What;
 use crate::violation::Violation;
 use crate::waiter::Waiter;
-use crate::way::Way;
+use crate::way::{Mode, Target, Way};
 use crate::world::World;
 
 /// The names of the locks.
@@ -26,8 +26,8 @@ pub const NAMES: [&str; 2] = ["a", "b"];
 /// What timers and hops between tasks may add to a deadline.
 pub const SLACK: u64 = 10;
 
-/// Locks on their way from one client to another, and of how many permits each is one.
-pub type Counter = Rc<RefCell<VecDeque<(Keys, u16, Value)>>>;
+/// Locks on their way from one client to another.
+pub type Counter = Rc<RefCell<VecDeque<(Target, Value)>>>;
 
 pub struct Client {
     pub world: Rc<World>,
@@ -71,6 +71,17 @@ impl Client {
         Rc::new(Self { world, index, clock, sets, stop, handed_over, is_closed, aside })
     }
 
+    /// What a call that locks these names locks.
+    pub fn target(&self, names: Keys) -> Target {
+        let schedule = &self.world.schedule;
+        let mode = match names.len() {
+            1 if schedule.shares && self.percent(55) => Mode::Read,
+            1 if schedule.shares && self.percent(70) => Mode::Write,
+            _ => Mode::Mutex,
+        };
+        Target { permits: schedule.permits_of(self.index, &names), names, mode }
+    }
+
     /// A decision of those that only some schedules have to make.
     pub fn percent(&self, percent: u32) -> bool {
         percent > 0 && self.aside.borrow_mut().percent(percent)
@@ -104,8 +115,9 @@ impl Client {
         let waiters = &self.world.waiters;
         let schedule = &self.world.schedule;
         let waiter = Waiter::new(self.index, way, tries, schedule, cancel.clone());
-        let waiting = waiters.join(waiter);
-        self.world.tell(format_args!("client {} goes for {:?}: {way:?}", self.index, way.keys));
+        let waiting = waiters.join(waiter, self.world.now());
+        self.world
+            .tell(format_args!("client {} goes for {:?}: {way:?}", self.index, way.target.names));
         let outcome = if tries == 1 {
             way.mutex.try_lock(cancel).await
         } else {
@@ -117,7 +129,7 @@ impl Client {
         if let Ok(held) = &outcome
             && way.is_fenced
         {
-            self.world.witness.fence(&way.keys, &held.value, held.token);
+            self.world.witness.fence(&way.target.names, &held.value, held.token);
         }
         match &outcome {
             Ok(_) => waiting.won(),

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Clock, Detail, Keys, Kind, MemoryNode, Node, Notice, Request, Value, Verb, Window,
+    Answer, Clock, Detail, Keys, Kind, MemoryNode, Node, Notice, READERS, Request, Value, Verb,
+    Window,
 };
 
 use crate::clock::SimulatedClock;
@@ -160,10 +161,35 @@ impl SimulatedNode {
 
     /// Is this lock safe here: is its value stored, or the node away with its data until no lock
     /// that it has granted is valid any more?
-    pub fn protects(&self, keys: &[Box<str>], value: &Value, now: u64) -> bool {
+    pub fn protects(&self, keys: &[Box<str>], value: &Value, is_shared: bool, now: u64) -> bool {
+        // A writer's lock becomes a reader's node by node.
+        let reads = |key: &str| {
+            is_shared && self.store.borrow().readers(key).iter().any(|it| **it == **value)
+        };
         self.state.get() == State::Down { forgot: true }
             || now < self.shielded_until.get()
-            || keys.iter().all(|key| self.get(key).as_deref() == Some(&**value))
+            || keys.iter().all(|key| self.get(key).as_deref() == Some(&**value) || reads(key))
+    }
+
+    /// The values of all who hold this key; the mark itself, where there should be readers and are none.
+    pub fn holders(&self, key: &str) -> Vec<String> {
+        match self.get(key) {
+            Some(mark) if mark == READERS => {
+                let readers = self.store.borrow().readers(key);
+                if readers.is_empty() { vec![mark] } else { readers }
+            }
+            stored => stored.into_iter().collect(),
+        }
+    }
+
+    /// Is nothing in the way of one who wants this key, or to read it?
+    pub fn is_free_for(&self, key: &str, is_reader: bool) -> bool {
+        match self.get(key) {
+            None => !is_reader || self.get(&format!("{key}:sign")).is_none(),
+            Some(stored) => {
+                is_reader && stored == READERS && self.get(&format!("{key}:sign")).is_none()
+            }
+        }
     }
 
     pub fn get(&self, key: &str) -> Option<String> {

@@ -19,6 +19,9 @@ pub const KEYS: [&str; 8] = [
     "b:permit:4",
 ];
 
+/// Where a writer leaves the sign that he waits for each name.
+pub const SIGNS: [&str; 2] = ["a:sign", "b:sign"];
+
 /// Which keys those are, one bit each.
 pub fn bits(keys: &[Box<str>]) -> u8 {
     let bit = |key: &str| KEYS.iter().position(|known| *known == key);

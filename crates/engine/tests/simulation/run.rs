@@ -22,7 +22,7 @@ use crate::node::State;
 use crate::schedule::{Profile, Schedule};
 use crate::script::{self, Running};
 use crate::violation::Violation;
-use crate::way::Way;
+use crate::way::{Mode, Way};
 use crate::world::World;
 
 /// A node that is back is asked again after the longest pause of the clean-up, and a little; the
@@ -188,7 +188,12 @@ impl Run {
         if world.schedule.orderly {
             let (now, trip) = (world.now(), world.schedule.round_trip());
             world.witness.look_at_leases();
-            world.report_left(world.witness.find_stray(&world.nodes, now, trip));
+            // Whoever does not wait for a node does not know whether his sign is gone when he is closed.
+            let is_hasty =
+                |client: usize| world.schedule.hasty && self.clients[client].is_closed.get();
+            let is_writing =
+                |client| is_hasty(client) || world.waiters.is_writing(client, now, 2 * trip + 20);
+            world.report_left(world.witness.find_stray(&world.nodes, now, trip, is_writing));
         }
         let quarantine = world.schedule.longest_quarantine();
         world.waiters.look(&world.nodes, world.now(), world.is_calm(), quarantine);
@@ -360,7 +365,7 @@ impl Run {
             }
             Phase::Trying if self.working.get() == 0 => {
                 self.phase = Phase::Expiring;
-                world.plan(world.now() + world.schedule.longest_life(), What::Continue);
+                world.plan(world.now() + world.schedule.longest_rest(), What::Continue);
             }
             Phase::Expiring | Phase::Working | Phase::CleaningUp | Phase::Trying => {}
             Phase::Over => {
@@ -408,14 +413,15 @@ impl Run {
                 fencing: schedule.fenced > 0
                     && schedule.window.window > Duration::from_millis(NOT_FORGOTTEN),
                 quarantine: schedule.quarantine(),
-                permits: schedule.permits[client.index],
                 ..Options::default()
             };
             let names = schedule.names;
             process.spawn_local(async move {
                 for name in &NAMES[..names] {
-                    let keys = Rc::new([(*name).into()]);
-                    let way = Way::of(client.sets[0].clone(), keys, options.clone());
+                    let target = client.target(Rc::new([(*name).into()]));
+                    let fencing = options.fencing && target.mode != Mode::Read;
+                    let options = Options { fencing, ..options.clone() };
+                    let way = Way::of(client.sets[0].clone(), target, options);
                     let _busy = way.redsync.busy();
                     if let Ok(held) = client.acquire(&way, u64::MAX, &client.stop).await {
                         let _ = way.mutex.unlock(held.value).await;
@@ -425,7 +431,7 @@ impl Run {
             });
         }
         // What was dropped without unlock is in the way until it expires.
-        let limit = self.world.now() + schedule.longest_life() + NOT_FORGOTTEN;
+        let limit = self.world.now() + schedule.longest_rest() + NOT_FORGOTTEN;
         self.world.plan(limit, What::GiveUp);
     }
 

@@ -6,6 +6,7 @@ use redsync_engine::Window;
 
 use crate::chance::Chance;
 use crate::permit::MOST;
+use crate::way::longest_sign;
 
 /// What the company of a schedule is drawn from, with its seed.
 const COMPANY: u64 = 0x5e75_0f00;
@@ -18,6 +19,9 @@ const FENCING: u64 = 0xfe4c_e000;
 
 /// What its semaphores are drawn from, with its seed.
 const PERMITS: u64 = 0x9e27_1150;
+
+/// What its readers and writers are drawn from, with its seed.
+const MODES: u64 = 0x4ead_0000;
 
 /// More than so many tokens are not granted within one microsecond of a node's clock, which the memory of tokens has
 /// to make up for.
@@ -97,6 +101,8 @@ pub struct Schedule {
     pub slow_sources: u32,
     /// How many permits a name has, as each client knows it.
     pub permits: Vec<u16>,
+    /// Some read, and some write.
+    pub shares: bool,
     /// Percent of the calls that want a fencing token.
     pub fenced: u32,
     /// For fencing tokens.
@@ -161,6 +167,7 @@ impl Schedule {
             hasty: false,
             slow_sources: 0,
             permits: Vec::new(),
+            shares: false,
             fenced: 0,
             window: Window::default(),
             node_walls: Vec::new(),
@@ -173,6 +180,16 @@ impl Schedule {
             .with_company(Chance::of(seed ^ COMPANY))
             .with_fencing(Chance::of(seed ^ FENCING))
             .with_permits(Chance::of(seed ^ PERMITS))
+            .with_modes(Chance::of(seed ^ MODES))
+    }
+
+    /// Readers and writers, drawn apart, too.
+    fn with_modes(mut self, mut chance: Chance) -> Self {
+        if self.permits.iter().all(|permits| *permits == 1) && chance.percent(25) {
+            self.shares = true;
+            self.tasks += chance.index(2);
+        }
+        self
     }
 
     /// Semaphores, which have no tokens, drawn apart, too.
@@ -304,6 +321,15 @@ impl Schedule {
     /// Milliseconds after which no key lives that was stored or extended before.
     pub fn longest_life(&self) -> u64 {
         self.longest_expiry() * 5 / 4 + 5
+    }
+
+    /// The same of whatever there is: signs as well.
+    pub fn longest_rest(&self) -> u64 {
+        if self.shares {
+            self.longest_life().max(longest_sign() * 5 / 4 + 5)
+        } else {
+            self.longest_life()
+        }
     }
 
     /// For how long a node has no vote on new locks when it has just started.

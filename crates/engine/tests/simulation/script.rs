@@ -14,7 +14,7 @@ use crate::holder::SimulatedHolder;
 use crate::message::What;
 use crate::permit;
 use crate::violation::Violation;
-use crate::way::Way;
+use crate::way::{Mode, Target, Way};
 use crate::witness::Belief;
 
 /// So long a call that would never end is in the way of others, at most.
@@ -45,10 +45,9 @@ fn keys_of(chance: &mut Chance, names: usize) -> Keys {
 
 async fn lock(client: &Rc<Client>, chance: &mut Chance) {
     let schedule = &client.world.schedule;
-    let keys = keys_of(chance, schedule.names);
+    let target = client.target(keys_of(chance, schedule.names));
     let expiry = chance.pick(&[schedule.expiry, schedule.expiry, schedule.expiry / 2]);
-    let permits = schedule.permits_of(client.index, &keys);
-    let way = client.way(chance, keys, permits, expiry);
+    let way = client.way(chance, target, expiry);
     let cancel = client.stop.child_token();
     if chance.percent(schedule.aborts) {
         if chance.percent(50) {
@@ -81,14 +80,10 @@ async fn lock(client: &Rc<Client>, chance: &mut Chance) {
 }
 
 /// Goes on with a lock that another client has acquired.
-async fn take_over(
-    client: &Rc<Client>,
-    chance: &mut Chance,
-    (keys, permits, value): (Keys, u16, Value),
-) {
+async fn take_over(client: &Rc<Client>, chance: &mut Chance, (target, value): (Target, Value)) {
     client.world.faults.count(Fault::HandedOver);
     let expiry = chance.pick(&[client.world.schedule.expiry, client.world.schedule.expiry / 2]);
-    let way = client.way(chance, keys, permits, expiry);
+    let way = client.way(chance, target, expiry);
     match client.settled(&way, way.deadline(), way.mutex.extend(value.clone())).await {
         Ok(held) if client.is_closed.get() => drop(unlock(client, &way, &held.value).await),
         Ok(held) => {
@@ -134,7 +129,7 @@ async fn hold(client: &Rc<Client>, chance: &mut Chance, way: &Way, held: Held) {
                 return;
             }
         } else {
-            look(client, way, &belief, &value).await;
+            look(client, chance, way, &belief, &value).await;
         }
     }
     let (most, outlives) = (way.expiry * 2 / 3, chance.percent(25));
@@ -183,7 +178,10 @@ fn is_unhindered(client: &Client, way: &Way, belief: &Belief) -> bool {
 }
 
 /// Looks whether the lock is still stored.
-async fn look(client: &Rc<Client>, way: &Way, belief: &Belief, value: &Value) {
+async fn look(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Belief, value: &Value) {
+    let changed = (belief.mode() != way.target.mode)
+        .then(|| client.way_again(chance, way, belief.mode(), way.expiry));
+    let way = changed.as_ref().unwrap_or(way);
     let is_unhindered = is_unhindered(client, way, belief);
     let listening = client.world.hearing.open(Verb::Owner, value);
     let valid = client.settled(way, way.deadline(), way.mutex.valid(value.clone())).await;
@@ -213,7 +211,7 @@ async fn extend_if_held(
     let goes_away = is_taken && client.percent(70);
     if goes_away {
         belief.release();
-        way.redsync.leases.end(&permit::keys_of(&way.keys, value), value);
+        way.redsync.leases.end(&permit::keys_of(&way.target.names, value), value);
     }
     goes_away
 }
@@ -234,7 +232,11 @@ async fn extend(
     };
     let longest = client.world.schedule.longest_expiry();
     let released_with = way.expiry;
-    let way = client.way_again(chance, way, expiry.min(longest));
+    if belief.mode() == Mode::Write && client.percent(30) {
+        client.world.tell(format_args!("client {} reads from now on", client.index));
+        belief.share();
+    }
+    let way = client.way_again(chance, way, belief.mode(), expiry.min(longest));
     if way.expiry > released_with {
         // Released with a shorter expiry than this, it is not looked for so long.
         client.world.witness.excuse(value);
@@ -273,19 +275,23 @@ async fn extend(
 
 async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Belief, value: Value) {
     let witness = &client.world.witness;
+    let changed = (belief.mode() != way.target.mode)
+        .then(|| client.way_again(chance, way, belief.mode(), way.expiry));
+    let way = changed.as_ref().unwrap_or(way);
     client.world.tell(format_args!("client {} leaves", client.index));
     match chance.within(0..=9) {
         0 => {
             client.world.faults.count(Fault::Dropped);
             witness.excuse(&value);
             belief.keep(None);
-            way.redsync.leases.let_expire(&permit::keys_of(&way.keys, &value), &value);
+            way.redsync.leases.let_expire(&permit::keys_of(&way.target.names, &value), &value);
         }
         1 => {
             belief.release();
-            way.redsync.leases.end(&permit::keys_of(&way.keys, &value), &value);
+            way.redsync.leases.end(&permit::keys_of(&way.target.names, &value), &value);
             witness.excuse(&value);
-            client.handed_over.borrow_mut().push_back((way.keys.clone(), way.permits, value));
+            let target = Target { mode: belief.mode(), ..way.target.clone() };
+            client.handed_over.borrow_mut().push_back((target, value));
         }
         _ => {
             let is_unhindered = is_unhindered(client, way, belief);

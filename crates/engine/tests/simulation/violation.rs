@@ -38,6 +38,7 @@ violations! {
     NodesLeaked => "the nodes are still referred to when all was over",
     Unserved => "a lock was free for long, and a call for it did not have it",
     FailedThoughFree => "a call failed for a lock that was free",
+    Starved => "readers who came later passed a writer again and again",
     Overtaken => "a waiter was passed by those of its process that came after it",
     Misreported => "a call told what the nodes did not say",
     NeedlessFailure => "a call about a lock that is held failed, with nothing in its way",

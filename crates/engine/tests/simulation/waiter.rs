@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use redsync_engine::{CancellationToken, Keys, Quorum};
+use redsync_engine::{CancellationToken, Keys, Kind, Quorum};
 
 use crate::node::{SimulatedNode, State};
 use crate::permit::{self, KEYS};
 use crate::schedule::Schedule;
 use crate::violation::Violation;
-use crate::way::Way;
+use crate::way::{Mode, Target, Way};
 
 /// So often a waiter may see one served that has come after it, in its own process: who was first may
 /// have asked a moment too early.
@@ -18,6 +18,9 @@ const OVERTAKEN: u32 = 1;
 /// The same where nodes do not tell, and who comes later may ask more often.
 const OVERTAKEN_UNTOLD: u32 = 3;
 
+/// So many readers may pass a writer behind its sign.
+const PASSED_BY: u32 = 0;
+
 /// So often the time of its patience a lock may be free in pieces that are each too short.
 const PIECES: u64 = 6;
 
@@ -25,6 +28,8 @@ const PIECES: u64 = 6;
 struct Wish {
     /// Which of the keys, one bit each.
     keys: u8,
+    /// Other readers are not in its way.
+    is_shared: bool,
     /// Since the last look.
     is_free: Cell<bool>,
     /// For how long it has been free without a break.
@@ -34,9 +39,9 @@ struct Wish {
 }
 
 impl Wish {
-    fn of(keys: u8) -> Self {
+    fn of(keys: u8, is_shared: bool) -> Self {
         let (is_free, stretch, was_disturbed) = Default::default();
-        Self { keys, is_free, stretch, was_disturbed }
+        Self { keys, is_shared, is_free, stretch, was_disturbed }
     }
 
     fn forget(&self) {
@@ -52,6 +57,7 @@ pub struct Waiter {
     names: Keys,
     /// One of them will do.
     wishes: Vec<Wish>,
+    mode: Mode,
     /// It waits in the line of its process.
     is_in_line: bool,
     /// Its node timeout is longer than a round.
@@ -60,8 +66,14 @@ pub struct Waiter {
     patience: Option<u64>,
     cancel: CancellationToken,
     number: Cell<u64>,
+    began: Cell<u64>,
     /// For how long one of them has been free in all.
     in_all: Cell<u64>,
+    /// From the beginning, or whatever takes its sign away, to when it has left one; `None`: it leaves none.
+    signs_within: Option<u64>,
+    signs_from: Cell<u64>,
+    /// Readers who have come behind its sign.
+    passed_by: Cell<u32>,
     overtaken: Cell<u32>,
     may_be_overtaken: u32,
 }
@@ -75,19 +87,23 @@ impl Waiter {
         cancel: CancellationToken,
     ) -> Self {
         let is_told = schedule.is_told_of_changes();
+        let Target { names, permits, mode } = &way.target;
+        let keys = permit::bits_of_each(names, *permits);
         Self {
             may_be_overtaken: if is_told { OVERTAKEN } else { OVERTAKEN_UNTOLD },
             patience: way.patience(schedule),
             client,
-            names: way.keys.clone(),
-            wishes: permit::bits_of_each(&way.keys, way.permits)
-                .into_iter()
-                .map(Wish::of)
-                .collect(),
+            names: names.clone(),
+            wishes: keys.into_iter().map(|keys| Wish::of(keys, *mode == Mode::Read)).collect(),
+            mode: *mode,
+            signs_within: way.signs_within(schedule),
+            signs_from: Cell::default(),
+            passed_by: Cell::default(),
             is_in_line: tries > 1,
             has_time: way.has_time(schedule),
             cancel,
             number: Cell::default(),
+            began: Cell::default(),
             in_all: Cell::default(),
             overtaken: Cell::default(),
         }
@@ -104,6 +120,8 @@ pub struct Waiters {
     all: RefCell<Vec<Rc<Waiter>>>,
     next_number: Cell<u64>,
     last_look: Cell<u64>,
+    /// When each client has last ended a call that writes.
+    ended: RefCell<Vec<(usize, u64)>>,
     found: RefCell<Vec<Violation>>,
 }
 
@@ -114,25 +132,50 @@ impl Waiters {
             all: RefCell::default(),
             next_number: Cell::default(),
             last_look: Cell::default(),
+            ended: RefCell::default(),
             found: RefCell::default(),
         }
     }
 
     /// Until what is returned is dropped, the waiter waits.
-    pub fn join(&self, waiter: Waiter) -> Waiting<'_> {
+    pub fn join(&self, waiter: Waiter, now: u64) -> Waiting<'_> {
         let waiter = Rc::new(waiter);
         waiter.number.set(self.next_number.get());
+        waiter.began.set(now);
+        waiter.signs_from.set(now);
         self.next_number.set(waiter.number.get() + 1);
         self.all.borrow_mut().push(waiter.clone());
         Waiting { waiters: self, waiter }
     }
 
     /// Somebody's value was stored, if only for a moment.
-    pub fn disturb(&self, keys: &[Box<str>]) {
+    pub fn disturb(&self, keys: &[Box<str>], kind: Kind, now: u64) {
+        let keys = permit::bits(keys);
+        for waiter in self.all.borrow().iter() {
+            let is_meant = |wish: &&Wish| wish.keys & keys != 0;
+            let is_hindered = |wish: &&Wish| kind != Kind::Read || !wish.is_shared;
+            let wishes = || waiter.wishes.iter().filter(is_meant).filter(is_hindered);
+            wishes().for_each(Wish::forget);
+            if kind != Kind::Read && wishes().next().is_some() {
+                // Who has the lock takes away the signs of others.
+                waiter.signs_from.set(now);
+            }
+        }
+    }
+
+    /// A writer has left a sign, if only for a moment.
+    pub fn disturb_readers(&self, keys: &[Box<str>]) {
         let keys = permit::bits(keys);
         let all = self.all.borrow();
         let wishes = all.iter().flat_map(|waiter| &waiter.wishes);
-        wishes.filter(|wish| wish.keys & keys != 0).for_each(Wish::forget);
+        wishes.filter(|wish| wish.is_shared && wish.keys & keys != 0).for_each(Wish::forget);
+    }
+
+    /// Does this client write, or has until a moment ago?
+    pub fn is_writing(&self, client: usize, now: u64, moment: u64) -> bool {
+        let writes = |waiter: &Rc<Waiter>| waiter.client == client && waiter.mode == Mode::Write;
+        let wrote = |(who, ended): &(usize, u64)| *who == client && now <= ended + moment;
+        self.all.borrow().iter().any(writes) || self.ended.borrow().iter().any(wrote)
     }
 
     /// Counts for how long each could have had its lock. `None`: more is in the way than calls.
@@ -142,7 +185,7 @@ impl Waiters {
         if !is_calm {
             return all.iter().for_each(|waiter| waiter.forget());
         }
-        let mut is_free = [None; 1 << KEYS.len()];
+        let mut is_free = [[None; 1 << KEYS.len()]; 2];
         for waiter in all.iter() {
             let Some(patience) = waiter.patience else { continue };
             if waiter.cancel.is_cancelled() {
@@ -157,8 +200,8 @@ impl Waiters {
                     wish.stretch.set(wish.stretch.get() + passed);
                     is_patient &= wish.stretch.get() <= patience;
                 }
-                let is_free = is_free[usize::from(wish.keys)]
-                    .get_or_insert_with(|| self.is_free(nodes, wish.keys, quarantine));
+                let is_free = is_free[usize::from(wish.is_shared)][usize::from(wish.keys)]
+                    .get_or_insert_with(|| self.is_free(nodes, wish, quarantine));
                 if *is_free {
                     wish.is_free.set(true);
                 } else {
@@ -171,17 +214,17 @@ impl Waiters {
         }
     }
 
-    fn is_free(&self, nodes: &[SimulatedNode], keys: u8, quarantine: u64) -> bool {
-        let is_wanted = |index: usize| keys & 1 << index != 0;
-        let stores = |node: &SimulatedNode| {
+    fn is_free(&self, nodes: &[SimulatedNode], wish: &Wish, quarantine: u64) -> bool {
+        let is_wanted = |index: usize| wish.keys & 1 << index != 0;
+        let is_free = |node: &SimulatedNode| {
             let mut wanted = KEYS.iter().enumerate().filter(|(index, _)| is_wanted(*index));
-            wanted.any(|(_, key)| node.get(key).is_some())
+            wanted.all(|(_, key)| node.is_free_for(key, wish.is_shared))
         };
         let votes = |node: &SimulatedNode| {
             let uptime = node.uptime().map(|uptime| uptime.as_millis() as u64);
             node.state.get() == State::Up && uptime.is_none_or(|uptime| uptime >= quarantine)
         };
-        let is_free = |node: &&SimulatedNode| votes(node) && !stores(node);
+        let is_free = |node: &&SimulatedNode| votes(node) && is_free(node);
         self.quorum.is_reached(nodes.iter().filter(is_free).count())
     }
 
@@ -200,15 +243,42 @@ impl Waiting<'_> {
     /// It has the lock: those of its line that came before it had not.
     pub fn won(&self) {
         let me = &self.waiter;
+        if me.mode == Mode::Read {
+            self.passed();
+        }
         for other in self.waiters.all.borrow().iter() {
             let is_before_me = other.number < me.number && other.is_in_line && me.is_in_line;
             let is_of_my_line = other.client == me.client
                 && other.names == me.names
+                && (other.mode, me.mode) != (Mode::Read, Mode::Read)
+                && (other.mode == Mode::Read) == (me.mode == Mode::Read)
                 && other.wishes.len() == me.wishes.len();
             if is_before_me && is_of_my_line && other.patience.is_some() {
                 other.overtaken.set(other.overtaken.get() + 1);
                 if other.overtaken.get() > other.may_be_overtaken && !other.cancel.is_cancelled() {
                     self.waiters.found.borrow_mut().push(Violation::Overtaken);
+                }
+            }
+        }
+    }
+
+    /// Who reads has passed all writers that had left a sign before he came.
+    fn passed(&self) {
+        let (me, all) = (&self.waiter, self.waiters.all.borrow());
+        for writer in all.iter().filter(|it| it.names == me.names && !it.cancel.is_cancelled()) {
+            let Some(within) = writer.signs_within else { continue };
+            // Whoever is before it in its line may be one who leaves no sign.
+            let is_before = |other: &Rc<Waiter>| {
+                other.client == writer.client
+                    && other.names == writer.names
+                    && other.mode != Mode::Read
+                    && other.number < writer.number
+            };
+            let is_behind = me.began.get() > writer.signs_from.get() + within;
+            if is_behind && writer.is_in_line && !all.iter().any(is_before) {
+                writer.passed_by.set(writer.passed_by.get() + 1);
+                if writer.passed_by.get() > PASSED_BY {
+                    self.waiters.found.borrow_mut().push(Violation::Starved);
                 }
             }
         }
@@ -232,5 +302,11 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.waiters.all.borrow_mut().retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
+        if self.waiter.mode == Mode::Write {
+            let (client, now) = (self.waiter.client, self.waiters.last_look.get());
+            let mut ended = self.waiters.ended.borrow_mut();
+            ended.retain(|(who, _)| *who != client);
+            ended.push((client, now));
+        }
     }
 }

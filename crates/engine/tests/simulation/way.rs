@@ -14,16 +14,58 @@ use crate::faults::Fault;
 use crate::mutant;
 use crate::schedule::Schedule;
 
+/// The longest pause of [`Delay::Random`].
+const GO_REDSYNCS_PAUSE: u64 = 250;
+
 /// Longer than anybody waits for the next attempt of his schedule.
 const PATIENT: u64 = 30_000;
+
+/// The least time for which a writer's sign keeps readers off, in milliseconds.
+const SIGN: u64 = 1000;
+
+/// What is locked.
+#[derive(Clone)]
+pub struct Target {
+    pub names: Keys,
+    /// Of how many permits the lock is one.
+    pub permits: u16,
+    pub mode: Mode,
+}
+
+/// Who else may hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Mutex,
+    Read,
+    Write,
+}
+
+impl Mode {
+    /// Where attempts are so far apart, at most.
+    fn kind(self, longest_pause: u64) -> Kind {
+        match self {
+            Self::Mutex => Kind::Mutex,
+            Self::Read => Kind::Read,
+            Self::Write => Kind::Write { sign: Duration::from_millis(sign(longest_pause)) },
+        }
+    }
+}
+
+/// For how long a sign is there.
+fn sign(longest_pause: u64) -> u64 {
+    SIGN.max(2 * longest_pause)
+}
+
+/// The same of a sign of anybody.
+pub fn longest_sign() -> u64 {
+    sign(PATIENT)
+}
 
 /// How one call of the engine is made.
 pub struct Way {
     pub mutex: Mutex,
     pub redsync: Rc<Redsync>,
-    pub keys: Keys,
-    /// Of how many permits the lock is one.
-    pub permits: u16,
+    pub target: Target,
     pub expiry: u64,
     pub tries: u64,
     pub timeout: u64,
@@ -50,23 +92,24 @@ pub enum Sources {
 
 impl Client {
     /// A mutex with options as they come.
-    pub fn way(&self, chance: &mut Chance, keys: Keys, permits: u16, expiry: u64) -> Way {
+    pub fn way(&self, chance: &mut Chance, target: Target, expiry: u64) -> Way {
         let schedule = &self.world.schedule;
-        let (way, options) = self.plain_way(chance, &self.sets[0], (keys, permits), expiry);
+        let (way, options) = self.plain_way(chance, &self.sets[0], target, expiry);
         let is_alone = schedule.sets == 1 && schedule.slow_sources == 0 && !schedule.orderly;
         if is_alone { way } else { self.in_company(way, options) }
     }
 
-    /// Another way to the lock of this one.
-    pub fn way_again(&self, chance: &mut Chance, way: &Way, expiry: u64) -> Way {
-        self.plain_way(chance, &way.redsync, (way.keys.clone(), way.permits), expiry).0
+    /// Another way to the lock of this one, which may be a reader's by now.
+    pub fn way_again(&self, chance: &mut Chance, way: &Way, mode: Mode, expiry: u64) -> Way {
+        let target = Target { mode, ..way.target.clone() };
+        self.plain_way(chance, &way.redsync, target, expiry).0
     }
 
     fn plain_way(
         &self,
         chance: &mut Chance,
         redsync: &Rc<Redsync>,
-        (keys, permits): (Keys, u16),
+        target: Target,
         expiry: u64,
     ) -> (Way, Options) {
         let schedule = &self.world.schedule;
@@ -75,7 +118,7 @@ impl Client {
                 let pause = chance.within(1..=6);
                 (Delay::Fixed(Duration::from_millis(pause)), pause)
             }
-            0 => (Delay::Random, 250),
+            0 => (Delay::Random, GO_REDSYNCS_PAUSE),
             1 => (Delay::Fixed(Duration::from_millis(20)), 20),
             _ => {
                 let mut chance = chance.split();
@@ -89,9 +132,9 @@ impl Client {
         };
         let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
         let options = Options {
-            kind: Kind::Mutex,
-            permits,
-            fencing: self.percent(schedule.fenced),
+            kind: target.mode.kind(longest_pause),
+            permits: target.permits,
+            fencing: self.percent(schedule.fenced) && target.mode != Mode::Read,
             quarantine: schedule.quarantine(),
             expiry: Duration::from_millis(expiry),
             tries,
@@ -103,13 +146,12 @@ impl Client {
             recreate_on_extend: chance.percent(30),
             values: mutant::values(chance),
         };
-        let mutex = Mutex::new(redsync.clone(), keys.clone(), options.clone());
+        let mutex = Mutex::new(redsync.clone(), target.names.clone(), options.clone());
         let timeout = schedule.timeout(expiry).as_millis() as u64 + 1;
         let way = Way {
             mutex,
             redsync: redsync.clone(),
-            keys,
-            permits,
+            target,
             expiry,
             tries,
             timeout,
@@ -158,7 +200,8 @@ impl Client {
                 options.delay = late_pauses(aside.split(), latency, way.longest_pause);
             }
         }
-        way.mutex = Mutex::new(way.redsync.clone(), way.keys.clone(), options);
+        options.kind = way.target.mode.kind(way.longest_pause);
+        way.mutex = Mutex::new(way.redsync.clone(), way.target.names.clone(), options);
         way
     }
 }
@@ -201,26 +244,31 @@ fn late_pauses(chance: Chance, latency: Latency, longest_pause: u64) -> Delay {
 
 impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tries, {} ms apart at most", self.tries, self.longest_pause)?;
+        let Target { permits, mode, .. } = self.target;
+        write!(f, "{mode:?}, {} tries, {} ms apart at most", self.tries, self.longest_pause)?;
+        if permits > 1 {
+            write!(f, ", {permits} permits")?;
+        }
         if self.is_hasty { write!(f, ", hasty") } else { write!(f, ", {:?}", self.sources) }
     }
 }
 
 impl Way {
     /// Through these nodes, with go-redsync's pauses.
-    pub fn of(redsync: Rc<Redsync>, keys: Keys, options: Options) -> Self {
+    pub fn of(redsync: Rc<Redsync>, target: Target, options: Options) -> Self {
+        let kind = target.mode.kind(GO_REDSYNCS_PAUSE);
+        let options = Options { kind, permits: target.permits, ..options };
         let timeout = redsync_engine::node_timeout(options.expiry, options.timeout_factor);
         Self {
             expiry: options.expiry.as_millis() as u64,
             tries: options.tries,
-            permits: options.permits,
             recreates: options.recreate_on_extend,
             is_fenced: options.fencing,
             timeout: timeout.as_millis() as u64 + 1,
-            longest_pause: 250,
-            mutex: Mutex::new(redsync.clone(), keys.clone(), options),
+            longest_pause: GO_REDSYNCS_PAUSE,
+            mutex: Mutex::new(redsync.clone(), target.names.clone(), options),
             redsync,
-            keys,
+            target,
             sources: Sources::Prompt,
             is_hasty: false,
         }
@@ -233,13 +281,15 @@ impl Way {
         // attempt may have to wait for a value, and each pause to be told.
         let attempt =
             self.proposals() * 5 * self.timeout + self.longest_pause + 3 * self.source_time() + 10;
-        attempt.saturating_mul(tries).saturating_add(2 * self.timeout)
+        // A writer takes its signs back, too.
+        let end = if self.target.mode == Mode::Write { 3 } else { 2 };
+        attempt.saturating_mul(tries).saturating_add(end * self.timeout)
     }
 
     /// How many times as long as any other an attempt may take: where nodes want other fencing tokens, or where
     /// others are quicker to take the permit that it has found.
     fn proposals(&self) -> u64 {
-        match self.permits {
+        match self.target.permits {
             1 if self.is_fenced => 3,
             1 => 1,
             // Each has a look of its own.
@@ -270,6 +320,13 @@ impl Way {
         let rounds = self.rounds(schedule, 12);
         let is_told = schedule.is_told_of_changes();
         Some(if is_told { rounds } else { rounds + self.longest_pause })
+    }
+
+    /// From when it begins to wait to when it has left its sign, if it leaves one.
+    pub fn signs_within(&self, schedule: &Schedule) -> Option<u64> {
+        let is_told = self.patience(schedule).is_some() && schedule.orderly;
+        let leaves_sign = is_told && self.target.mode == Mode::Write;
+        leaves_sign.then(|| self.longest_pause + self.rounds(schedule, 6))
     }
 
     /// The same of a call that fails: its last attempt may have begun before the lock was free.

@@ -9,9 +9,9 @@ use redsync_engine::{Clock, Keys, Quorum, Token, Value};
 
 use crate::clock::SimulatedClock;
 use crate::node::SimulatedNode;
-use crate::permit::{self, KEYS};
+use crate::permit::{self, KEYS, SIGNS};
 use crate::violation::Violation;
-use crate::way::Way;
+use crate::way::{Mode, Way};
 
 /// Milliseconds from one look at all nodes to the next.
 const BETWEEN_LOOKS: u64 = 100;
@@ -20,6 +20,7 @@ const BETWEEN_LOOKS: u64 = 100;
 pub struct Belief {
     pub client: usize,
     names: Keys,
+    mode: Cell<Mode>,
     /// Of how many permits it is one.
     permits: u16,
     /// Under which the value is stored.
@@ -63,6 +64,19 @@ impl Belief {
 
     pub fn is_held(&self) -> bool {
         self.is_held.get()
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode.get()
+    }
+
+    /// From now on its holder reads.
+    pub fn share(&self) {
+        self.mode.set(Mode::Read);
+    }
+
+    fn is_shared(&self) -> bool {
+        self.mode.get() == Mode::Read
     }
 
     pub fn prolong(&self, until: Duration) {
@@ -180,9 +194,10 @@ impl Witness {
         self.acquired.set(self.acquired.get() + 1);
         let belief = Rc::new(Belief {
             client,
-            names: way.keys.clone(),
-            permits: way.permits,
-            keys: permit::keys_of(&way.keys, value),
+            names: way.target.names.clone(),
+            mode: Cell::new(way.target.mode),
+            permits: way.target.permits,
+            keys: permit::keys_of(&way.target.names, value),
             value: value.clone(),
             keep: Cell::default(),
             extended: Cell::new(clock.now()),
@@ -300,7 +315,9 @@ impl Witness {
                 continue;
             }
             let rival = |other: &Rc<Belief>| {
-                other.is_believed() && other.keys.iter().any(|key| belief.keys.contains(key))
+                other.is_believed()
+                    && !(other.is_shared() && belief.is_shared())
+                    && other.keys.iter().any(|key| belief.keys.contains(key))
             };
             if beliefs[..index].iter().any(rival) {
                 self.report(Violation::Exclusion);
@@ -317,8 +334,10 @@ impl Witness {
             {
                 self.report(Violation::TooMany);
             }
-            let protecting =
-                nodes.iter().filter(|node| node.protects(&belief.keys, &belief.value, now)).count();
+            let protects = |node: &&SimulatedNode| {
+                node.protects(&belief.keys, &belief.value, belief.is_shared(), now)
+            };
+            let protecting = nodes.iter().filter(protects).count();
             if !self.quorum.is_reached(protecting) {
                 self.report(Violation::Unprotected);
             }
@@ -327,18 +346,33 @@ impl Witness {
 
     /// What has to be true while nothing is lost or late: a value is stored by an attempt that is under
     /// way, or for a holder. Gives one that is not.
-    pub fn find_stray(&self, nodes: &[SimulatedNode], now: u64, trip: u64) -> Option<Value> {
+    ///
+    /// And a sign is that of a writer that waits, or has what it waited for.
+    pub fn find_stray(
+        &self,
+        nodes: &[SimulatedNode],
+        now: u64,
+        trip: u64,
+        is_writing: impl Fn(usize) -> bool,
+    ) -> Option<Value> {
         if now < self.next_look.get() {
             return None;
         }
         self.next_look.set(now + BETWEEN_LOOKS);
         let (attempt, release) = (5 * trip + 20, Duration::from_millis(2 * trip + 20));
-        self.find(nodes, |used| {
-            let is_over = match &used.belief {
-                Some(belief) => belief.is_over_for(release),
-                None => now > used.sent + attempt,
-            };
-            is_over && !used.is_excused && !self.gone[used.client].get()
+        let is_excused = |used: &Used| used.is_excused || self.gone[used.client].get();
+        let is_left = |used: &Used| {
+            let has_lock = used.belief.as_ref().is_some_and(|belief| !belief.is_over_for(release));
+            !has_lock && !is_writing(used.client) && !is_excused(used)
+        };
+        self.find_sign(nodes, is_left).or_else(|| {
+            self.find(nodes, |used| {
+                let is_over = match &used.belief {
+                    Some(belief) => belief.is_over_for(release),
+                    None => now > used.sent + attempt,
+                };
+                is_over && !is_excused(used)
+            })
         })
     }
 
@@ -353,14 +387,26 @@ impl Witness {
     /// A value that is stored on a node, and should not be.
     fn find(&self, nodes: &[SimulatedNode], is_wrong: impl Fn(&Used) -> bool) -> Option<Value> {
         let values = self.values.borrow();
-        let stored = nodes.iter().flat_map(|node| KEYS.iter().filter_map(|key| node.get(key)));
+        let stored = nodes.iter().flat_map(|node| KEYS.iter().flat_map(|key| node.holders(key)));
         let mut stored = stored.map(|value| Value::from(value.as_str()));
+        stored.find(|value| values.get(value).is_none_or(&is_wrong))
+    }
+
+    /// The same of signs.
+    fn find_sign(
+        &self,
+        nodes: &[SimulatedNode],
+        is_wrong: impl Fn(&Used) -> bool,
+    ) -> Option<Value> {
+        let values = self.values.borrow();
+        let stored = nodes.iter().flat_map(|node| SIGNS.iter().filter_map(|key| node.get(key)));
+        let mut stored = stored.map(|sign| Value::from(sign.trim_start_matches("#sign ")));
         stored.find(|value| values.get(value).is_none_or(&is_wrong))
     }
 
     /// What has to be true one expiry later.
     pub fn look_at_the_end(&self, nodes: &[SimulatedNode]) {
-        if nodes.iter().any(|node| KEYS.iter().any(|key| node.get(key).is_some())) {
+        if nodes.iter().any(|node| KEYS.iter().chain(&SIGNS).any(|key| node.get(key).is_some())) {
             self.report(Violation::KeyLeft);
         }
     }

@@ -223,8 +223,8 @@ impl World {
         self.trace.add_text(&request.value);
         let (node, value) = (index % self.nodes.len(), short(&request.value));
         self.tell(format_args!(
-            "client {client} -> node {node}: {verb:?} {value} {:?}",
-            request.keys
+            "client {client} -> node {node}: {verb:?} {value} {:?} {:?}",
+            request.keys, request.kind
         ));
         if verb == Verb::Acquire {
             let gone = self.now() + request.expiry.as_millis() as u64 * 95 / 100;
@@ -247,7 +247,8 @@ impl World {
         let node = &self.nodes[index % self.nodes.len()];
         if self.percent(self.schedule.refusals) {
             self.faults.count(Fault::Refused);
-            if verb == Verb::Acquire && request.keys.len() > 1 {
+            let is_script = request.keys.len() > 1 || request.kind != Kind::Mutex;
+            if verb == Verb::Acquire && is_script {
                 self.refuse_halfway(node, request);
             }
             return reply.send(Err(NodeError::new("OOM", "refused").with(Fate::Refused)));
@@ -278,7 +279,7 @@ impl World {
         );
     }
 
-    /// A script that is stopped when it has stored the first of its keys.
+    /// A script that is stopped when it has stored the first of its keys, or all there is to store.
     fn refuse_halfway(&self, node: &SimulatedNode, request: &Rc<Request>) {
         if node.state.get() == State::Up {
             self.faults.count(Fault::RefusedHalfway);
@@ -363,7 +364,10 @@ impl World {
         let at_node = command.link % self.nodes.len();
         self.hearing.note(command.verb, &command.request.value, at_node, answer);
         if command.verb == Verb::Acquire && answer == Answer::Granted {
-            self.waiters.disturb(&command.request.keys);
+            self.waiters.disturb(&command.request.keys, command.request.kind, self.now());
+        }
+        if matches!(detail, Some(Detail::Readers)) {
+            self.waiters.disturb_readers(&command.request.keys);
         }
         let (client, index) = (self.client_of(command.link), command.link % self.nodes.len());
         let (verb, value) = (command.verb, short(&command.request.value));
