@@ -233,8 +233,7 @@ mod tests {
         let node = MemoryNode::new(clock.clone());
         let sight = |kind| {
             let ear = watch(&node, kind);
-            let sight = ear.sights.borrow()[0];
-            sight
+            ear.sights.borrow()[0]
         };
         let taken = |life| Taken { life: Some(Duration::from_millis(life)) };
         let act = |verb, kind, value, expiry| {
