@@ -204,6 +204,82 @@ test.serial('fencing needs one pattern more in a cluster, or tags', async (t) =>
   t.true(await lock.unlock());
 });
 
+/** A reader, a writer who waits for him and becomes one, and the next; `redsync` waits patiently. */
+async function readAndWrite(t, redsync) {
+  const reader = await redsync.newMutex('one', { mode: 'read' }).lock();
+  t.true(await reader.extend());
+  const options = { mode: 'write', tries: Infinity, retryDelay: 20 };
+  const waiting = redsync.newMutex('one', options).lock();
+  await until(async () => {
+    const second = await redsync.newMutex('one', { mode: 'read' }).tryLock();
+    await second?.unlock();
+    return second === null;
+  });
+  t.true(await reader.unlock());
+  const writer = await waiting;
+  t.true(await writer.extend());
+  await writer.downgrade();
+  t.true(await writer.mutex.valid());
+  t.true(await writer.unlock());
+}
+
+const READERS_RULE = /^\| `([^`]+)` \| `mode: 'read'`/m.exec(OPERATIONS)[1].split(' ');
+
+test.serial('readers need the rights that the operations page names, and no other', async (t) => {
+  const server = await useServerWith(t, [...RULE.split(' '), ...READERS_RULE]);
+  const redsync = connect(t, urlOf(server));
+  await readAndWrite(t, redsync);
+  await server.command('SCRIPT', 'FLUSH');
+  await readAndWrite(t, redsync);
+  t.deepEqual(await refusals(server), []);
+  t.is(await server.command('DBSIZE'), 0);
+  const writer = await useServerWith(t);
+  const lock = await connect(t, urlOf(writer)).newMutex('one', { mode: 'write' }).lock();
+  t.true(await lock.extend());
+  t.true(await lock.unlock());
+  t.deepEqual(await refusals(writer), []);
+});
+
+for (const right of READERS_RULE) {
+  test.serial(
+    `nothing is spare in the rights of readers: without ${right} it is missed`,
+    async (t) => {
+      const rights = READERS_RULE.filter((other) => other !== right);
+      const server = await useServerWith(t, [...RULE.split(' '), ...rights]);
+      const redsync = connect(t, urlOf(server));
+      const read = async () => {
+        const one = await redsync.newMutex('one', { mode: 'read' }).lock();
+        const two = await redsync.newMutex('one', { mode: 'read', expiry: 10_000 }).lock();
+        await one.mutex.valid();
+        await one.unlock();
+        await two.unlock();
+      };
+      const { cause } = nodeErrorOf(await rejection(read()));
+      t.is(cause.code, 'NOPERM', cause.message);
+      t.regex(cause.message, new RegExp(`\\b${right.slice(1)}\\b`, 'i'));
+    },
+  );
+}
+
+test.serial('readers and writers need one pattern more in a cluster', async (t) => {
+  const cluster = await useCluster(t);
+  const rights = [...RULE.split(' '), ...READERS_RULE];
+  const [, pattern] = /^\| `\+time \+zadd.*`(~\S+)`/m.exec(OPERATIONS);
+  const admit = (...more) => {
+    const user = ['ACL', 'SETUSER', USER, 'reset', 'on', `>${PASSWORD}`, ...rights, ...more];
+    return Promise.all(cluster.servers.map((server) => server.command(...user)));
+  };
+  await admit();
+  const url = cluster.url().replace('//', `//${USER}:${PASSWORD}@`);
+  const redsync = connect(t, url, { tries: 5 });
+  for (const mode of ['read', 'write']) {
+    const { cause } = nodeErrorOf(await rejection(redsync.newMutex('one', { mode }).lock()));
+    t.is(cause.code, 'NOPERM');
+  }
+  await admit(pattern);
+  await readAndWrite(t, redsync);
+});
+
 test.serial(
   'quarantine needs the right that the operations page names, or it is told',
   async (t) => {

@@ -102,6 +102,8 @@ test('one file a layer knows a kind of lock, and none of those that wait, ask or
     'src/binding/outbox.rs', // what a pool is asked
     'src/binding/wire.rs', // what JavaScript asks for
     'src/node/redis/command.rs',
+    'src/node/redis/watch.rs', // what is in whose way
+    'src/node/side_keys.rs', // what is kept beside a name
   ]);
 });
 
@@ -109,7 +111,9 @@ test('one file a backend knows what an answer brings, and who asks for it', (t) 
   t.deepEqual(filesWith(/\bDetail::[A-Z]/), [
     'crates/engine/src/inspect.rs', // who asks for it
     'crates/engine/src/memory.rs',
-    'crates/engine/src/round.rs', // which fencing token a quorum would grant
+    'crates/engine/src/readers.rs',
+    'crates/engine/src/round.rs', // which fencing token a quorum would grant, and who has met readers
+    'crates/engine/src/tally.rs', // what a quorum may still want of a token
     'src/node/pool.rs',
     'src/node/redis/command.rs',
   ]);

@@ -1,6 +1,7 @@
 //! What a mutex does.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use crate::queue::Wanted;
 use crate::redsync::Redsync;
 use crate::report::Report;
 use crate::round::Round;
-use crate::signs::Signs;
 use crate::token::Token;
 use crate::validity;
 use crate::value::Value;
@@ -39,8 +39,8 @@ pub struct Mutex {
     pub(crate) seen: RefCell<Report>,
     /// What the nodes want of the fencing token of the next attempt.
     pub(crate) bound: Cell<Option<Bound>>,
-    /// Where attempts of the call have left signs.
-    pub(crate) signs: RefCell<Signs>,
+    /// The attempts of the call whose signs nodes have, by node: see `signs.rs`.
+    pub(crate) signs: RefCell<BTreeMap<usize, Rc<Request>>>,
 }
 
 impl Mutex {

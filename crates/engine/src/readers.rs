@@ -91,8 +91,9 @@ impl Store {
 
     /// When the last of what is in a reader's way expires; `None` if nothing is.
     pub(crate) fn end_for_readers(&self, keys: &Keys) -> Option<Duration> {
-        let is_shut = |key: &&Box<str>| self.value_of(key).is_some_and(|value| value != READERS);
-        let shut = keys.iter().filter(is_shut).filter_map(|key| self.entries.get(key));
+        let entries = keys.iter().filter_map(|key| self.entries.get_key_value(key));
+        let shut = entries.filter(|(key, _)| self.value_of(key) != Some(READERS));
+        let shut = shut.map(|(_, entry)| entry);
         let signs = keys.iter().filter_map(|key| self.entries.get(&*sign_key(key)));
         shut.chain(signs).map(|entry| entry.expires).max()
     }
@@ -235,8 +236,7 @@ mod tests {
         let node = MemoryNode::new(clock.clone());
         let sight = |kind| {
             let ear = watch(&node, kind);
-            let sight = ear.sights.borrow()[0];
-            sight
+            ear.sights.borrow()[0]
         };
         let taken = |life| Taken { life: Some(Duration::from_millis(life)) };
         let act = |verb, kind, value, expiry| {

@@ -1,7 +1,6 @@
 //! The signs that a writer's attempts have left where readers were in the way: a call that ends without the lock
 //! takes them back.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tokio::time::timeout;
@@ -9,9 +8,6 @@ use tokio::time::timeout;
 use crate::mutex::Mutex;
 use crate::node::Request;
 use crate::round::Votes;
-
-/// By node: the attempt whose sign it has.
-pub(crate) type Signs = BTreeMap<usize, Rc<Request>>;
 
 impl Mutex {
     /// Notes where an attempt has left a sign. It has replaced that of the attempt before.
