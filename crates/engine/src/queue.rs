@@ -164,8 +164,10 @@ impl Queue {
         let is_held = || self.permits.borrow().iter().any(|permit| permit.is_held_here(now));
         // A lock that nobody else has asked for leaves nothing here while it is held: most are like that. But who
         // takes another permit should know which it has.
-        let is_remembered = || self.has_met_others.get() || self.permits.borrow().len() > 1;
-        !self.line.is_empty() || is_remembered() && (is_held() || is_recent())
+        let met_others = self.has_met_others.get();
+        !self.line.is_empty()
+            || (met_others || self.wanted.permits > 1) && is_held()
+            || met_others && is_recent()
     }
 
     pub(crate) fn permits(&self) -> RefMut<'_, Vec<Permit>> {
