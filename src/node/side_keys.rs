@@ -25,8 +25,8 @@ pub fn sides(verb: Verb, request: &Request) -> &'static [&'static str] {
         (Kind::Mutex, Verb::Acquire) if request.token.is_some() => &[FENCE],
         (Kind::Write { .. }, Verb::Acquire) if request.token.is_some() => &[FENCE, SIGN],
         (Kind::Write { .. }, Verb::Acquire | Verb::Release) => &[SIGN],
-        (Kind::Read, Verb::Acquire) => &[READERS, SIGN],
-        (Kind::Read, Verb::Release | Verb::Extend { .. } | Verb::Owner) => &[READERS],
+        (Kind::Read, Verb::Acquire | Verb::Extend { .. }) => &[READERS, SIGN],
+        (Kind::Read, Verb::Release | Verb::Owner) => &[READERS],
         (Kind::Mutex | Kind::Write { .. }, _) | (Kind::Read, Verb::Inspect) => &[],
     }
 }

@@ -43,7 +43,12 @@ impl Store {
         at: Moment,
     ) -> (Answer, Option<Detail>) {
         let key = &request.keys[0];
-        let answer = match (verb, self.stands(request, at)) {
+        let stands = self.stands(request, at);
+        if matches!(verb, Verb::Extend { .. }) && !matches!(stands, Stands::Within) {
+            // It may have been a writer's, who does not wait any more.
+            self.take_back_sign(request);
+        }
+        let answer = match (verb, stands) {
             (_, Stands::Shut) | (Verb::Acquire, Stands::Alone) => Answer::Taken,
             (Verb::Acquire, _) if self.entries.contains_key(&*sign_key(key)) => Answer::Taken,
             (Verb::Acquire, _)
@@ -69,7 +74,6 @@ impl Store {
     ) -> (Answer, Option<Detail>) {
         let (answer, detail) = self.mutex(verb, request, at);
         let (key, sign) = (&request.keys[0], sign_key(&request.keys[0]));
-        let ours = sign_of(&request.value);
         match (verb, answer, self.value_of(&sign)) {
             // Whoever waits for longer leaves another one.
             (Verb::Acquire, Answer::Granted, Some(stored)) if stored.starts_with(SIGN) => {
@@ -79,14 +83,22 @@ impl Store {
                 // What is no sign is somebody's lock, and stays.
                 let may_sign = stored.is_none_or(|stored| stored.starts_with(SIGN));
                 if let Some(life) = request.kind.sign().filter(|_| may_sign) {
-                    self.insert(&sign, &ours, at.now + life);
+                    self.insert(&sign, &sign_of(&request.value), at.now + life);
                 }
                 return (answer, Some(Detail::Readers));
             }
-            (Verb::Release, _, Some(stored)) if stored == ours => self.delete(&sign),
+            (Verb::Release, ..) => self.take_back_sign(request),
             _ => {}
         }
         (answer, detail)
+    }
+
+    /// The sign of this value is there no more.
+    fn take_back_sign(&mut self, request: &Request) {
+        let sign = sign_key(&request.keys[0]);
+        if self.value_of(&sign) == Some(&sign_of(&request.value)) {
+            self.delete(&sign);
+        }
     }
 
     /// When the last of what is in a reader's way expires; `None` if nothing is.

@@ -427,6 +427,86 @@ pub const MISTAKES: &[Mistake] = &[
                 "        self.held.as_ref().filter(|(held, _)| !WRONG || held.permit(u16::MAX) == 1).map(|(_, until)| *until).filter(|until| now < *until)\n"),
         ],
     },
+    // The release of one reader deletes the mark, while others read.
+    Mistake {
+        name: "MarkDeleted",
+        breaks: &["Unprotected", "Exclusion"],
+        lines: &[
+            ("readers.rs",
+                "            None => self.delete(key),\n",
+                "            None => self.delete(key),\n            Some(_) if WRONG => self.delete(key),\n"),
+        ],
+    },
+    // An extension lets a reader read for longer, and leaves the life of the mark.
+    Mistake {
+        name: "MarkNotExtended",
+        breaks: &["Unprotected", "Exclusion"],
+        lines: &[
+            ("readers.rs",
+                "        if ends >= last {\n",
+                "        if ends >= last && !(WRONG && is_marked) {\n"),
+        ],
+    },
+    // A reader gets in whatever sign there is.
+    Mistake {
+        name: "SignIgnored",
+        breaks: &["Starved"],
+        lines: &[
+            ("readers.rs",
+                "            (Verb::Acquire, _) if self.entries.contains_key(&*sign_key(key)) => Answer::Taken,",
+                "            (Verb::Acquire, _) if self.entries.contains_key(&*sign_key(key)) && !WRONG => Answer::Taken,"),
+        ],
+    },
+    // A reader gets in beside a writer.
+    Mistake {
+        name: "WriterIgnored",
+        breaks: &["Exclusion"],
+        lines: &[
+            ("readers.rs",
+                "            Some(_) => Stands::Shut,\n",
+                "            Some(_) => if WRONG { Stands::Before } else { Stands::Shut },\n"),
+        ],
+    },
+    // A call that ends without the lock leaves its signs.
+    Mistake {
+        name: "SignsLeft",
+        breaks: &["Leftover"],
+        lines: &[
+            ("signs.rs",
+                "        if has_lock || signs.is_empty() {\n",
+                "        if has_lock || signs.is_empty() || WRONG {\n"),
+        ],
+    },
+    // A writer who reads from now on leaves his sign.
+    Mistake {
+        name: "SignOfReaderLeft",
+        breaks: &["Leftover"],
+        lines: &[
+            ("readers.rs",
+                "        if matches!(verb, Verb::Extend { .. }) && !matches!(stands, Stands::Within) {",
+                "        if matches!(verb, Verb::Extend { .. }) && !matches!(stands, Stands::Within) && !WRONG {"),
+        ],
+    },
+    // Of a script about a reader that was refused nothing is taken to be stored.
+    Mistake {
+        name: "RefusedReaderForgotten",
+        breaks: &["Leftover"],
+        lines: &[
+            ("node.rs",
+                "self.keys.len() == 1 && self.kind == Kind::default()",
+                "self.keys.len() == 1 && (WRONG || self.kind == Kind::default())"),
+        ],
+    },
+    // A lease of a writer who reads from now on is extended as a writer's.
+    Mistake {
+        name: "LeaseNotShared",
+        breaks: &["LossUntrue"],
+        lines: &[
+            ("mutex.rs",
+                "        self.redsync.leases.share(&request);\n",
+                "        if !WRONG {\n            self.redsync.leases.share(&request);\n        }\n"),
+        ],
+    },
     // A server that may have forgotten locks votes again too early.
     Mistake {
         name: "QuarantineTooShort",

@@ -109,6 +109,36 @@ async fn the_writer_gets_in_and_nothing_is_left() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn who_has_the_lock_and_reads_from_then_on_takes_back_what_is_left() {
+    // A reader on one node, which a mutex has taken since, or has not.
+    for is_taken in [false, true] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let node = &world.scripted[2].store;
+        let reader = Request {
+            kind: Kind::Read,
+            permits: 1,
+            token: None,
+            keys: keys(&[KEY]),
+            value: "a reader".into(),
+            expiry: ms(1000),
+            timeout: ms(1),
+            quarantine: Duration::ZERO,
+        };
+        node.apply(Verb::Acquire, &reader);
+        let written = held(lock(&world, write(2)).await.unwrap());
+        assert_eq!(signs(&world), [false, false, true]);
+        if is_taken {
+            node.apply(Verb::Release, &reader);
+            node.apply(Verb::Acquire, &Request { kind: Kind::Mutex, ..reader });
+        }
+        let reading = world.mutex(read());
+        held(reading.extend(written.value.clone()).await);
+        assert_eq!(signs(&world), [false; 3], "{is_taken}");
+        reading.unlock(written.value).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn where_one_node_is_asked_first_and_has_readers_the_others_get_the_sign_too() {
     let (world, ..) = read_by_one().await;
     // Each of these has met the other, so each asks one node first.
