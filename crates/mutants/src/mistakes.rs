@@ -473,8 +473,8 @@ pub const MISTAKES: &[Mistake] = &[
         breaks: &["Leftover"],
         lines: &[
             ("signs.rs",
-                "        if has_lock || signs.is_empty() {\n",
-                "        if has_lock || signs.is_empty() || WRONG {\n"),
+                "        if signs.is_empty() {\n",
+                "        if signs.is_empty() || WRONG {\n"),
         ],
     },
     // A writer who reads from now on leaves his sign.
@@ -495,16 +495,6 @@ pub const MISTAKES: &[Mistake] = &[
             ("node.rs",
                 "self.keys.len() == 1 && self.kind == Kind::default()",
                 "self.keys.len() == 1 && (WRONG || self.kind == Kind::default())"),
-        ],
-    },
-    // A lease of a writer who reads from now on is extended as a writer's.
-    Mistake {
-        name: "LeaseNotShared",
-        breaks: &["LossUntrue"],
-        lines: &[
-            ("mutex.rs",
-                "        self.redsync.leases.share(&request);\n",
-                "        if !WRONG {\n            self.redsync.leases.share(&request);\n        }\n"),
         ],
     },
     // A server that may have forgotten locks votes again too early.

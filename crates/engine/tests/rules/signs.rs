@@ -9,7 +9,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::support::{
-    Behaviour, KEY, World, cancellable, held, keys, lock, ms, release, taken, timed, tries,
+    Behaviour, FOREIGN, KEY, World, cancellable, held, keys, lock, ms, release, taken, timed, tries,
 };
 
 const SIGN: &str = "the lock:sign";
@@ -110,9 +110,9 @@ async fn the_writer_gets_in_and_nothing_is_left() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn who_has_the_lock_and_reads_from_then_on_takes_back_what_is_left() {
-    // A reader on one node, which a mutex has taken since, or has not.
+    // A reader on one node, which a mutex has taken since, or has not. Nobody has heard from that one.
     for is_taken in [false, true] {
-        let world = World::of(&[Behaviour::Ok; 3]);
+        let world = World::of(&[Behaviour::Ok, Behaviour::Ok, Behaviour::Slow(ms(1))]);
         let node = &world.scripted[2].store;
         let reader = Request {
             kind: Kind::Read,
@@ -125,7 +125,8 @@ async fn who_has_the_lock_and_reads_from_then_on_takes_back_what_is_left() {
             quarantine: Duration::ZERO,
         };
         node.apply(Verb::Acquire, &reader);
-        let written = held(lock(&world, write(2)).await.unwrap());
+        let options = Options { fail_fast: true, ..write(2) };
+        let written = held(lock(&world, options).await.unwrap());
         assert_eq!(signs(&world), [false, false, true]);
         if is_taken {
             node.apply(Verb::Release, &reader);
@@ -136,6 +137,20 @@ async fn who_has_the_lock_and_reads_from_then_on_takes_back_what_is_left() {
         assert_eq!(signs(&world), [false; 3], "{is_taken}");
         reading.unlock(written.value).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_has_the_lock_takes_back_the_signs_of_earlier_attempts() {
+    let (world, reader, read) = read_by_one().await;
+    let writer = lock(&world, write(u64::MAX));
+    sleep(ms(5)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    reader.unlock(read.value).await.unwrap();
+    // Before the writer comes to this node, a mutex does.
+    world.scripted[2].plant(KEY, FOREIGN);
+    held(writer.await.unwrap());
+    sleep(ms(1)).await;
+    assert_eq!(signs(&world), [false; 3]);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
