@@ -55,7 +55,10 @@ async function main() {
 
   const turns = []; // group, when it had asked, when acquired, when it began to release
   const failures = [];
-  const call = async (group, { callers, hold, think, turns: most = Infinity, duration, ...kind }) => {
+  const call = async (
+    group,
+    { callers, hold, think, turns: most = Infinity, duration, ...kind },
+  ) => {
     const end = now() + (duration ?? PATIENCE) * 1000;
     for (let i = 0; i < most && now() < end; i++) {
       const asked = now();

@@ -129,9 +129,14 @@ async function jobs(size, rounds) {
   }
   const commands = {};
   for (const library of libraries) {
-    commands[library] = (await run(size, processes, { library, groups }, { counts: true })).commands;
+    commands[library] = (
+      await run(size, processes, { library, groups }, { counts: true })
+    ).commands;
   }
-  const row = (title, cell) => [title, ...libraries.map((library) => cell(library, found[library]))];
+  const row = (title, cell) => [
+    title,
+    ...libraries.map((library) => cell(library, found[library])),
+  ];
   const node = size === 1 ? '1 node' : `${size} nodes`;
   console.log(`\n${all} jobs of ${hold} ms, ${permits} at once, ${processes} processes, ${node}\n`);
   console.log(
@@ -139,7 +144,12 @@ async function jobs(size, rounds) {
       ['', ...libraries],
       [
         row(`total, ms (ideal ${ideal})`, (_, list) => figure(list.map(({ total }) => total))),
-        row('of the ideal', (_, list) => figure(list.map(({ total }) => total / ideal), 3)),
+        row('of the ideal', (_, list) =>
+          figure(
+            list.map(({ total }) => total / ideal),
+            3,
+          ),
+        ),
         row('at once, at most', (_, list) => `${Math.max(...list.map(({ most }) => most))}`),
         row('failed', (_, list) => `${list.reduce((sum, { failed }) => sum + failed, 0)}`),
         row('commands per job', (library) => (commands[library] / all).toFixed(1)),
@@ -199,7 +209,11 @@ async function readers(size, rounds) {
     commands[title] = sent / turns.length;
   }
   const row = (title, cell) => [title, ...titles.map((each) => cell(each, found[each]))];
-  const of = (key, digits) => (_, list) => figure(list.map((each) => each[key]), digits);
+  const of = (key, digits) => (_, list) =>
+    figure(
+      list.map((each) => each[key]),
+      digits,
+    );
   const sum = (key) => (_, list) => `${list.reduce((total, each) => total + each[key], 0)}`;
   const node = size === 1 ? '1 node' : `${size} nodes`;
   console.log(

@@ -12,7 +12,7 @@ function holds(entries) {
   const all = new Map();
   for (const { at, event, number, name, left } of entries) {
     if (event === 'held' || event === 'still') {
-      const hold = all.get(number) ?? { name, from: at, to: at };
+      const hold = all.get(number) ?? { number, name, from: at, to: at };
       hold.to = Math.max(hold.to, at + left);
       all.set(number, hold);
     } else if (event === 'over') {
@@ -23,16 +23,39 @@ function holds(entries) {
   return [...all.values()];
 }
 
-/** Pairs of holds of one name of which the second began before the first was over. */
-function overlaps(all) {
+/** Is it the hold of a reader, beside whom others may read? */
+function reads({ number }) {
+  return number.endsWith('/read');
+}
+
+/**
+ * Holds that began while too many others were not over yet: any, or with a limit so many. Readers are in each other's way
+ * at no time, and in everybody else's.
+ *
+ * @param {object} limits by name, where it is not one
+ * @returns those who were there, and last who was too many
+ */
+function crowds(all, limits = {}) {
   const found = [];
-  const latest = new Map();
+  const inside = new Map();
   for (const hold of [...all].sort((a, b) => a.from - b.from)) {
-    const before = latest.get(hold.name);
-    if (before && hold.from < before.to) found.push([before, hold]);
-    if (!before || hold.to > before.to) latest.set(hold.name, hold);
+    const before = (inside.get(hold.name) ?? []).filter(({ to }) => hold.from < to);
+    const limit = limits[hold.name] ?? 1;
+    const others = reads(hold) ? before.filter((other) => !reads(other)) : before;
+    if (others.length >= limit) found.push([...others, hold]);
+    inside.set(hold.name, [...before, hold]);
   }
   return found;
+}
+
+/** How many were inside at once, at most. */
+function most(all, name) {
+  let [count, inside] = [0, []];
+  for (const hold of all.filter((each) => each.name === name).sort((a, b) => a.from - b.from)) {
+    inside = [...inside.filter(({ to }) => hold.from < to), hold];
+    count = Math.max(count, inside.length);
+  }
+  return count;
 }
 
 /** The calls of a process that have not settled, and the longest time that one took. */
@@ -59,4 +82,4 @@ function writes(entries) {
   return { accepted: count('accepted'), refused: count('refused'), wrong };
 }
 
-module.exports = { calls, holds, overlaps, writes };
+module.exports = { calls, crowds, holds, most, writes };

@@ -7,10 +7,11 @@ const { setTimeout: delay } = require('node:timers/promises');
 
 const { Redsync, RedsyncError } = require('../index.js');
 const { Journal } = require('./journal.js');
+const { KINDS, NAMES } = require('./kinds.js');
 const { Store } = require('./store.js');
 
 const plan = isMainThread ? JSON.parse(process.argv[2]) : workerData;
-const { urls, names, expiry, journal: path, tasks, workers, store: storeUrl } = plan;
+const { urls, expiry, journal: path, tasks, workers, store: storeUrl } = plan;
 
 // Locks that must be gone without any help from their expiry.
 const LONG = 600_000;
@@ -58,7 +59,8 @@ async function write(lock, name) {
 }
 
 async function hold(lock, name) {
-  const number = lock.value;
+  const numberOf = () => (lock.mode === 'read' ? `${lock.value}/read` : lock.value);
+  let number = numberOf();
   const show = (event) => {
     const at = Number(process.hrtime.bigint()) / 1e6; // before the rest of its life is read
     const { remaining } = lock;
@@ -71,6 +73,11 @@ async function hold(lock, name) {
     if (chance(0.01)) block(Math.random() * expiry * 1.5);
     if (chance(0.05)) await settled(name, () => lock.extend());
     if (lock.token !== undefined && chance(0.2)) await write(lock, name);
+    if (lock.mode === 'write' && chance(0.05)) {
+      journal.write('over', number, name); // from now on others may read
+      await settled(name, () => lock.downgrade());
+      number = numberOf();
+    }
     await delay(1 + Math.random() * 10);
   }
   show('still');
@@ -82,13 +89,13 @@ async function hold(lock, name) {
 
 async function compete() {
   while (!isFinishing) {
-    const name = pick(names);
+    const name = pick(NAMES);
     const signal = chance(0.2) ? AbortSignal.timeout(upTo(300)) : undefined;
     const mutex = redsync.newMutex(name, {
       tries: pick([1, 5, 40]),
       autoExtend: chance(0.4),
       failFast: chance(0.5),
-      fencing: chance(0.6),
+      ...KINDS[name](),
       shufflePools: chance(0.3),
     });
     const lock = await settled(name, () => mutex.lock({ signal }));

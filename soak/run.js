@@ -13,14 +13,14 @@ const { startProxy } = require('../__test__/helpers/proxy.js');
 const { readNumbers } = require('../tools/command-line.js');
 const { startServers } = require('../tools/redis-servers.js');
 const { build, install, main, requireRedisServer } = require('../tools/setup.js');
-const { calls, holds, overlaps, writes } = require('./checker.js');
+const { calls, crowds, holds, most, writes } = require('./checker.js');
 const { injectFaults } = require('./faults.js');
 const { read } = require('./journal.js');
+const { LIMITS, NAMES } = require('./kinds.js');
 const { Store } = require('./store.js');
 
 const SERVERS = 5;
 const CONTENDERS = 4;
-const NAMES = ['a', 'b', 'c', 'd'];
 const EXPIRY = 1000;
 /** Far beyond the deadline of any call, stops and blocks of the process included. */
 const STUCK = 60_000;
@@ -28,9 +28,9 @@ const STUCK = 60_000;
 const DEFAULTS = { minutes: 10 };
 const HELP = `Usage: npm run soak -- [options]
 
-${CONTENDERS} processes take locks on ${SERVERS} redis-servers while both are killed and stopped, and the network
-between them fails. Ends with an error if two ever held one lock, a call got stuck, a key is left, or a store that
-compares fencing tokens refused who held the lock.
+${CONTENDERS} processes take mutexes, semaphores, and locks to read and to write on ${SERVERS} redis-servers while both are killed
+and stopped, and the network between them fails. Ends with an error if more ever held one lock than may, a call got
+stuck, a key is left, or a store that compares fencing tokens refused who held the lock.
 
   --minutes N  (default ${DEFAULTS.minutes})
   --help       prints this
@@ -48,7 +48,7 @@ class Contender {
   constructor(directory, number, urls, store) {
     this.#directory = directory;
     this.#number = number;
-    this.#plan = { urls, store, names: NAMES, expiry: EXPIRY, tasks: 6, workers: 1 };
+    this.#plan = { urls, store, expiry: EXPIRY, tasks: 6, workers: 1 };
     this.terminated = 0;
     this.complaints = [];
     this.start();
@@ -123,7 +123,11 @@ function check(directory, contenders) {
   return {
     processes: journals.length,
     holds: all.length,
-    overlaps: overlaps(all),
+    crowds: crowds(all, LIMITS),
+    most: NAMES.map((name) => [name, most(all, name)]),
+    byName: Object.fromEntries(
+      NAMES.map((name) => [name, all.filter((hold) => hold.name === name).length]),
+    ),
     calls: made.reduce((sum, each) => sum + each.made, 0),
     longest: Math.max(...made.map((each) => each.longest)),
     writes: writes(entries.flatMap((each) => each.entries)),
@@ -168,12 +172,14 @@ main(async () => {
   for (const [name, count] of Object.entries(counts))
     console.log(`${String(count).padStart(6)} ${name}`);
   console.log(`${String(terminated).padStart(6)} threads terminated`);
+  for (const [name, count] of found.most)
+    console.log(`"${name}": ${found.byName[name]} holds, at most ${count} at once`);
   const { accepted, refused, wrong } = found.writes;
   console.log(`${accepted} writes to a store that compares tokens, and ${refused} that it refused`);
 
   const complaints = contenders.flatMap((contender) => contender.complaints);
   const failures = [
-    ...found.overlaps.map(([a, b]) => `two held "${a.name}": ${JSON.stringify([a, b])}`),
+    ...found.crowds.map((crowd) => `too many held "${crowd[0].name}": ${JSON.stringify(crowd)}`),
     ...stuck.map(({ name }) => `a call about "${name}" is stuck`),
     ...(longest > STUCK ? [`a call took ${longest} ms`] : []),
     ...(left > 0 ? [`${left} keys are left`] : []),
@@ -188,5 +194,7 @@ main(async () => {
     return;
   }
   fs.rmSync(directory, { recursive: true });
-  console.log('Never two at once, no call stuck, no key left, no holder refused by the store.');
+  console.log(
+    'Never too many at once, no call stuck, no key left, no holder refused by the store.',
+  );
 });

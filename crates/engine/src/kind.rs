@@ -30,6 +30,11 @@ impl Kind {
         self == Self::Read
     }
 
+    /// What those wait for who want it: a writer waits for what a mutex does.
+    pub(crate) fn awaited(self) -> Self {
+        if self.is_shared() { self } else { Self::Mutex }
+    }
+
     /// For how long a sign of it lasts; `None` if it leaves none.
     pub(crate) fn sign(self) -> Option<Duration> {
         match self {

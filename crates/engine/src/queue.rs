@@ -52,9 +52,7 @@ impl Wanted {
     }
 
     pub(crate) fn new(keys: Keys, permits: u16, kind: Kind) -> Self {
-        // Writers wait for what mutexes wait for.
-        let kind = if kind.is_shared() { kind } else { Kind::Mutex };
-        Self { keys, permits, kind }
+        Self { keys, permits, kind: kind.awaited() }
     }
 
     /// What was waited for before this was held.
