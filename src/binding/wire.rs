@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
         };
         let kind = match (flag(Flag::Read), flag(Flag::Write)) {
             (true, _) => Kind::Read,
-            (_, true) => Kind::Write { sign: life_of_sign(&delay) },
+            (_, true) => Kind::Write { sign: life_of_sign(&delay, time(Operand::Expiry)) },
             _ => Kind::Mutex,
         };
         // The scripts of readers and writers know one name.
@@ -209,10 +209,11 @@ impl<'a> Reader<'a> {
 }
 
 /// The sign of a writer lasts at least until his next attempt renews it. The pauses that are not fixed are shorter than
-/// its shortest life, or the caller's own affair.
-fn life_of_sign(delay: &Delay) -> Duration {
+/// its shortest life, or the caller's own affair. A writer who has crashed keeps nobody off for longer than his lock would
+/// have; one who waits for longer leaves another sign when he sees readers get in.
+fn life_of_sign(delay: &Delay, expiry: Duration) -> Duration {
     match delay {
-        Delay::Fixed(delay) => SHORTEST_SIGN.max(delay.saturating_mul(2)),
+        Delay::Fixed(delay) => SHORTEST_SIGN.max(delay.saturating_mul(2).min(expiry)),
         Delay::Random | Delay::Ask(_) => SHORTEST_SIGN,
     }
 }

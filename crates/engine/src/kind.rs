@@ -30,9 +30,10 @@ impl Kind {
         self == Self::Read
     }
 
-    /// What those wait for who want it: a writer waits for what a mutex does.
+    /// What those wait for who want it. Writers wait by themselves: a mutex before them would leave no sign, and
+    /// readers who take turns would keep them all from the name.
     pub(crate) fn awaited(self) -> Self {
-        if self.is_shared() { self } else { Self::Mutex }
+        self.without_sign()
     }
 
     /// For how long a sign of it lasts; `None` if it leaves none.

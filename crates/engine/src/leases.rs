@@ -176,7 +176,8 @@ impl Leases {
             ends: Cell::default(),
             failures: Cell::default(),
             stopped: Cell::new(lease.stopped.get()),
-            recreate: lease.recreate,
+            // A reader who is stored again would pass a writer who waits.
+            recreate: false,
         });
         self.plan_end(&shared);
         if lease.keep.get().is_some() {

@@ -9,7 +9,7 @@ for i = names + 1, 2 * names do
   if stored then
     -- Lua reads more as numbers than it writes.
     if not string.find(stored, '^%d+$') then
-      return redis.error_reply('ERR the last fencing token is no number')
+      return redis.error_reply('WRONGTYPE the last fencing token is no number')
     end
     -- No token is greater, and no reply may be.
     last = math.max(last, math.min(tonumber(stored), 2 ^ 53 - 1))

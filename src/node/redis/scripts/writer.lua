@@ -3,7 +3,7 @@
 local MARK, SIGN = '#readers', '#sign '
 local sign = redis.call('GET', KEYS[#KEYS])
 if sign and string.sub(sign, 1, #SIGN) ~= SIGN then
-  return redis.error_reply('ERR the key of the sign stores something else')
+  return redis.error_reply('WRONGTYPE the key of the sign stores something else')
 end
 
 -- The name is taken: by readers?
