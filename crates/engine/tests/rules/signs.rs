@@ -83,6 +83,20 @@ async fn who_has_met_others_does_not_leave_it_to_the_schedule() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn a_mutex_that_waits_already_keeps_no_writer_from_leaving_his() {
+    let (world, ..) = read_by_one().await;
+    world.scripted.iter().for_each(|node| node.is_watchable.set(true));
+    let patient =
+        |kind| Options { kind, delay: Delay::Fixed(Duration::from_secs(600)), ..tries(9) };
+    let mutex = lock(&world, patient(Kind::Mutex));
+    sleep(ms(50)).await;
+    let writer = lock(&world, patient(WRITE));
+    sleep(ms(50)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    assert!(!mutex.is_finished() && !writer.is_finished());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn who_does_not_wait_leaves_none() {
     let (world, ..) = read_by_one().await;
     for outcome in [
