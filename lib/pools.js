@@ -10,6 +10,7 @@ const { proofOf } = require('./pool-proof.js');
 const { INSPECTION, integer, text } = require('./pool-replies.js');
 const { Run } = require('./pool-run.js');
 const { SCRIPTS } = require('./scripts.js');
+const { READERS } = require('./values.js');
 
 const { OUTCOME, VOTE } = calls;
 
@@ -31,9 +32,6 @@ const ACQUISITIONS = new Map([
 const FENCED = [OUTCOME.ASK_ACQUIRE_FENCED, OUTCOME.ASK_ACQUIRE_WRITE_FENCED];
 const WRITERS = [OUTCOME.ASK_ACQUIRE_WRITE, OUTCOME.ASK_ACQUIRE_WRITE_FENCED];
 const RELEASES = [OUTCOME.ASK_RELEASE, OUTCOME.ASK_RELEASE_READ, OUTCOME.ASK_RELEASE_WRITE];
-
-/** What a name stores while there are readers: see src/node/redis/scripts/readers.lua. */
-const READERS = '#readers';
 
 const TOO_LATE = Object.freeze({ code: 'ETIMEDOUT', message: 'no answer within the node timeout' });
 const NOTHING = Object.freeze({ code: '', message: '' });

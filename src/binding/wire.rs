@@ -158,14 +158,15 @@ impl<'a> Reader<'a> {
             (_, true) => Kind::Write { sign: life_of_sign(&delay, time(Operand::Expiry)) },
             _ => Kind::Mutex,
         };
-        // The scripts of readers and writers know one name.
-        if kind != Kind::Mutex && keys.len() != 1 {
+        let permits = (number(Operand::Permits) as u16).max(1);
+        // The scripts of readers and writers know one name, and each permit is a lock of one key.
+        if (kind != Kind::Mutex || permits > 1) && keys.len() != 1 {
             return None;
         }
         let options = Options {
             kind,
             fencing: flag(Flag::Fencing),
-            permits: (number(Operand::Permits) as u16).max(1),
+            permits,
             quarantine: (number(Operand::Quarantine) > 0.0).then(|| time(Operand::Quarantine)),
             expiry: time(Operand::Expiry),
             // Infinity becomes u64::MAX.

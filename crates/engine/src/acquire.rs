@@ -476,8 +476,10 @@ impl Mutex {
     fn pick(&self) -> usize {
         let nodes = &self.redsync.nodes;
         let permits = usize::from(self.options.permits);
-        let queue = self.redsync.queues.find(&self.wanted()).filter(|_| permits > 1);
-        let picked = queue.and_then(|queue| queue.pick(nodes));
+        if permits == 1 {
+            return 0;
+        }
+        let picked = self.redsync.queues.find(&self.wanted()).and_then(|queue| queue.pick(nodes));
         picked.or_else(|| nodes.order_from_any(permits).next()).unwrap_or_default()
     }
 

@@ -225,20 +225,22 @@ impl Place {
     ///
     /// Votes can be split again and again with those who want other keys too, and begin at another node
     /// with that list. So each pauses at random, but not for long: to a process that does not know of
-    /// this one yet, whoever is not there in the moment that it leaves wants nothing. Only where it is the fencing
-    /// token again and again, each pause is longer: no holder is that much quicker.
+    /// this one yet, whoever is not there in the moment that it leaves wants nothing. Only where so many
+    /// fail again and again that the others are no quorum, each pause is longer: for a fencing token's sake no holder is
+    /// that much quicker, and a node that is free and refuses all the same may do so for long.
     pub(crate) fn missed(&self, nodes: &Nodes, permit: usize, votes: &[Option<Vote>]) {
         let moment = self.queue.moment();
         let mut permit = self.queue.permit(permit);
         let wants_another =
             |vote: &&Option<Vote>| matches!(vote, Some(Err(error)) if error.code == TOKEN_REFUSED);
         let wanting = votes.iter().filter(wants_another).count();
-        let is_split = wanting > 0 || votes.contains(&Some(Ok(Answer::Granted)));
-        let is_token = nodes.quorum().is_out_of_reach(wanting);
+        let failed = votes.iter().filter(|vote| matches!(vote, Some(Err(_)))).count();
+        let has_failed = nodes.quorum().is_out_of_reach(failed);
+        let is_split = has_failed || wanting > 0 || votes.contains(&Some(Ok(Answer::Granted)));
         let splits = if is_split { permit.splits + 1 } else { 0 };
         permit.splits = splits;
         if splits > ORDINARY_SPLITS {
-            let doubled = if is_token { (splits - ORDINARY_SPLITS).min(MOST_DOUBLED) } else { 0 };
+            let doubled = if has_failed { (splits - ORDINARY_SPLITS).min(MOST_DOUBLED) } else { 0 };
             let pause = nodes.random_duration(Duration::ZERO, moment * (1 << doubled));
             permit.paused_until = Some(Instant::now() + pause);
         }

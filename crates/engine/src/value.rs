@@ -48,7 +48,8 @@ impl Value {
         if permits <= 1 {
             return 1;
         }
-        let permit = self.mark(PERMIT).and_then(|digits| digits.parse().ok());
+        let permit = self.mark(PERMIT).filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
+        let permit = permit.and_then(|digits| digits.parse().ok());
         permit.filter(|permit| (1..=permits).contains(permit)).unwrap_or(1)
     }
 

@@ -80,3 +80,19 @@ async fn who_is_asked_behind_the_first_node_has_the_whole_timeout() {
     held(outcome.unwrap());
     assert!(elapsed <= 2 * TIMEOUT, "{elapsed:?}");
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nodes_that_are_free_and_refuse_all_the_same_are_asked_less_and_less() {
+    let world = taken(3);
+    let waiting = lock(&world, patient());
+    sleep(ms(10)).await;
+    world.all_become(Behaviour::Error { applied: false });
+    release(&world);
+    sleep(ms(5000)).await;
+    let asked = world.asked(Verb::Acquire).len();
+    assert!(asked < 200, "{asked} times in five seconds");
+    world.all_become(Behaviour::Ok);
+    let (outcome, elapsed) = timed(waiting).await;
+    held(outcome.unwrap());
+    assert!(elapsed < ms(1000), "{elapsed:?}");
+}

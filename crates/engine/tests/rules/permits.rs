@@ -198,7 +198,7 @@ async fn what_looks_like_a_permit_in_a_value_of_a_mutex_is_none() {
     world.mutex(tries(1)).unlock(Value::from("mine#p=2")).await.unwrap();
     // And one of no permit that there is.
     plant(&world, [1]);
-    for value in ["mine#p=3", "mine#p=0", "mine#p=", "mine#p=99999999999"] {
+    for value in ["mine#p=3", "mine#p=0", "mine#p=", "mine#p=99999999999", "mine#p=+2"] {
         let unlocked = world.mutex(permits(2, 1)).unlock(Value::from(value)).await;
         assert!(matches!(unlocked, Err(Error::Taken { .. })), "{value}: of the first permit");
     }
