@@ -417,16 +417,6 @@ pub const MISTAKES: &[Mistake] = &[
                 "        for index in nodes.order_from_any(permits.len()).filter(|index| !WRONG || *index == 0) {"),
         ],
     },
-    // A process that has the first permit knows that it has, and forgets which others it has.
-    Mistake {
-        name: "HeldPermitTried",
-        breaks: &["Unserved"],
-        lines: &[
-            ("permit.rs",
-                "        self.held.as_ref().map(|(_, until)| *until).filter(|until| now < *until)\n",
-                "        self.held.as_ref().filter(|(held, _)| !WRONG || held.permit(u16::MAX) == 1).map(|(_, until)| *until).filter(|until| now < *until)\n"),
-        ],
-    },
     // The release of one reader deletes the mark, while others read.
     Mistake {
         name: "MarkDeleted",
@@ -485,16 +475,6 @@ pub const MISTAKES: &[Mistake] = &[
             ("readers.rs",
                 "        if matches!(verb, Verb::Extend { .. }) && !matches!(stands, Stands::Within) {",
                 "        if matches!(verb, Verb::Extend { .. }) && !matches!(stands, Stands::Within) && !WRONG {"),
-        ],
-    },
-    // Of a script about a reader that was refused nothing is taken to be stored.
-    Mistake {
-        name: "RefusedReaderForgotten",
-        breaks: &["Leftover"],
-        lines: &[
-            ("node.rs",
-                "self.keys.len() == 1 && self.kind == Kind::default()",
-                "self.keys.len() == 1 && (WRONG || self.kind == Kind::default())"),
         ],
     },
     // A server that may have forgotten locks votes again too early.

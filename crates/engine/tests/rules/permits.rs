@@ -8,7 +8,7 @@ use redsync_engine::{CancellationToken, Delay, Error, Options, Value, Verb};
 use tokio::time::sleep;
 
 use crate::support::{
-    A_WHILE, Behaviour, FOREIGN, KEY, SLOW, World, cancellable, held, lock, ms, timed, tries,
+    A_WHILE, Behaviour, FOREIGN, KEY, SLOW, World, after, cancellable, held, lock, ms, timed, tries,
 };
 
 /// Long after the rest of a test.
@@ -38,6 +38,21 @@ fn plant(world: &World, permits: impl IntoIterator<Item = usize>) {
     for permit in permits {
         world.scripted.iter().for_each(|node| node.plant(&key(permit), FOREIGN));
     }
+}
+
+/// Pauses of that length.
+fn every(pause: Duration, permits: u16, count: u64) -> Options {
+    Options { permits, delay: Delay::Fixed(pause), ..tries(count) }
+}
+
+/// Which permit a value is of.
+fn permit_of(value: &str) -> usize {
+    value.split_once("#p=").map_or(1, |(_, permit)| permit.parse().expect("a number"))
+}
+
+/// For which permits the nodes were asked this, so far.
+fn asked_for(world: &World, verb: Verb) -> BTreeSet<usize> {
+    world.asked(verb).iter().map(|asked| permit_of(&asked.value)).collect()
 }
 
 async fn try_lock(world: &World, count: u16) -> Result<Value, Error> {
@@ -143,6 +158,104 @@ async fn any_permit_that_somebody_else_releases_ends_the_wait() {
         held(outcome.unwrap());
         assert!(elapsed < ms(50), "{elapsed:?}");
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn any_permit_that_this_process_releases_ends_the_wait() {
+    for free in 1..=3 {
+        // The nodes tell of nothing: it is known here.
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let mut values = Vec::new();
+        for _ in 0..3 {
+            values.push(held(lock(&world, patient(3)).await.unwrap()).value);
+        }
+        let waiting = lock(&world, patient(3));
+        sleep(A_WHILE).await;
+        assert!(!waiting.is_finished());
+        let released = values.into_iter().find(|value| permit_of(value) == free).unwrap();
+        world.mutex(patient(3)).unlock(released).await.unwrap();
+        let (outcome, elapsed) = timed(waiting).await;
+        assert_eq!(permit_of(&held(outcome.unwrap()).value), free);
+        assert_eq!(elapsed, Duration::ZERO, "permit {free}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_permit_that_this_process_has_is_not_asked_for() {
+    for free in 1..=3 {
+        let world = watchable(3);
+        plant(&world, [free]);
+        for _ in 0..2 {
+            held(lock(&world, patient(3)).await.unwrap());
+        }
+        let before = world.asked(Verb::Acquire).len();
+        let waiting = lock(&world, every(ms(10), 3, 20)).await.unwrap();
+        assert!(matches!(waiting, Err(Error::Taken { .. })), "{waiting:?}");
+        for _ in 0..20 {
+            assert!(matches!(try_lock(&world, 3).await, Err(Error::Taken { .. })));
+        }
+        let asked = world.asked(Verb::Acquire).split_off(before);
+        assert!(asked.len() > 20 * 3);
+        assert!(asked.iter().all(|asked| permit_of(&asked.value) == free), "{free}: {asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_is_not_first_asks_on_schedule_unless_each_permit_would_tell() {
+    let world = watchable(3);
+    plant(&world, 1..=2);
+    let _first = lock(&world, patient(2));
+    sleep(A_WHILE).await;
+    let asked = world.asked(Verb::Acquire).len();
+    let second = lock(&world, every(ms(100), 2, 100));
+    sleep(A_WHILE).await;
+    assert_eq!(world.asked(Verb::Acquire).len(), asked, "each would");
+    // The second one is free from now on, but two nodes grant nothing: no release will be told.
+    world.scripted[..2].iter().for_each(|node| node.become_(Behaviour::Refused));
+    world.scripted.iter().for_each(|node| node.wipe(&key(2)));
+    sleep(A_WHILE).await;
+    assert!(!second.is_finished());
+    world.all_become(Behaviour::Ok);
+    let (outcome, elapsed) = timed(second).await;
+    assert_eq!(permit_of(&held(outcome.unwrap()).value), 2);
+    assert!(elapsed <= ms(100), "{elapsed:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_was_heard_of_one_permit_ends_no_call_that_another_could_serve() {
+    for seed in 0..4 {
+        let world = Rc::new(World::seeded(&[Behaviour::Slow(SLOW); 3], seed));
+        plant(&world, 1..=2);
+        let first = lock(&world, patient(2));
+        let second = lock(&world, every(SLOW + ms(50), 2, 2));
+        let nodes = world.clone();
+        // While the first one is being told of its permit, of which it looks no further, the other is released.
+        after(SLOW / 2, move || {
+            let asked = asked_for(&nodes, Verb::Acquire);
+            let other = (1..=2).find(|permit| !asked.contains(permit)).unwrap();
+            nodes.scripted.iter().for_each(|node| node.wipe(&key(other)));
+        });
+        held(second.await.unwrap());
+        assert!(!first.is_finished());
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_was_heard_of_many_permits_ends_no_call_that_another_could_serve() {
+    let world = Rc::new(World::of(&[Behaviour::Ok; 3]));
+    plant(&world, 1..=40);
+    let first = lock(&world, every(ms(100), 40, 1000));
+    let second = lock(&world, every(ms(150), 40, 2));
+    let nodes = world.clone();
+    // The first one has looked at a part of them.
+    after(ms(120), move || {
+        let mut known = asked_for(&nodes, Verb::Acquire);
+        known.extend(asked_for(&nodes, Verb::Owner));
+        let other = (1..=40).find(|permit| !known.contains(permit)).unwrap();
+        nodes.scripted.iter().for_each(|node| node.wipe(&key(other)));
+    });
+    held(second.await.unwrap());
+    assert!(!first.is_finished());
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -24,5 +24,18 @@ pub const SEEDS: &[(u64, &str)] = &[
         "who returns early took the first of two nodes that wanted another fencing token for all",
     ),
     (82_330, "a node that had forgotten a lock stored another again, which had expired"),
+    (
+        18_957,
+        "who wrote with a sign left on a minority, and reads from then on, never took it back",
+    ),
+    (
+        21_163,
+        "who got in to write left the signs of earlier attempts on the nodes that had not granted",
+    ),
+    (
+        247_915,
+        "two of one line asked for permits side by side, and the second one got one before the first",
+    ),
+    (754_817, "the same"),
     (70_132, "a node that refused was asked again and again, for it told that the lock was free"),
 ];
