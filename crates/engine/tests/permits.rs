@@ -28,7 +28,6 @@ const PERMITS: usize = 2;
 const CLIENTS: usize = 3;
 /// The owner of what a node stores of an attempt that is over.
 const NOBODY: usize = CLIENTS;
-const EXPIRY: u8 = 3;
 
 const LIMIT: &str = "no more hold a permit than there are";
 
@@ -126,7 +125,7 @@ impl State {
         }
     }
 
-    fn tick(&mut self, late_clock: bool) {
+    fn tick(&mut self, rule: Semaphore) {
         for stored in self.nodes.iter_mut().flat_map(|node| &mut node.stored) {
             *stored = match *stored {
                 Some((client, left)) if left > 1 => Some((client, left - 1)),
@@ -135,9 +134,11 @@ impl State {
         }
         for client in 0..CLIENTS {
             self.clients[client] = match self.clients[client] {
-                Phase::Asking(permit, age) if age + 1 < EXPIRY => Phase::Asking(permit, age + 1),
+                Phase::Asking(permit, age) if age + 1 < rule.expiry => {
+                    Phase::Asking(permit, age + 1)
+                }
                 Phase::Holding(permit, left) if left > 1 => Phase::Holding(permit, left - 1),
-                Phase::Asking(..) if late_clock => continue,
+                Phase::Asking(..) if rule.late_clock => continue,
                 Phase::Idle | Phase::Asking(..) | Phase::Holding(..) => {
                     self.end(client);
                     continue;
@@ -176,14 +177,21 @@ enum Action {
 }
 
 /// The algorithm, and what can be got wrong in it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Semaphore {
+    expiry: u8,
     /// The permits have one key: a node grants as many holders of it as there are permits.
     limit_per_node: bool,
     /// A client that goes on to another permit keeps its votes for the last one, and counts both.
     votes_together: bool,
     /// The time is counted from the votes.
     late_clock: bool,
+}
+
+impl Semaphore {
+    const fn new(expiry: u8) -> Self {
+        Self { expiry, limit_per_node: false, votes_together: false, late_clock: false }
+    }
 }
 
 impl Model for Semaphore {
@@ -235,7 +243,7 @@ impl Model for Semaphore {
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = *state;
         match action {
-            Action::Tick => next.tick(self.late_clock),
+            Action::Tick => next.tick(*self),
             Action::Ask { client, permit } => {
                 next.clients[client] = match state.clients[client] {
                     Phase::Asking(_, age) => Phase::Asking(permit, age),
@@ -244,16 +252,16 @@ impl Model for Semaphore {
             }
             Action::Arrive { client, permit, node } => {
                 let node = &mut next.nodes[node];
-                node.stored[permit] = Some((client, EXPIRY));
+                node.stored[permit] = Some((client, self.expiry));
                 node.votes[client] = matches!(state.clients[client], Phase::Asking(..));
             }
             Action::Late { permit, node } => {
-                next.nodes[node].stored[permit] = Some((NOBODY, EXPIRY));
+                next.nodes[node].stored[permit] = Some((NOBODY, self.expiry));
             }
             Action::Vanish { permit, node } => next.nodes[node].stored[permit] = None,
             Action::Hold(client) => {
                 let Phase::Asking(permit, age) = state.clients[client] else { return None };
-                let left = if self.late_clock { EXPIRY } else { EXPIRY - age };
+                let left = if self.late_clock { self.expiry } else { self.expiry - age };
                 next.clients[client] = Phase::Holding(permit, left);
                 next.nodes.iter_mut().for_each(|node| node.votes[client] = false);
             }
@@ -282,7 +290,7 @@ impl Model for Semaphore {
 #[test]
 fn no_more_hold_a_permit_than_there_are() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checker = Semaphore::default().checker().threads(threads).spawn_bfs().join();
+    let checker = Semaphore::new(3).checker().threads(threads).spawn_bfs().join();
     println!("{} states, {} different", checker.state_count(), checker.unique_state_count());
     assert!(checker.is_done(), "all states were looked at");
     checker.assert_properties();
@@ -290,7 +298,7 @@ fn no_more_hold_a_permit_than_there_are() {
 
 #[test]
 fn a_semaphore_with_a_mistake_has_too_many_holders() {
-    let sound = Semaphore::default();
+    let sound = Semaphore::new(1);
     for (name, mistaken) in [
         ("limit per node", Semaphore { limit_per_node: true, ..sound }),
         ("votes for different permits", Semaphore { votes_together: true, ..sound }),
