@@ -46,6 +46,8 @@ pub(crate) struct Permit {
     pub(crate) splits: u32,
     /// Until when no chance is taken, for those with whom the votes were split.
     pub(crate) paused_until: Option<Instant>,
+    /// It was asked for since this process had it last.
+    pub(crate) was_asked_for: bool,
     /// Others were seen to have it, and nobody has asked since.
     pub(crate) is_taken_anew: bool,
     /// When something was last heard of the lock.
@@ -67,6 +69,7 @@ impl Permit {
             let watch = if view.watch == Watch::Refused { Watch::Refused } else { Watch::Off };
             *view = View { known, watch, ..View::default() };
         }
+        self.was_asked_for = false;
         self.last_news = Some(Instant::now());
     }
 
@@ -86,9 +89,11 @@ impl Permit {
         }
     }
 
-    /// Is nothing known of it, not even that this process has it?
+    /// Is nothing known of it, not even that this process has it or has asked for it?
     pub(crate) fn is_unknown(&self) -> bool {
-        self.held.is_none() && self.views.iter().all(|view| view.known == Known::Nothing)
+        self.held.is_none()
+            && !self.was_asked_for
+            && self.views.iter().all(|view| view.known == Known::Nothing)
     }
 
     /// Is that known of any node?

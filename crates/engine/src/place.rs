@@ -176,6 +176,7 @@ impl Place {
         if queue.goes_on() {
             self.step_out();
         }
+        queue.permit(permit).was_asked_for = true;
         queue.permit(permit).attempts += usize::from(!queue.wanted.is_shared());
         Asking { place: self, permit }
     }
