@@ -18,6 +18,9 @@ use crate::vote::{Answer, TOKEN_REFUSED, Vote};
 /// than once in a row, but not often.
 const ORDINARY_SPLITS: u32 = 2;
 
+/// As long as the longest pause of the schedule, if no other is chosen.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
 /// So often the pause is doubled.
 const MOST_DOUBLED: u32 = 7;
 
@@ -242,7 +245,8 @@ impl Place {
         permit.splits = splits;
         if splits > ORDINARY_SPLITS {
             let doubled = if has_failed { (splits - ORDINARY_SPLITS).min(MOST_DOUBLED) } else { 0 };
-            let pause = nodes.random_duration(Duration::ZERO, moment * (1 << doubled));
+            let longest = (moment * (1 << doubled)).min(LONGEST_PAUSE.max(moment));
+            let pause = nodes.random_duration(Duration::ZERO, longest);
             permit.paused_until = Some(Instant::now() + pause);
         }
     }
