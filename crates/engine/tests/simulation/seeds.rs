@@ -38,4 +38,6 @@ pub const SEEDS: &[(u64, &str)] = &[
     ),
     (754_817, "the same"),
     (70_132, "a node that refused was asked again and again, for it told that the lock was free"),
+    (72_814, "a permit of which nothing was known was asked for again and again, without a pause"),
+    (198_293, "a call paused for seconds, for attempts had failed on nodes that were far"),
 ];
