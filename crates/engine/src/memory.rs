@@ -65,7 +65,8 @@ pub(crate) struct Store {
     /// When to look at which key again. An extension leaves its old entry here.
     expiries: BinaryHeap<Reverse<(Duration, Box<str>)>>,
     /// Who waits for which key.
-    notices: HashMap<Box<str>, Vec<Rc<Notice>>>,
+    /// In an order, for it is that in which they are told when all are forgotten.
+    notices: BTreeMap<Box<str>, Vec<Rc<Notice>>>,
     window: Window,
 }
 
