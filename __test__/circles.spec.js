@@ -113,7 +113,6 @@ test('one file a backend knows what an answer brings, and who asks for it', (t) 
     'crates/engine/src/memory.rs',
     'crates/engine/src/readers.rs',
     'crates/engine/src/round.rs', // which fencing token a quorum would grant, and who has met readers
-    'crates/engine/src/tally.rs', // what a quorum may still want of a token
     'src/node/pool.rs',
     'src/node/redis/command.rs',
   ]);

@@ -313,32 +313,12 @@ impl Votes<'_> {
     /// So there is none while fewer nodes have told theirs than have to grant yet.
     pub(crate) fn bound_of_quorum(&self) -> Option<Bound> {
         let missing = self.missing_for_quorum()?;
-        self.bounds().get(missing - 1).copied()
+        Bound::of_most(&self.details).get(missing - 1).copied()
     }
 
     /// What a proposal has to keep to for all of those nodes to grant it that want another.
     pub(crate) fn bound_of_all(&self) -> Option<Bound> {
-        self.bounds().pop()
-    }
-
-    /// What nodes would grant: those that want greater tokens, or those that want smaller ones, whichever are more;
-    /// the nearest first.
-    fn bounds(&self) -> Vec<Bound> {
-        let (mut above, mut up_to) = (Vec::new(), Vec::new());
-        for (_, detail) in &self.details {
-            match detail {
-                Detail::Bound(Bound::Above(token)) => above.push(*token),
-                Detail::Bound(Bound::UpTo(token)) => up_to.push(*token),
-                Detail::Found(_) | Detail::Readers => {}
-            }
-        }
-        above.sort_unstable();
-        up_to.sort_unstable_by(|one, other| other.cmp(one));
-        if above.len() >= up_to.len() {
-            above.into_iter().map(Bound::Above).collect()
-        } else {
-            up_to.into_iter().map(Bound::UpTo).collect()
-        }
+        Bound::of_most(&self.details).pop()
     }
 
     /// How many more have to grant for a quorum; `None` if none have to, or so many cannot.

@@ -87,15 +87,7 @@ impl Tally {
 
     /// How many nodes want the same of the fencing token: a greater one, or a smaller one.
     fn wanting(&self) -> usize {
-        let (mut above, mut up_to) = (0, 0);
-        for (_, detail) in self.details.borrow().iter() {
-            match detail {
-                Detail::Bound(Bound::Above(_)) => above += 1,
-                Detail::Bound(Bound::UpTo(_)) => up_to += 1,
-                Detail::Found(_) | Detail::Readers => {}
-            }
-        }
-        above.max(up_to)
+        Bound::of_most(&self.details.borrow()).len()
     }
 
     /// Resolves when all have voted, or, with fail-fast, when the quorum has decided.

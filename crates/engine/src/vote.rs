@@ -1,6 +1,7 @@
 //! What one node says.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
@@ -40,7 +41,33 @@ pub enum Bound {
     UpTo(Token),
 }
 
+impl Detail {
+    fn bound(&self) -> Option<Bound> {
+        match self {
+            Self::Bound(bound) => Some(*bound),
+            Self::Found(_) | Self::Readers => None,
+        }
+    }
+}
+
 impl Bound {
+    /// What nodes would grant, by what they have brought: those that want greater tokens, or those that want smaller
+    /// ones, whichever are more; the nearest first.
+    pub(crate) fn of_most(details: &[(usize, Detail)]) -> Vec<Self> {
+        let bounds = details.iter().filter_map(|(_, detail)| detail.bound());
+        let (mut above, mut up_to): (Vec<_>, Vec<_>) =
+            bounds.partition(|bound| matches!(bound, Self::Above(_)));
+        above.sort_unstable_by_key(|bound| bound.token());
+        up_to.sort_unstable_by_key(|bound| Reverse(bound.token()));
+        if above.len() >= up_to.len() { above } else { up_to }
+    }
+
+    fn token(self) -> Token {
+        match self {
+            Self::Above(token) | Self::UpTo(token) => token,
+        }
+    }
+
     /// What is told of a node with which an attempt has failed.
     pub(crate) fn error(self) -> NodeError {
         let message = match self {

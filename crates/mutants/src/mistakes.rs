@@ -353,8 +353,8 @@ pub const MISTAKES: &[Mistake] = &[
         breaks: &["FailedThoughFree"],
         lines: &[
             ("tally.rs",
-                "        above.max(up_to)\n",
-                "        if WRONG { 0 } else { above.max(up_to) }\n"),
+                "        Bound::of_most(&self.details.borrow()).len()\n",
+                "        if WRONG { 0 } else { Bound::of_most(&self.details.borrow()).len() }\n"),
         ],
     },
     // A semaphore has one permit more than it should have.
