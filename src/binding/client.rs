@@ -105,17 +105,8 @@ impl Client {
             Operation::Close => self.close(number),
             // The host's.
             Operation::PoolAnswer(..) | Operation::Advance(_) | Operation::Unreadable => {}
-            Operation::Watch(call) => {
-                let until = call.until;
-                let (value, mutex) = self.mutex(number, call);
-                let hold = mutex.hold(&Held { value, token: None, until });
-                self.look_after(number, hold, None);
-            }
-            Operation::LetExpire(call) => {
-                let until = call.until;
-                let (value, mutex) = self.mutex(number, call);
-                self.let_expire(number, &mutex.hold(&Held { value, token: None, until }));
-            }
+            Operation::Watch(call) => self.look_after(number, self.hold(number, call), None),
+            Operation::LetExpire(call) => self.let_expire(number, &self.hold(number, call)),
         }
     }
 
@@ -255,6 +246,13 @@ impl Client {
         if self.stoppable.borrow().contains_key(&number) {
             self.stop(number).cancel();
         }
+    }
+
+    /// The lock that a call is about, which somebody holds.
+    fn hold(self: &Rc<Self>, number: u32, call: MutexCall) -> Hold {
+        let until = call.until;
+        let (value, mutex) = self.mutex(number, call);
+        mutex.hold(&Held { value, token: None, until })
     }
 
     /// The value that a call is about, and the mutex.

@@ -14,9 +14,6 @@ use crate::node::pool::Said;
 /// The call that nobody waits for: it gets no completion.
 pub const NO_CALL: u32 = 0;
 
-/// How long a writer's sign lasts at least.
-const SHORTEST_SIGN: Duration = Duration::from_secs(1);
-
 /// What a call asks for.
 pub enum Operation {
     Lock(MutexCall),
@@ -155,7 +152,7 @@ impl<'a> Reader<'a> {
         };
         let kind = match (flag(Flag::Read), flag(Flag::Write)) {
             (true, _) => Kind::Read,
-            (_, true) => Kind::Write { sign: life_of_sign(&delay, time(Operand::Expiry)) },
+            (_, true) => Kind::Write { sign: delay.life_of_sign(time(Operand::Expiry)) },
             _ => Kind::Mutex,
         };
         let permits = (number(Operand::Permits) as u16).max(1);
@@ -206,16 +203,6 @@ impl<'a> Reader<'a> {
         let (string, rest) = self.text.split_at_checked(length as usize)?;
         self.text = rest;
         Some(string)
-    }
-}
-
-/// The sign of a writer lasts at least until his next attempt renews it. The pauses that are not fixed are shorter than
-/// its shortest life, or the caller's own affair. A writer who has crashed keeps nobody off for longer than his lock would
-/// have; one who waits for longer leaves another sign when he sees readers get in.
-fn life_of_sign(delay: &Delay, expiry: Duration) -> Duration {
-    match delay {
-        Delay::Fixed(delay) => SHORTEST_SIGN.max(delay.saturating_mul(2).min(expiry)),
-        Delay::Random | Delay::Ask(_) => SHORTEST_SIGN,
     }
 }
 

@@ -23,6 +23,21 @@ pub enum Delay {
     Ask(Rc<dyn Fn(u64) -> Asked<Duration>>),
 }
 
+/// How long a writer's sign lasts at least.
+const SHORTEST_SIGN: Duration = Duration::from_secs(1);
+
+impl Delay {
+    /// The sign of a writer lasts at least until his next attempt renews it. The pauses that are not fixed are shorter
+    /// than its shortest life, or the caller's own affair. A writer who has crashed keeps nobody off for longer than his
+    /// lock would have; one who waits for longer leaves another sign when he sees readers get in.
+    pub fn life_of_sign(&self, expiry: Duration) -> Duration {
+        match self {
+            Self::Fixed(delay) => SHORTEST_SIGN.max(delay.saturating_mul(2).min(expiry)),
+            Self::Random | Self::Ask(_) => SHORTEST_SIGN,
+        }
+    }
+}
+
 /// Where ownership values come from.
 #[derive(Clone)]
 pub enum ValueSource {
