@@ -160,11 +160,7 @@ impl Leases {
         let lease = request.kind.is_shared().then(|| self.find(&request.keys, &request.value));
         let Some(lease) = lease.flatten().filter(|it| !it.request.kind.is_shared()) else { return };
         let Some(holder) = self.remove(&lease) else { return };
-        let Request { expiry, timeout, quarantine, .. } = *lease.request;
-        let (keys, value) = (request.keys.clone(), request.value.clone());
-        let Request { kind, permits, .. } = *request;
-        let request =
-            Request { kind, permits, token: None, keys, value, expiry, timeout, quarantine };
+        let request = Request { kind: request.kind, ..Request::clone(&lease.request) };
         let shared = Rc::new(Lease {
             request: Rc::new(request),
             drift_factor: lease.drift_factor,

@@ -44,7 +44,7 @@ pub enum Verb {
 }
 
 /// The operands of a [`Verb`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// By what rule it is granted.
     pub kind: Kind,
