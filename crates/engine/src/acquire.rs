@@ -29,9 +29,6 @@ const RANDOM_TO: Duration = Duration::from_millis(250);
 /// the third is for a holder who was quicker.
 const MOST_PROPOSALS: u32 = 3;
 
-/// At so many permits an attempt looks that is not the last one.
-const FEW_PERMITS: usize = 16;
-
 /// Longer than any lock is waited for: 30 years.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
@@ -222,15 +219,19 @@ impl Mutex {
             match self.propose(place, &attempt, bound, proposals > 0, cancel).await? {
                 Ok(held) => return Ok(held),
                 Err(Miss::Token(wanted)) => bound = Some(wanted),
+                Err(Miss::Lost(error)) if proposals == 0 || !self.may_look(&attempt) => {
+                    return Err(error);
+                }
                 Err(Miss::Lost(error)) => {
                     tried.push(attempt.permit);
-                    let other = match proposals {
-                        1.. if self.may_look(&attempt) => {
-                            self.look(place, &attempt, &tried, &error, cancel).await?
-                        }
-                        _ => None,
-                    };
-                    attempt.permit = other.ok_or(error)?;
+                    let Attempt { ref value, is_last, .. } = attempt;
+                    let looked = self.look(place, value, &tried, is_last, cancel).await?;
+                    if let (None, Error::Taken { votes, .. }, Some(place)) =
+                        (looked.free, &error, place)
+                    {
+                        place.hear_of_all(votes, looked.is_complete);
+                    }
+                    attempt.permit = looked.free.ok_or(error)?;
                 }
             }
             attempt.value = self.fresh_value(place, attempt.number, cancel).await?;
@@ -239,38 +240,6 @@ impl Mutex {
 
     fn may_look(&self, attempt: &Attempt) -> bool {
         attempt.looks && self.options.permits > 1
-    }
-
-    /// Looks for a permit that a quorum has free. Others may be looking, too: which one it is is left to luck.
-    async fn look(
-        &self,
-        place: Option<&Place>,
-        attempt: &Attempt,
-        tried: &[usize],
-        error: &Error,
-        cancel: &CancellationToken,
-    ) -> Result<Option<usize>, Error> {
-        let nodes = &self.redsync.nodes;
-        let permits = usize::from(self.options.permits);
-        let count = if attempt.is_last { permits } else { FEW_PERMITS.min(permits) };
-        let looked_at = nodes.order_from_any(permits).filter(|permit| !tried.contains(permit));
-        let looked_at: Vec<_> = looked_at.take(count).collect();
-        let request = |&permit: &usize| self.request(attempt.value.with_permit(permit as u16 + 1));
-        let requests: Rc<[_]> = looked_at.iter().map(request).collect();
-        let round = Round::ask_each(nodes, Verb::Owner, &requests);
-        let votes = cancel.run_until_cancelled(round.votes_on_each()).await;
-        let votes = votes.ok_or(Error::Cancelled)?;
-        let mut free = None;
-        for (permit, votes) in looked_at.iter().zip(votes.iter()) {
-            place.inspect(|place| place.hear(*permit, votes.as_slice()));
-            if free.is_none() && votes.is_free() {
-                free = Some(*permit);
-            }
-        }
-        if let (None, Error::Taken { votes, .. }, Some(place)) = (free, error, place) {
-            place.hear_of_all(votes, looked_at.len() + tried.len() == permits);
-        }
-        Ok(free)
     }
 
     /// Stores a fresh value on every node, and holds the lock if a quorum granted in time. Else, why not; with what a
@@ -470,17 +439,6 @@ impl Mutex {
             None => Err(Error::Cancelled),
             Some(answer) => answer.map_err(|Refused| Error::Refused),
         }
-    }
-
-    /// The permit to ask for where nothing is known, but for what this process holds.
-    fn pick(&self) -> usize {
-        let nodes = &self.redsync.nodes;
-        let permits = usize::from(self.options.permits);
-        if permits == 1 {
-            return 0;
-        }
-        let picked = self.redsync.queues.find(&self.wanted()).and_then(|queue| queue.pick(nodes));
-        picked.or_else(|| nodes.order_from_any(permits).next()).unwrap_or_default()
     }
 
     fn means(&self) -> Means {

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `mutex` | lock, try_lock, unlock, extend, valid: start here |
 //! | `acquire` | attempts and the wait between them: it reads like the paper |
+//! | `look` | which permit of a semaphore they are for |
 //! | `round` | one question to all nodes, answered by each or timed out |
 //! | `tally` | the votes of a round while they come in, and the handle that casts one |
 //! | `cleanup` | releases that outlive the call they belong to |
@@ -57,6 +58,7 @@ mod lease;
 mod leases;
 mod line;
 mod load;
+mod look;
 mod memory;
 mod mutex;
 mod node;

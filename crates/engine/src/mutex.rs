@@ -169,7 +169,7 @@ impl Mutex {
         let token = self.options.fencing.then(|| self.redsync.propose(bound));
         let value = match token {
             Some(token) => value.with_token(token),
-            None => value.with_permit(permit as u16 + 1),
+            None => value.with_permit(permit),
         };
         let kind = self.options.kind;
         let kind = if is_last { kind.without_sign() } else { kind };
@@ -188,7 +188,7 @@ impl Mutex {
             kind: self.options.kind,
             permits,
             token: None,
-            keys: permit::keys_of(&self.keys, usize::from(value.permit(permits)) - 1),
+            keys: permit::keys_of(&self.keys, value.permit(permits)),
             value,
             expiry: self.options.expiry,
             timeout: validity::node_timeout(self.options.expiry, self.options.timeout_factor),

@@ -128,9 +128,9 @@ impl Place {
                     Next::Ask(chance) => return chance,
                     // Readers who take turns leave no other chance: it takes a sign to keep them off.
                     Next::Wait(_) if self.leaves_signs && queue.permit(0).is_taken_anew => {
-                        queue.permit(0).is_taken_anew = false;
-                        let first = queue.permit(0).gate;
-                        return Chance { permit: 0, first };
+                        let mut permit = queue.permit(0);
+                        permit.is_taken_anew = false;
+                        return Chance { permit: 0, first: permit.gate };
                     }
                     Next::Wait(time) => until = time,
                 }
@@ -179,8 +179,10 @@ impl Place {
         if queue.goes_on() {
             self.step_out();
         }
-        queue.permit(permit).was_asked_for = true;
-        queue.permit(permit).attempts += usize::from(!queue.wanted.is_shared());
+        let mut asked = queue.permit(permit);
+        asked.was_asked_for = true;
+        asked.attempts += usize::from(!queue.wanted.is_shared());
+        drop(asked);
         Asking { place: self, permit }
     }
 
@@ -236,11 +238,12 @@ impl Place {
         let moment = self.queue.moment();
         let mut permit = self.queue.permit(permit);
         let wants_another =
-            |vote: &&Option<Vote>| matches!(vote, Some(Err(error)) if error.code == TOKEN_REFUSED);
-        let wanting = votes.iter().filter(wants_another).count();
+            |vote: &Option<Vote>| matches!(vote, Some(Err(error)) if error.code == TOKEN_REFUSED);
         let failed = votes.iter().filter(|vote| matches!(vote, Some(Err(_)))).count();
         let has_failed = nodes.quorum().is_out_of_reach(failed);
-        let is_split = has_failed || wanting > 0 || votes.contains(&Some(Ok(Answer::Granted)));
+        let is_split = has_failed
+            || votes.iter().any(wants_another)
+            || votes.contains(&Some(Ok(Answer::Granted)));
         let splits = if is_split { permit.splits + 1 } else { 0 };
         permit.splits = splits;
         if splits > ORDINARY_SPLITS {

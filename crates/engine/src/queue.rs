@@ -19,6 +19,7 @@ use crate::turns::Turns;
 use crate::value::Value;
 use crate::view::{Known, View, Watch};
 use crate::vote::Vote;
+
 /// A queue that nobody stands in is remembered for so long: who comes back at once is not new.
 const MEMORY: Duration = Duration::from_secs(1);
 
@@ -57,7 +58,7 @@ impl Wanted {
 
     /// What was waited for before this was held.
     pub(crate) fn before(request: &Request) -> Self {
-        let permit = usize::from(request.value.permit(request.permits)) - 1;
+        let permit = request.value.permit(request.permits);
         let keys = permit::keys_of_all(&request.keys, permit);
         Self::new(keys, request.permits, request.kind)
     }
@@ -177,10 +178,7 @@ impl Queue {
     }
 
     fn permit_of(&self, value: &Value) -> RefMut<'_, Permit> {
-        RefMut::map(self.permits.borrow_mut(), |permits| {
-            let permit = value.permit(permits.len() as u16);
-            &mut permits[usize::from(permit) - 1]
-        })
+        self.permit(value.permit(self.wanted.permits))
     }
 
     /// The permit to ask for without a look at the nodes: one that this process neither has nor asks for, and that

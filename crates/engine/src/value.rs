@@ -38,19 +38,22 @@ impl Value {
         Self(format!("{}{IN_VALUE}{token}", self.0).into())
     }
 
-    /// The same with the number of a permit behind it. The first one is that of a mutex, and needs no mark.
-    pub(crate) fn with_permit(&self, permit: u16) -> Self {
-        if permit <= 1 { self.clone() } else { Self(format!("{}{PERMIT}{permit}", self.0).into()) }
+    /// The same with a permit behind it, counted from 0. The first one is that of a mutex, and needs no mark.
+    pub(crate) fn with_permit(&self, permit: usize) -> Self {
+        match permit {
+            0 => self.clone(),
+            _ => Self(format!("{}{PERMIT}{}", self.0, permit + 1).into()),
+        }
     }
 
-    /// Which permit it holds, of so many, counted from 1.
-    pub(crate) fn permit(&self, permits: u16) -> u16 {
+    /// Which permit it holds, of so many, counted from 0.
+    pub(crate) fn permit(&self, permits: u16) -> usize {
         if permits <= 1 {
-            return 1;
+            return 0;
         }
         let permit = self.mark(PERMIT).filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
-        let permit = permit.and_then(|digits| digits.parse().ok());
-        permit.filter(|permit| (1..=permits).contains(permit)).unwrap_or(1)
+        let permit = permit.and_then(|digits| digits.parse::<u16>().ok());
+        usize::from(permit.filter(|permit| (1..=permits).contains(permit)).unwrap_or(1)) - 1
     }
 
     /// The fencing token that it carries.

@@ -402,7 +402,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "FreeOnOneNode",
         breaks: &["FailedThoughFree"],
         lines: &[
-            ("acquire.rs",
+            ("look.rs",
                 "            if free.is_none() && votes.is_free() {",
                 "            if free.is_none() && (votes.is_free() || WRONG) {"),
         ],
