@@ -140,7 +140,8 @@ impl Mutex {
             }
             number += 1;
             let is_last = number >= tries;
-            let is_informed = !place.is_first() && place.is_informed(&self.redsync.nodes, since);
+            let nodes = &self.redsync.nodes;
+            let is_informed = !place.is_first() && place.is_informed(nodes, since, is_last);
             since = Instant::now();
             // The head asks for all. What it has heard ends a call only if that is "taken".
             let heard = if is_informed { place.heard() } else { None };
@@ -281,7 +282,7 @@ impl Mutex {
             self.release_and_leave(place, &request, self.redsync.nodes.order(false)).await;
             return Err(Error::Cancelled);
         };
-        self.note_signs(&request, &votes);
+        place.inspect(|place| place.signs().note(&request, &votes));
         let now = self.redsync.now();
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && now < until {

@@ -1,7 +1,6 @@
 //! What a mutex does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,21 +38,12 @@ pub struct Mutex {
     pub(crate) seen: RefCell<Report>,
     /// What the nodes want of the fencing token of the next attempt.
     pub(crate) bound: Cell<Option<Bound>>,
-    /// The attempts of the call whose signs nodes have, by node: see `signs.rs`.
-    pub(crate) signs: RefCell<BTreeMap<usize, Rc<Request>>>,
 }
 
 impl Mutex {
     /// A mutex on these keys. Asks nothing yet.
     pub fn new(redsync: Rc<Redsync>, keys: Keys, options: Options) -> Self {
-        Self {
-            redsync,
-            keys,
-            options,
-            seen: RefCell::default(),
-            bound: Cell::default(),
-            signs: RefCell::default(),
-        }
+        Self { redsync, keys, options, seen: RefCell::default(), bound: Cell::default() }
     }
 
     /// Releases the lock of this value.

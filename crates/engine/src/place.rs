@@ -10,6 +10,7 @@ use crate::line::Means;
 use crate::nodes::Nodes;
 use crate::permit::Permit;
 use crate::queue::{Chance, Next, Queue, Queues, Wanted};
+use crate::signs::Signs;
 use crate::value::Value;
 use crate::view::Known;
 use crate::vote::{Answer, TOKEN_REFUSED, Vote};
@@ -65,6 +66,11 @@ impl Place {
         self.queue.line.is_head(self.ticket)
     }
 
+    /// What its attempts, and those of others in the line, have left on the nodes.
+    pub(crate) fn signs(&self) -> &Signs {
+        &self.queue.signs
+    }
+
     /// The permit to ask for, if there is reason to ask at once, without a look at the nodes.
     pub(crate) fn may_ask(&self, nodes: &Nodes) -> Option<usize> {
         let queue = &self.queue;
@@ -86,10 +92,14 @@ impl Place {
 
     /// Is it known, without asking, what an attempt would be told? By the nodes, which would tell of a
     /// release; or by an attempt of another since that time, unless it failed with less means.
-    pub(crate) fn is_informed(&self, nodes: &Nodes, since: Instant) -> bool {
+    ///
+    /// The `last` attempt ends the call, so that the others have to be from a moment ago.
+    pub(crate) fn is_informed(&self, nodes: &Nodes, since: Instant, last: bool) -> bool {
         let queue = &self.queue;
-        let is_answered = queue.answered.get().is_some_and(|when| since <= when);
-        let has_failed = queue.failed.get().is_some_and(|(when, _)| since <= when);
+        let now = Instant::now();
+        let is_recent = |when| since < when && (!last || now < when + queue.moment());
+        let is_answered = queue.answered.get().is_some_and(is_recent);
+        let has_failed = queue.failed.get().is_some_and(|(when, _)| is_recent(when));
         self.all_are_watched(nodes) || is_answered || has_failed && !self.may_do_better()
     }
 
@@ -246,12 +256,11 @@ impl Place {
             || votes.contains(&Some(Ok(Answer::Granted)));
         let splits = if is_split { permit.splits + 1 } else { 0 };
         permit.splits = splits;
-        if splits > ORDINARY_SPLITS {
+        permit.paused_until = (splits > ORDINARY_SPLITS).then(|| {
             let doubled = if has_failed { (splits - ORDINARY_SPLITS).min(MOST_DOUBLED) } else { 0 };
             let longest = (moment * (1 << doubled)).min(LONGEST_PAUSE.max(moment));
-            let pause = nodes.random_duration(Duration::ZERO, longest);
-            permit.paused_until = Some(Instant::now() + pause);
-        }
+            Instant::now() + nodes.random_duration(Duration::ZERO, longest)
+        });
     }
 
     /// It holds the permit, for so long.

@@ -15,6 +15,7 @@ use crate::node::{Keys, Request};
 use crate::nodes::Nodes;
 use crate::notice::{Listener, Name, Notice, Sight};
 use crate::permit::{self, Permit};
+use crate::signs::Signs;
 use crate::turns::Turns;
 use crate::value::Value;
 use crate::view::{Known, View, Watch};
@@ -136,6 +137,7 @@ pub(crate) struct Queue {
     pub(crate) has_met_others: Cell<bool>,
     /// What the last attempt heard, if all nodes were asked and everything is taken; and its means.
     pub(crate) heard: RefCell<Option<(Vec<Option<Vote>>, Means)>>,
+    pub(crate) signs: Signs,
     pub(crate) last_used: Cell<Option<Instant>>,
     /// The round trip of a look.
     pub(crate) trip: Cell<Duration>,
@@ -153,6 +155,7 @@ impl Queue {
             failed: Cell::default(),
             has_met_others: Cell::default(),
             heard: RefCell::default(),
+            signs: Signs::default(),
             last_used: Cell::default(),
             trip: Cell::default(),
         }
@@ -165,6 +168,7 @@ impl Queue {
         // takes another permit should know which it has.
         let met_others = self.has_met_others.get();
         !self.line.is_empty()
+            || !self.signs.is_empty()
             || (met_others || self.wanted.permits > 1) && is_held()
             || met_others && is_recent()
     }

@@ -1,5 +1,7 @@
-//! The signs that a writer's attempts have left where readers were in the way: a call that ends takes them back.
+//! The signs that writers have left who wait in a line and have met readers: the last of them takes them back.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tokio::time::timeout;
@@ -8,30 +10,48 @@ use crate::mutex::Mutex;
 use crate::node::Request;
 use crate::round::Votes;
 
-impl Mutex {
-    /// Notes where an attempt has left a sign, and where it has taken one back: with the lock. It has replaced that of
-    /// the attempt before.
-    pub(crate) fn note_signs(&self, request: &Rc<Request>, votes: &Votes<'_>) {
-        let mut signs = self.signs.borrow_mut();
-        if !signs.is_empty() {
-            votes.granting().iter().for_each(|node| drop(signs.remove(node)));
+/// The attempts of a line whose signs the nodes have, by node: each has replaced that of the one before.
+#[derive(Default)]
+pub(crate) struct Signs {
+    by_node: RefCell<BTreeMap<usize, Rc<Request>>>,
+}
+
+impl Signs {
+    /// Notes where an attempt has left a sign, and where it has taken one back: with the lock.
+    pub(crate) fn note(&self, request: &Rc<Request>, votes: &Votes<'_>) {
+        let mut by_node = self.by_node.borrow_mut();
+        if !by_node.is_empty() {
+            votes.granting().iter().for_each(|node| drop(by_node.remove(node)));
         }
         if request.kind.sign().is_some() {
-            signs.extend(votes.with_readers().map(|node| (node, request.clone())));
+            by_node.extend(votes.with_readers().map(|node| (node, request.clone())));
         }
     }
 
-    /// The call has ended: what it has left is taken back. Who has the lock does not wait for that.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_node.borrow().is_empty()
+    }
+}
+
+impl Mutex {
+    /// The call has ended, and no other of its line needs the signs any more. Who has the lock does not wait for their
+    /// release.
     pub(crate) async fn take_back_signs(&self, has_lock: bool) {
-        let signs = self.signs.take();
-        if signs.is_empty() {
+        if self.options.kind.sign().is_none() {
+            return;
+        }
+        let queues = &self.redsync.queues;
+        let Some(queue) = queues.find(&self.wanted()) else { return };
+        if !queue.line.is_empty() {
             return;
         }
         let release = |(node, request): (usize, Rc<Request>)| {
             let released = self.redsync.cleanup.release(&request, vec![node]);
             released.map(|released| timeout(request.timeout, released))
         };
+        let signs = queue.signs.by_node.take();
         let released: Vec<_> = signs.into_iter().filter_map(release).collect();
+        queues.tidy(&queue);
         if has_lock {
             return;
         }

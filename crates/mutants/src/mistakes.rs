@@ -463,8 +463,8 @@ pub const MISTAKES: &[Mistake] = &[
         breaks: &["Leftover"],
         lines: &[
             ("signs.rs",
-                "        if signs.is_empty() {\n",
-                "        if signs.is_empty() || WRONG {\n"),
+                "        if self.options.kind.sign().is_none() {\n",
+                "        if self.options.kind.sign().is_none() || WRONG {\n"),
         ],
     },
     // A writer who reads from now on leaves his sign.

@@ -70,6 +70,20 @@ async fn the_release_of_another_value_is_no_reason_to_ask() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn what_another_was_told_a_while_ago_ends_no_call() {
+    let world = taken(3);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(false));
+    let every = |delay, count| Options { delay: Delay::Fixed(ms(delay)), ..tries(count) };
+    let first = lock(&world, every(100, 10));
+    sleep(ms(10)).await;
+    let second = lock(&world, every(280, 2));
+    sleep(ms(250)).await;
+    release(&world);
+    held(second.await.unwrap());
+    first.abort();
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn who_is_asked_behind_the_first_node_has_the_whole_timeout() {
     let world = taken(3);
     let waiting = lock(&world, Options { delay: Delay::Fixed(ms(100)), ..tries(20) });

@@ -64,6 +64,23 @@ async fn it_is_gone_when_he_is_stopped() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn who_leaves_the_line_leaves_it_to_those_who_wait() {
+    let (world, ..) = read_by_one().await;
+    let cancel = CancellationToken::new();
+    let patient = Options { delay: Delay::Fixed(Duration::from_secs(600)), ..write(2) };
+    let first = cancellable(&world, patient, cancel.clone());
+    sleep(ms(5)).await;
+    let second = lock(&world, write(3));
+    assert!(matches!(second.await.unwrap(), Err(Error::Taken { .. })));
+    assert_eq!(signs(&world), [true; 3]);
+    let late = world.mutex(read()).lock(&CancellationToken::new()).await;
+    assert!(matches!(late, Err(Error::Taken { .. })), "{late:?}");
+    cancel.cancel();
+    assert!(matches!(first.await.unwrap(), Err(Error::Cancelled)));
+    assert_eq!(signs(&world), [false; 3]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn who_has_met_others_does_not_leave_it_to_the_schedule() {
     let world = taken(3);
     let patient = || Options { delay: Delay::Fixed(Duration::from_secs(600)), ..write(10) };

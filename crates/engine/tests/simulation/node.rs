@@ -192,6 +192,11 @@ impl SimulatedNode {
         }
     }
 
+    /// Does a writer's sign keep readers off?
+    pub fn has_sign(&self, keys: &[Box<str>]) -> bool {
+        keys.iter().any(|key| self.get(&format!("{key}:sign")).is_some())
+    }
+
     pub fn get(&self, key: &str) -> Option<String> {
         self.store.borrow().get(key)
     }

@@ -40,4 +40,7 @@ pub const SEEDS: &[(u64, &str)] = &[
     (70_132, "a node that refused was asked again and again, for it told that the lock was free"),
     (72_814, "a permit of which nothing was known was asked for again and again, without a pause"),
     (198_293, "a call paused for seconds, for attempts had failed on nodes that were far"),
+    (283_786, "a call failed by what another of its line had been told long before"),
+    (735_827, "who was told that the lock was taken still paused for another, who was too hasty"),
+    (254_940, "a writer who left took the sign away that another of its line waited behind"),
 ];

@@ -163,6 +163,16 @@ impl Waiters {
         }
     }
 
+    /// A client has taken a sign away, which may have replaced that of another.
+    pub fn sign_is_gone(&self, client: usize, keys: &[Box<str>], now: u64) {
+        let keys = permit::bits(keys);
+        let is_meant = |waiter: &&Rc<Waiter>| {
+            waiter.client != client && waiter.wishes.iter().any(|wish| wish.keys & keys != 0)
+        };
+        let all = self.all.borrow();
+        all.iter().filter(is_meant).for_each(|waiter| waiter.signs_from.set(now));
+    }
+
     /// A writer has left a sign, if only for a moment.
     pub fn disturb_readers(&self, keys: &[Box<str>]) {
         let keys = permit::bits(keys);

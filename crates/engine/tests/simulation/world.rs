@@ -356,7 +356,12 @@ impl World {
             }
             return;
         }
+        let had_sign = node.has_sign(&command.request.keys);
         let (answer, detail) = node.apply(command.verb, &command.request);
+        if had_sign && !node.has_sign(&command.request.keys) {
+            let client = self.client_of(command.link);
+            self.waiters.sign_is_gone(client, &command.request.keys, self.now());
+        }
         if matches!(detail, Some(Detail::Bound(_))) {
             self.faults.count(Fault::OtherToken);
         }
