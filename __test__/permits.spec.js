@@ -23,12 +23,15 @@ const PATIENT = { expiry: LONG, retryDelay: LONG, tries: Infinity, timeoutFactor
 const numbersTo = (count) => Array.from({ length: count }, (_, i) => i + 1);
 const keysOf = (name, permits) => numbersTo(permits).map((permit) => permitKey(name, permit));
 
-/** Takes all permits, some by each client; gives the locks in the order of their permits. */
+/**
+ * Takes all permits, some by each client, as calls do that would wait: then their process knows of them. Gives the locks
+ * in the order of their permits.
+ */
 async function takeAll(clients, name, permits, options) {
   const locks = [];
   for (const i of numbersTo(permits)) {
     const mutex = clients[i % clients.length].newSemaphore(name, permits, options);
-    locks.push(await mutex.tryLock());
+    locks.push(await mutex.lock());
   }
   return locks.sort((one, other) => permitOf(one.value) - permitOf(other.value));
 }

@@ -186,7 +186,9 @@ impl Place {
     /// nobody can lose by that.
     pub(crate) fn asks(&self, permit: usize) -> Asking<'_> {
         let queue = &self.queue;
-        if queue.goes_on() {
+        let is_own = queue.permit(permit).is_held_here(Instant::now());
+        // Who asks for what this process has itself is the next to have it.
+        if queue.goes_on() && !is_own {
             self.step_out();
         }
         let mut asked = queue.permit(permit);

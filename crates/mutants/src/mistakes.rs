@@ -363,8 +363,8 @@ pub const MISTAKES: &[Mistake] = &[
         breaks: &["TooMany"],
         lines: &[
             ("mutex.rs",
-                "        Self {\n            redsync,\n",
-                "        let more = u16::from(WRONG && options.permits > 1);\n        let options = Options { permits: options.permits + more, ..options };\n        Self {\n            redsync,\n"),
+                "        Self { redsync, keys, options, seen",
+                "        let more = u16::from(WRONG && options.permits > 1);\n        let options = Options { permits: options.permits + more, ..options };\n        Self { redsync, keys, options, seen"),
         ],
     },
     // A release asks for the first permit, whichever it is that is held.
