@@ -442,7 +442,7 @@ impl Mutex {
         }
     }
 
-    fn means(&self) -> Means {
+    pub(crate) fn means(&self) -> Means {
         let Options { expiry, timeout_factor, .. } = self.options;
         Means { timeout: validity::node_timeout(expiry, timeout_factor), expiry }
     }

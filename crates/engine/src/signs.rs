@@ -47,7 +47,8 @@ impl Mutex {
         }
         let release = |(node, request): (usize, Rc<Request>)| {
             let released = self.redsync.cleanup.release(&request, vec![node]);
-            released.map(|released| timeout(request.timeout, released))
+            // The request may be that of a call which waited for nodes for longer.
+            released.map(|released| timeout(self.means().timeout, released))
         };
         let signs = queue.signs.by_node.take();
         let released: Vec<_> = signs.into_iter().filter_map(release).collect();

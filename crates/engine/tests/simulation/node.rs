@@ -192,6 +192,11 @@ impl SimulatedNode {
         }
     }
 
+    /// Is one of these keys a mutex's, or a writer's?
+    pub fn is_locked(&self, keys: &[Box<str>]) -> bool {
+        keys.iter().any(|key| self.get(key).is_some_and(|stored| stored != READERS))
+    }
+
     /// Does a writer's sign keep readers off?
     pub fn has_sign(&self, keys: &[Box<str>]) -> bool {
         keys.iter().any(|key| self.get(&format!("{key}:sign")).is_some())

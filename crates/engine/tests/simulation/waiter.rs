@@ -192,6 +192,12 @@ impl Waiters {
     pub fn look(&self, nodes: &[SimulatedNode], now: u64, is_calm: bool, quarantine: u64) {
         let passed = now - self.last_look.replace(now);
         let all = self.all.borrow();
+        for waiter in all.iter().filter(|waiter| waiter.signs_within.is_some()) {
+            // It leaves its sign where readers are.
+            if nodes.iter().any(|node| node.is_locked(&waiter.names)) {
+                waiter.signs_from.set(now);
+            }
+        }
         if !is_calm {
             return all.iter().for_each(|waiter| waiter.forget());
         }
