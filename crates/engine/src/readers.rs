@@ -74,14 +74,10 @@ impl Store {
     ) -> (Answer, Option<Detail>) {
         let (answer, detail) = self.mutex(verb, request, at);
         let (key, sign) = (&request.keys[0], sign_key(&request.keys[0]));
-        match (verb, answer, self.value_of(&sign)) {
-            // Whoever waits for longer leaves another one.
-            (Verb::Acquire, Answer::Granted, Some(stored)) if stored.starts_with(SIGN) => {
-                self.delete(&sign);
-            }
-            (Verb::Acquire, Answer::Taken, stored) if self.value_of(key) == Some(READERS) => {
+        match (verb, answer) {
+            (Verb::Acquire, Answer::Taken) if self.value_of(key) == Some(READERS) => {
                 // What is no sign is somebody's lock, and stays.
-                let may_sign = stored.is_none_or(|stored| stored.starts_with(SIGN));
+                let may_sign = self.value_of(&sign).is_none_or(|stored| stored.starts_with(SIGN));
                 if let Some(life) = request.kind.sign().filter(|_| may_sign) {
                     self.insert(&sign, &sign_of(&request.value), at.now + life);
                 }

@@ -1,4 +1,5 @@
-//! The signs that writers have left who wait in a line and have met readers: the last of them takes them back.
+//! The signs that writers have left who wait in a line and have met readers: whoever gets in takes them back, or the last
+//! who leaves.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,14 +18,11 @@ pub(crate) struct Signs {
 }
 
 impl Signs {
-    /// Notes where an attempt has left a sign, and where it has taken one back: with the lock.
+    /// Notes where an attempt has left a sign.
     pub(crate) fn note(&self, request: &Rc<Request>, votes: &Votes<'_>) {
-        let mut by_node = self.by_node.borrow_mut();
-        if !by_node.is_empty() {
-            votes.granting().iter().for_each(|node| drop(by_node.remove(node)));
-        }
         if request.kind.sign().is_some() {
-            by_node.extend(votes.with_readers().map(|node| (node, request.clone())));
+            let signed = votes.with_readers().map(|node| (node, request.clone()));
+            self.by_node.borrow_mut().extend(signed);
         }
     }
 
@@ -34,15 +32,15 @@ impl Signs {
 }
 
 impl Mutex {
-    /// The call has ended, and no other of its line needs the signs any more. Who has the lock does not wait for their
-    /// release.
+    /// The call has ended. What its line has left goes with it if it has the lock, for then readers are next, or if nobody
+    /// else of the line needs it. Who has the lock does not wait for that.
     pub(crate) async fn take_back_signs(&self, has_lock: bool) {
         if self.options.kind.sign().is_none() {
             return;
         }
         let queues = &self.redsync.queues;
         let Some(queue) = queues.find(&self.wanted()) else { return };
-        if !queue.line.is_empty() {
+        if !has_lock && !queue.line.is_empty() {
             return;
         }
         let release = |(node, request): (usize, Rc<Request>)| {

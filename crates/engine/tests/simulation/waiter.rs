@@ -18,9 +18,6 @@ const OVERTAKEN: u32 = 1;
 /// The same where nodes do not tell, and who comes later may ask more often.
 const OVERTAKEN_UNTOLD: u32 = 3;
 
-/// So many readers may pass a writer behind its sign.
-const PASSED_BY: u32 = 0;
-
 /// So often the time of its patience a lock may be free in pieces that are each too short.
 const PIECES: u64 = 6;
 
@@ -72,8 +69,10 @@ pub struct Waiter {
     /// From the beginning, or whatever takes its sign away, to when it has left one; `None`: it leaves none.
     signs_within: Option<u64>,
     signs_from: Cell<u64>,
-    /// Readers who have come behind its sign.
-    passed_by: Cell<u32>,
+    /// When a reader was in who had come behind its sign.
+    passed: Cell<Option<u64>>,
+    /// For how long a call may go on that has taken its signs back already.
+    ends_within: u64,
     overtaken: Cell<u32>,
     may_be_overtaken: u32,
 }
@@ -98,7 +97,8 @@ impl Waiter {
             mode: *mode,
             signs_within: way.signs_within(schedule),
             signs_from: Cell::default(),
-            passed_by: Cell::default(),
+            passed: Cell::default(),
+            ends_within: way.brief(schedule),
             is_in_line: tries > 1,
             has_time: way.has_time(schedule),
             cancel,
@@ -197,6 +197,10 @@ impl Waiters {
             if nodes.iter().any(|node| node.is_locked(&waiter.names)) {
                 waiter.signs_from.set(now);
             }
+            let may_end = |passed: u64| now <= passed + waiter.ends_within;
+            if !waiter.cancel.is_cancelled() && !waiter.passed.get().is_none_or(may_end) {
+                self.found.borrow_mut().push(Violation::Starved);
+            }
         }
         if !is_calm {
             return all.iter().for_each(|waiter| waiter.forget());
@@ -260,7 +264,7 @@ impl Waiting<'_> {
     pub fn won(&self) {
         let me = &self.waiter;
         if me.mode == Mode::Read {
-            self.passed();
+            self.passed_writers();
         }
         for other in self.waiters.all.borrow().iter() {
             let is_before_me = other.number < me.number && other.is_in_line && me.is_in_line;
@@ -279,7 +283,7 @@ impl Waiting<'_> {
     }
 
     /// Who reads has passed all writers that had left a sign before he came.
-    fn passed(&self) {
+    fn passed_writers(&self) {
         let (me, all) = (&self.waiter, self.waiters.all.borrow());
         for writer in all.iter().filter(|it| it.names == me.names && !it.cancel.is_cancelled()) {
             let Some(within) = writer.signs_within else { continue };
@@ -292,10 +296,7 @@ impl Waiting<'_> {
             };
             let is_behind = me.began.get() > writer.signs_from.get() + within;
             if is_behind && writer.is_in_line && !all.iter().any(is_before) {
-                writer.passed_by.set(writer.passed_by.get() + 1);
-                if writer.passed_by.get() > PASSED_BY {
-                    self.waiters.found.borrow_mut().push(Violation::Starved);
-                }
+                writer.passed.set(writer.passed.get().or(Some(self.waiters.last_look.get())));
             }
         }
     }

@@ -7,4 +7,4 @@ elseif bound or not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) the
   return refused()
 end
 redis.call('SET', KEYS[2], ARGV[3], 'PX', '10800000')
-return granted()
+return 1

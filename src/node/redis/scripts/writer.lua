@@ -17,11 +17,3 @@ local function refused()
   end
   return -1
 end
-
--- It is his. Whoever waits for longer leaves another sign.
-local function granted()
-  if sign then
-    redis.call('DEL', KEYS[#KEYS])
-  end
-  return 1
-end
