@@ -422,8 +422,21 @@ export interface MutexOptions {
    */
   expiry?: number | undefined;
   /**
-   * How often `lock()` tries: an integer from 1 on, or `Infinity`.
-   * @default 32
+   * How long `lock()`, `acquire()` and `using()` wait for the lock, in milliseconds: an integer from 0 to 86 400 000
+   * (24 h), or `Infinity`. Then the call makes its last attempt, and rejects with `TakenError` or `FailedError` if that
+   * fails, too. 0 is one attempt. It ends the waiting and never the work: a signal does both.
+   *
+   * With it, `tries` is `Infinity`, unless it is given beside it.
+   *
+   * @default Infinity, so that only `tries` ends the waiting
+   * @example
+   * await redsync.using('invoice:42', { wait: 30_000 }, () => work());
+   */
+  wait?: number | undefined;
+  /**
+   * How often `lock()` tries: an integer from 1 on, or `Infinity`. With the pauses of the default, 32 attempts take
+   * about 4.7 seconds, which is less than a holder may have the lock: say `wait` instead.
+   * @default 32; with `wait`, Infinity
    */
   tries?: number | undefined;
   /**

@@ -23,6 +23,7 @@ const fn = () => 'v';
 const DEFAULTS = {
   expiry: 8000,
   tries: 32,
+  wait: Infinity,
   retryDelay: undefined,
   driftFactor: 0.01,
   timeoutFactor: 0.05,
@@ -82,6 +83,7 @@ test('go-redsync’s defaults', (t) => {
 const GOOD = {
   expiry: [3, 8000, DAY],
   tries: [1, 32, Number.MAX_SAFE_INTEGER, Infinity],
+  wait: [0, 1, 30_000, DAY, Infinity],
   retryDelay: [1, 200, DAY, fn, class {}],
   driftFactor: [Number.MIN_VALUE, 0.01, 0.5],
   timeoutFactor: [Number.MIN_VALUE, 0.05, 0.5],
@@ -100,7 +102,7 @@ const GOOD = {
 for (const [key, values] of Object.entries(GOOD)) {
   for (const value of values) {
     test(`${key}: ${label(value)} is allowed`, (t) => {
-      const expected = { ...DEFAULTS, [key]: value };
+      const expected = { ...DEFAULTS, ...(key === 'wait' && { tries: Infinity }), [key]: value };
       t.deepEqual(readRedsyncOptions({ [key]: value }).settings, expected);
       if (OF_REDSYNC.includes(key)) return;
       t.deepEqual(readMutexOptions({ [key]: value }), expected);
@@ -123,6 +125,7 @@ const NO_BOOLEANS = [null, 0, 1, 'true', '', {}, [], new Boolean(true), fn];
 const BAD_TYPE = {
   expiry: [...NO_NUMBERS, fn],
   tries: [...NO_NUMBERS, fn],
+  wait: [...NO_NUMBERS, fn],
   retryDelay: NO_NUMBERS,
   driftFactor: [...NO_NUMBERS, fn],
   timeoutFactor: [...NO_NUMBERS, fn],
@@ -142,6 +145,7 @@ const BAD_TYPE = {
 const BAD_RANGE = {
   expiry: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1, 2 ** 53, 1e300],
   tries: [...NO_POSITIVE_INTEGERS, 2 ** 53],
+  wait: [NaN, -1, 1.5, -Infinity, 1e-9, DAY + 1, 2 ** 53],
   retryDelay: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1],
   driftFactor: NO_FACTORS,
   timeoutFactor: NO_FACTORS,
@@ -192,6 +196,18 @@ for (const value of ['hunter2\ud800', 'hunter2'.repeat(5000), ['hunter2'], { hun
     for (const error of thrown) t.false(inspect(error).includes('hunter2'));
   });
 }
+
+test('who says how long to wait does not mean how often, unless both are said', (t) => {
+  const limits = (input, defaults) => {
+    const { tries, wait } = readMutexOptions(input, defaults && readMutexOptions(defaults));
+    return { tries, wait };
+  };
+  t.deepEqual(limits({ wait: 50 }), { tries: Infinity, wait: 50 });
+  t.deepEqual(limits({ wait: 50, tries: 2 }), { tries: 2, wait: 50 });
+  t.deepEqual(limits({ wait: 50 }, { tries: 2 }), { tries: Infinity, wait: 50 });
+  t.deepEqual(limits({ tries: 2 }, { wait: 50 }), { tries: 2, wait: 50 });
+  t.deepEqual(limits({}, { wait: 50 }), { tries: Infinity, wait: 50 });
+});
 
 // expiry, driftFactor, timeoutFactor, allowed
 const COMBINATIONS = [
@@ -573,7 +589,7 @@ test('every option is read once, and what it becomes later is not seen', (t) => 
   t.deepEqual({ ...settings, keyPrefix }, fields);
   t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
-  t.is(Object.keys(reads).length, 16);
+  t.is(Object.keys(reads).length, 17);
 });
 
 test('a throwing getter propagates', (t) => {

@@ -191,6 +191,7 @@ function writeCall(operation, client, number, { keys, settings }, value, until) 
   const { interval, maxHold, maxStall } = settings.extension ?? NO_EXTENSION;
   records[used + OPERAND.EXPIRY] = settings.expiry;
   records[used + OPERAND.TRIES] = settings.tries;
+  records[used + OPERAND.WAIT] = settings.wait;
   records[used + OPERAND.DELAY] = typeof retryDelay === 'number' ? retryDelay : 0;
   records[used + OPERAND.DRIFT_FACTOR] = settings.driftFactor;
   records[used + OPERAND.TIMEOUT_FACTOR] = settings.timeoutFactor;

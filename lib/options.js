@@ -29,6 +29,13 @@ function factor(argument, value) {
 
 const delay = integer(1, DAY);
 
+const waitTime = integer(0, DAY);
+
+function wait(argument, value) {
+  if (typeof value === 'number') return value === Infinity ? value : waitTime(argument, value);
+  throw invalidType(argument, value, `an integer from 0 to ${DAY}, or Infinity`);
+}
+
 function retryDelay(argument, value) {
   if (typeof value === 'function') return value;
   if (typeof value === 'number') return delay(argument, value);
@@ -74,6 +81,7 @@ const MUTEX_RULES = {
   __proto__: null,
   expiry: integer(1, DAY),
   tries: countless,
+  wait,
   retryDelay,
   driftFactor: factor,
   timeoutFactor: factor,
@@ -97,6 +105,7 @@ const CALL_RULES = { __proto__: null, signal, timeout: integer(1, MAX_INT), perm
 const DEFAULTS = Object.freeze({
   expiry: 8000,
   tries: 32,
+  wait: Infinity,
   retryDelay: undefined, // the engine's own: random in [50, 250)
   driftFactor: 0.01,
   timeoutFactor: 0.05,
@@ -193,6 +202,8 @@ function readRedsyncOptions(input) {
 function settle(fields, defaults = DEFAULTS) {
   const settings = { ...defaults };
   for (const key of Object.keys(MUTEX_RULES)) settings[key] = fields[key] ?? defaults[key];
+  // Who says how long does not mean how often.
+  if (fields.wait !== undefined) settings.tries = fields.tries ?? Infinity;
   checkValidity(settings);
   checkConflicts(settings);
   checkPermit(settings);

@@ -145,7 +145,7 @@ numbered! {
     /// Where the operands of a call on a mutex stand among those; the last one says where the lengths of
     /// its keys begin.
     enum Operand {
-        Expiry, Tries, Delay, DriftFactor, TimeoutFactor, Flags, Interval, MaxHold, MaxStall, Until,
+        Expiry, Tries, Wait, Delay, DriftFactor, TimeoutFactor, Flags, Interval, MaxHold, MaxStall, Until,
         Quarantine, Permits, Value, Keys,
     }
 }

@@ -168,6 +168,7 @@ impl<'a> Reader<'a> {
             expiry: time(Operand::Expiry),
             // Infinity becomes u64::MAX.
             tries: number(Operand::Tries) as u64,
+            wait: time(Operand::Wait),
             delay,
             drift_factor: number(Operand::DriftFactor),
             timeout_factor: number(Operand::TimeoutFactor),

@@ -65,7 +65,7 @@ enum Miss {
 }
 
 impl Mutex {
-    /// Tries until it holds the lock, at most [`Options::tries`] times.
+    /// Tries until it holds the lock, at most [`Options::tries`] times, and waits no longer than [`Options::wait`].
     ///
     /// `cancel` stops it at any point; it returns when what it had acquired is released.
     ///
@@ -73,7 +73,8 @@ impl Mutex {
     /// [`Error::Taken`] or [`Error::Failed`] with the last attempt's votes, [`Error::Refused`],
     /// [`Error::Cancelled`].
     pub async fn lock(&self, cancel: &CancellationToken) -> Result<Held, Error> {
-        let outcome = self.acquire(self.options.tries, cancel).await;
+        let tries = if self.options.wait.is_zero() { 1 } else { self.options.tries };
+        let outcome = self.acquire(tries, cancel).await;
         self.take_back_signs(outcome.is_ok()).await;
         outcome
     }
@@ -97,6 +98,7 @@ impl Mutex {
             let attempt = Attempt { number, is_last, manner, value, permit, looks };
             return self.attempt(None, attempt, cancel).await;
         }
+        let deadline = Instant::now() + self.options.wait.min(FOR_EVER);
         let nodes = &self.redsync.nodes;
         let signs = self.options.kind.sign().is_some();
         let place = Place::join(&self.redsync.queues, self.wanted(), self.means(), signs);
@@ -117,7 +119,7 @@ impl Mutex {
             }
         }
         // In a box, for most calls never come here.
-        Box::pin(self.wait(place, value, tries, cancel)).await
+        Box::pin(self.wait(place, value, tries, deadline, cancel)).await
     }
 
     /// Goes on after the first attempt. Its own schedule says when a call fails; in between it asks
@@ -127,19 +129,21 @@ impl Mutex {
         place: Place,
         mut value: Option<Value>,
         tries: u64,
+        deadline: Instant,
         cancel: &CancellationToken,
     ) -> Result<Held, Error> {
         let mut number = 1;
         let mut since = Instant::now();
         loop {
             self.seen.borrow_mut().waits += 1;
-            let next = Instant::now() + self.pause(&place, number, cancel).await?.min(FOR_EVER);
+            let pause = self.pause(&place, number, cancel).await?.min(FOR_EVER);
+            let next = deadline.min(Instant::now() + pause);
             let settled = self.take_chances(&place, &mut value, number, next, cancel).await;
             if let Some(settled) = settled {
                 return settled;
             }
             number += 1;
-            let is_last = number >= tries;
+            let is_last = number >= tries || next == deadline;
             let nodes = &self.redsync.nodes;
             let is_informed = !place.is_first() && place.is_informed(nodes, since, is_last);
             since = Instant::now();
@@ -259,6 +263,7 @@ impl Mutex {
         let &Attempt { number, is_last, manner, ref value, permit, .. } = attempt;
         let asking = place.map(|place| place.asks(permit));
         let request = self.acquisition(permit, value, bound, is_last);
+        let began = place.map_or(0, |place| place.signs().next_number());
         let start = self.redsync.now();
         let voted = match manner {
             Manner::AtOnce => {
@@ -282,7 +287,7 @@ impl Mutex {
             self.release_and_leave(place, &request, self.redsync.nodes.order(false)).await;
             return Err(Error::Cancelled);
         };
-        place.inspect(|place| place.signs().note(&request, &votes));
+        place.inspect(|place| place.signs().note(began, &request, &votes));
         let now = self.redsync.now();
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && now < until {

@@ -79,6 +79,9 @@ pub struct Options {
     pub expiry: Duration,
     /// Attempts that `lock` makes; `u64::MAX` is "until it is there".
     pub tries: u64,
+    /// For how long `lock` waits: then it makes its last attempt, however many tries are left. `Duration::MAX` is for
+    /// ever.
+    pub wait: Duration,
     /// The pause before the next attempt.
     pub delay: Delay,
     /// Share of the expiry given up to clock drift.
@@ -105,6 +108,7 @@ impl Default for Options {
             permits: 1,
             expiry: Duration::from_secs(8),
             tries: 32,
+            wait: Duration::MAX,
             delay: Delay::Random,
             drift_factor: 0.01,
             timeout_factor: 0.05,

@@ -1,8 +1,7 @@
 //! The signs that writers have left who wait in a line and have met readers: whoever gets in takes them back, or the last
 //! who leaves.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use tokio::time::timeout;
@@ -11,23 +10,43 @@ use crate::mutex::Mutex;
 use crate::node::Request;
 use crate::round::Votes;
 
-/// The attempts of a line whose signs the nodes have, by node: each has replaced that of the one before.
+/// The signs of a line that nodes may have: a node has the last one that came to it.
 #[derive(Default)]
 pub(crate) struct Signs {
-    by_node: RefCell<BTreeMap<usize, Rc<Request>>>,
+    left: RefCell<Vec<Sign>>,
+    next_number: Cell<u64>,
+}
+
+struct Sign {
+    /// The how manyth that was noted.
+    number: u64,
+    node: usize,
+    /// The attempt that has left it.
+    request: Rc<Request>,
 }
 
 impl Signs {
-    /// Notes where an attempt has left a sign.
-    pub(crate) fn note(&self, request: &Rc<Request>, votes: &Votes<'_>) {
-        if request.kind.sign().is_some() {
-            let signed = votes.with_readers().map(|node| (node, request.clone()));
-            self.by_node.borrow_mut().extend(signed);
+    /// The number of the next one. An attempt that begins now replaces the signs with smaller numbers.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_number.get()
+    }
+
+    /// Notes where an attempt has left a sign that began with this number. Of attempts side by side any may be the last.
+    pub(crate) fn note(&self, began: u64, request: &Rc<Request>, votes: &Votes<'_>) {
+        if request.kind.sign().is_none() {
+            return;
+        }
+        let mut left = self.left.borrow_mut();
+        for node in votes.with_readers() {
+            left.retain(|sign| sign.node != node || sign.number >= began);
+            let number = self.next_number.get();
+            self.next_number.set(number + 1);
+            left.push(Sign { number, node, request: request.clone() });
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_node.borrow().is_empty()
+        self.left.borrow().is_empty()
     }
 }
 
@@ -43,12 +62,12 @@ impl Mutex {
         if !has_lock && !queue.line.is_empty() {
             return;
         }
-        let release = |(node, request): (usize, Rc<Request>)| {
+        let release = |Sign { node, request, .. }: Sign| {
             let released = self.redsync.cleanup.release(&request, vec![node]);
             // The request may be that of a call which waited for nodes for longer.
             released.map(|released| timeout(self.means().timeout, released))
         };
-        let signs = queue.signs.by_node.take();
+        let signs = queue.signs.left.take();
         let released: Vec<_> = signs.into_iter().filter_map(release).collect();
         queues.tidy(&queue);
         if has_lock {

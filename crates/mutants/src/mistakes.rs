@@ -437,6 +437,16 @@ pub const MISTAKES: &[Mistake] = &[
                 "        if ends >= last && !(WRONG && is_marked) {\n"),
         ],
     },
+    // A call waits for longer than it was to.
+    Mistake {
+        name: "WaitIgnored",
+        breaks: &["Stuck"],
+        lines: &[
+            ("acquire.rs",
+                "            let next = deadline.min(Instant::now() + pause);\n",
+                "            let next = if WRONG { Instant::now() + pause } else { deadline.min(Instant::now() + pause) };\n"),
+        ],
+    },
     // A reader gets in whatever sign there is.
     Mistake {
         name: "SignIgnored",

@@ -19,3 +19,4 @@ mod reports;
 mod signs;
 mod validity;
 mod value;
+mod wait;

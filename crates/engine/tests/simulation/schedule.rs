@@ -23,6 +23,9 @@ const PERMITS: u64 = 0x9e27_1150;
 /// What its readers and writers are drawn from, with its seed.
 const MODES: u64 = 0x4ead_0000;
 
+/// What the longest waits of calls are drawn from, with its seed.
+const WAITS: u64 = 0x3a17_0000;
+
 /// More than so many tokens are not granted within one microsecond of a node's clock, which the memory of tokens has
 /// to make up for.
 const GRAIN: Duration = Duration::from_millis(10);
@@ -103,6 +106,8 @@ pub struct Schedule {
     pub permits: Vec<u16>,
     /// Some read, and some write.
     pub shares: bool,
+    /// Percent of the calls that end after a time, whatever their tries.
+    pub waits: u32,
     /// Percent of the calls that want a fencing token.
     pub fenced: u32,
     /// For fencing tokens.
@@ -168,6 +173,7 @@ impl Schedule {
             slow_sources: 0,
             permits: Vec::new(),
             shares: false,
+            waits: 0,
             fenced: 0,
             window: Window::default(),
             node_walls: Vec::new(),
@@ -181,6 +187,13 @@ impl Schedule {
             .with_fencing(Chance::of(seed ^ FENCING))
             .with_permits(Chance::of(seed ^ PERMITS))
             .with_modes(Chance::of(seed ^ MODES))
+            .with_waits(Chance::of(seed ^ WAITS))
+    }
+
+    /// Calls with a longest wait, drawn apart, too.
+    fn with_waits(mut self, mut chance: Chance) -> Self {
+        self.waits = if chance.percent(15) { 50 } else { 0 };
+        self
     }
 
     /// Readers and writers, drawn apart, too.

@@ -68,6 +68,8 @@ pub struct Way {
     pub target: Target,
     pub expiry: u64,
     pub tries: u64,
+    /// For how long it waits at most, in milliseconds.
+    wait: u64,
     pub timeout: u64,
     longest_pause: u64,
     pub sources: Sources,
@@ -130,7 +132,13 @@ impl Client {
                 (Delay::Ask(ask), 100)
             }
         };
+        let wait = if self.percent(schedule.waits) {
+            self.aside.borrow_mut().within(1..=2 * schedule.expiry)
+        } else {
+            u64::MAX
+        };
         let tries = if schedule.eager { chance.within(1..=12) } else { chance.within(1..=5) };
+        let tries = if wait < u64::MAX && tries > 1 { u64::MAX } else { tries };
         let options = Options {
             kind: target.mode.kind(longest_pause),
             permits: target.permits,
@@ -138,6 +146,7 @@ impl Client {
             quarantine: schedule.quarantine(),
             expiry: Duration::from_millis(expiry),
             tries,
+            wait: Duration::from_millis(wait),
             delay,
             drift_factor: schedule.drift_factor,
             timeout_factor: schedule.timeout_factor,
@@ -154,6 +163,7 @@ impl Client {
             target,
             expiry,
             tries,
+            wait,
             timeout,
             longest_pause,
             sources: Sources::Prompt,
@@ -262,6 +272,7 @@ impl Way {
         Self {
             expiry: options.expiry.as_millis() as u64,
             tries: options.tries,
+            wait: u64::MAX,
             recreates: options.recreate_on_extend,
             is_fenced: options.fencing,
             timeout: timeout.as_millis() as u64 + 1,
@@ -279,11 +290,13 @@ impl Way {
         // Between two scheduled attempts there may be a chance, which may take two rounds beyond the
         // time of the next; that one may be three. At the end come the release and a last look. Each
         // attempt may have to wait for a value, and each pause to be told.
-        let attempt =
-            self.proposals() * 5 * self.timeout + self.longest_pause + 3 * self.source_time() + 10;
+        let rounds = self.proposals() * 5 * self.timeout + 3 * self.source_time() + 10;
+        let attempt = rounds + self.longest_pause;
         // A writer takes its signs back, too.
         let end = if self.target.mode == Mode::Write { 3 } else { 2 };
-        attempt.saturating_mul(tries).saturating_add(end * self.timeout)
+        // One may be under way when the time to wait is over, before the last.
+        let longest = attempt.saturating_mul(tries).min((3 * rounds).saturating_add(self.wait));
+        longest.saturating_add(end * self.timeout)
     }
 
     /// How many times as long as any other an attempt may take: where nodes want other fencing tokens, or where
