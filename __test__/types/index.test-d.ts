@@ -119,6 +119,7 @@ expectType<Error | undefined>(health.error);
 expectAssignable<MutexOptions>({});
 expectAssignable<MutexOptions>({
   expiry: 1000,
+  wait: 30_000,
   tries: Infinity,
   retryDelay: 10,
   driftFactor: 0.01,
