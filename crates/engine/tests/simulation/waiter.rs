@@ -12,8 +12,8 @@ use crate::violation::Violation;
 use crate::way::{Mode, Target, Way};
 
 /// So often a waiter may see one served that has come after it, in its own process: who was first may
-/// have asked a moment too early.
-const OVERTAKEN: u32 = 1;
+/// have asked a moment too early, and the last attempt of another may come in the moment in which a lock expires.
+const OVERTAKEN: u32 = 2;
 
 /// The same where nodes do not tell, and who comes later may ask more often.
 const OVERTAKEN_UNTOLD: u32 = 3;
