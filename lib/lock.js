@@ -18,6 +18,8 @@ const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose');
  */
 const dropped = new FinalizationRegistry((lease) => lease.drop());
 
+const NEVER_LOCKED = 'was never locked by this Mutex';
+
 /**
  * Asks the nodes whether a lock is still there.
  *
@@ -35,6 +37,7 @@ class Lock {
   #date; // the same by the wall clock, once somebody has asked
   #lease; // if the engine keeps the lock alive, or watches it
   #isOver = false; // unlock() was called: nothing extends it any more
+  #isReleased = false; // unlock() has succeeded
   #isLeft = false; // letExpire() was called: it is not for a block's end to release it
 
   /** @type {import('./resource.js').TrackedCall} */
@@ -46,8 +49,8 @@ class Lock {
       return unlocking;
     },
     read(lock, outcome) {
-      if (outcome.kind === OUTCOME.DONE) return true;
-      throw lock.#resource.failure(OPERATION.UNLOCK, outcome);
+      if (outcome.kind === OUTCOME.DONE) return (lock.#isReleased = true);
+      throw lock.#resource.failure(OPERATION.UNLOCK, outcome, lock.#whyNothingIsHeld());
     },
   };
 
@@ -215,9 +218,15 @@ class Lock {
   #requireHeld() {
     // To set the key again (setNXOnExtend) behind an unlock would leave it there for nobody.
     if (this.#isOver) throw this.#notExtended('unlock() was called');
-    if (this.#value === '') throw this.#notExtended('was never locked');
+    if (this.#value === '') throw this.#notExtended(NEVER_LOCKED);
     // Whoever listens to its signal has been told, and may have left.
     if (this.#lease?.isLost && !this.#resource.client.isClosed) throw this.#notExtended('was lost');
+  }
+
+  /** What only this handle knows. */
+  #whyNothingIsHeld() {
+    if (this.#value === '') return NEVER_LOCKED;
+    return this.#isReleased ? 'was released already, by this handle' : undefined;
   }
 
   /** Was it acquired elsewhere? The first extension tells whether it is held. */
