@@ -528,7 +528,7 @@ const UNKNOWN = [
   ['Fencing', 'fencing'],
   ['permit', 'permits'],
   ['mod', 'mode'],
-  ['ttl'],
+  ['ttl', 'expiry'],
   ['__proto__'],
   ['constructor'],
   ['toString'],

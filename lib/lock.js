@@ -3,6 +3,7 @@
 const calls = require('./calls.js');
 const { ExtendError, ModeError } = require('./errors.js');
 const { EXTEND, UNLOCK } = require('./events.js');
+const { refuseMethods } = require('./guesses.js');
 const { Lease, WHY } = require('./lease.js');
 const { readCallOptions } = require('./options.js');
 const { throwIfAborted } = require('./signals.js');
@@ -288,5 +289,9 @@ class Lock {
     this.#date = undefined;
   }
 }
+
+refuseMethods(Lock, {
+  release: 'lock.unlock()',
+});
 
 module.exports = { Lock, asyncDispose, isValid };

@@ -3,6 +3,7 @@
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { typeError } = require('./errors.js');
 const { LOCK } = require('./events.js');
+const { refuseMethods } = require('./guesses.js');
 const { Lock, isValid } = require('./lock.js');
 const { Resource } = require('./resource.js');
 
@@ -109,5 +110,11 @@ class Mutex {
     return this.#lock;
   }
 }
+
+refuseMethods(Mutex, {
+  acquire: 'mutex.lock()',
+  tryAcquire: 'mutex.tryLock()',
+  release: 'mutex.unlock()',
+});
 
 module.exports = { Mutex, PRIVATE, adopt };

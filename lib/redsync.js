@@ -4,6 +4,7 @@ const { OPERATION, OUTCOME } = require('./calls.js');
 const { Client } = require('./client.js');
 const { invalidType, typeError } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
+const { refuseMethods } = require('./guesses.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE, adopt } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
@@ -158,5 +159,13 @@ class Redsync {
     await this.close();
   }
 }
+
+refuseMethods(Redsync, {
+  lock: 'redsync.acquire(name, options), or redsync.newMutex(name, options).lock()',
+  tryLock: 'redsync.newMutex(name, options).tryLock()',
+  unlock: 'lock.unlock()',
+  release: 'lock.unlock()',
+  extend: 'lock.extend()',
+});
 
 module.exports = { Redsync };
