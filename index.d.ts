@@ -703,6 +703,9 @@ export class Mutex {
  * One successful acquisition. It only ever acts on its own hold: once that is over, `unlock()` and
  * `extend()` fail, even if you have locked the same mutex again since.
  *
+ * `console.log()` and `JSON.stringify()` show the names, the milliseconds left and whether the lock is held,
+ * of its mutex too; never the value.
+ *
  * @example
  * await using lock = await mutex.lock(); // released at the end of the block
  */

@@ -6,6 +6,7 @@ const { EXTEND, UNLOCK } = require('./events.js');
 const { refuseMethods } = require('./guesses.js');
 const { Lease, WHY } = require('./lease.js');
 const { readCallOptions } = require('./options.js');
+const { showAs } = require('./shown.js');
 const { throwIfAborted } = require('./signals.js');
 const { tokenOf } = require('./token.js');
 
@@ -27,6 +28,13 @@ const NEVER_LOCKED = 'was never locked by this Mutex';
  * @type {(lock: Lock, options: import('..').CallOptions) => Promise<boolean>}
  */
 let isValid;
+
+/**
+ * What is shown of a lock. The value is not, for whoever has it can release the lock.
+ *
+ * @type {(lock: object) => { names: readonly string[], remaining: number, held: boolean | undefined } | undefined}
+ */
+let describe;
 
 /** One acquisition. A Mutex acts on its latest; one that has never locked, on that of its `value`. */
 class Lock {
@@ -78,6 +86,12 @@ class Lock {
   };
 
   static {
+    describe = (lock) => {
+      if (!(#resource in lock)) return undefined;
+      const { remaining } = lock;
+      return { names: lock.#resource.names, remaining: Math.ceil(remaining), held: lock.#isHeld };
+    };
+
     isValid = async (lock, options) => {
       const { signal } = readCallOptions(options);
       throwIfAborted(signal);
@@ -171,6 +185,12 @@ class Lock {
     } catch {
       // What could not be released expires; `await using` must not replace the block's own error.
     }
+  }
+
+  /** As far as is known: of a lock that was acquired elsewhere nothing is, before it is extended. */
+  get #isHeld() {
+    const isUnknown = this.#value !== '' && !this.#isOver && this.until === undefined;
+    return isUnknown ? undefined : this.remaining > 0;
   }
 
   #now() {
@@ -294,4 +314,6 @@ refuseMethods(Lock, {
   release: 'lock.unlock()',
 });
 
-module.exports = { Lock, asyncDispose, isValid };
+showAs(Lock, describe);
+
+module.exports = { Lock, asyncDispose, describe, isValid };

@@ -4,8 +4,9 @@ const { OPERATION, OUTCOME } = require('./calls.js');
 const { typeError } = require('./errors.js');
 const { LOCK } = require('./events.js');
 const { refuseMethods } = require('./guesses.js');
-const { Lock, isValid } = require('./lock.js');
+const { Lock, describe, isValid } = require('./lock.js');
 const { Resource } = require('./resource.js');
+const { showAs } = require('./shown.js');
 
 /** The key to the constructor: only newMutex() has it. */
 const PRIVATE = Symbol('newMutex');
@@ -16,6 +17,9 @@ const PRIVATE = Symbol('newMutex');
  * @type {(mutex: Mutex, options: import('..').CallOptions) => Promise<Lock>}
  */
 let adopt;
+
+/** @type {(mutex: object) => object | undefined} what is shown of a mutex */
+let describeMutex;
 
 /** A name, or several, that one holder at a time can lock. */
 class Mutex {
@@ -39,6 +43,8 @@ class Mutex {
   }
 
   static {
+    describeMutex = (mutex) => (#lock in mutex ? describe(mutex.#latest) : undefined);
+
     adopt = async (mutex, options) => {
       const lock = mutex.#latest;
       await lock.extend(options);
@@ -116,5 +122,7 @@ refuseMethods(Mutex, {
   tryAcquire: 'mutex.tryLock()',
   release: 'mutex.unlock()',
 });
+
+showAs(Mutex, describeMutex);
 
 module.exports = { Mutex, PRIVATE, adopt };

@@ -11,6 +11,7 @@ const { readNodes } = require('./nodes.js');
 const { permitKey } = require('./permits.js');
 const { abstention } = require('./quarantine.js');
 const { quorumOf } = require('./quorum.js');
+const { showAs } = require('./shown.js');
 const { throwIfAborted } = require('./signals.js');
 const { use } = require('./using.js');
 const {
@@ -38,10 +39,25 @@ function checkQuarantine({ quarantine }, nodes) {
   );
 }
 
+/** @type {(redsync: object) => object | undefined} what is shown of a Redsync: where its nodes are, without logins */
+let describe;
+
 /** A set of independent nodes that vote on locks. */
 class Redsync {
   #client;
   #settings;
+
+  static {
+    describe = (redsync) => {
+      if (!(#client in redsync)) return undefined;
+      const { nodes, isClosed } = redsync.#client;
+      return {
+        nodes: nodes.map(({ endpoint }) => endpoint),
+        quorum: redsync.quorum,
+        closed: isClosed,
+      };
+    };
+  }
 
   constructor(nodes, options) {
     const all = readNodes(nodes);
@@ -167,5 +183,7 @@ refuseMethods(Redsync, {
   release: 'lock.unlock()',
   extend: 'lock.extend()',
 });
+
+showAs(Redsync, describe);
 
 module.exports = { Redsync };
