@@ -280,25 +280,25 @@ export interface NodeHealth {
   endpoint: string;
   status: 'connecting' | 'up' | 'down';
   /** Round trip of the PING in milliseconds, if the node answered. */
-  latency?: number;
+  latency?: number | undefined;
   /** Kind and version of the server, such as `redis 7.0.15` or `valkey 9.1.2`, when known. */
-  server?: string;
+  server?: string | undefined;
   /**
    * Whether the node tells waiting calls of a release, so that they need not poll. False if the
    * server is too old (it takes Redis 6 or Valkey), or an ACL refuses HELLO, CLIENT TRACKING or PTTL:
    * calls then try again on their schedule alone. Absent if the library could not find out.
    */
-  watching?: boolean;
+  watching?: boolean | undefined;
   /**
    * Milliseconds for which the node still has no vote on new locks, if it has just started: see
    * {@link RedsyncOptions.quarantine}, with the `expiry` of the Redsync. Absent if it votes.
    */
-  abstains?: number;
+  abstains?: number | undefined;
   /**
    * Why the node is not up; or, though it is, that a sentinel refuses to tell of failovers, or that the
    * node votes without quarantine because it does not tell for how long it has been up.
    */
-  error?: Error;
+  error?: Error | undefined;
 }
 
 /** What {@link Redsync.inspect} tells about one node. */
@@ -310,16 +310,16 @@ export interface NodeInspection {
   /** `unknown`: the node did not answer. */
   status: 'held' | 'free' | 'unknown';
   /** Which permit this is about, with the option `permits`. */
-  permit?: number;
+  permit?: number | undefined;
   /**
    * The ownership value, when held: it lets its reader release the lock. At most 16 KiB of it. It is
    * `#readers` where the name is held in mode `read`.
    */
-  value?: string;
+  value?: string | undefined;
   /** Milliseconds until it expires on this node, when held; `Infinity` if it does not. */
-  remaining?: number;
+  remaining?: number | undefined;
   /** Why the node did not answer. */
-  error?: RedisError;
+  error?: RedisError | undefined;
 }
 
 /** What {@link Redsync.stats} tells: numbers since its construction, unless it says "now". */
@@ -819,7 +819,8 @@ export interface Lock extends AsyncDisposable {
 }
 
 /**
- * Base class of the library's own errors. Only the library makes them.
+ * Base class of the library's own errors. Only the library makes them. `instanceof` knows those of another
+ * copy of this package, too, such as the one that a dependency has.
  *
  * @example
  * try {
@@ -832,11 +833,22 @@ export interface Lock extends AsyncDisposable {
 export class RedsyncError extends Error {
   protected constructor();
   /** Tells the kind of error; stable, unlike `message`. */
-  readonly code: string;
+  readonly code:
+    | 'ERR_LOCK_FAILED'
+    | 'ERR_LOCK_TAKEN'
+    | 'ERR_NODE_TAKEN'
+    | 'ERR_REDIS'
+    | 'ERR_EXTEND_FAILED'
+    | 'ERR_LOCK_EXPIRED'
+    | 'ERR_LOCK_LOST'
+    | 'ERR_LOCK_MODE'
+    | 'ERR_CLOSED'
+    | 'ERR_INTERNAL';
 }
 
 /** `ERR_LOCK_FAILED`: no quorum. */
 export class FailedError extends RedsyncError {
+  readonly code: 'ERR_LOCK_FAILED' | 'ERR_LOCK_TAKEN' | 'ERR_EXTEND_FAILED' | 'ERR_LOCK_EXPIRED';
   /** One entry for each node that did not grant the request. */
   readonly errors: readonly (NodeTakenError | RedisError)[];
   /** How many attempts the call made; `errors` are those of the last one. */
@@ -845,18 +857,21 @@ export class FailedError extends RedsyncError {
 
 /** `ERR_LOCK_TAKEN`: a quorum of nodes holds the lock for somebody else. */
 export class TakenError extends FailedError {
+  readonly code: 'ERR_LOCK_TAKEN';
   /** Indexes of these nodes. */
   readonly nodes: readonly number[];
 }
 
 /** `ERR_NODE_TAKEN`: one node holds the lock for somebody else. */
 export class NodeTakenError extends RedsyncError {
+  readonly code: 'ERR_NODE_TAKEN';
   /** Index of the node. */
   readonly node: number;
 }
 
 /** `ERR_REDIS`: one node has failed. */
 export class RedisError extends RedsyncError {
+  readonly code: 'ERR_REDIS';
   /** Index of the node. */
   readonly node: number;
   /** Why it failed, with a `code`. */
@@ -870,19 +885,29 @@ export class RedisError extends RedsyncError {
 }
 
 /** `ERR_EXTEND_FAILED`: no quorum has extended the lock. */
-export class ExtendError extends FailedError {}
+export class ExtendError extends FailedError {
+  readonly code: 'ERR_EXTEND_FAILED';
+}
 
 /** `ERR_LOCK_EXPIRED`: the lock had already expired, and left nothing to unlock. */
-export class LockExpiredError extends FailedError {}
+export class LockExpiredError extends FailedError {
+  readonly code: 'ERR_LOCK_EXPIRED';
+}
 
 /** `ERR_LOCK_LOST`: a lock has ended before its holder released it. */
-export class LockLostError extends RedsyncError {}
+export class LockLostError extends RedsyncError {
+  readonly code: 'ERR_LOCK_LOST';
+}
 
 /** `ERR_LOCK_MODE`: the lock is of a mode in which this cannot be done. */
-export class ModeError extends RedsyncError {}
+export class ModeError extends RedsyncError {
+  readonly code: 'ERR_LOCK_MODE';
+}
 
 /** `ERR_CLOSED`: the Redsync is closed. */
-export class ClosedError extends RedsyncError {}
+export class ClosedError extends RedsyncError {
+  readonly code: 'ERR_CLOSED';
+}
 
 /**
  * One node: a URL (see the constructor of {@link Redsync}), connection options, or a pool over a
@@ -975,11 +1000,11 @@ export interface Conn {
   /** Gives the connection back, after the answer to the question. */
   close(): void | Promise<void>;
   /** `GET name`. The library never calls it. */
-  get?(name: string): Promise<string | null>;
+  get?: ((name: string) => Promise<string | null>) | undefined;
   /** `SET name value`: true for OK. The library never calls it. */
-  set?(name: string, value: string): Promise<boolean>;
+  set?: ((name: string, value: string) => Promise<boolean>) | undefined;
   /** `SCRIPT LOAD script.source`: the SHA1 of the script. The library never calls it. */
-  scriptLoad?(script: Script): Promise<string>;
+  scriptLoad?: ((script: Script) => Promise<string>) | undefined;
 }
 
 /** A Lua script. */

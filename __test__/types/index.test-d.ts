@@ -277,8 +277,19 @@ declare const closed: ClosedError;
 for (const error of [failed, taken, nodeTaken, redis, extend, expired, lost, closed]) {
   expectAssignable<RedsyncError>(error);
   expectAssignable<Error>(error);
-  expectType<string>(error.code);
+  expectAssignable<RedsyncError['code']>(error.code);
 }
+expectType<'ERR_LOCK_FAILED' | 'ERR_LOCK_TAKEN' | 'ERR_EXTEND_FAILED' | 'ERR_LOCK_EXPIRED'>(
+  failed.code,
+);
+expectType<'ERR_LOCK_TAKEN'>(taken.code);
+expectType<'ERR_NODE_TAKEN'>(nodeTaken.code);
+expectType<'ERR_REDIS'>(redis.code);
+expectType<'ERR_EXTEND_FAILED'>(extend.code);
+expectType<'ERR_LOCK_EXPIRED'>(expired.code);
+expectType<'ERR_LOCK_LOST'>(lost.code);
+expectType<'ERR_LOCK_MODE'>(modeError.code);
+expectType<'ERR_CLOSED'>(closed.code);
 expectType<readonly (NodeTakenError | RedisError)[]>(failed.errors);
 expectType<number>(failed.attempts);
 expectType<readonly number[]>(taken.nodes);
@@ -301,7 +312,6 @@ expectNotAssignable<PublicClass>(ExtendError);
 expectNotAssignable<PublicClass>(LockExpiredError);
 expectNotAssignable<PublicClass>(LockLostError);
 expectNotAssignable<PublicClass>(ModeError);
-expectType<string>(modeError.code);
 expectNotAssignable<PublicClass>(ClosedError);
 
 declare const unknown: unknown;
