@@ -417,7 +417,8 @@ export interface MutexOptions {
   /**
    * How long the lock lives on each node, in milliseconds: an integer from 1 to 86 400 000 (24 h),
    * long enough for the drift (`expiry * driftFactor + 2`) and the node timeout
-   * (`expiry * timeoutFactor`) to leave some validity.
+   * (`expiry * timeoutFactor`) to leave some validity. Less than 100, which may have been meant in seconds,
+   * makes the process emit the warning `REDSYNC_SHORT_EXPIRY`, once.
    * @default 8000
    */
   expiry?: number | undefined;

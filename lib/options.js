@@ -27,6 +27,26 @@ function factor(argument, value) {
   return value;
 }
 
+const SHORT_EXPIRY = 100;
+let hasWarned = false; // once a process
+
+const expiryTime = integer(1, DAY);
+
+/** Whoever thinks in seconds gets a lock that is over before its holder has begun. */
+function expiry(argument, value) {
+  const ms = expiryTime(argument, value);
+  if (ms < SHORT_EXPIRY && !hasWarned) {
+    hasWarned = true;
+    process.emitWarning(
+      `"${argument}" is ${ms} milliseconds. Did you mean ${ms} seconds? Write ${ms}000`,
+      {
+        code: 'REDSYNC_SHORT_EXPIRY',
+      },
+    );
+  }
+  return ms;
+}
+
 const delay = integer(1, DAY);
 
 function retryDelay(argument, value) {
@@ -67,7 +87,7 @@ function mode(argument, value) {
 
 const MUTEX_RULES = {
   __proto__: null,
-  expiry: integer(1, DAY),
+  expiry,
   tries: countless,
   retryDelay,
   driftFactor: factor,
