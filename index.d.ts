@@ -554,6 +554,24 @@ export interface MutexOptions {
    */
   mode?: 'read' | 'write' | undefined;
   /**
+   * Let `using()` share what a `using()` around it holds: its routine runs at once, with the same lock and the
+   * same signal. The last of those who share the lock releases it. A reader shares with readers only; a call with
+   * `fencing` shares a lock that has a token.
+   *
+   * Without it, and where there is nothing to share, `using()`, `acquire()` and `lock()` reject with a
+   * {@link DeadlockError} instead of waiting for a lock that a `using()` of the same Redsync holds around them: in
+   * all that its routine calls, awaited or not. `tryLock()` and one try wait for nobody, and find the lock
+   * taken. A lock of `acquire()` or `lock()` belongs to no call chain. A reader does not wait for readers of its
+   * own, and a semaphore is in the way only with all its permits.
+   * @default false
+   *
+   * @example
+   * await redsync.using('account:7', async () => {
+   *   await redsync.using('account:7', { reentrant: true }, async () => {}); // the same lock
+   * });
+   */
+  reentrant?: boolean | undefined;
+  /**
    * Keep the lock alive until you release or lose it. The extension runs on the engine's own thread:
    * it goes on while JavaScript is blocked. `true` is
    * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
@@ -632,6 +650,7 @@ export class Mutex {
    *
    * @throws {TakenError} When a quorum of nodes held it for somebody else in the last attempt.
    * @throws {FailedError} When the last attempt found no quorum for another reason.
+   * @throws {DeadlockError} When the `using()` around this call holds it.
    * @throws {ClosedError} When the Redsync is closed.
    * @throws `signal.reason` when aborted.
    *
@@ -843,6 +862,7 @@ export class RedsyncError extends Error {
     | 'ERR_LOCK_EXPIRED'
     | 'ERR_LOCK_LOST'
     | 'ERR_LOCK_MODE'
+    | 'ERR_LOCK_DEADLOCK'
     | 'ERR_CLOSED'
     | 'ERR_INTERNAL';
 }
@@ -903,6 +923,14 @@ export class LockLostError extends RedsyncError {
 /** `ERR_LOCK_MODE`: the lock is of a mode in which this cannot be done. */
 export class ModeError extends RedsyncError {
   readonly code: 'ERR_LOCK_MODE';
+}
+
+/**
+ * `ERR_LOCK_DEADLOCK`: the routine of a `using()` has called for the lock that this `using()` holds, and would wait
+ * for itself for ever. See {@link MutexOptions.reentrant}.
+ */
+export class DeadlockError extends RedsyncError {
+  readonly code: 'ERR_LOCK_DEADLOCK';
 }
 
 /** `ERR_CLOSED`: the Redsync is closed. */

@@ -36,6 +36,7 @@ const DEFAULTS = {
   fencing: false,
   permits: 1,
   mode: undefined,
+  reentrant: false,
   quarantine: false,
 };
 
@@ -94,6 +95,7 @@ const GOOD = {
   fencing: [true, false],
   permits: [1, 2, 1000],
   mode: ['read', 'write'],
+  reentrant: [true, false],
   quarantine: [true, false, 1, 8000, DAY],
 };
 
@@ -135,6 +137,7 @@ const BAD_TYPE = {
   fencing: NO_BOOLEANS,
   permits: [...NO_NUMBERS, fn],
   mode: NO_STRINGS,
+  reentrant: NO_BOOLEANS,
   quarantine: [null, '1', 'true', '', 1n, Symbol('1'), {}, [], [1], new Number(1), fn],
   keyPrefix: NO_STRINGS,
 };
@@ -545,7 +548,10 @@ for (const [key, nearest] of UNKNOWN) {
       t.true(message.includes(JSON.stringify(key.slice(0, 40))));
     }
     const { message } = t.throws(() => readMutexOptions(input));
-    t.regex(message, /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing, permits, mode$/);
+    t.regex(
+      message,
+      /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing, permits, mode, reentrant$/,
+    );
     t.is(/Did you mean "(\w+)"/.exec(message)?.[1], nearest);
   });
 }
@@ -573,7 +579,7 @@ test('every option is read once, and what it becomes later is not seen', (t) => 
   t.deepEqual({ ...settings, keyPrefix }, fields);
   t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
-  t.is(Object.keys(reads).length, 16);
+  t.is(Object.keys(reads).length, 17);
 });
 
 test('a throwing getter propagates', (t) => {

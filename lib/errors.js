@@ -116,6 +116,14 @@ class ModeError extends RedsyncError {
   }
 }
 
+/** The call chain holds what it would wait for. */
+class DeadlockError extends RedsyncError {
+  /** @param {string} message */
+  constructor(message) {
+    super(message, 'ERR_LOCK_DEADLOCK');
+  }
+}
+
 /** The Redsync was closed. */
 class ClosedError extends RedsyncError {
   constructor() {
@@ -133,6 +141,7 @@ const classes = {
   LockExpiredError,
   LockLostError,
   ModeError,
+  DeadlockError,
   ClosedError,
 };
 

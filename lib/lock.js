@@ -30,6 +30,13 @@ const NEVER_LOCKED = 'was never locked by this Mutex';
 let isValid;
 
 /**
+ * What a lock holds, as long as it is not released, lost or left to expire.
+ *
+ * @type {(lock: Lock) => import('./resource.js').Resource | undefined}
+ */
+let heldResource;
+
+/**
  * What is shown of a lock. The value is not, for whoever has it can release the lock.
  *
  * @type {(lock: object) => { names: readonly string[], remaining: number, held: boolean | undefined } | undefined}
@@ -86,6 +93,8 @@ class Lock {
   };
 
   static {
+    heldResource = (lock) => (lock.#isLeft || lock.remaining === 0 ? undefined : lock.#resource);
+
     describe = (lock) => {
       if (!(#resource in lock)) return undefined;
       const { remaining } = lock;
@@ -316,4 +325,4 @@ refuseMethods(Lock, {
 
 showAs(Lock, describe);
 
-module.exports = { Lock, asyncDispose, describe, isValid };
+module.exports = { Lock, asyncDispose, describe, heldResource, isValid };

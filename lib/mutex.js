@@ -4,6 +4,7 @@ const { OPERATION, OUTCOME } = require('./calls.js');
 const { typeError } = require('./errors.js');
 const { LOCK } = require('./events.js');
 const { refuseMethods } = require('./guesses.js');
+const { requireNoDeadlock, sharedHold } = require('./using.js');
 const { Lock, describe, isValid } = require('./lock.js');
 const { Resource } = require('./resource.js');
 const { showAs } = require('./shown.js');
@@ -17,6 +18,13 @@ const PRIVATE = Symbol('newMutex');
  * @type {(mutex: Mutex, options: import('..').CallOptions) => Promise<Lock>}
  */
 let adopt;
+
+/**
+ * The hold of this call chain that a reentrant mutex shares.
+ *
+ * @type {(mutex: Mutex) => import('./using.js').Hold | undefined}
+ */
+let holdToShare;
 
 /** @type {(mutex: object) => object | undefined} what is shown of a mutex */
 let describeMutex;
@@ -33,7 +41,10 @@ class Mutex {
   static #acquisition(operation) {
     return {
       event: LOCK,
-      ask: (mutex, signal) => mutex.#resource.perform(operation, '', signal),
+      ask(mutex, signal) {
+        if (operation === OPERATION.LOCK) requireNoDeadlock(mutex.#resource);
+        return mutex.#resource.perform(operation, '', signal);
+      },
       read(mutex, outcome) {
         if (outcome.isHeld) return mutex.#hold(outcome);
         if (operation === OPERATION.TRY_LOCK && outcome.kind === OUTCOME.TAKEN) return null;
@@ -44,6 +55,8 @@ class Mutex {
 
   static {
     describeMutex = (mutex) => (#lock in mutex ? describe(mutex.#latest) : undefined);
+
+    holdToShare = (mutex) => sharedHold(mutex.#resource);
 
     adopt = async (mutex, options) => {
       const lock = mutex.#latest;
@@ -125,4 +138,4 @@ refuseMethods(Mutex, {
 
 showAs(Mutex, describeMutex);
 
-module.exports = { Mutex, PRIVATE, adopt };
+module.exports = { Mutex, PRIVATE, adopt, holdToShare };

@@ -101,6 +101,7 @@ const MUTEX_RULES = {
   fencing: boolean,
   permits: permitCount,
   mode,
+  reentrant: boolean,
 };
 
 const REDSYNC_RULES = { __proto__: null, ...MUTEX_RULES, keyPrefix: text(0, KIB), quarantine };
@@ -125,6 +126,7 @@ const DEFAULTS = Object.freeze({
   fencing: false,
   permits: 1,
   mode: undefined,
+  reentrant: false,
   quarantine: false, // of the Redsync
 });
 

@@ -6,7 +6,7 @@ const { invalidType, typeError } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { refuseMethods } = require('./guesses.js');
 const { asyncDispose } = require('./lock.js');
-const { Mutex, PRIVATE, adopt } = require('./mutex.js');
+const { Mutex, PRIVATE, adopt, holdToShare } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
 const { permitKey } = require('./permits.js');
 const { abstention } = require('./quarantine.js');
@@ -105,6 +105,8 @@ class Redsync {
     const { settings, signal } = readAcquireOptions(options, this.#settings);
     if (typeof routine !== 'function') throw invalidType('routine', routine, 'a function');
     const mutex = this.#mutex(names, autoExtended(settings));
+    const shared = holdToShare(mutex);
+    if (shared !== undefined) return shared.share(signal, routine);
     const isHeld = settings.value !== undefined;
     const lock = await (isHeld ? adopt(mutex, { signal }) : mutex.lock({ signal }));
     return use(lock, signal, routine);
