@@ -280,25 +280,25 @@ export interface NodeHealth {
   endpoint: string;
   status: 'connecting' | 'up' | 'down';
   /** Round trip of the PING in milliseconds, if the node answered. */
-  latency?: number;
+  latency?: number | undefined;
   /** Kind and version of the server, such as `redis 7.0.15` or `valkey 9.1.2`, when known. */
-  server?: string;
+  server?: string | undefined;
   /**
    * Whether the node tells waiting calls of a release, so that they need not poll. False if the
    * server is too old (it takes Redis 6 or Valkey), or an ACL refuses HELLO, CLIENT TRACKING or PTTL:
    * calls then try again on their schedule alone. Absent if the library could not find out.
    */
-  watching?: boolean;
+  watching?: boolean | undefined;
   /**
    * Milliseconds for which the node still has no vote on new locks, if it has just started: see
    * {@link RedsyncOptions.quarantine}, with the `expiry` of the Redsync. Absent if it votes.
    */
-  abstains?: number;
+  abstains?: number | undefined;
   /**
    * Why the node is not up; or, though it is, that a sentinel refuses to tell of failovers, or that the
    * node votes without quarantine because it does not tell for how long it has been up.
    */
-  error?: Error;
+  error?: Error | undefined;
 }
 
 /** What {@link Redsync.inspect} tells about one node. */
@@ -310,16 +310,16 @@ export interface NodeInspection {
   /** `unknown`: the node did not answer. */
   status: 'held' | 'free' | 'unknown';
   /** Which permit this is about, with the option `permits`. */
-  permit?: number;
+  permit?: number | undefined;
   /**
    * The ownership value, when held: it lets its reader release the lock. At most 16 KiB of it. It is
    * `#readers` where the name is held in mode `read`.
    */
-  value?: string;
+  value?: string | undefined;
   /** Milliseconds until it expires on this node, when held; `Infinity` if it does not. */
-  remaining?: number;
+  remaining?: number | undefined;
   /** Why the node did not answer. */
-  error?: RedisError;
+  error?: RedisError | undefined;
 }
 
 /** What {@link Redsync.stats} tells: numbers since its construction, unless it says "now". */
@@ -417,7 +417,8 @@ export interface MutexOptions {
   /**
    * How long the lock lives on each node, in milliseconds: an integer from 1 to 86 400 000 (24 h),
    * long enough for the drift (`expiry * driftFactor + 2`) and the node timeout
-   * (`expiry * timeoutFactor`) to leave some validity.
+   * (`expiry * timeoutFactor`) to leave some validity. Less than 100, which may have been meant in seconds,
+   * makes the process emit the warning `REDSYNC_SHORT_EXPIRY`, once.
    * @default 8000
    */
   expiry?: number | undefined;
@@ -566,6 +567,24 @@ export interface MutexOptions {
    */
   mode?: 'read' | 'write' | undefined;
   /**
+   * Let `using()` share what a `using()` around it holds: its routine runs at once, with the same lock and the
+   * same signal. The last of those who share the lock releases it. A reader shares with readers only; a call with
+   * `fencing` shares a lock that has a token.
+   *
+   * Without it, and where there is nothing to share, `using()`, `acquire()` and `lock()` reject with a
+   * {@link DeadlockError} instead of waiting for a lock that a `using()` of the same Redsync holds around them: in
+   * all that its routine calls, awaited or not. `tryLock()` and one try wait for nobody, and find the lock
+   * taken. A lock of `acquire()` or `lock()` belongs to no call chain. A reader does not wait for readers of its
+   * own, and a semaphore is in the way only with all its permits.
+   * @default false
+   *
+   * @example
+   * await redsync.using('account:7', async () => {
+   *   await redsync.using('account:7', { reentrant: true }, async () => {}); // the same lock
+   * });
+   */
+  reentrant?: boolean | undefined;
+  /**
    * Keep the lock alive until you release or lose it. The extension runs on the engine's own thread:
    * it goes on while JavaScript is blocked. `true` is
    * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
@@ -644,6 +663,7 @@ export class Mutex {
    *
    * @throws {TakenError} When a quorum of nodes held it for somebody else in the last attempt.
    * @throws {FailedError} When the last attempt found no quorum for another reason.
+   * @throws {DeadlockError} When the `using()` around this call holds it.
    * @throws {ClosedError} When the Redsync is closed.
    * @throws `signal.reason` when aborted.
    *
@@ -715,6 +735,9 @@ export class Mutex {
 /**
  * One successful acquisition. It only ever acts on its own hold: once that is over, `unlock()` and
  * `extend()` fail, even if you have locked the same mutex again since.
+ *
+ * `console.log()` and `JSON.stringify()` show the names, the milliseconds left and whether the lock is held,
+ * of its mutex too; never the value.
  *
  * @example
  * await using lock = await mutex.lock(); // released at the end of the block
@@ -829,7 +852,8 @@ export interface Lock extends AsyncDisposable {
 }
 
 /**
- * Base class of the library's own errors. Only the library makes them.
+ * Base class of the library's own errors. Only the library makes them. `instanceof` knows those of another
+ * copy of this package, too, such as the one that a dependency has.
  *
  * @example
  * try {
@@ -842,11 +866,23 @@ export interface Lock extends AsyncDisposable {
 export class RedsyncError extends Error {
   protected constructor();
   /** Tells the kind of error; stable, unlike `message`. */
-  readonly code: string;
+  readonly code:
+    | 'ERR_LOCK_FAILED'
+    | 'ERR_LOCK_TAKEN'
+    | 'ERR_NODE_TAKEN'
+    | 'ERR_REDIS'
+    | 'ERR_EXTEND_FAILED'
+    | 'ERR_LOCK_EXPIRED'
+    | 'ERR_LOCK_LOST'
+    | 'ERR_LOCK_MODE'
+    | 'ERR_LOCK_DEADLOCK'
+    | 'ERR_CLOSED'
+    | 'ERR_INTERNAL';
 }
 
 /** `ERR_LOCK_FAILED`: no quorum. */
 export class FailedError extends RedsyncError {
+  readonly code: 'ERR_LOCK_FAILED' | 'ERR_LOCK_TAKEN' | 'ERR_EXTEND_FAILED' | 'ERR_LOCK_EXPIRED';
   /** One entry for each node that did not grant the request. */
   readonly errors: readonly (NodeTakenError | RedisError)[];
   /** How many attempts the call made; `errors` are those of the last one. */
@@ -855,18 +891,21 @@ export class FailedError extends RedsyncError {
 
 /** `ERR_LOCK_TAKEN`: a quorum of nodes holds the lock for somebody else. */
 export class TakenError extends FailedError {
+  readonly code: 'ERR_LOCK_TAKEN';
   /** Indexes of these nodes. */
   readonly nodes: readonly number[];
 }
 
 /** `ERR_NODE_TAKEN`: one node holds the lock for somebody else. */
 export class NodeTakenError extends RedsyncError {
+  readonly code: 'ERR_NODE_TAKEN';
   /** Index of the node. */
   readonly node: number;
 }
 
 /** `ERR_REDIS`: one node has failed. */
 export class RedisError extends RedsyncError {
+  readonly code: 'ERR_REDIS';
   /** Index of the node. */
   readonly node: number;
   /** Why it failed, with a `code`. */
@@ -880,19 +919,37 @@ export class RedisError extends RedsyncError {
 }
 
 /** `ERR_EXTEND_FAILED`: no quorum has extended the lock. */
-export class ExtendError extends FailedError {}
+export class ExtendError extends FailedError {
+  readonly code: 'ERR_EXTEND_FAILED';
+}
 
 /** `ERR_LOCK_EXPIRED`: the lock had already expired, and left nothing to unlock. */
-export class LockExpiredError extends FailedError {}
+export class LockExpiredError extends FailedError {
+  readonly code: 'ERR_LOCK_EXPIRED';
+}
 
 /** `ERR_LOCK_LOST`: a lock has ended before its holder released it. */
-export class LockLostError extends RedsyncError {}
+export class LockLostError extends RedsyncError {
+  readonly code: 'ERR_LOCK_LOST';
+}
 
 /** `ERR_LOCK_MODE`: the lock is of a mode in which this cannot be done. */
-export class ModeError extends RedsyncError {}
+export class ModeError extends RedsyncError {
+  readonly code: 'ERR_LOCK_MODE';
+}
+
+/**
+ * `ERR_LOCK_DEADLOCK`: the routine of a `using()` has called for the lock that this `using()` holds, and would wait
+ * for itself for ever. See {@link MutexOptions.reentrant}.
+ */
+export class DeadlockError extends RedsyncError {
+  readonly code: 'ERR_LOCK_DEADLOCK';
+}
 
 /** `ERR_CLOSED`: the Redsync is closed. */
-export class ClosedError extends RedsyncError {}
+export class ClosedError extends RedsyncError {
+  readonly code: 'ERR_CLOSED';
+}
 
 /**
  * One node: a URL (see the constructor of {@link Redsync}), connection options, or a pool over a
@@ -985,11 +1042,11 @@ export interface Conn {
   /** Gives the connection back, after the answer to the question. */
   close(): void | Promise<void>;
   /** `GET name`. The library never calls it. */
-  get?(name: string): Promise<string | null>;
+  get?: ((name: string) => Promise<string | null>) | undefined;
   /** `SET name value`: true for OK. The library never calls it. */
-  set?(name: string, value: string): Promise<boolean>;
+  set?: ((name: string, value: string) => Promise<boolean>) | undefined;
   /** `SCRIPT LOAD script.source`: the SHA1 of the script. The library never calls it. */
-  scriptLoad?(script: Script): Promise<string>;
+  scriptLoad?: ((script: Script) => Promise<string>) | undefined;
 }
 
 /** A Lua script. */

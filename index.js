@@ -12,6 +12,7 @@ const {
   LockExpiredError,
   LockLostError,
   ModeError,
+  DeadlockError,
   ClosedError,
 } = require('./lib/errors.js');
 
@@ -27,5 +28,6 @@ module.exports = {
   LockExpiredError,
   LockLostError,
   ModeError,
+  DeadlockError,
   ClosedError,
 };

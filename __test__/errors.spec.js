@@ -23,6 +23,7 @@ const CLASSES = [
   ['LockExpiredError', ['m', [redis], 1], 'ERR_LOCK_EXPIRED', 'FailedError'],
   ['LockLostError', ['m'], 'ERR_LOCK_LOST', 'RedsyncError'],
   ['ModeError', ['m'], 'ERR_LOCK_MODE', 'RedsyncError'],
+  ['DeadlockError', ['m'], 'ERR_LOCK_DEADLOCK', 'RedsyncError'],
   ['ClosedError', [], 'ERR_CLOSED', 'RedsyncError'],
 ];
 

@@ -68,7 +68,8 @@ eachBackend('extend() of a lock that somebody else took rejects', async (t, back
 
 eachBackend('extend() of a mutex that was never locked rejects', async (t, backend) => {
   const name = backend.name();
-  await t.throwsAsync(backend.connect(t).newMutex(name).extend(), extendError);
+  const message = `lock "${name}": was never locked by this Mutex`;
+  await t.throwsAsync(backend.connect(t).newMutex(name).extend(), { ...extendError, message });
   t.true(await backend.isFreeEverywhere(name));
 });
 

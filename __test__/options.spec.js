@@ -37,6 +37,7 @@ const DEFAULTS = {
   fencing: false,
   permits: 1,
   mode: undefined,
+  reentrant: false,
   quarantine: false,
 };
 
@@ -96,6 +97,7 @@ const GOOD = {
   fencing: [true, false],
   permits: [1, 2, 1000],
   mode: ['read', 'write'],
+  reentrant: [true, false],
   quarantine: [true, false, 1, 8000, DAY],
 };
 
@@ -138,6 +140,7 @@ const BAD_TYPE = {
   fencing: NO_BOOLEANS,
   permits: [...NO_NUMBERS, fn],
   mode: NO_STRINGS,
+  reentrant: NO_BOOLEANS,
   quarantine: [null, '1', 'true', '', 1n, Symbol('1'), {}, [], [1], new Number(1), fn],
   keyPrefix: NO_STRINGS,
 };
@@ -544,7 +547,7 @@ const UNKNOWN = [
   ['Fencing', 'fencing'],
   ['permit', 'permits'],
   ['mod', 'mode'],
-  ['ttl'],
+  ['ttl', 'expiry'],
   ['__proto__'],
   ['constructor'],
   ['toString'],
@@ -561,7 +564,10 @@ for (const [key, nearest] of UNKNOWN) {
       t.true(message.includes(JSON.stringify(key.slice(0, 40))));
     }
     const { message } = t.throws(() => readMutexOptions(input));
-    t.regex(message, /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing, permits, mode$/);
+    t.regex(
+      message,
+      /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing, permits, mode, reentrant$/,
+    );
     t.is(/Did you mean "(\w+)"/.exec(message)?.[1], nearest);
   });
 }

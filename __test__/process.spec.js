@@ -3,7 +3,7 @@
 const test = require('ava');
 
 const { untilSteady } = require('./helpers/async.js');
-const { endedWell, runProcess } = require('./helpers/processes.js');
+const { endedWell, runProcess, startProcess } = require('./helpers/processes.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
 
 const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip;
@@ -241,3 +241,45 @@ test.serial('workers load the addon one after another, their process never', asy
   });
   endedWell(t, result, 'all ended');
 });
+
+// how the first short expiry is given, what the warning calls it
+const SHORT = [
+  [
+    'to newMutex()',
+    { expiry: 99 },
+    '"options.expiry" is 99 milliseconds. Did you mean 99 seconds? Write 99000',
+  ],
+  ['none', {}, ''],
+  ['that is not short', { expiry: 100 }, ''],
+];
+
+for (const [title, options, expected] of SHORT) {
+  test.serial(`a short expiry is warned of once: ${title}`, async (t) => {
+    const body = async (file, options) => {
+      const warnings = [];
+      process.on('warning', ({ code, message }) => warnings.push(`${code} ${message}`));
+      const { Redsync } = require(file);
+      new Redsync('memory:').newMutex('name', options);
+      if (options.expiry < 100)
+        new Redsync('memory:', { expiry: 5 }).newMutex('name', { expiry: 6 });
+      await new Promise(setImmediate);
+      console.log(warnings.join('\n'));
+    };
+    const result = await startProcess({ nodeArgs: ['--no-warnings'] }, body, options).ended;
+    endedWell(t, result, expected && `REDSYNC_SHORT_EXPIRY ${expected}`);
+  });
+}
+
+test.serial(
+  'a short expiry of the Redsync is warned of, too, and seen without a listener',
+  async (t) => {
+    const { stderr } = await runProcess((file) => {
+      const { Redsync } = require(file);
+      new Redsync('memory:', { expiry: 30 });
+    });
+    t.regex(
+      stderr,
+      /^\(node:\d+\) \[REDSYNC_SHORT_EXPIRY\] Warning: "options\.expiry" is 30 milliseconds\. Did you mean 30 seconds\? Write 30000\n/,
+    );
+  },
+);

@@ -14,8 +14,18 @@ eachBackend('the second unlock() rejects', async (t, backend) => {
   const mutex = backend.connect(t).newMutex(backend.name());
   const lock = await mutex.lock();
   t.true(await lock.unlock());
-  await t.throwsAsync(lock.unlock(), expired);
-  await t.throwsAsync(mutex.unlock(), expired);
+  const message = `lock "${mutex.name}": was released already, by this handle`;
+  await t.throwsAsync(lock.unlock(), { ...expired, message });
+  await t.throwsAsync(mutex.unlock(), { ...expired, message });
+});
+
+eachBackend('what was not released by this handle expired or was deleted', async (t, backend) => {
+  const lock = await backend.connect(t).newMutex(backend.name()).lock();
+  await backend.removeEverywhere(lock.mutex.name, lock.value);
+  for (let i = 0; i < 2; i++) {
+    const { message } = await t.throwsAsync(lock.unlock(), expired);
+    t.regex(message, /: already expired \(node .*the key has expired or was deleted/);
+  }
 });
 
 eachBackend('unlock() of an expired lock rejects', async (t, backend) => {
@@ -51,11 +61,13 @@ eachBackend('unlock() of a foreign lock rejects at once, touching nothing', asyn
 
 eachBackend('unlock() of a mutex that was never locked rejects', async (t, backend) => {
   const redsync = backend.connect(t);
-  await t.throwsAsync(redsync.newMutex(backend.name()).unlock(), expired);
-
   const name = backend.name();
+  const message = `lock "${name}": was never locked by this Mutex`;
+  await t.throwsAsync(redsync.newMutex(name).unlock(), { ...expired, message });
+
   await backend.plantEverywhere(name);
-  await t.throwsAsync(redsync.newMutex(name).unlock(), taken);
+  const error = await t.throwsAsync(redsync.newMutex(name).unlock(), taken);
+  t.true(error.message.startsWith(`${message}; now taken (node `), error.message);
   t.true(await backend.isHeldEverywhere(name, 'foreign'));
 });
 
@@ -143,7 +155,8 @@ eachBackend('an old Lock never touches the next hold of its own mutex', async (t
   t.true(await old.unlock());
   const next = await mutex.lock();
   t.not(next, old);
-  await t.throwsAsync(old.unlock(), taken);
+  const error = await t.throwsAsync(old.unlock(), taken);
+  t.regex(error.message, /: was released already, by this handle; now taken \(node /);
   await t.throwsAsync(old.extend(), { instanceOf: FailedError });
   await old[Symbol.asyncDispose]();
   t.true(await backend.isHeldEverywhere(name, next.value));

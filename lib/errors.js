@@ -12,6 +12,9 @@ function define(error, properties) {
   return error;
 }
 
+/** The mark of each class, by the class. */
+const marks = new Map();
+
 /** Base of everything that redsync itself reports; `code` is stable, `message` is not. */
 class RedsyncError extends Error {
   /**
@@ -22,6 +25,13 @@ class RedsyncError extends Error {
   constructor(message, code, options) {
     super(message, options);
     define(this, { code });
+  }
+
+  /** An error of another copy of this package counts, too; a class of the application's knows its own only. */
+  static [Symbol.hasInstance](value) {
+    const mark = marks.get(this);
+    if (mark === undefined) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return typeof value === 'object' && value !== null && value[mark] === true;
   }
 }
 
@@ -106,6 +116,14 @@ class ModeError extends RedsyncError {
   }
 }
 
+/** The call chain holds what it would wait for. */
+class DeadlockError extends RedsyncError {
+  /** @param {string} message */
+  constructor(message) {
+    super(message, 'ERR_LOCK_DEADLOCK');
+  }
+}
+
 /** The Redsync was closed. */
 class ClosedError extends RedsyncError {
   constructor() {
@@ -123,13 +141,18 @@ const classes = {
   LockExpiredError,
   LockLostError,
   ModeError,
+  DeadlockError,
   ClosedError,
 };
 
-// On the prototype, as the built-in errors have it: an own `name` would be printed twice.
-for (const [name, { prototype }] of Object.entries(classes)) {
+for (const [name, Class] of Object.entries(classes)) {
+  // On the prototype, as the built-in errors have it: an own `name` would be printed twice.
   const property = { __proto__: null, value: name, writable: true, configurable: true };
-  Object.defineProperty(prototype, 'name', property);
+  Object.defineProperty(Class.prototype, 'name', property);
+  // A package manager may install the package twice, and each copy has its own classes.
+  const mark = Symbol.for(`redsync.${name}`);
+  marks.set(Class, mark);
+  Object.defineProperty(Class.prototype, mark, { __proto__: null, value: true });
 }
 
 // What a bad argument was, told without running any code of the caller and at a bounded length:

@@ -24,9 +24,10 @@ const LONGEST_NAME = 64;
  * @param {{ kind: number, number: number, text: string }} outcome
  * @param {readonly string[]} names of the mutex; none for a call on all nodes
  * @param {readonly { endpoint: string }[]} nodes
+ * @param {string} [known] what the caller knows of a lock that is not there, and the nodes do not
  * @returns {Error}
  */
-function failure(operation, outcome, names, nodes) {
+function failure(operation, outcome, names, nodes, known) {
   if (outcome.kind === OUTCOME.CLOSED || outcome.kind === OUTCOME.CANCELLED) {
     return new ClosedError();
   }
@@ -36,9 +37,11 @@ function failure(operation, outcome, names, nodes) {
   }
   const attempts = outcome.number;
   const errors = nodeErrors(outcome.text, nodes);
-  const [Class, what] = describe({ operation, attempts, quorum: shareOf(nodes) });
+  const [Class, what] = describe({ operation, attempts, quorum: shareOf(nodes), known });
   const subject = names.length === 0 ? '' : `${subjectOf(names)}: `;
-  return new Class(subject + what + reasons(errors), errors, attempts);
+  // That a key has expired or was deleted would mislead whoever has released it himself.
+  const details = what === known ? '' : reasons(errors);
+  return new Class(subject + what + details, errors, attempts);
 }
 
 const DESCRIPTIONS = {
@@ -46,12 +49,14 @@ const DESCRIPTIONS = {
     FailedError,
     `no quorum of ${quorum}${isAcquisition(operation) ? ` after ${count(attempts, 'attempt')}` : ''}`,
   ],
-  [OUTCOME.TAKEN]: ({ operation, attempts }) => [
+  [OUTCOME.TAKEN]: ({ operation, attempts, known }) => [
     TakenError,
-    isAcquisition(operation) ? `taken after ${count(attempts, 'attempt')}` : 'taken',
+    isAcquisition(operation)
+      ? `taken after ${count(attempts, 'attempt')}`
+      : `${known === undefined ? '' : `${known}; now `}taken`,
   ],
   [OUTCOME.NOT_EXTENDED]: ({ quorum }) => [ExtendError, `not extended by a quorum of ${quorum}`],
-  [OUTCOME.EXPIRED]: () => [LockExpiredError, 'already expired'],
+  [OUTCOME.EXPIRED]: ({ known = 'already expired' }) => [LockExpiredError, known],
   [STALE]: () => [
     FailedError,
     'acquired, but over before it could be handed over: the event loop was blocked',

@@ -1,6 +1,7 @@
 'use strict';
 
 const { typeError, invalidType, outOfRange } = require('./errors.js');
+const { meantOptions } = require('./guesses.js');
 
 /** In milliseconds. */
 const DAY = 86_400_000;
@@ -94,17 +95,17 @@ function commonPrototype(object) {
  * @param {unknown} input
  * @param {Record<string, Function>} rules
  * @param {readonly string[]} [keys]
- * @param {{ secret?: boolean, listed?: readonly string[] }} [options]
+ * @param {{ secret?: boolean, listed?: readonly string[], expected?: string, places?: Record<string, string> }} [options]
  *   secret: keys of any other form than an identifier may be credentials; listed: the keys to
- *   suggest, if not all
+ *   suggest, if not all; expected: completes "must be …"; places: see lib/guesses.js
  */
 function readFields(argument, input, rules, keys = Object.keys(rules), options = ALL_SHOWN) {
-  const { secret = false, listed = keys } = options;
+  const { secret = false, listed = keys, expected = 'an object', places } = options;
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
-    throw invalidType(argument, input, 'an object', secret);
+    throw invalidType(argument, input, expected, secret);
   }
   const unknown = Object.keys(input).find((key) => !keys.includes(key));
-  if (unknown !== undefined) throw unknownKey(argument, unknown, listed, secret);
+  if (unknown !== undefined) throw unknownKey(argument, unknown, listed, secret, places);
 
   const fields = { __proto__: null };
   for (const key of keys) {
@@ -114,28 +115,14 @@ function readFields(argument, input, rules, keys = Object.keys(rules), options =
   return fields;
 }
 
-function unknownKey(argument, key, known, secret) {
+function unknownKey(argument, key, known, secret, places) {
   const plain = /^\w{1,40}$/.test(key);
   const shown = plain || !secret ? ` ${JSON.stringify(key.slice(0, 40))}` : '';
-  const nearest = plain ? known.find((name) => isTypo(key.toLowerCase(), name.toLowerCase())) : '';
-  const hint = nearest ? ` Did you mean "${nearest}"?` : '';
+  const meant = plain ? meantOptions(key, known, places) : [];
+  const hint = meant.length > 0 ? ` Did you mean ${meant.join(' or ')}?` : '';
   return typeError(
     `The "${argument}" argument has an unknown option${shown}.${hint} Known: ${known.join(', ')}`,
   );
-}
-
-/** At most two edits apart; one for short words, where two would match nearly anything. */
-function isTypo(a, b) {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const swap = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(swap, row[j] + 1, next[j - 1] + 1));
-    }
-    row = next;
-  }
-  return row[b.length] <= (b.length < 5 ? 1 : 2);
 }
 
 module.exports = { DAY, MAX_INT, read, readFields, integer, countless, text, callable, boolean };

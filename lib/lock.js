@@ -3,8 +3,10 @@
 const calls = require('./calls.js');
 const { ExtendError, ModeError } = require('./errors.js');
 const { EXTEND, UNLOCK } = require('./events.js');
+const { refuseMethods } = require('./guesses.js');
 const { Lease, WHY } = require('./lease.js');
 const { readCallOptions } = require('./options.js');
+const { showAs } = require('./shown.js');
 const { throwIfAborted } = require('./signals.js');
 const { tokenOf } = require('./token.js');
 
@@ -18,12 +20,28 @@ const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose');
  */
 const dropped = new FinalizationRegistry((lease) => lease.drop());
 
+const NEVER_LOCKED = 'was never locked by this Mutex';
+
 /**
  * Asks the nodes whether a lock is still there.
  *
  * @type {(lock: Lock, options: import('..').CallOptions) => Promise<boolean>}
  */
 let isValid;
+
+/**
+ * What a lock holds, as long as it is not released, lost or left to expire.
+ *
+ * @type {(lock: Lock) => import('./resource.js').Resource | undefined}
+ */
+let heldResource;
+
+/**
+ * What is shown of a lock. The value is not, for whoever has it can release the lock.
+ *
+ * @type {(lock: object) => { names: readonly string[], remaining: number, held: boolean | undefined } | undefined}
+ */
+let describe;
 
 /** One acquisition. A Mutex acts on its latest; one that has never locked, on that of its `value`. */
 class Lock {
@@ -35,6 +53,7 @@ class Lock {
   #date; // the same by the wall clock, once somebody has asked
   #lease; // if the engine keeps the lock alive, or watches it
   #isOver = false; // unlock() was called: nothing extends it any more
+  #isReleased = false; // unlock() has succeeded
   #isLeft = false; // letExpire() was called: it is not for a block's end to release it
 
   /** @type {import('./resource.js').TrackedCall} */
@@ -46,8 +65,8 @@ class Lock {
       return unlocking;
     },
     read(lock, outcome) {
-      if (outcome.kind === OUTCOME.DONE) return true;
-      throw lock.#resource.failure(OPERATION.UNLOCK, outcome);
+      if (outcome.kind === OUTCOME.DONE) return (lock.#isReleased = true);
+      throw lock.#resource.failure(OPERATION.UNLOCK, outcome, lock.#whyNothingIsHeld());
     },
   };
 
@@ -74,6 +93,14 @@ class Lock {
   };
 
   static {
+    heldResource = (lock) => (lock.#isLeft || lock.remaining === 0 ? undefined : lock.#resource);
+
+    describe = (lock) => {
+      if (!(#resource in lock)) return undefined;
+      const { remaining } = lock;
+      return { names: lock.#resource.names, remaining: Math.ceil(remaining), held: lock.#isHeld };
+    };
+
     isValid = async (lock, options) => {
       const { signal } = readCallOptions(options);
       throwIfAborted(signal);
@@ -169,6 +196,12 @@ class Lock {
     }
   }
 
+  /** As far as is known: of a lock that was acquired elsewhere nothing is, before it is extended. */
+  get #isHeld() {
+    const isUnknown = this.#value !== '' && !this.#isOver && this.until === undefined;
+    return isUnknown ? undefined : this.remaining > 0;
+  }
+
   #now() {
     return this.#resource.client.now();
   }
@@ -215,9 +248,15 @@ class Lock {
   #requireHeld() {
     // To set the key again (setNXOnExtend) behind an unlock would leave it there for nobody.
     if (this.#isOver) throw this.#notExtended('unlock() was called');
-    if (this.#value === '') throw this.#notExtended('was never locked');
+    if (this.#value === '') throw this.#notExtended(NEVER_LOCKED);
     // Whoever listens to its signal has been told, and may have left.
     if (this.#lease?.isLost && !this.#resource.client.isClosed) throw this.#notExtended('was lost');
+  }
+
+  /** What only this handle knows. */
+  #whyNothingIsHeld() {
+    if (this.#value === '') return NEVER_LOCKED;
+    return this.#isReleased ? 'was released already, by this handle' : undefined;
   }
 
   /** Was it acquired elsewhere? The first extension tells whether it is held. */
@@ -280,4 +319,10 @@ class Lock {
   }
 }
 
-module.exports = { Lock, asyncDispose, isValid };
+refuseMethods(Lock, {
+  release: 'lock.unlock()',
+});
+
+showAs(Lock, describe);
+
+module.exports = { Lock, asyncDispose, describe, heldResource, isValid };

@@ -3,8 +3,11 @@
 const { OPERATION, OUTCOME } = require('./calls.js');
 const { typeError } = require('./errors.js');
 const { LOCK } = require('./events.js');
-const { Lock, isValid } = require('./lock.js');
+const { refuseMethods } = require('./guesses.js');
+const { requireNoDeadlock, sharedHold } = require('./using.js');
+const { Lock, describe, isValid } = require('./lock.js');
 const { Resource } = require('./resource.js');
+const { showAs } = require('./shown.js');
 
 /** The key to the constructor: only newMutex() has it. */
 const PRIVATE = Symbol('newMutex');
@@ -15,6 +18,16 @@ const PRIVATE = Symbol('newMutex');
  * @type {(mutex: Mutex, options: import('..').CallOptions) => Promise<Lock>}
  */
 let adopt;
+
+/**
+ * The hold of this call chain that a reentrant mutex shares.
+ *
+ * @type {(mutex: Mutex) => import('./using.js').Hold | undefined}
+ */
+let holdToShare;
+
+/** @type {(mutex: object) => object | undefined} what is shown of a mutex */
+let describeMutex;
 
 /** A name, or several, that one holder at a time can lock. */
 class Mutex {
@@ -28,7 +41,10 @@ class Mutex {
   static #acquisition(operation) {
     return {
       event: LOCK,
-      ask: (mutex, signal) => mutex.#resource.perform(operation, '', signal),
+      ask(mutex, signal) {
+        if (operation === OPERATION.LOCK) requireNoDeadlock(mutex.#resource);
+        return mutex.#resource.perform(operation, '', signal);
+      },
       read(mutex, outcome) {
         if (outcome.isHeld) return mutex.#hold(outcome);
         if (operation === OPERATION.TRY_LOCK && outcome.kind === OUTCOME.TAKEN) return null;
@@ -38,6 +54,10 @@ class Mutex {
   }
 
   static {
+    describeMutex = (mutex) => (#lock in mutex ? describe(mutex.#latest) : undefined);
+
+    holdToShare = (mutex) => sharedHold(mutex.#resource);
+
     adopt = async (mutex, options) => {
       const lock = mutex.#latest;
       await lock.extend(options);
@@ -110,4 +130,12 @@ class Mutex {
   }
 }
 
-module.exports = { Mutex, PRIVATE, adopt };
+refuseMethods(Mutex, {
+  acquire: 'mutex.lock()',
+  tryAcquire: 'mutex.tryLock()',
+  release: 'mutex.unlock()',
+});
+
+showAs(Mutex, describeMutex);
+
+module.exports = { Mutex, PRIVATE, adopt, holdToShare };

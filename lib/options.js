@@ -27,6 +27,26 @@ function factor(argument, value) {
   return value;
 }
 
+const SHORT_EXPIRY = 100;
+let hasWarned = false; // once a process
+
+const expiryTime = integer(1, DAY);
+
+/** Whoever thinks in seconds gets a lock that is over before its holder has begun. */
+function expiry(argument, value) {
+  const ms = expiryTime(argument, value);
+  if (ms < SHORT_EXPIRY && !hasWarned) {
+    hasWarned = true;
+    process.emitWarning(
+      `"${argument}" is ${ms} milliseconds. Did you mean ${ms} seconds? Write ${ms}000`,
+      {
+        code: 'REDSYNC_SHORT_EXPIRY',
+      },
+    );
+  }
+  return ms;
+}
+
 const delay = integer(1, DAY);
 
 const waitTime = integer(0, DAY);
@@ -62,11 +82,6 @@ function isSignal(value) {
   return isFunction && read(value, 'aborted') !== undefined;
 }
 
-/** lock(signal) for lock({ signal }) would otherwise pass, and could never be aborted. */
-function refuseSignal(options, expected) {
-  if (isSignal(options)) throw invalidType('options', options, expected);
-}
-
 /** How many may hold a name at once. */
 const permitCount = integer(1, MAX_PERMITS);
 
@@ -79,7 +94,7 @@ function mode(argument, value) {
 
 const MUTEX_RULES = {
   __proto__: null,
-  expiry: integer(1, DAY),
+  expiry,
   tries: countless,
   wait,
   retryDelay,
@@ -94,6 +109,7 @@ const MUTEX_RULES = {
   fencing: boolean,
   permits: permitCount,
   mode,
+  reentrant: boolean,
 };
 
 const REDSYNC_RULES = { __proto__: null, ...MUTEX_RULES, keyPrefix: text(0, KIB), quarantine };
@@ -119,6 +135,7 @@ const DEFAULTS = Object.freeze({
   fencing: false,
   permits: 1,
   mode: undefined,
+  reentrant: false,
   quarantine: false, // of the Redsync
 });
 
@@ -129,6 +146,30 @@ const NO_CALL_OPTIONS = Object.freeze({
 });
 const SIGNAL_ONLY = Object.freeze(['signal']);
 
+/** Where the options belong that are given elsewhere by mistake. */
+const PLACES = {
+  __proto__: null,
+  ...Object.fromEntries(Object.keys(REDSYNC_RULES).map((key) => [key, 'new Redsync()'])),
+  ...Object.fromEntries(Object.keys(MUTEX_RULES).map((key) => [key, 'newMutex()'])),
+  signal: 'lock()',
+};
+
+const OF_A_MUTEX = {
+  expected: 'an object with options, such as { expiry: 5000 }',
+  places: PLACES,
+};
+const OF_A_LOCK = {
+  expected: 'an object with signal (how long a lock lasts is the expiry of its mutex)',
+  places: PLACES,
+};
+
+/** @param {{ expected: string, places?: object }} hints see lib/fields.js */
+function readOptions(input, rules, keys, hints = OF_A_MUTEX) {
+  // lock(signal) for lock({ signal }) would otherwise pass, and could never be aborted.
+  if (isSignal(input)) throw invalidType('options', input, hints.expected);
+  return readFields('options', input, rules, keys, hints);
+}
+
 /**
  * @param {unknown} input
  * @param {Readonly<typeof DEFAULTS>} [defaults] settings that stand for what `input` leaves out
@@ -136,7 +177,7 @@ const SIGNAL_ONLY = Object.freeze(['signal']);
  */
 function readMutexOptions(input, defaults = DEFAULTS) {
   if (input === undefined) return defaults;
-  return settle(readFields('options', input, MUTEX_RULES), defaults);
+  return settle(readOptions(input, MUTEX_RULES), defaults);
 }
 
 /**
@@ -149,7 +190,7 @@ function readMutexOptions(input, defaults = DEFAULTS) {
  */
 function readSemaphoreOptions(limit, input = {}, defaults = DEFAULTS) {
   const permits = permitCount('limit', limit);
-  const fields = readFields('options', input, MUTEX_RULES);
+  const fields = readOptions(input, MUTEX_RULES);
   if (fields.permits !== undefined && fields.permits !== permits) {
     throw typeError(
       `The "options.permits" argument must not be another than limit, ${permits}. Received ${fields.permits}`,
@@ -170,7 +211,7 @@ function readSemaphoreOptions(limit, input = {}, defaults = DEFAULTS) {
  * @returns {Record<'read' | 'write', Readonly<typeof DEFAULTS>>}
  */
 function readReadWriteOptions(input = {}, defaults = DEFAULTS) {
-  const fields = readFields('options', input, MUTEX_RULES);
+  const fields = readOptions(input, MUTEX_RULES);
   if (fields.mode !== undefined) {
     throw typeError(
       'The "options.mode" argument must not be given for a read-write lock: it is made in both modes',
@@ -186,7 +227,7 @@ function readReadWriteOptions(input = {}, defaults = DEFAULTS) {
  */
 function readRedsyncOptions(input) {
   if (input === undefined) return Object.freeze({ keyPrefix: '', settings: DEFAULTS });
-  const fields = readFields('options', input, REDSYNC_RULES);
+  const fields = readOptions(input, REDSYNC_RULES);
   const defaults = { ...DEFAULTS, quarantine: fields.quarantine ?? DEFAULTS.quarantine };
   return Object.freeze({ keyPrefix: fields.keyPrefix ?? '', settings: settle(fields, defaults) });
 }
@@ -227,8 +268,7 @@ function checkValidity({ expiry, driftFactor, timeoutFactor }) {
  */
 function readAcquireOptions(input, defaults) {
   if (input === undefined) return { settings: defaults, signal: undefined };
-  refuseSignal(input, 'an object with options');
-  const fields = readFields('options', input, ACQUIRE_RULES);
+  const fields = readOptions(input, ACQUIRE_RULES);
   return { settings: settle(fields, defaults), signal: fields.signal };
 }
 
@@ -276,8 +316,9 @@ function readNames(name) {
  */
 function readCallOptions(input, keys = SIGNAL_ONLY) {
   if (input === undefined) return NO_CALL_OPTIONS;
-  refuseSignal(input, `an object with ${keys.join(', ')}`);
-  const { signal, timeout, permits } = readFields('options', input, CALL_RULES, keys);
+  const hints =
+    keys === SIGNAL_ONLY ? OF_A_LOCK : { expected: `an object with ${keys.join(', ')}` };
+  const { signal, timeout, permits } = readOptions(input, CALL_RULES, keys, hints);
   return Object.freeze({ signal, timeout, permits });
 }
 

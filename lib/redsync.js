@@ -4,12 +4,14 @@ const { OPERATION, OUTCOME } = require('./calls.js');
 const { Client } = require('./client.js');
 const { invalidType, typeError } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
+const { refuseMethods } = require('./guesses.js');
 const { asyncDispose } = require('./lock.js');
-const { Mutex, PRIVATE, adopt } = require('./mutex.js');
+const { Mutex, PRIVATE, adopt, holdToShare } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
 const { permitKey } = require('./permits.js');
 const { abstention } = require('./quarantine.js');
 const { quorumOf } = require('./quorum.js');
+const { showAs } = require('./shown.js');
 const { throwIfAborted } = require('./signals.js');
 const { use } = require('./using.js');
 const {
@@ -37,10 +39,25 @@ function checkQuarantine({ quarantine }, nodes) {
   );
 }
 
+/** @type {(redsync: object) => object | undefined} what is shown of a Redsync: where its nodes are, without logins */
+let describe;
+
 /** A set of independent nodes that vote on locks. */
 class Redsync {
   #client;
   #settings;
+
+  static {
+    describe = (redsync) => {
+      if (!(#client in redsync)) return undefined;
+      const { nodes, isClosed } = redsync.#client;
+      return {
+        nodes: nodes.map(({ endpoint }) => endpoint),
+        quorum: redsync.quorum,
+        closed: isClosed,
+      };
+    };
+  }
 
   constructor(nodes, options) {
     const all = readNodes(nodes);
@@ -88,6 +105,8 @@ class Redsync {
     const { settings, signal } = readAcquireOptions(options, this.#settings);
     if (typeof routine !== 'function') throw invalidType('routine', routine, 'a function');
     const mutex = this.#mutex(names, autoExtended(settings));
+    const shared = holdToShare(mutex);
+    if (shared !== undefined) return shared.share(signal, routine);
     const isHeld = settings.value !== undefined;
     const lock = await (isHeld ? adopt(mutex, { signal }) : mutex.lock({ signal }));
     return use(lock, signal, routine);
@@ -158,5 +177,15 @@ class Redsync {
     await this.close();
   }
 }
+
+refuseMethods(Redsync, {
+  lock: 'redsync.acquire(name, options), or redsync.newMutex(name, options).lock()',
+  tryLock: 'redsync.newMutex(name, options).tryLock()',
+  unlock: 'lock.unlock()',
+  release: 'lock.unlock()',
+  extend: 'lock.extend()',
+});
+
+showAs(Redsync, describe);
 
 module.exports = { Redsync };

@@ -99,9 +99,9 @@ class Resource {
     if (!client.isClosed) letExpire(client.number, this, value, lease);
   }
 
-  /** The typed error of an outcome that is no success. */
-  failure(operation, outcome) {
-    return failure(operation, outcome, this.names, this.client.nodes);
+  /** The typed error of an outcome that is no success; `known` as in lib/failures.js. */
+  failure(operation, outcome, known) {
+    return failure(operation, outcome, this.names, this.client.nodes, known);
   }
 }
 

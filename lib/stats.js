@@ -1,6 +1,6 @@
 'use strict';
 
-const { ClosedError, TakenError } = require('./errors.js');
+const { ClosedError, DeadlockError, TakenError } = require('./errors.js');
 const { EXTEND, LOCK, NODE } = require('./events.js');
 const { nodeError } = require('./failures.js');
 const { linesOf, readLines } = require('./votes.js');
@@ -56,7 +56,8 @@ class Stats {
   #endLock(outcome, error) {
     const calls = this.#calls;
     if (outcome === undefined) {
-      calls[error instanceof ClosedError ? 'failures' : 'aborted']++;
+      const isOurs = error instanceof ClosedError || error instanceof DeadlockError;
+      calls[isOurs ? 'failures' : 'aborted']++;
       return;
     }
     calls.attempts += outcome.report?.attempts ?? 1;

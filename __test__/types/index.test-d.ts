@@ -1,6 +1,7 @@
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd';
 import {
   ClosedError,
+  DeadlockError,
   ExtendError,
   FailedError,
   LockExpiredError,
@@ -135,6 +136,8 @@ expectAssignable<MutexOptions>({
   mode: 'read',
 });
 expectAssignable<MutexOptions>({ permits: undefined, mode: undefined });
+expectAssignable<MutexOptions>({ reentrant: true });
+expectError<MutexOptions>({ reentrant: 1 });
 expectAssignable<RedsyncOptions>({ permits: 5, mode: 'write' });
 expectNotAssignable<MutexOptions>({ permits: '5' });
 expectNotAssignable<MutexOptions>({ permits: null });
@@ -274,12 +277,25 @@ declare const extend: ExtendError;
 declare const expired: LockExpiredError;
 declare const lost: LockLostError;
 declare const modeError: ModeError;
+declare const deadlock: DeadlockError;
 declare const closed: ClosedError;
 for (const error of [failed, taken, nodeTaken, redis, extend, expired, lost, closed]) {
   expectAssignable<RedsyncError>(error);
   expectAssignable<Error>(error);
-  expectType<string>(error.code);
+  expectAssignable<RedsyncError['code']>(error.code);
 }
+expectType<'ERR_LOCK_FAILED' | 'ERR_LOCK_TAKEN' | 'ERR_EXTEND_FAILED' | 'ERR_LOCK_EXPIRED'>(
+  failed.code,
+);
+expectType<'ERR_LOCK_TAKEN'>(taken.code);
+expectType<'ERR_NODE_TAKEN'>(nodeTaken.code);
+expectType<'ERR_REDIS'>(redis.code);
+expectType<'ERR_EXTEND_FAILED'>(extend.code);
+expectType<'ERR_LOCK_EXPIRED'>(expired.code);
+expectType<'ERR_LOCK_LOST'>(lost.code);
+expectType<'ERR_LOCK_MODE'>(modeError.code);
+expectType<'ERR_LOCK_DEADLOCK'>(deadlock.code);
+expectType<'ERR_CLOSED'>(closed.code);
 expectType<readonly (NodeTakenError | RedisError)[]>(failed.errors);
 expectType<number>(failed.attempts);
 expectType<readonly number[]>(taken.nodes);
@@ -302,7 +318,7 @@ expectNotAssignable<PublicClass>(ExtendError);
 expectNotAssignable<PublicClass>(LockExpiredError);
 expectNotAssignable<PublicClass>(LockLostError);
 expectNotAssignable<PublicClass>(ModeError);
-expectType<string>(modeError.code);
+expectNotAssignable<PublicClass>(DeadlockError);
 expectNotAssignable<PublicClass>(ClosedError);
 
 declare const unknown: unknown;

@@ -1,0 +1,166 @@
+'use strict';
+
+// What people write who know other lock libraries is answered with what to write here.
+
+const test = require('ava');
+
+const { Redsync } = require('../index.js');
+
+const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
+
+function connect(t, nodes = 'memory:') {
+  const redsync = new Redsync(nodes);
+  t.teardown(() => redsync.close());
+  return redsync;
+}
+
+// option, what newMutex() says to it, what lock() says
+const OPTIONS = [
+  ['ttl', '"expiry"', '"expiry" of newMutex()'],
+  ['TTL', '"expiry"', '"expiry" of newMutex()'],
+  ['duration', '"expiry"', '"expiry" of newMutex()'],
+  ['lockTimeout', '"expiry"', '"expiry" of newMutex()'],
+  ['retries', '"tries"', '"tries" of newMutex()'],
+  ['retryCount', '"tries"', '"tries" of newMutex()'],
+  ['retryJitter', '"retryDelay"', '"retryDelay" of newMutex()'],
+  ['driftTime', '"driftFactor"', '"driftFactor" of newMutex()'],
+  ['automaticExtensionThreshold', '"autoExtend"', '"autoExtend" of newMutex()'],
+  ['identifier', '"value"', '"value" of newMutex()'],
+  ['limit', '"permits"', '"permits" of newMutex()'],
+  ['prefix', '"keyPrefix" of new Redsync()', '"keyPrefix" of new Redsync()'],
+  ['keyPrefix', '"keyPrefix" of new Redsync()', '"keyPrefix" of new Redsync()'],
+  ['quarantine', '"quarantine" of new Redsync()', '"quarantine" of new Redsync()'],
+  ['abortSignal', '"signal" of lock()', '"signal"'],
+];
+
+for (const [option, ofMutex, ofLock] of OPTIONS) {
+  test(`option ${option}`, async (t) => {
+    const redsync = connect(t);
+    const input = { [option]: 5 };
+    const first = `The "options" argument has an unknown option "${option}". Did you mean`;
+    const { message } = t.throws(() => redsync.newMutex('a', input), TYPE);
+    t.true(message.startsWith(`${first} ${ofMutex}? Known: expiry, `), message);
+    const mutex = redsync.newMutex('a');
+    for (const method of ['lock', 'tryLock', 'unlock', 'extend', 'valid']) {
+      const expected = { ...TYPE, message: `${first} ${ofLock}? Known: signal` };
+      await t.throwsAsync(mutex[method](input), expected);
+    }
+  });
+}
+
+test('option timeout: a signal, or how long to wait', async (t) => {
+  const redsync = connect(t);
+  await t.throwsAsync(redsync.newMutex('a').lock({ timeout: 5 }), {
+    ...TYPE,
+    message: /unknown option "timeout"\. Did you mean "signal".*\? Known: signal$/,
+  });
+  t.throws(() => redsync.newMutex('a', { timeout: 5 }), {
+    ...TYPE,
+    message: /unknown option "timeout"\. Did you mean .*"signal" of lock\(\)\? Known: /,
+  });
+  await t.throwsAsync(redsync.acquire('a', { timeout: 5 }), {
+    ...TYPE,
+    message: /unknown option "timeout"\. Did you mean "signal".*\? Known: /,
+  });
+});
+
+test('options of the Redsync and of its mutexes are known to each other', (t) => {
+  t.throws(() => new Redsync('memory:', { prefix: 'k' }), {
+    ...TYPE,
+    message: /Did you mean "keyPrefix"\? Known: /,
+  });
+  t.throws(() => new Redsync('memory:', { signal: 1 }), {
+    ...TYPE,
+    message: /unknown option "signal"\. Did you mean "signal" of lock\(\)\? Known: /,
+  });
+});
+
+// option of a node, what is meant
+const OF_A_NODE = [
+  ['user', 'username'],
+  ['pass', 'password'],
+  ['database', 'db'],
+  ['uri', 'url'],
+  ['hostname', 'host'],
+  ['ssl', 'tls'],
+  ['name', 'masterName'],
+  ['timeout', 'connectTimeout'],
+];
+
+for (const [option, meant] of OF_A_NODE) {
+  test(`option ${option} of a node`, (t) => {
+    const { message } = t.throws(() => new Redsync({ host: 'a', [option]: 'hunter2' }), TYPE);
+    const start = `The "nodes" argument has an unknown option "${option}". Did you mean "${meant}"?`;
+    t.true(message.startsWith(start), message);
+    t.notRegex(message, /hunter2/);
+  });
+}
+
+test('what is no option of anything is not guessed', (t) => {
+  for (const key of ['nonsense', 'constructor', '__proto__', 'toString', 'hasOwnProperty']) {
+    const input = Object.fromEntries([[key, 1]]);
+    const { message } = t.throws(() => connect(t).newMutex('a', input), TYPE);
+    t.regex(message, /unknown option "\w+"\. Known: /);
+  }
+});
+
+test('a number for the options', async (t) => {
+  const redsync = connect(t);
+  const lock = await redsync.acquire('a');
+  const OPTIONS_EXPECTED =
+    'The "options" argument must be an object with options, such as { expiry: 5000 }. Received type number (5000)';
+  const SIGNAL_EXPECTED =
+    'The "options" argument must be an object with signal (how long a lock lasts is the expiry of its mutex). Received type number (5000)';
+  const calls = [
+    [() => redsync.using('b', 5000, () => {}), OPTIONS_EXPECTED],
+    [() => redsync.acquire('b', 5000), OPTIONS_EXPECTED],
+    [() => redsync.newMutex('b', 5000), OPTIONS_EXPECTED],
+    [() => lock.extend(5000), SIGNAL_EXPECTED],
+    [() => lock.mutex.extend(5000), SIGNAL_EXPECTED],
+    [() => redsync.newMutex('b').lock(5000), SIGNAL_EXPECTED],
+  ];
+  for (const [call, message] of calls) {
+    await t.throwsAsync(async () => call(), { ...TYPE, message });
+  }
+  t.true(await lock.unlock());
+});
+
+test('a signal for the options of a mutex', (t) => {
+  const message =
+    'The "options" argument must be an object with options, such as { expiry: 5000 }. Received an object';
+  const { signal } = new AbortController();
+  t.throws(() => connect(t).newMutex('a', signal), { ...TYPE, message });
+});
+
+// whose, the method, what it says
+const METHODS = [
+  [
+    'redsync',
+    'lock',
+    'write redsync.acquire(name, options), or redsync.newMutex(name, options).lock()',
+  ],
+  ['redsync', 'tryLock', 'write redsync.newMutex(name, options).tryLock()'],
+  ['redsync', 'unlock', 'write lock.unlock()'],
+  ['redsync', 'release', 'write lock.unlock()'],
+  ['redsync', 'extend', 'write lock.extend()'],
+  ['mutex', 'acquire', 'write mutex.lock()'],
+  ['mutex', 'tryAcquire', 'write mutex.tryLock()'],
+  ['mutex', 'release', 'write mutex.unlock()'],
+  ['lock', 'release', 'write lock.unlock()'],
+];
+
+for (const [whose, method, instead] of METHODS) {
+  test(`${whose}.${method}()`, async (t) => {
+    const redsync = connect(t);
+    const lock = await redsync.acquire('a');
+    const object = { redsync, mutex: lock.mutex, lock }[whose];
+    const message = `${whose}.${method}() does not exist: ${instead}`;
+    t.throws(() => object[method]('a', { expiry: 5 }), { ...TYPE, message });
+    const seen = [];
+    for (const key in object) seen.push(key);
+    t.false(seen.includes(method));
+    object[method] = () => 'of a mock';
+    t.is(object[method](), 'of a mock');
+    t.true(await lock.unlock());
+  });
+}
