@@ -90,7 +90,7 @@ class Redsync {
     const mutex = this.#mutex(names, autoExtended(settings));
     const isHeld = settings.value !== undefined;
     const lock = await (isHeld ? adopt(mutex, { signal }) : mutex.lock({ signal }));
-    return use(lock, signal, routine);
+    return use(this.#client, lock, signal, routine);
   }
 
   #mutex(names, settings) {
@@ -140,7 +140,7 @@ class Redsync {
   /** @returns {Promise<string>} what the engine says when all goes well */
   async #askAll(operation, success, timeout, signal, key) {
     const client = this.#client;
-    client.open();
+    client.open(operation);
     const outcome = await client.performOnAll(operation, timeout, signal, key);
     if (outcome.kind === success) return outcome.text;
     throw failure(operation, outcome, [], client.nodes);
@@ -150,8 +150,9 @@ class Redsync {
     return this.#client.stats.read();
   }
 
-  async close() {
-    await this.#client.close();
+  async close(options) {
+    const { drain } = readCallOptions(options, ['drain']);
+    await this.#client.close(drain);
   }
 
   async [asyncDispose]() {

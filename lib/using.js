@@ -7,12 +7,14 @@ const { follow, unfollow } = require('./signals.js');
  * Runs the routine while the lock is held, then releases it; settles as the routine settles.
  *
  * @template T
+ * @param {import('./client.js').Client} client that the lock is of
  * @param {import('..').Lock} lock
  * @param {AbortSignal | undefined} signal the caller's
  * @param {(signal: AbortSignal, lock: import('..').Lock) => T | Promise<T>} routine
  * @returns {Promise<T>}
  */
-async function use(lock, signal, routine) {
+async function use(client, lock, signal, routine) {
+  client.holds.begin(); // also when the lock is lost: the routine is told, and ends
   // AbortSignal.any() in Node.js 20 keeps what it made alive for as long as its sources live.
   const controller = new AbortController();
   const abort = (reason) => controller.abort(reason);
@@ -26,6 +28,7 @@ async function use(lock, signal, routine) {
   } finally {
     for (const source of sources) unfollow(source, abort);
     await lock[asyncDispose]();
+    client.holds.end();
   }
 }
 
