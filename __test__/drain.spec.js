@@ -61,6 +61,8 @@ for (const [title, options, reads = {}] of [
     t.true(await lock.extend());
     t.false(closing.isOver);
     if (reads.meanwhile) t.false(lock.signal.aborted);
+    t.true(await lock.mutex.valid());
+    t.false(closing.isOver);
     t.true(lock.remaining > 0);
     t.true(await lock.unlock());
     t.is(await closing.end, undefined);
