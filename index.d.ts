@@ -136,7 +136,8 @@ export class Redsync {
 
   /**
    * Acquires the lock, keeps it alive while `routine` runs, then releases it. Settles as `routine`
-   * settles: neither a failed release nor the loss of the lock replaces its result.
+   * settles: neither a failed release nor the loss of the lock replaces its result. The process stays alive
+   * while `routine` runs, even if that waits for nothing but its `signal`.
    *
    * With the option `value` it acquires no lock, but holds the lock of that value, which another process
    * has acquired. It extends that lock first, and rejects with an {@link ExtendError} if nobody holds it
@@ -569,7 +570,7 @@ export interface MutexOptions {
    * it goes on while JavaScript is blocked. `true` is
    * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
    *
-   * Such a lock does not keep the process alive; when the process ends, the lock expires. If the
+   * Such a lock does not keep the process alive, a routine of `using()` does; when the process ends, the lock expires. If the
    * garbage collector takes its `Lock` and `Mutex` without an `unlock()`, the engine lets the lock
    * expire, and the process emits the warning `REDSYNC_LOCK_DROPPED`.
    * @default false; true in `using()`

@@ -1,5 +1,6 @@
 'use strict';
 
+const { enter, leave } = require('./calls.js');
 const { asyncDispose } = require('./lock.js');
 const { follow, unfollow } = require('./signals.js');
 
@@ -14,6 +15,7 @@ const { follow, unfollow } = require('./signals.js');
  * @returns {Promise<T>}
  */
 async function use(client, lock, signal, routine) {
+  enter();
   client.holds.begin(); // also when the lock is lost: the routine is told, and ends
   // AbortSignal.any() in Node.js 20 keeps what it made alive for as long as its sources live.
   const controller = new AbortController();
@@ -29,6 +31,7 @@ async function use(client, lock, signal, routine) {
     for (const source of sources) unfollow(source, abort);
     await lock[asyncDispose]();
     client.holds.end();
+    leave();
   }
 }
 
