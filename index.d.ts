@@ -570,9 +570,9 @@ export interface MutexOptions {
    * it goes on while JavaScript is blocked. `true` is
    * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
    *
-   * Such a lock does not keep the process alive, a routine of `using()` does; when the process ends, the lock expires. If the
-   * garbage collector takes its `Lock` and `Mutex` without an `unlock()`, the engine lets the lock
-   * expire, and the process emits the warning `REDSYNC_LOCK_DROPPED`.
+   * Such a lock does not keep the process alive, a routine of `using()` does. When the process ends, the
+   * lock expires. If the garbage collector takes its `Lock` and `Mutex` without an `unlock()`, the engine
+   * lets the lock expire, and the process emits the warning `REDSYNC_LOCK_DROPPED`.
    * @default false; true in `using()`
    */
   autoExtend?: boolean | AutoExtendOptions | undefined;
