@@ -136,7 +136,8 @@ export class Redsync {
 
   /**
    * Acquires the lock, keeps it alive while `routine` runs, then releases it. Settles as `routine`
-   * settles: neither a failed release nor the loss of the lock replaces its result.
+   * settles: neither a failed release nor the loss of the lock replaces its result. The process stays alive
+   * while `routine` runs, even if that waits for nothing but its `signal`.
    *
    * With the option `value` it acquires no lock, but holds the lock of that value, which another process
    * has acquired. It extends that lock first, and rejects with an {@link ExtendError} if nobody holds it
@@ -223,12 +224,24 @@ export class Redsync {
    * Closes the connections. Calls still under way reject with {@link ClosedError}, later ones too.
    * Locks that you hold stay on the nodes until they expire. You may call it more than once.
    *
+   * With `drain` it first lets what is held come to its end: nothing new begins and calls that wait reject
+   * as above, but for so long you can still extend and release your locks and ask whether they are `valid()`,
+   * those with `autoExtend` are kept alive, and routines of `using()` go on. It closes as soon as
+   * nothing is held and no routine runs any more. A lock that you do not release is held until it is over, but one
+   * with `autoExtend` whose `Lock` and `Mutex` are garbage does not count. What is left then is lost as
+   * without `drain`: its `signal` aborts.
+   *
+   * A second call during that time resolves with the first. Without a `drain` it ends the draining.
+   *
+   * @param options `drain`: an integer from 0 to 86 400 000, in milliseconds. Default 0.
+   * @throws {TypeError | RangeError} For a bad argument; then nothing is closed.
+   *
    * @example
-   * process.once('SIGTERM', () => redsync.close());
+   * process.once('SIGTERM', () => redsync.close({ drain: 10_000 }));
    */
-  close(): Promise<void>;
+  close(options?: { drain?: number | undefined }): Promise<void>;
 
-  /** As `close()`, for `await using redsync = new Redsync(nodes)`. */
+  /** As `close()` without `drain`, for `await using redsync = new Redsync(nodes)`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -589,9 +602,9 @@ export interface MutexOptions {
    * it goes on while JavaScript is blocked. `true` is
    * `{ interval: expiry / 3, maxHold: Infinity, maxStall: 60_000 }`.
    *
-   * Such a lock does not keep the process alive; when the process ends, the lock expires. If the
-   * garbage collector takes its `Lock` and `Mutex` without an `unlock()`, the engine lets the lock
-   * expire, and the process emits the warning `REDSYNC_LOCK_DROPPED`.
+   * Such a lock does not keep the process alive, a routine of `using()` does. When the process ends, the
+   * lock expires. If the garbage collector takes its `Lock` and `Mutex` without an `unlock()`, the engine
+   * lets the lock expire, and the process emits the warning `REDSYNC_LOCK_DROPPED`.
    * @default false; true in `using()`
    */
   autoExtend?: boolean | AutoExtendOptions | undefined;

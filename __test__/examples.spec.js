@@ -1,9 +1,12 @@
 'use strict';
 
 const { execFile, spawn } = require('node:child_process');
+const { once } = require('node:events');
 const fs = require('node:fs');
+const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
+const { text } = require('node:stream/consumers');
 
 const { Client } = require('pg');
 const test = require('ava');
@@ -13,6 +16,8 @@ const { startPostgres } = require('../tools/postgres.js');
 const { until } = require('./helpers/async.js');
 const { useServers } = require('./helpers/servers.js');
 
+// On Windows a SIGTERM ends a process at once.
+const withSignals = process.platform === 'win32' ? test.serial.skip : test.serial;
 const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip;
 
 const EXAMPLES = path.join(__dirname, '..', 'examples');
@@ -93,8 +98,9 @@ const CHECKS = {
 };
 
 test('every example is run', (t) => {
-  // Those of testing/ are run in testing.spec.js; the other files are what the examples need.
-  const others = ['late-writer.js', 'nodes.js', 'object-store.js', 'testing'];
+  // Those of testing/ are run in testing.spec.js, and the service does not end by itself: see below. The other
+  // files are what the examples need.
+  const others = ['http-service.js', 'late-writer.js', 'nodes.js', 'object-store.js', 'testing'];
   const examples = fs.readdirSync(EXAMPLES).filter((file) => !others.includes(file));
   t.deepEqual(examples.sort(), Object.keys(CHECKS).sort());
 });
@@ -134,6 +140,57 @@ test.serial('fencing-object-store.js on OBJECT_STORE_URL leaves nothing there', 
   t.teardown(() => store.stop());
   checkLateWriter(t, await run(t, 'fencing-object-store.js', { OBJECT_STORE_URL: store.url }));
   t.is(store.size, 0);
+});
+
+withSignals('http-service.js lets its work come to its end on SIGTERM', async (t) => {
+  const servers = await useServers(t, 3);
+  const REDIS_URLS = servers.map(({ url }) => url).join(',');
+  const child = spawn(process.execPath, [path.join(EXAMPLES, 'http-service.js')], {
+    env: { ...process.env, REDIS_URLS, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: TIMEOUT,
+    killSignal: 'SIGKILL',
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk) => (output += chunk));
+  }
+  const exit = once(child, 'exit');
+  const stored = () =>
+    Promise.all(servers.map((server) => server.command('EXISTS', 'example:prices')));
+
+  const url = await until(() => /listens on (\S+)\n/.exec(output)?.[1]);
+  const request = http.request(url, { method: 'POST' });
+  const answered = once(request, 'response');
+  request.write('nut;1\n');
+  await until(() => output.includes('begins a list\n'));
+  t.is((await fetch(url, { method: 'POST' })).status, 409);
+
+  child.kill('SIGTERM');
+  await until(() => output.includes('accepts no more\n'));
+  await until(() =>
+    fetch(url).then(
+      () => false,
+      ({ cause }) => cause.code === 'ECONNREFUSED',
+    ),
+  );
+  t.deepEqual(await stored(), [1, 1, 1], 'it still has the lock');
+  t.is(child.exitCode, null);
+
+  request.end('bolt;2\n');
+  const [response] = await answered;
+  t.is(response.statusCode, 200);
+  t.is(await text(response), '13 bytes\n');
+  t.deepEqual(await exit, [0, null], output);
+  t.deepEqual(output.split('\n').slice(1), [
+    'begins a list',
+    'accepts no more',
+    'has taken in a list',
+    'has stopped',
+    '',
+  ]);
+  t.deepEqual(await stored(), [0, 0, 0]);
 });
 
 test('the stand-in for S3 makes the conditions of S3', async (t) => {

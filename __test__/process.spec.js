@@ -98,6 +98,39 @@ test.serial('a waiting lock() keeps the process alive until it settles', async (
   t.is(await server.command('EXISTS', 'taken'), 0);
 });
 
+async function lead(file, url) {
+  const { Redsync } = (await import(file)).default;
+  const options = { expiry: 2000, autoExtend: { interval: 100 }, timeoutFactor: 0.5 };
+  await new Redsync(url).using('name', options, async (signal) => {
+    console.log('leads');
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    console.log(signal.reason.message);
+  });
+  console.log('has led');
+}
+
+for (const isModule of [true, false]) {
+  const title = isModule ? 'a module' : 'CommonJS';
+  test.serial(`a routine that waits for its signal keeps ${title} alive`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const leader = startProcess({ isModule }, lead, server.url);
+    await leader.says('leads');
+    await server.command('DEL', 'name');
+    const lines = ['leads', 'lock "name" is lost: it was deleted', 'has led'];
+    endedWell(t, await leader.ended, lines.join('\n'));
+  });
+}
+
+test.serial('a routine that has thrown keeps no process alive', async (t) => {
+  const [server] = await useServers(t, 1);
+  const result = await runProcess((file, url) => {
+    const { Redsync } = require(file);
+    const routine = () => Promise.reject(new Error('mine'));
+    new Redsync(url).using('name', routine).catch(({ message }) => console.log(message));
+  }, server.url);
+  endedWell(t, result, 'mine');
+});
+
 test.serial('a lock() that fails keeps the process alive until it rejects', async (t) => {
   const result = await runProcess(
     (file, url) => {

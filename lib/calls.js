@@ -66,7 +66,8 @@ const records = new Float64Array(RECORDS);
 let used = 0;
 let text = '';
 
-// A pending call keeps the process alive, as a pending read of a socket does; nothing else does. It is
+// A pending call keeps the process alive, as a pending read of a socket does, and so does a routine of
+// using(), which may wait for nothing but its signal; nothing else does. It is
 // made here, and not by the first call, so as not to hold on to the asynchronous context of that.
 const keepAlive = setInterval(() => {}, MAX_INT);
 keepAlive.unref();
@@ -137,15 +138,25 @@ function takeNumber() {
 function listen(listener) {
   const number = takeNumber();
   listeners[number] = listener;
-  if (++underWay === 1) keepAlive.ref();
+  enter();
   return number;
+}
+
+/** The process stays alive */
+function enter() {
+  if (++underWay === 1) keepAlive.ref();
+}
+
+/** until as many have left. */
+function leave() {
+  if (--underWay === 0) keepAlive.unref();
 }
 
 /** The call is complete. */
 function unlisten(number) {
   listeners[number] = undefined;
   if (!leases.has(number)) freeNumbers.push(number);
-  if (--underWay === 0) keepAlive.unref();
+  leave();
 }
 
 /**
@@ -422,5 +433,7 @@ module.exports = {
   until,
   beginLease,
   endLease,
+  enter,
+  leave,
   now: native.now,
 };

@@ -7,6 +7,7 @@ const calls = require('./calls.js');
 const pools = require('./pools.js');
 const { checkRetryDelay, readRedsyncOptions } = require('./options.js');
 const { ClosedError } = require('./errors.js');
+const { Holds } = require('./holds.js');
 const { Lease } = require('./lease.js');
 const { follow, unfollow } = require('./signals.js');
 const { Stats } = require('./stats.js');
@@ -22,6 +23,7 @@ const abandoned = new FinalizationRegistry(abandon);
  */
 class Client {
   #closed; // the promise of close()
+  #isDraining = false;
   #pending = 0; // calls under way in the engine; their callers may have gone
   #onIdle;
   #clock; // of nodes for tests
@@ -36,6 +38,7 @@ class Client {
     this.nodes = nodes;
     this.keyPrefix = keyPrefix;
     this.stats = new Stats(nodes);
+    this.holds = new Holds(() => this.now());
     this.number = undefined; // the engine's, from the first call on
     this.#asksUptime = asksUptime;
     this.#clock = nodes.find(({ clock }) => clock !== undefined)?.clock;
@@ -50,6 +53,7 @@ class Client {
     const resource = { keys: ['clock'], settings: readRedsyncOptions().settings };
     const lease = calls.watch(this.number, resource, randomUUID(), this.now());
     await new Promise((resolve) => calls.beginLease(lease, { lost: resolve, ended: resolve }));
+    this.holds.look();
   }
 
   /** Milliseconds on the clock that `until` is measured on. */
@@ -57,13 +61,19 @@ class Client {
     return this.#clock === undefined ? calls.now() : calls.now() + this.#clock.ahead;
   }
 
+  /** While it drains it is not: what is held may still be extended and released. */
   get isClosed() {
-    return this.#closed !== undefined;
+    return this.#closed !== undefined && !this.#isDraining;
   }
 
-  /** Before a call. @throws {ClosedError} */
-  open() {
-    if (this.isClosed) throw new ClosedError();
+  /**
+   * Before a call.
+   *
+   * @param {number} operation
+   * @throws {ClosedError}
+   */
+  open(operation) {
+    if (this.#closed !== undefined) this.#requireDraining(operation);
     if (this.number !== undefined) return;
     const asksUptime = this.#asksUptime;
     this.number = calls.open(this.nodes.map((node) => toAddress(node, asksUptime)));
@@ -111,14 +121,25 @@ class Client {
     if (this.#pending === 0) this.#onIdle?.();
   }
 
-  close() {
-    this.#closed ??= this.#close();
+  #requireDraining(operation) {
+    if (!this.#isDraining || BEGINNING.has(operation)) throw new ClosedError();
+  }
+
+  /** @param {number} [drain] milliseconds that what is held gets to end; 0 also ends the draining */
+  close(drain = 0) {
+    if (drain === 0) this.holds.endDrain();
+    this.#closed ??= this.#close(drain);
     return this.#closed;
   }
 
-  async #close() {
+  async #close(drain) {
     if (this.number === undefined) return;
     calls.forEachListener((call) => call.stop?.(this, new ClosedError()));
+    if (drain > 0) {
+      this.#isDraining = true;
+      await this.holds.drain(drain);
+      this.#isDraining = false;
+    }
     // The engine closes when nothing is left to release: not before the last call is complete, and
     // what a stopped one had acquired is released in turn.
     if (this.#pending > 0) await new Promise((resolve) => (this.#onIdle = resolve));
@@ -171,6 +192,9 @@ const STOPPABLE = new Set([
   OPERATION.READY,
   OPERATION.INSPECT,
 ]);
+
+/** Those that a client who drains begins no more: they are stopped already, or would hold one more lock. */
+const BEGINNING = new Set([...STOPPABLE, OPERATION.ADOPT]);
 
 /** One call: from its submission to its completion, though its caller may have gone before. */
 class Call {

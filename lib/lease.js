@@ -48,11 +48,15 @@ class Lease {
     }
     calls.beginLease(number, this);
     resource.client.stats.hold(1);
+    resource.client.holds.begin();
   }
 
   /** The engine looks after it no more, and its number is somebody else's soon. */
   #letGo(until) {
-    if (this.#number !== undefined) this.#resource.client.stats.hold(-1);
+    if (this.#number !== undefined) {
+      this.#resource.client.stats.hold(-1);
+      if (!this.#isDropped) this.#resource.client.holds.end();
+    }
     this.#number = undefined;
     this.#until = until;
   }
@@ -116,6 +120,7 @@ class Lease {
     // The engine looks after it no more: what has become of it is known, or on its way.
     if (this.#number === undefined || this.until === 0) return;
     this.#isDropped = true;
+    this.#resource.client.holds.end();
     this.#resource.letExpire(this.#value, this.#number);
   }
 

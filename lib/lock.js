@@ -124,6 +124,7 @@ class Lock {
     this.#firstUntil = until;
     this.#until = until;
     if (lease !== undefined) this.#take(lease);
+    else if (until !== undefined) resource.client.holds.add(until);
   }
 
   get mutex() {
@@ -154,7 +155,11 @@ class Lock {
   }
 
   get signal() {
-    this.#lease ??= this.#watch();
+    if (this.#lease === undefined) {
+      const lease = this.#watch();
+      this.#countNoMore(); // the lease does: never neither
+      this.#lease = lease;
+    }
     return this.#lease.signal;
   }
 
@@ -211,6 +216,17 @@ class Lock {
     dropped.register(this, lease, this);
   }
 
+  /** Does it count among what its client holds? With a lease, that counts. */
+  get #counts() {
+    return this.#lease === undefined && !this.#isOver;
+  }
+
+  #countNoMore() {
+    if (this.#counts && this.#until !== undefined) {
+      this.#resource.client.holds.remove(this.#until);
+    }
+  }
+
   #watch() {
     const { client } = this.#resource;
     if (!this.#isOver && !client.isClosed && this.remaining > 0) {
@@ -225,6 +241,7 @@ class Lock {
   /** It is being released. */
   #end() {
     if (this.#isOver) return;
+    this.#countNoMore();
     this.#isOver = true;
     this.#latestUntil();
     this.#lease?.end();
@@ -314,6 +331,8 @@ class Lock {
 
   #extendTo(until) {
     if (this.#until !== undefined && until <= this.#until) return;
+    if (this.#counts) this.#resource.client.holds.add(until);
+    this.#countNoMore();
     this.#until = until;
     this.#date = undefined;
   }

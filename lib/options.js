@@ -116,7 +116,13 @@ const REDSYNC_RULES = { __proto__: null, ...MUTEX_RULES, keyPrefix: text(0, KIB)
 
 const ACQUIRE_RULES = { __proto__: null, ...MUTEX_RULES, signal };
 
-const CALL_RULES = { __proto__: null, signal, timeout: integer(1, MAX_INT), permits: permitCount };
+const CALL_RULES = {
+  __proto__: null,
+  signal,
+  timeout: integer(1, MAX_INT),
+  permits: permitCount,
+  drain: integer(0, DAY),
+};
 
 const DEFAULTS = Object.freeze({
   expiry: 8000,
@@ -143,6 +149,7 @@ const NO_CALL_OPTIONS = Object.freeze({
   signal: undefined,
   timeout: undefined,
   permits: undefined,
+  drain: undefined,
 });
 const SIGNAL_ONLY = Object.freeze(['signal']);
 
@@ -311,15 +318,15 @@ function readNames(name) {
 
 /**
  * @param {unknown} input
- * @param {readonly ('signal' | 'timeout' | 'permits')[]} [keys] the options that this call knows
- * @returns {Readonly<{ signal: AbortSignal | undefined, timeout: number | undefined, permits: number | undefined }>}
+ * @param {readonly ('signal' | 'timeout' | 'permits' | 'drain')[]} [keys] the options that this call knows
+ * @returns {Readonly<{ signal?: AbortSignal, timeout?: number, permits?: number, drain?: number }>}
  */
 function readCallOptions(input, keys = SIGNAL_ONLY) {
   if (input === undefined) return NO_CALL_OPTIONS;
   const hints =
     keys === SIGNAL_ONLY ? OF_A_LOCK : { expected: `an object with ${keys.join(', ')}` };
-  const { signal, timeout, permits } = readOptions(input, CALL_RULES, keys, hints);
-  return Object.freeze({ signal, timeout, permits });
+  const { signal, timeout, permits, drain } = readOptions(input, CALL_RULES, keys, hints);
+  return Object.freeze({ signal, timeout, permits, drain });
 }
 
 /**

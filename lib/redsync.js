@@ -109,7 +109,7 @@ class Redsync {
     if (shared !== undefined) return shared.share(signal, routine);
     const isHeld = settings.value !== undefined;
     const lock = await (isHeld ? adopt(mutex, { signal }) : mutex.lock({ signal }));
-    return use(lock, signal, routine);
+    return use(this.#client, lock, signal, routine);
   }
 
   #mutex(names, settings) {
@@ -159,7 +159,7 @@ class Redsync {
   /** @returns {Promise<string>} what the engine says when all goes well */
   async #askAll(operation, success, timeout, signal, key) {
     const client = this.#client;
-    client.open();
+    client.open(operation);
     const outcome = await client.performOnAll(operation, timeout, signal, key);
     if (outcome.kind === success) return outcome.text;
     throw failure(operation, outcome, [], client.nodes);
@@ -169,8 +169,9 @@ class Redsync {
     return this.#client.stats.read();
   }
 
-  async close() {
-    await this.#client.close();
+  async close(options) {
+    const { drain } = readCallOptions(options, ['drain']);
+    await this.#client.close(drain);
   }
 
   async [asyncDispose]() {

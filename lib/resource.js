@@ -79,7 +79,7 @@ class Resource {
 
   /** Asks the engine for an operation on the lock of this value, or of none (''). */
   perform(operation, value, signal) {
-    this.client.open();
+    this.client.open(operation);
     return this.client.perform(operation, this, value, signal);
   }
 

@@ -2,6 +2,7 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 
+const { enter, leave } = require('./calls.js');
 const { DeadlockError } = require('./errors.js');
 const { asyncDispose, heldResource } = require('./lock.js');
 const { permitKey, permitOf } = require('./permits.js');
@@ -18,6 +19,7 @@ let count = 0;
  * the routine calls knows of the hold, as long as it lasts.
  */
 class Hold {
+  #client;
   #lock;
   #controller = new AbortController(); // AbortSignal.any() of Node.js 20 lives for as long as its sources
   #unfollow;
@@ -25,10 +27,14 @@ class Hold {
   #users = 1;
 
   /**
+   * @param {import('./client.js').Client} client that the lock is of
    * @param {import('..').Lock} lock
    * @param {AbortSignal} [signal] the caller's
    */
-  constructor(lock, signal) {
+  constructor(client, lock, signal) {
+    enter();
+    client.holds.begin(); // also when the lock is lost: the routine is told, and ends
+    this.#client = client;
     this.#lock = lock;
     this.#unfollow = forward([signal, lock.signal], this.#controller);
     count++;
@@ -83,7 +89,12 @@ class Hold {
     // While anybody has a context, Node.js 20 and 22 look after every promise of the process.
     if (count === 0) chain.disable();
     this.#unfollow();
-    await this.#lock[asyncDispose]();
+    try {
+      await this.#lock[asyncDispose]();
+    } finally {
+      this.#client.holds.end();
+      leave();
+    }
   }
 }
 
@@ -139,7 +150,8 @@ function nameInTheWay(all, { names, keys, settings }) {
  */
 function requireNoDeadlock(resource) {
   // One attempt waits for nobody.
-  if (count === 0 || resource.settings.tries === 1) return;
+  const { tries, wait } = resource.settings;
+  if (count === 0 || tries === 1 || wait === 0) return;
   const name = nameInTheWay(heldOf(resource.client), resource);
   if (name === undefined) return;
   throw new DeadlockError(
@@ -172,13 +184,14 @@ function sharedHold(resource) {
  * Runs the routine while the lock is held, then releases it; settles as the routine settles.
  *
  * @template T
+ * @param {import('./client.js').Client} client that the lock is of
  * @param {import('..').Lock} lock
  * @param {AbortSignal | undefined} signal the caller's
  * @param {(signal: AbortSignal, lock: import('..').Lock) => T | Promise<T>} routine
  * @returns {Promise<T>}
  */
-function use(lock, signal, routine) {
-  return new Hold(lock, signal).run(routine);
+function use(client, lock, signal, routine) {
+  return new Hold(client, lock, signal).run(routine);
 }
 
 module.exports = { requireNoDeadlock, sharedHold, use };

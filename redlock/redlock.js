@@ -4,6 +4,7 @@ const { EventEmitter } = require('node:events');
 // As they are now: test runners put others in their place, and a lock would wait for these.
 const { clearTimeout, setTimeout } = require('node:timers');
 
+const { enter, leave } = require('../lib/calls.js');
 const { Client } = require('../lib/client.js');
 const {
   ClosedError,
@@ -128,6 +129,7 @@ class Redlock extends EventEmitter {
     const { held } = await this.#acquire(mutex, resources.length, settings);
     const { signal, settle } = lossOf(held);
     let result;
+    enter();
     try {
       result = await routine(signal);
     } catch (error) {
@@ -135,6 +137,8 @@ class Redlock extends EventEmitter {
       // Why the routine failed is what the caller needs to know.
       await this.#release(held, resources.length, settings).catch(() => {});
       throw error;
+    } finally {
+      leave();
     }
     settle();
     await this.#release(held, resources.length, settings);

@@ -20,7 +20,7 @@ const {
 } = require('../index.js');
 const { mutexSettings, readSettings } = require('./settings.js');
 const { delay, rejection, until, untilSteady } = require('../__test__/helpers/async.js');
-const { runProcess, endedWell } = require('../__test__/helpers/processes.js');
+const { runProcess, startProcess, endedWell } = require('../__test__/helpers/processes.js');
 const { useProxy } = require('../__test__/helpers/proxy.js');
 const { deadUrl, monitor, startServers, useServers } = require('../__test__/helpers/servers.js');
 
@@ -278,6 +278,24 @@ test('using aborts the signal when the lock is lost, with the error in it', asyn
     await ask(servers, 'GET', key),
     servers.map(() => 'foreign'),
   );
+});
+
+async function lead(file, url) {
+  const { default: Redlock } = require(file.replace('index.js', 'redlock/index.js'));
+  await new Redlock([url]).using(['name'], 2000, async (signal) => {
+    console.log('leads');
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    console.log('is told');
+  });
+}
+
+test('a routine of using that waits for its signal keeps the process alive', async (t) => {
+  const [server] = await useServers(t, 1);
+  const leader = startProcess({}, lead, server.url);
+  await leader.says('leads');
+  await server.command('DEL', 'name');
+  const { stdout, signal } = await leader.ended;
+  t.deepEqual([stdout, signal], ['leads\nis told', null]);
 });
 
 test('using does not run the routine without the lock', async (t) => {

@@ -12,11 +12,13 @@ const TIMEOUT = 60_000;
 
 /**
  * Starts `body(file, ...args)`, with the file to require. `says(line)` waits until it has printed a
- * line that begins like this, and gives the rest of it; `ended` tells how it ended.
+ * line that begins like this, and gives the rest of it; `ended` tells how it ended. A module awaits the
+ * body, and has no `require`.
  */
-function startProcess({ nodeArgs = [], timeout = TIMEOUT } = {}, body, ...args) {
-  const code = `(${body})(${[ADDON, ...args].map((arg) => JSON.stringify(arg)).join(', ')})`;
-  const child = spawn(process.execPath, [...nodeArgs, '-e', code], {
+function startProcess({ nodeArgs = [], timeout = TIMEOUT, isModule = false } = {}, body, ...args) {
+  const call = `(${body})(${[ADDON, ...args].map((arg) => JSON.stringify(arg)).join(', ')})`;
+  const code = isModule ? ['--input-type=module', '-e', `await ${call}`] : ['-e', call];
+  const child = spawn(process.execPath, [...nodeArgs, ...code], {
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout,
     killSignal: 'SIGKILL',
