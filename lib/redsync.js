@@ -7,6 +7,7 @@ const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE, adopt } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
+const { thisProcess } = require('./owner.js');
 const { permitKey } = require('./permits.js');
 const { abstention } = require('./quarantine.js');
 const { quorumOf } = require('./quorum.js');
@@ -44,9 +45,10 @@ class Redsync {
 
   constructor(nodes, options) {
     const all = readNodes(nodes);
-    const { keyPrefix, settings } = readRedsyncOptions(options);
+    const { keyPrefix, owner = thisProcess(), settings } = readRedsyncOptions(options);
     checkQuarantine(settings, all);
-    this.#client = new Client(all, keyPrefix, settings.quarantine !== false);
+    const asksUptime = settings.quarantine !== false;
+    this.#client = new Client(all, keyPrefix, { owner: owner || undefined, asksUptime });
     this.#settings = settings;
   }
 
