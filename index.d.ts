@@ -199,8 +199,8 @@ export class Redsync {
    * @throws {ClosedError} When the Redsync is closed.
    *
    * @example
-   * for (const { endpoint, status, remaining } of await redsync.inspect('report')) {
-   *   console.log(endpoint, status, remaining);
+   * for (const { endpoint, status, owner, since } of await redsync.inspect('report')) {
+   *   console.log(endpoint, status, owner, since);
    * }
    * for (const { permit, endpoint, status } of await redsync.inspect('reports', { permits: 5 })) {
    *   console.log(permit, endpoint, status);
@@ -330,6 +330,13 @@ export interface NodeInspection {
    * `#readers` where the name is held in mode `read`.
    */
   value?: string;
+  /**
+   * Who holds it, if the value says so: see {@link RedsyncOptions.owner}. Anybody who can write to the node can have
+   * written it; whatever it is, it has at most 64 letters, digits and `_`, `.`, `:`, `/`, `-`.
+   */
+  owner?: string;
+  /** When the attempt began that has the lock, by the wall clock of its holder, if the value says so. */
+  since?: Date;
   /** Milliseconds until it expires on this node, when held; `Infinity` if it does not. */
   remaining?: number;
   /** Why the node did not answer. */

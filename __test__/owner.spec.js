@@ -15,6 +15,8 @@ const { overBackends } = require('./helpers/backends.js');
 
 const eachBackend = overBackends(test, { sizes: [1, 3] });
 
+const LONG = 60_000;
+
 const RANDOM = '[A-Za-z0-9+/]{22}==';
 const SINCE = '[0-9a-z]{8}';
 
@@ -51,6 +53,25 @@ eachBackend('by default it names the process, and with false nobody', async (t, 
   const nameless = await backend.connect(t, { owner: false }).acquire(name);
   t.regex(nameless.value, new RegExp(`^${RANDOM}$`));
   t.true(await nameless.unlock());
+});
+
+eachBackend('inspect() tells who holds it, and since when', async (t, backend) => {
+  const name = backend.name();
+  const redsync = backend.connect(t, { owner: 'billing/3' });
+  const lock = await redsync.acquire(name, { fencing: true, expiry: LONG });
+  const { since } = ownerOf(lock.value);
+  t.true(since instanceof Date);
+  await until(() => backend.isHeldEverywhere(name, lock.value));
+  const found = await redsync.inspect(name);
+  t.is(found.length, backend.size);
+  for (const node of found) t.like(node, { value: lock.value, owner: 'billing/3', since });
+  t.true(await lock.unlock());
+
+  await backend.plantEverywhere(name, 'v#o=\u001b[31mred', LONG);
+  for (const { status, value, ...node } of await redsync.inspect(name)) {
+    t.deepEqual([status, value], ['held', 'v#o=\u001b[31mred']);
+    t.false('owner' in node || 'since' in node);
+  }
 });
 
 eachBackend('a value of one’s own stays as it is', async (t, backend) => {

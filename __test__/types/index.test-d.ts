@@ -318,6 +318,9 @@ expectType<Promise<NodeInspection[]>>(redsync.inspect('a'));
 expectType<Promise<NodeInspection[]>>(
   redsync.inspect('a', { timeout: 1, signal: AbortSignal.abort() }),
 );
+declare const inspection: NodeInspection;
+expectType<string | undefined>(inspection.owner);
+expectType<Date | undefined>(inspection.since);
 expectError(redsync.inspect(['a', 'b']));
 expectType<Promise<NodeInspection[]>>(redsync.inspect('a', { permits: 5, timeout: 1 }));
 expectError(redsync.inspect('a', { permits: '5' }));
