@@ -200,8 +200,8 @@ export class Redsync {
    * @throws {ClosedError} When the Redsync is closed.
    *
    * @example
-   * for (const { endpoint, status, remaining } of await redsync.inspect('report')) {
-   *   console.log(endpoint, status, remaining);
+   * for (const { endpoint, status, owner, since } of await redsync.inspect('report')) {
+   *   console.log(endpoint, status, owner, since);
    * }
    * for (const { permit, endpoint, status } of await redsync.inspect('reports', { permits: 5 })) {
    *   console.log(permit, endpoint, status);
@@ -245,13 +245,27 @@ export class Redsync {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Options of a {@link Redsync}: the defaults of its mutexes, the key prefix, and the quarantine. */
+/** Options of a {@link Redsync}: the defaults of its mutexes, the key prefix, the owner, and the quarantine. */
 export interface RedsyncOptions extends MutexOptions {
   /**
    * Goes before every name to make its Redis key: a well-formed string of up to 1024 bytes.
    * @default ''
    */
   keyPrefix?: string | undefined;
+  /**
+   * Who holds the locks of this Redsync, for people: it stands behind the random part of every ownership value, with
+   * the time of the attempt by the wall clock of this machine: `RANDOM#o=OWNER@TIME`. It decides nothing.
+   *
+   * A string of 1 to 64 letters, digits and `_`, `.`, `:`, `/`, `-`; `false` for values that are random alone. By
+   * default it is the host name, in which every other character is a `-`, and the process id. Whoever can read the
+   * keys in Redis can read it. Values of {@link MutexOptions.genValue} and {@link MutexOptions.value} stay as they
+   * are.
+   * @default `host:pid`
+   *
+   * @example
+   * const redsync = new Redsync('redis://10.0.0.1', { owner: 'billing/worker-3' });
+   */
+  owner?: string | false | undefined;
   /**
    * Keep a server that has just started from voting on new locks, for it may have forgotten some that
    * it had granted. It votes once its uptime is `quarantine * (1 + driftFactor) + 1000` ms. Until then
@@ -329,6 +343,13 @@ export interface NodeInspection {
    * `#readers` where the name is held in mode `read`.
    */
   value?: string | undefined;
+  /**
+   * Who holds it, if the value says so: see {@link RedsyncOptions.owner}. Anybody who can write to the node can have
+   * written it; whatever it is, it has at most 64 letters, digits and `_`, `.`, `:`, `/`, `-`.
+   */
+  owner?: string | undefined;
+  /** When the attempt began that has the lock, by the wall clock of its holder, if the value says so. */
+  since?: Date | undefined;
   /** Milliseconds until it expires on this node, when held; `Infinity` if it does not. */
   remaining?: number | undefined;
   /** Why the node did not answer. */
@@ -475,7 +496,7 @@ export interface MutexOptions {
    * Makes the value by which a node knows the lock's owner: a non-empty well-formed string of at
    * most 16 KiB. Every attempt calls it anew. It must never return the same value twice: two holders
    * with one value could release each other's lock.
-   * @default 16 bytes from the operating system's secure random source, in base64
+   * @default 16 bytes from the operating system's secure random source, in base64, and the {@link RedsyncOptions.owner}
    */
   genValue?: (() => string | Promise<string>) | undefined;
   /**

@@ -13,8 +13,11 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class Engine {
   /** `wake` is called when completions are ready to be drained. It never keeps the process alive. */
   constructor(wake: () => void)
-  /** Opens a `Redsync` over these nodes and returns its number. Nothing connects yet. */
-  open(nodes: Array<NodeSpec>): number
+  /**
+   * Opens a `Redsync` over these nodes and returns its number. Nothing connects yet. Its random values name
+   * the owner.
+   */
+  open(nodes: Array<NodeSpec>, owner?: string | undefined | null): number
   /** Hands over the records in the first `used` numbers, with their texts. */
   submit(records: Float64Array, used: number, text: string): void
   /** When the lock of a lease is over, in milliseconds on the clock of `now`; 0 when it has ended. */

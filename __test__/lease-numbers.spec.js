@@ -89,7 +89,7 @@ async function countNumbers(file, cycles) {
   native.Engine = function (wake) {
     const engine = new Engine(wake);
     return {
-      open: (nodes) => engine.open(nodes),
+      open: (...args) => engine.open(...args),
       until: (number) => engine.until(number),
       drain: (records) => engine.drain(records),
       submit(records, used, text) {

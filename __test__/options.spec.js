@@ -42,7 +42,7 @@ const DEFAULTS = {
 };
 
 /** Options of the Redsync that a mutex does not know. */
-const OF_REDSYNC = ['keyPrefix', 'quarantine'];
+const OF_REDSYNC = ['keyPrefix', 'owner', 'quarantine'];
 
 function label(value) {
   return inspect(value, { depth: 0, maxStringLength: 10, maxArrayLength: 2 }).replace(/\s+/g, ' ');
@@ -77,8 +77,9 @@ function counting(fields) {
 test('go-redsync’s defaults', (t) => {
   t.deepEqual(readMutexOptions(undefined), DEFAULTS);
   t.deepEqual(readMutexOptions({}), DEFAULTS);
-  t.deepEqual(readRedsyncOptions(undefined), { keyPrefix: '', settings: DEFAULTS });
-  t.deepEqual(readRedsyncOptions({}), { keyPrefix: '', settings: DEFAULTS });
+  const ofRedsync = { keyPrefix: '', owner: undefined, settings: DEFAULTS };
+  t.deepEqual(readRedsyncOptions(undefined), ofRedsync);
+  t.deepEqual(readRedsyncOptions({}), ofRedsync);
 });
 
 const GOOD = {
@@ -143,6 +144,7 @@ const BAD_TYPE = {
   reentrant: NO_BOOLEANS,
   quarantine: [null, '1', 'true', '', 1n, Symbol('1'), {}, [], [1], new Number(1), fn],
   keyPrefix: NO_STRINGS,
+  owner: NO_STRINGS,
 };
 
 const BAD_RANGE = {
@@ -164,6 +166,11 @@ const BAD_RANGE = {
   mode: ['', 'Read', 'READ', 'r', 'read ', 'shared', 'write\0', 'constructor'],
   quarantine: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1],
   keyPrefix: ['x'.repeat(KIB + 1), 'ü'.repeat(KIB), ...ILL_FORMED],
+  owner: [
+    '',
+    ...['x'.repeat(65), 'x'.repeat(5e7), 'me#t=5', 'me@home', 'me you', 'mé', 'me\n', 'me\0'],
+    ...ILL_FORMED,
+  ],
 };
 
 for (const [table, expectation] of [
@@ -575,7 +582,7 @@ for (const [key, nearest] of UNKNOWN) {
 test('the Redsync knows quarantine, and what was most likely meant', (t) => {
   for (const key of ['quarentine', 'Quarantine', 'quarantined']) {
     const { message } = throws(t, () => readRedsyncOptions({ [key]: true }), TYPE, 'options');
-    t.regex(message, /Did you mean "quarantine"\? Known: .*, keyPrefix, quarantine$/);
+    t.regex(message, /Did you mean "quarantine"\? Known: .*, keyPrefix, owner, quarantine$/);
   }
 });
 
@@ -586,13 +593,15 @@ test('every option is read once, and what it becomes later is not seen', (t) => 
     genValue: fn,
     value: 'v',
     keyPrefix: 'k',
+    owner: 'me',
   };
   const { input, reads } = counting(fields);
   const {
     keyPrefix,
+    owner,
     settings: { extension, ...settings },
   } = readRedsyncOptions(input);
-  t.deepEqual({ ...settings, keyPrefix }, fields);
+  t.deepEqual({ ...settings, keyPrefix, owner }, fields);
   t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
   t.is(Object.keys(reads).length, 17);
@@ -662,6 +671,7 @@ const POLLUTION = {
   ...Object.fromEntries(Object.entries(GOOD).map(([key, values]) => [key, values[0]])),
   autoExtend: true,
   keyPrefix: 'evil',
+  owner: 'evil',
   signal: new AbortController().signal,
   timeout: 5,
   interval: 7,

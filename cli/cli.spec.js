@@ -7,6 +7,7 @@ const test = require('ava');
 
 const { version } = require('../package.json');
 const { Redsync } = require('../index.js');
+const { ownerOf } = require('../lib/owner.js');
 const { delay, until } = require('../__test__/helpers/async.js');
 const { deadUrl, startServer, useServers } = require('../__test__/helpers/servers.js');
 
@@ -58,10 +59,10 @@ async function isFree(servers, key) {
 }
 
 /** Somebody else's lock, until the test ends. */
-async function holdElsewhere(t, servers, name, options) {
+async function holdElsewhere(t, servers, name, options, ofRedsync) {
   const other = new Redsync(
     servers.map(({ url }) => url),
-    { timeoutFactor: 0.5 },
+    { timeoutFactor: 0.5, ...ofRedsync },
   );
   t.teardown(() => other.close());
   return other.newMutex(name, options).lock();
@@ -108,7 +109,7 @@ test.serial('run --fencing: the program has a token, greater each time', async (
     t.deepEqual([code, stderr], [0, '']);
     const [value, token] = JSON.parse(stdout);
     t.regex(token, /^\d{16}$/);
-    t.true(value.endsWith(`#t=${token}`), value);
+    t.true(value.includes(`==#t=${token}#`), value);
     for (const server of servers) t.is(await server.command('GET', 'job:fence'), token);
     tokens.push(Number(token));
   }
@@ -446,14 +447,35 @@ test.serial('inspect: node by node', async (t) => {
   t.is(code, 0);
   t.is(stderr, '');
   const lines = stdout.split('\n');
-  t.regex(lines[0], /^NODE +ENDPOINT +STATUS +REMAINING +VALUE$/);
+  const { owner, since } = ownerOf(lock.value);
+  t.regex(lines[0], /^NODE +ENDPOINT +STATUS +REMAINING +OWNER +SINCE +VALUE$/);
   t.regex(lines[1], /^0 +127\.0\.0\.1:\d+ +unknown +connection refused \(ECONNREFUSED\)$/);
   for (const line of [lines[2], lines[3]]) {
-    const [, , status, left, unit, value] = line.split(/ +/);
-    t.deepEqual([status, unit, value], ['held', 's', lock.value]);
+    const [, , status, left, ...rest] = line.split(/ +/);
+    t.is(status, 'held');
+    t.deepEqual(rest, ['s', owner, since.toISOString(), lock.value]);
     t.true(Number(left) > 1 && Number(left) <= 60);
   }
-  t.is(lines[5], `held by ${lock.value} on 2 of 3 nodes`);
+  t.is(lines[5], `held by ${owner} on 2 of 3 nodes`);
+});
+
+test.serial('inspect: who names nobody, and who names more than that', async (t) => {
+  const servers = await useServers(t, 3);
+  const { value } = await holdElsewhere(t, servers, 'job', {}, { owner: false });
+  const plain = await redsync(t, ['inspect', 'job'], environment(servers));
+  t.regex(plain.stdout, /^NODE +ENDPOINT +STATUS +REMAINING +VALUE\n/);
+  t.true(plain.stdout.endsWith(`held by ${value} on 3 of 3 nodes\n`), plain.stdout);
+
+  // Nobody keeps others from writing what looks like a mark.
+  await servers[0].command('SET', 'job', 'v#o=\u001b[31mred@mg1x0k2a');
+  await servers[1].command('SET', 'job', 'v#o=me@zzzzzzzzz');
+  await servers[2].command('SET', 'job', 'v#o=me@zzzzzzzzzz');
+  const { stdout } = await redsync(t, ['inspect', 'job'], environment(servers));
+  const [head, ...rows] = stdout.split('\n').map((line) => line.split(/ {2,}/));
+  t.deepEqual(head.slice(4), ['OWNER', 'SINCE', 'VALUE']);
+  t.deepEqual(rows[0].slice(4), ['"v#o=\\u001b[31mred@mg1x0k2a"']);
+  t.deepEqual(rows[1].slice(4), ['me', '5188-04-22T11:04:28.415Z', 'v#o=me@zzzzzzzzz']);
+  t.deepEqual(rows[2].slice(4), ['v#o=me@zzzzzzzzzz']);
 });
 
 test.serial('inspect: the fencing token, if the value has one', async (t) => {
@@ -464,16 +486,18 @@ test.serial('inspect: the fencing token, if the value has one', async (t) => {
   const { code, stdout } = await redsync(t, ['inspect', 'job'], environment(servers));
   t.is(code, 0);
   const [head, ...rows] = stdout.split('\n').map((line) => line.split(/ {2,}/));
-  t.deepEqual(head, ['NODE', 'ENDPOINT', 'STATUS', 'REMAINING', 'TOKEN', 'VALUE']);
-  for (const row of rows.slice(0, 2)) t.deepEqual(row.slice(4), [`${token}`, value]);
+  const { owner } = ownerOf(value);
+  const since = ownerOf(value).since.toISOString();
+  t.deepEqual(head.slice(4), ['TOKEN', 'OWNER', 'SINCE', 'VALUE']);
+  for (const row of rows.slice(0, 2)) t.deepEqual(row.slice(4), [`${token}`, owner, since, value]);
   t.deepEqual(rows[2].slice(3), ['no expiry', 'plain']);
 
   const json = await redsync(t, ['inspect', 'job', '--json'], environment(servers));
   const { nodes, ...verdict } = JSON.parse(json.stdout);
-  t.deepEqual(verdict, { name: 'job', status: 'held', value, token, votes: 2 });
+  t.deepEqual(verdict, { name: 'job', status: 'held', value, owner, since, token, votes: 2 });
   t.deepEqual(
-    nodes.map((node) => node.token),
-    [token, token, undefined],
+    nodes.map((node) => [node.token, node.owner, node.since]),
+    [[token, owner, since], [token, owner, since], Array(3).fill(undefined)],
   );
 });
 

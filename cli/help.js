@@ -80,7 +80,7 @@ Releases the lock NAME if it is held with this ownership value.
                     "redsync run" finds in REDSYNC_LOCK, which is the default
   --mode MODE       the one in which it was locked, read or write
   --permits N       of a lock that so many may hold at once; not needed where
-                    the value ends with its permit, such as #p=3
+                    the value says which permit, as in #p=3
 ${NODES}
   --help, -h
 

@@ -1,5 +1,6 @@
 'use strict';
 
+const { ownerOf } = require('../lib/owner.js');
 const { Redsync } = require('../lib/redsync.js');
 const { tokenOf } = require('../lib/token.js');
 const { READERS } = require('../lib/values.js');
@@ -36,7 +37,9 @@ function judge(found, quorum) {
     if (status === 'held') votes.set(value, (votes.get(value) ?? 0) + 1);
   }
   const [value, count = 0] = [...votes].sort(([, one], [, other]) => other - one)[0] ?? [];
-  if (count >= quorum) return { status: 'held', value, token: tokenOf(value), votes: count };
+  if (count >= quorum) {
+    return { status: 'held', value, ...ownerOf(value), token: tokenOf(value), votes: count };
+  }
   const answered = found.filter(({ status }) => status !== 'unknown').length;
   const free = found.filter(({ status }) => status === 'free').length;
   if (answered < quorum) return { status: 'unknown', votes: answered };
@@ -58,16 +61,23 @@ function asText(each, redsync) {
   return parts.join('\n');
 }
 
+const OPTIONAL = [
+  ['TOKEN', ({ value = '' }) => tokenOf(value)],
+  ['OWNER', ({ owner }) => owner],
+  ['SINCE', ({ since }) => since?.toISOString()],
+];
+
 function asTable(found) {
-  const tokens = found.map(({ value = '' }) => tokenOf(value));
-  const hasTokens = tokens.some((token) => token !== undefined);
+  // What not every value has has a column if one of these has it.
+  const columns = OPTIONAL.filter(([, show]) => found.some((node) => show(node) !== undefined));
   const rows = [
-    ['NODE', 'ENDPOINT', 'STATUS', 'REMAINING', ...(hasTokens ? ['TOKEN'] : []), 'VALUE'],
+    ['NODE', 'ENDPOINT', 'STATUS', 'REMAINING', ...columns.map(([title]) => title), 'VALUE'],
   ];
-  for (const { node, endpoint, status, remaining, value, error } of found) {
-    const token = hasTokens ? [`${tokens[node] ?? ''}`] : [];
+  for (const each of found) {
+    const { node, endpoint, status, remaining, value, error } = each;
+    const own = columns.map(([, show]) => `${show(each) ?? ''}`);
     const last = error === undefined ? shown(value) : reason(error);
-    rows.push([`${node}`, endpoint, status, left(remaining), ...token, last]);
+    rows.push([`${node}`, endpoint, status, left(remaining), ...own, last]);
   }
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   const lines = rows.map((row) =>
@@ -79,10 +89,10 @@ function asTable(found) {
   return lines.join('\n');
 }
 
-function sentence({ status, value, votes }, { size, quorum }) {
+function sentence({ status, value, owner = shown(value), votes }, { size, quorum }) {
   const share = `${votes} of ${size} nodes`;
   return {
-    held: `held by ${value === READERS ? 'readers' : shown(value)} on ${share}`,
+    held: `held by ${value === READERS ? 'readers' : owner} on ${share}`,
     free: `free on ${share}`,
     undecided: `undecided: nobody holds it on ${quorum} of ${size} nodes`,
     unknown: `unknown: ${share} answered, ${quorum} are needed`,

@@ -74,11 +74,12 @@ keepAlive.unref();
 
 /**
  * @param {readonly object[]} nodes see lib/nodes.js
+ * @param {string} [owner] whom random ownership values name
  * @returns {number} the engine's number for this set of nodes
  */
-function open(nodes) {
+function open(nodes, owner) {
   engine ??= new native.Engine(drain); // with it comes the thread
-  return engine.open(nodes);
+  return engine.open(nodes, owner);
 }
 
 function reserve(count, schedule = queueMicrotask) {

@@ -27,19 +27,22 @@ class Client {
   #pending = 0; // calls under way in the engine; their callers may have gone
   #onIdle;
   #clock; // of nodes for tests
+  #owner;
   #asksUptime;
 
   /**
    * @param {readonly object[]} nodes see lib/nodes.js
    * @param {string} keyPrefix
-   * @param {boolean} [asksUptime] of servers, when it logs in
+   * @param {{ owner?: string, asksUptime?: boolean }} [options] whom its random values name; whether it asks servers
+   *   for their uptime, when it logs in
    */
-  constructor(nodes, keyPrefix, asksUptime = false) {
+  constructor(nodes, keyPrefix, { owner, asksUptime = false } = {}) {
     this.nodes = nodes;
     this.keyPrefix = keyPrefix;
     this.stats = new Stats(nodes);
     this.holds = new Holds(() => this.now());
     this.number = undefined; // the engine's, from the first call on
+    this.#owner = owner;
     this.#asksUptime = asksUptime;
     this.#clock = nodes.find(({ clock }) => clock !== undefined)?.clock;
     this.#clock?.add(this);
@@ -76,7 +79,8 @@ class Client {
     if (this.#closed !== undefined) this.#requireDraining(operation);
     if (this.number !== undefined) return;
     const asksUptime = this.#asksUptime;
-    this.number = calls.open(this.nodes.map((node) => toAddress(node, asksUptime)));
+    const addresses = this.nodes.map((node) => toAddress(node, asksUptime));
+    this.number = calls.open(addresses, this.#owner);
     pools.serve(this.number, this.nodes, this.keyPrefix);
     abandoned.register(this, this.number, this);
   }

@@ -11,6 +11,7 @@ const {
   RedsyncError,
   TakenError,
 } = require('./errors.js');
+const { ownerOf } = require('./owner.js');
 const { thrown } = require('./pool-failures.js');
 const { quorumOf } = require('./quorum.js');
 const { readLines } = require('./votes.js');
@@ -185,7 +186,11 @@ function nodeInspections(text, nodes) {
       node,
       endpoint,
       status,
-      ...(status === 'held' && { value, remaining: left === '' ? Infinity : Number(left) }),
+      ...(status === 'held' && {
+        value,
+        ...ownerOf(value),
+        remaining: left === '' ? Infinity : Number(left),
+      }),
       ...(code !== '' && { error: nodeError(node, endpoint, code, message, own) }),
     };
   });

@@ -14,6 +14,7 @@ const {
   readFields,
   text,
 } = require('./fields.js');
+const { owner } = require('./owner.js');
 const { MAX: MAX_PERMITS } = require('./permits.js');
 const { checkPermit, ownershipValue } = require('./values.js');
 
@@ -112,7 +113,13 @@ const MUTEX_RULES = {
   reentrant: boolean,
 };
 
-const REDSYNC_RULES = { __proto__: null, ...MUTEX_RULES, keyPrefix: text(0, KIB), quarantine };
+const REDSYNC_RULES = {
+  __proto__: null,
+  ...MUTEX_RULES,
+  keyPrefix: text(0, KIB),
+  owner,
+  quarantine,
+};
 
 const ACQUIRE_RULES = { __proto__: null, ...MUTEX_RULES, signal };
 
@@ -230,13 +237,16 @@ function readReadWriteOptions(input = {}, defaults = DEFAULTS) {
 
 /**
  * @param {unknown} input
- * @returns {Readonly<{ keyPrefix: string, settings: Readonly<typeof DEFAULTS> }>}
+ * @returns {Readonly<{ keyPrefix: string, owner: string | false | undefined, settings: Readonly<typeof DEFAULTS> }>}
  */
 function readRedsyncOptions(input) {
-  if (input === undefined) return Object.freeze({ keyPrefix: '', settings: DEFAULTS });
+  if (input === undefined) {
+    return Object.freeze({ keyPrefix: '', owner: undefined, settings: DEFAULTS });
+  }
   const fields = readOptions(input, REDSYNC_RULES);
   const defaults = { ...DEFAULTS, quarantine: fields.quarantine ?? DEFAULTS.quarantine };
-  return Object.freeze({ keyPrefix: fields.keyPrefix ?? '', settings: settle(fields, defaults) });
+  const { keyPrefix = '', owner } = fields;
+  return Object.freeze({ keyPrefix, owner, settings: settle(fields, defaults) });
 }
 
 /**

@@ -8,6 +8,7 @@ const { refuseMethods } = require('./guesses.js');
 const { asyncDispose } = require('./lock.js');
 const { Mutex, PRIVATE, adopt, holdToShare } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
+const { thisProcess } = require('./owner.js');
 const { permitKey } = require('./permits.js');
 const { abstention } = require('./quarantine.js');
 const { quorumOf } = require('./quorum.js');
@@ -61,9 +62,10 @@ class Redsync {
 
   constructor(nodes, options) {
     const all = readNodes(nodes);
-    const { keyPrefix, settings } = readRedsyncOptions(options);
+    const { keyPrefix, owner = thisProcess(), settings } = readRedsyncOptions(options);
     checkQuarantine(settings, all);
-    this.#client = new Client(all, keyPrefix, settings.quarantine !== false);
+    const asksUptime = settings.quarantine !== false;
+    this.#client = new Client(all, keyPrefix, { owner: owner || undefined, asksUptime });
     this.#settings = settings;
   }
 

@@ -162,12 +162,13 @@ impl Engine {
         Ok(Self { outbox })
     }
 
-    /// Opens a `Redsync` over these nodes and returns its number. Nothing connects yet.
+    /// Opens a `Redsync` over these nodes and returns its number. Nothing connects yet. Its random values name
+    /// the owner.
     #[napi(catch_unwind)]
-    pub fn open(&self, nodes: Vec<NodeSpec>) -> Result<u32> {
+    pub fn open(&self, nodes: Vec<NodeSpec>, owner: Option<String>) -> Result<u32> {
         let nodes = nodes.into_iter().map(NodeAddress::try_from).collect::<Result<_>>()?;
         let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
-        send(Message::Open { client, outbox: self.outbox.clone(), nodes })?;
+        send(Message::Open { client, outbox: self.outbox.clone(), nodes, owner })?;
         Ok(client)
     }
 

@@ -75,7 +75,7 @@ impl NodeAddress {
 /// What the JavaScript threads tell the engine thread.
 pub enum Message {
     /// A new `Redsync`.
-    Open { client: u32, outbox: Arc<Outbox>, nodes: Vec<NodeAddress> },
+    Open { client: u32, outbox: Arc<Outbox>, nodes: Vec<NodeAddress>, owner: Option<String> },
     /// The calls of one turn of an event loop.
     Calls { outbox: Arc<Outbox>, numbers: Vec<f64>, text: String },
     /// An environment is gone.
@@ -138,7 +138,9 @@ impl Host {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Open { client, outbox, nodes } => self.open(client, outbox, nodes),
+            Message::Open { client, outbox, nodes, owner } => {
+                self.open(client, outbox, nodes, owner.as_deref());
+            }
             Message::Calls { outbox, numbers, text } => {
                 let mut reader = Reader::new(&numbers, &text);
                 while let Some(record) = reader.next_record() {
@@ -149,9 +151,15 @@ impl Host {
         }
     }
 
-    fn open(&mut self, client: u32, outbox: Arc<Outbox>, nodes: Vec<NodeAddress>) {
+    fn open(
+        &mut self,
+        client: u32,
+        outbox: Arc<Outbox>,
+        nodes: Vec<NodeAddress>,
+        owner: Option<&str>,
+    ) {
         // Without randomness there is no client, and each of its calls is told "closed".
-        if let Ok(nodes) = self.nodes(client, &outbox, nodes) {
+        if let Ok(nodes) = self.nodes(client, &outbox, nodes, owner) {
             self.clients.insert(client, Client::new(outbox, nodes));
         }
     }
@@ -212,6 +220,7 @@ impl Host {
         client: u32,
         outbox: &Arc<Outbox>,
         addresses: Vec<NodeAddress>,
+        owner: Option<&str>,
     ) -> Result<Rc<Redsync>, SysError> {
         let queues = self.queues(&addresses);
         let clock = addresses.iter().find_map(|address| match address {
@@ -224,7 +233,7 @@ impl Host {
             members.push(self.node(address, (client, index), outbox));
         }
         let random = Box::new(OsRandom::new()?);
-        Ok(Redsync::sharing(self.load.clone(), queues, members, clock, random))
+        Ok(Redsync::sharing(self.load.clone(), queues, members, clock, random, owner))
     }
 
     /// The queues of all who have opened these nodes with these logins: one who waits for a name on them

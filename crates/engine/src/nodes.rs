@@ -11,13 +11,14 @@ use crate::clock::Clock;
 use crate::load::Load;
 use crate::node::{Keys, Node};
 use crate::quorum::Quorum;
-use crate::value::Value;
+use crate::value::{Owner, Value};
 
 /// N independent nodes.
 pub(crate) struct Nodes {
     members: Vec<Rc<dyn Node>>,
     clock: Rc<dyn Clock>,
     rng: RefCell<Box<dyn Rng>>,
+    owner: Option<Owner>,
     load: Rc<Load>,
     rounds: Cell<usize>,
     round_ended: Notify,
@@ -31,11 +32,13 @@ impl Nodes {
         members: Vec<Rc<dyn Node>>,
         clock: Rc<dyn Clock>,
         rng: Box<dyn Rng>,
+        owner: Option<&str>,
     ) -> Rc<Self> {
         Rc::new(Self {
             members,
             clock,
             rng: RefCell::new(rng),
+            owner: owner.map(Owner::new),
             load,
             rounds: Cell::new(0),
             round_ended: Notify::new(),
@@ -85,7 +88,11 @@ impl Nodes {
     }
 
     pub(crate) fn random_value(&self) -> Value {
-        Value::random(&mut **self.rng.borrow_mut())
+        let rng = &mut **self.rng.borrow_mut();
+        match &self.owner {
+            Some(owner) => Value::random_of(owner, self.wall(), rng),
+            None => Value::random(rng),
+        }
     }
 
     pub(crate) fn random_duration(&self, from: Duration, to: Duration) -> Duration {

@@ -31,19 +31,20 @@ pub struct Redsync {
 impl Redsync {
     /// At least one node; `rng` makes ownership values, so it has to be a secure one.
     pub fn new(members: Vec<Rc<dyn Node>>, clock: Rc<dyn Clock>, rng: Box<dyn Rng>) -> Rc<Self> {
-        Self::sharing(Rc::default(), Rc::default(), members, clock, rng)
+        Self::sharing(Rc::default(), Rc::default(), members, clock, rng, None)
     }
 
     /// The same, counting its rounds into a load that it shares with others, and standing in line with
-    /// those that have opened the same nodes.
+    /// those that have opened the same nodes. Its random values tell people of their owner.
     pub fn sharing(
         load: Rc<Load>,
         queues: Rc<Queues>,
         members: Vec<Rc<dyn Node>>,
         clock: Rc<dyn Clock>,
         rng: Box<dyn Rng>,
+        owner: Option<&str>,
     ) -> Rc<Self> {
-        let nodes = Nodes::new(load, members, clock, rng);
+        let nodes = Nodes::new(load, members, clock, rng, owner);
         let cleanup = Cleanup::new(nodes.clone());
         let leases = Leases::new(nodes.clone(), queues.clone(), cleanup.clone());
         Rc::new(Self { nodes, queues, cleanup, proposals: Proposals::default(), leases })

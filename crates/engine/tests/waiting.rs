@@ -540,7 +540,7 @@ impl Processes {
                 let members = stores.iter().map(|store| store.clone() as Rc<dyn Node>).collect();
                 let rng = Box::new(<rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed));
                 let queues = Rc::<Queues>::default();
-                Redsync::sharing(Rc::default(), queues, members, clock.clone(), rng)
+                Redsync::sharing(Rc::default(), queues, members, clock.clone(), rng, None)
             })
             .collect();
         Self { clock, redsync, stores }

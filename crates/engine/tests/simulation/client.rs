@@ -63,7 +63,7 @@ impl Client {
                 Rc::new(SimulatedLink { world: world.clone(), index }) as Rc<dyn Node>
             });
             let (load, queues) = (load.clone(), queues.clone());
-            Redsync::sharing(load, queues, members.collect(), clock.clone(), chance.rng())
+            Redsync::sharing(load, queues, members.collect(), clock.clone(), chance.rng(), None)
         };
         let sets = (0..world.schedule.sets).map(set).collect();
         let stop = CancellationToken::new();
