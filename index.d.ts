@@ -810,7 +810,8 @@ export interface Lock extends AsyncDisposable {
   /**
    * Aborts when the lock is lost, no later than `until`; `reason` is a {@link LockLostError} whose
    * message says why. An extension in time prevents the loss, and the lock's own `unlock()` is none. A
-   * release by its value through another Mutex of the same Redsync is a loss.
+   * release by its value through another Mutex is a loss. One of the same Redsync is told at once, and one of
+   * another Redsync in this process that has the same URLs in the same order as soon as a quorum has released it.
    *
    * Without `autoExtend` the signal tells only the end of the lock's time. With it, the next extension
    * at the latest also notices that somebody has deleted or taken over the lock.

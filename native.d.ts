@@ -22,6 +22,8 @@ export declare class Engine {
   submit(records: Float64Array, used: number, text: string): void
   /** When the lock of a lease is over, in milliseconds on the clock of `now`; 0 when it has ended. */
   until(lease: number): number
+  /** The same, of a lease that the caller lets go: its end is no news to him. */
+  takeUntil(lease: number): number
   /** Fills `records` with a count and that many completions; returns their texts. */
   drain(records: Float64Array): string
 }

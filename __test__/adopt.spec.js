@@ -2,15 +2,22 @@
 
 // A lock that was acquired elsewhere, known by its value; and one that is to run out.
 
+const { once } = require('node:events');
+const { Worker } = require('node:worker_threads');
+
 const test = require('ava');
 
-const { ExtendError, LockLostError, Redsync } = require('../index.js');
+const { ExtendError, LockLostError, Redsync, TakenError } = require('../index.js');
 const { delay, rejection, until } = require('./helpers/async.js');
 const { KEPT, overBackends } = require('./helpers/backends.js');
 const { endedWell, startProcess } = require('./helpers/processes.js');
 const { useServers } = require('./helpers/servers.js');
 
 const eachBackend = overBackends(test, { sizes: [1, 3] });
+
+/** Where two Redsyncs are known to have the same nodes; a Pool belongs to one. */
+const onShared = (title, body) =>
+  eachBackend(title, body, ({ kind }) => kind === 'memory' || kind === 'redis');
 
 /** Resolves when the signal aborts. */
 function aborted(signal) {
@@ -233,6 +240,100 @@ test('a release by its value is told at once, also while the lock is being exten
   t.true(await redsync.newMutex('x', { value: lock.value, failFast: true }).unlock());
   t.true((await told) instanceof LockLostError);
   t.deepEqual([lock.remaining, redsync.stats().held], [0, 0]);
+});
+
+test.serial('whoever has it is told while the release is still on its way', async (t) => {
+  const servers = await useServers(t, 3);
+  const redsync = new Redsync(
+    servers.map(({ url }) => url),
+    { expiry: 60_000 },
+  );
+  t.teardown(() => redsync.close());
+  for (const options of [{ autoExtend: true }, {}]) {
+    const lock = await redsync.acquire('name', options);
+    const told = aborted(lock.signal);
+    for (const server of servers) server.pause();
+    let isReleased = false;
+    const releasing = redsync.newMutex('name', { value: lock.value }).unlock();
+    const released = releasing.then(() => (isReleased = true));
+    t.regex((await told).message, /released by its value/);
+    t.false(isReleased);
+    for (const server of servers) server.resume();
+    t.true(await released);
+  }
+});
+
+for (const [title, options] of [
+  ['that is kept alive', { autoExtend: true }],
+  ['whose signal he has', {}],
+]) {
+  onShared(`a lock ${title} is released through another Redsync`, async (t, backend) => {
+    const name = backend.name();
+    const [redsync, other] = [1, 2].map(() => backend.connect(t, { expiry: 600_000 }));
+    const lock = await redsync.acquire(name, options);
+    const told = aborted(lock.signal);
+    const theirs = other.newMutex(name, { value: `not ${lock.value}` });
+    await t.throwsAsync(theirs.unlock(), { instanceOf: TakenError });
+    t.true(await lock.extend());
+    t.false(lock.signal.aborted);
+
+    t.true(await other.newMutex(name, { value: lock.value }).unlock());
+    const reason = await told;
+    t.true(reason instanceof LockLostError);
+    t.is(reason.message, `lock "${name}" is lost: it was released by its value`);
+    t.deepEqual([lock.remaining, redsync.stats().held, redsync.stats().lost], [0, 0, 1]);
+    t.true(await backend.isFreeEverywhere(name));
+  });
+}
+
+onShared('a routine of using() is told of a release by another Redsync', async (t, backend) => {
+  const name = backend.name();
+  const [redsync, other] = [1, 2].map(() => backend.connect(t, { expiry: 600_000 }));
+  const reason = await redsync.using(name, async (signal, lock) => {
+    t.true(await other.newMutex(name, { value: lock.value }).unlock());
+    return aborted(signal);
+  });
+  t.true(reason instanceof LockLostError);
+  const next = await redsync.acquire(name);
+  t.true(await next.unlock());
+});
+
+onShared('a holder who releases it ends what another Redsync keeps alive', async (t, backend) => {
+  const name = backend.name();
+  const [redsync, other] = [1, 2].map(() => backend.connect(t, { expiry: 600_000 }));
+  const lock = await redsync.acquire(name, { autoExtend: true });
+  const { signal } = lock;
+  await other.using(name, { value: lock.value }, async (theirs) => {
+    t.true(await lock.unlock());
+    t.true((await aborted(theirs)) instanceof LockLostError);
+  });
+  t.false(signal.aborted, 'he knows');
+  t.deepEqual([redsync.stats().lost, other.stats().lost], [0, 1]);
+});
+
+/** Holds a lock in a worker, and tells its value and then why it is lost. */
+function holdInWorker(t, inputs, name) {
+  const body = async (file, inputs, name) => {
+    const { parentPort } = require('node:worker_threads');
+    const { Redsync } = require(file);
+    const lock = await new Redsync(inputs, { expiry: 600_000 }).acquire(name, { autoExtend: true });
+    parentPort.on('message', () => {}); // stays
+    lock.signal.onabort = () => parentPort.postMessage(lock.signal.reason.message);
+    parentPort.postMessage(lock.value);
+  };
+  const args = [require.resolve('../index.js'), inputs, name].map((arg) => JSON.stringify(arg));
+  const worker = new Worker(`(${body})(${args})`, { eval: true });
+  t.teardown(() => worker.terminate());
+  return worker;
+}
+
+onShared('a worker is told of a release by the main thread', async (t, backend) => {
+  const name = backend.name();
+  const worker = holdInWorker(t, backend.inputs(), name);
+  const [value] = await once(worker, 'message');
+  const told = once(worker, 'message');
+  t.true(await backend.connect(t).newMutex(name, { value }).unlock());
+  t.deepEqual(await told, [`lock "${name}" is lost: it was released by its value`]);
 });
 
 eachBackend('reading the signal of a lock leaves it to those who keep it', async (t, backend) => {

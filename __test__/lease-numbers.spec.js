@@ -91,6 +91,7 @@ async function countNumbers(file, cycles) {
     return {
       open: (...args) => engine.open(...args),
       until: (number) => engine.until(number),
+      takeUntil: (number) => engine.takeUntil(number),
       drain: (records) => engine.drain(records),
       submit(records, used, text) {
         for (let at = 0; at < used; at += records[at]) highest = Math.max(highest, records[at + 2]);

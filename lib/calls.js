@@ -170,9 +170,15 @@ function beginLease(number, told) {
   leases.set(number, told);
 }
 
-/** Nobody is told of it any more. */
+/**
+ * Nobody is told of it any more.
+ *
+ * @param {number} number of a lease whose end was not told
+ * @returns {number} when its lock is over, as `until` has it
+ */
 function endLease(number) {
-  if (leases.has(number)) leases.set(number, undefined);
+  leases.set(number, undefined);
+  return engine.takeUntil(number);
 }
 
 /** The engine has nothing more to say of a lease: its number is used again. */

@@ -104,8 +104,7 @@ class Lease {
   /** The lock is being released: nothing more is told. */
   end() {
     if (this.#number === undefined) return;
-    calls.endLease(this.#number);
-    this.#letGo(this.until);
+    this.#letGo(calls.endLease(this.#number));
   }
 
   /** The lock is another's to keep alive: nothing more is told. */

@@ -187,6 +187,12 @@ impl Engine {
         self.outbox.until(lease)
     }
 
+    /// The same, of a lease that the caller lets go: its end is no news to him.
+    #[napi(catch_unwind)]
+    pub fn take_until(&self, lease: u32) -> f64 {
+        self.outbox.take_until(lease)
+    }
+
     /// Fills `records` with a count and that many completions; returns their texts.
     #[napi(catch_unwind)]
     pub fn drain(&self, mut records: Float64ArraySlice<'_>) -> Result<String> {

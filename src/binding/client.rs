@@ -3,12 +3,14 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::ptr;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redsync_engine::{
-    Asked, Busy, CancellationToken, Delay, Error, Extension, Held, Hold, Keys, Mutex, Redsync,
-    Refused, Value, ValueSource,
+    Asked, Busy, CancellationToken, Delay, Error, Extension, Held, Hold, Holder, Keys, Mutex,
+    Queues, Redsync, Refused, Value, ValueSource,
 };
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
@@ -35,10 +37,20 @@ struct Waiting {
 /// What JavaScript answered to a question: a number and a text. Dropped: its function failed.
 type Answer = oneshot::Sender<(f64, String)>;
 
+/// What those share who have opened the same nodes with the same logins.
+#[derive(Default)]
+pub struct Shared {
+    /// One who waits for a name waits behind the others, through whichever `Redsync`.
+    pub queues: Rc<Queues>,
+    /// Those whom another's release may concern.
+    clients: RefCell<Vec<Weak<Client>>>,
+}
+
 /// A `Redsync` of one JavaScript environment.
 pub struct Client {
     pub outbox: Arc<Outbox>,
     redsync: Rc<Redsync>,
+    shared: Rc<Shared>,
     /// The calls that can be stopped; an acquisition that has not begun needs no token yet.
     stoppable: RefCell<HashMap<u32, Option<CancellationToken>>>,
     questions: RefCell<HashMap<u32, Answer>>,
@@ -46,14 +58,20 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(outbox: Arc<Outbox>, redsync: Rc<Redsync>) -> Rc<Self> {
-        Rc::new(Self {
+    pub fn new(outbox: Arc<Outbox>, redsync: Rc<Redsync>, shared: Rc<Shared>) -> Rc<Self> {
+        let client = Rc::new(Self {
             outbox,
             redsync,
+            shared,
             stoppable: RefCell::default(),
             questions: RefCell::default(),
             waiting: RefCell::default(),
-        })
+        });
+        let mut clients = client.shared.clients.borrow_mut();
+        clients.retain(|other| other.strong_count() > 0);
+        clients.push(Rc::downgrade(&client));
+        drop(clients);
+        client
     }
 
     /// Starts an operation; its completion comes through the outbox.
@@ -65,7 +83,11 @@ impl Client {
                 let (value, mutex) = self.mutex(number, call);
                 let completion = self.completion(number);
                 spawn_local(async move {
+                    let others = completion.client.others(&mutex, &value);
                     let released = mutex.unlock(value).await;
+                    if released.is_ok() {
+                        others.iter().for_each(Other::end);
+                    }
                     completion.report(&mutex);
                     completion.tell(released.map(|()| true), Outbox::done);
                 });
@@ -236,6 +258,21 @@ impl Client {
         }
     }
 
+    /// Who holds the lock of this value through another `Redsync`.
+    fn others(&self, mutex: &Mutex, value: &Value) -> Vec<Other> {
+        let clients = self.shared.clients.borrow();
+        let others = clients.iter().filter_map(Weak::upgrade);
+        let others = others.filter(|it| !ptr::eq(&**it, self) && !it.redsync.leases.is_empty());
+        others
+            .filter_map(|client| {
+                let value = value.clone();
+                let hold = mutex.hold(&Held { value, token: None, until: Duration::ZERO });
+                let holder = client.redsync.leases.holder(hold.keys(), hold.value())?;
+                Some(Other { client, hold, holder: Rc::downgrade(&holder) })
+            })
+            .collect()
+    }
+
     /// Who holds a lock that is looked after.
     fn holders(&self, keys: &Keys, value: &Value) -> Option<Rc<Holders>> {
         let holder: Rc<dyn Any> = self.redsync.leases.holder(keys, value)?;
@@ -281,6 +318,25 @@ impl Client {
         self.questions.borrow_mut().insert(number, answer);
         self.outbox.push(number, question, attempt as f64, |_| Ok(()));
         Box::pin(async move { answered.await.map_err(|_| Refused) })
+    }
+}
+
+/// Who holds a lock through another `Redsync` than that by which it is being released.
+struct Other {
+    client: Rc<Client>,
+    hold: Hold,
+    holder: Weak<dyn Holder>,
+}
+
+impl Other {
+    /// It is released: his lease ends, if it is still the same.
+    fn end(&self) {
+        let (keys, value) = (self.hold.keys(), self.hold.value());
+        let leases = &self.client.redsync.leases;
+        let now = leases.holder(keys, value).map(|holder| Rc::downgrade(&holder));
+        if now.is_some_and(|holder| holder.ptr_eq(&self.holder)) {
+            leases.end(keys, value);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
 
-use super::client::Client;
+use super::client::{Client, Shared};
 use super::crossing::Outcome;
 use super::outbox::Outbox;
 use super::spin::spin;
@@ -122,7 +122,7 @@ struct Host {
     pools: HashMap<u32, HashMap<usize, Weak<PoolNode>>>,
     memory: HashMap<String, Rc<MemoryNode>>,
     /// By their nodes.
-    queues: HashMap<Vec<Identity>, Weak<Queues>>,
+    shared: HashMap<Vec<Identity>, Weak<Shared>>,
     clocks: HashMap<u32, Rc<TestClock>>,
     load: Rc<Load>,
 }
@@ -159,8 +159,10 @@ impl Host {
         owner: Option<&str>,
     ) {
         // Without randomness there is no client, and each of its calls is told "closed".
-        if let Ok(nodes) = self.nodes(client, &outbox, nodes, owner) {
-            self.clients.insert(client, Client::new(outbox, nodes));
+        let shared = self.shared(&nodes);
+        let queues = shared.queues.clone();
+        if let Ok(nodes) = self.nodes(client, &outbox, queues, nodes, owner) {
+            self.clients.insert(client, Client::new(outbox, nodes, shared));
         }
     }
 
@@ -219,10 +221,10 @@ impl Host {
         &mut self,
         client: u32,
         outbox: &Arc<Outbox>,
+        queues: Rc<Queues>,
         addresses: Vec<NodeAddress>,
         owner: Option<&str>,
     ) -> Result<Rc<Redsync>, SysError> {
-        let queues = self.queues(&addresses);
         let clock = addresses.iter().find_map(|address| match address {
             NodeAddress::Memory { clock, .. } => *clock,
             _ => None,
@@ -236,18 +238,17 @@ impl Host {
         Ok(Redsync::sharing(self.load.clone(), queues, members, clock, random, owner))
     }
 
-    /// The queues of all who have opened these nodes with these logins: one who waits for a name on them
-    /// waits behind the others, through whichever `Redsync`.
-    fn queues(&mut self, addresses: &[NodeAddress]) -> Rc<Queues> {
+    /// What those share who have opened these nodes with these logins.
+    fn shared(&mut self, addresses: &[NodeAddress]) -> Rc<Shared> {
         let identities: Option<Vec<_>> = addresses.iter().map(NodeAddress::identity).collect();
         let Some(identities) = identities else { return Rc::default() };
-        self.queues.retain(|_, queues| queues.strong_count() > 0);
-        if let Some(queues) = self.queues.get(&identities).and_then(Weak::upgrade) {
-            return queues;
+        self.shared.retain(|_, shared| shared.strong_count() > 0);
+        if let Some(shared) = self.shared.get(&identities).and_then(Weak::upgrade) {
+            return shared;
         }
-        let queues = Rc::default();
-        self.queues.insert(identities, Rc::downgrade(&queues));
-        queues
+        let shared = Rc::default();
+        self.shared.insert(identities, Rc::downgrade(&shared));
+        shared
     }
 
     /// A node over a pool, which JavaScript finds by the client and the index of the node.

@@ -283,11 +283,22 @@ impl Outbox {
         self.push(lease, Outcome::Lost, until, |text| write!(text, "{}", why.number()));
     }
 
-    /// The lease has ended otherwise. Whoever has ended it knows; its number can be used again. That can
-    /// wait until the event loop is woken for something else.
+    /// The lease has ended otherwise. It is news for a holder who did not end it himself. Else its number can
+    /// be used again, which can wait until the event loop is woken for something else.
     pub fn ended(&self, lease: u32) {
+        let is_news = self.take_until(lease) > 0.0;
+        let mut queue = self.lock();
+        queue.add(lease, Outcome::Ended, 0.0, |_| Ok(()));
+        if is_news {
+            self.wake(queue);
+        }
+    }
+
+    /// When the lock of a lease is over, which is not asked any more: its holder has let it go.
+    pub fn take_until(&self, lease: u32) -> f64 {
+        let until = self.until(lease);
         self.set_until(lease, None);
-        self.lock().add(lease, Outcome::Ended, 0.0, |_| Ok(()));
+        until
     }
 
     /// Notes when the lock of a lease is over; JavaScript reads it when it is asked.

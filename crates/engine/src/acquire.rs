@@ -16,6 +16,7 @@ use crate::options::{Asked, Delay, Options, ValueSource};
 use crate::place::Place;
 use crate::queue::Chance;
 use crate::round::{Round, Votes};
+use crate::signs::Sign;
 use crate::validity;
 use crate::value::Value;
 use crate::vote::{Answer, Bound, Vote};
@@ -447,7 +448,34 @@ impl Mutex {
         }
     }
 
-    pub(crate) fn means(&self) -> Means {
+    /// The call has ended. The signs of its line go with it if it has the lock, for then readers are next, or if nobody
+    /// else of the line needs them. Who has the lock does not wait for that.
+    async fn take_back_signs(&self, has_lock: bool) {
+        if self.options.kind.sign().is_none() {
+            return;
+        }
+        let queues = &self.redsync.queues;
+        let Some(queue) = queues.find(&self.wanted()) else { return };
+        if !has_lock && !queue.line.is_empty() {
+            return;
+        }
+        let release = |Sign { node, request, .. }: Sign| {
+            let released = self.redsync.cleanup.release(&request, vec![node]);
+            // The request may be that of a call which waited for nodes for longer.
+            released.map(|released| timeout(self.means().timeout, released))
+        };
+        let released: Vec<_> = queue.signs.take().into_iter().filter_map(release).collect();
+        queues.tidy(&queue);
+        if has_lock {
+            return;
+        }
+        for released in released {
+            // Whatever is not released by then goes on in the background.
+            let _ = released.await;
+        }
+    }
+
+    fn means(&self) -> Means {
         let Options { expiry, timeout_factor, .. } = self.options;
         Means { timeout: validity::node_timeout(expiry, timeout_factor), expiry }
     }

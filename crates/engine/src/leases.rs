@@ -128,6 +128,11 @@ impl Leases {
         }
     }
 
+    /// Is no lock looked after?
+    pub fn is_empty(&self) -> bool {
+        self.by_lock.borrow().is_empty()
+    }
+
     /// Who holds a lock that there is a lease of.
     pub fn holder(&self, keys: &Keys, value: &Value) -> Option<Rc<dyn Holder>> {
         self.find(keys, value)?.holder()

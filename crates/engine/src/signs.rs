@@ -4,9 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use tokio::time::timeout;
-
-use crate::mutex::Mutex;
 use crate::node::Request;
 use crate::round::Votes;
 
@@ -17,12 +14,12 @@ pub(crate) struct Signs {
     next_number: Cell<u64>,
 }
 
-struct Sign {
+pub(crate) struct Sign {
     /// The how manyth that was noted.
     number: u64,
-    node: usize,
+    pub(crate) node: usize,
     /// The attempt that has left it.
-    request: Rc<Request>,
+    pub(crate) request: Rc<Request>,
 }
 
 impl Signs {
@@ -48,34 +45,9 @@ impl Signs {
     pub(crate) fn is_empty(&self) -> bool {
         self.left.borrow().is_empty()
     }
-}
 
-impl Mutex {
-    /// The call has ended. What its line has left goes with it if it has the lock, for then readers are next, or if nobody
-    /// else of the line needs it. Who has the lock does not wait for that.
-    pub(crate) async fn take_back_signs(&self, has_lock: bool) {
-        if self.options.kind.sign().is_none() {
-            return;
-        }
-        let queues = &self.redsync.queues;
-        let Some(queue) = queues.find(&self.wanted()) else { return };
-        if !has_lock && !queue.line.is_empty() {
-            return;
-        }
-        let release = |Sign { node, request, .. }: Sign| {
-            let released = self.redsync.cleanup.release(&request, vec![node]);
-            // The request may be that of a call which waited for nodes for longer.
-            released.map(|released| timeout(self.means().timeout, released))
-        };
-        let signs = queue.signs.left.take();
-        let released: Vec<_> = signs.into_iter().filter_map(release).collect();
-        queues.tidy(&queue);
-        if has_lock {
-            return;
-        }
-        for released in released {
-            // Whatever is not released by then goes on in the background.
-            let _ = released.await;
-        }
+    /// To be taken back.
+    pub(crate) fn take(&self) -> Vec<Sign> {
+        self.left.take()
     }
 }

@@ -472,7 +472,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "SignsLeft",
         breaks: &["Leftover"],
         lines: &[
-            ("signs.rs",
+            ("acquire.rs",
                 "        if self.options.kind.sign().is_none() {\n",
                 "        if self.options.kind.sign().is_none() || WRONG {\n"),
         ],
