@@ -303,6 +303,25 @@ test.serial('a password that becomes right heals without a new Redsync', async (
   t.true(await lock.unlock());
 });
 
+// options of the node, what the server says to them
+const REFUSED = [
+  [{ db: 99 }, 'SELECT was refused: ERR DB index is out of range'],
+  [
+    { password: SECRET },
+    'AUTH was refused: ERR AUTH <password> called without any password configured for the default user',
+  ],
+];
+
+for (const [options, words] of REFUSED) {
+  test.serial(`why a server refuses a login is told: ${words}`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const { host = '127.0.0.1', port } = server;
+    const { node } = await nodeError(connect(t, { host, port, ...options }));
+    t.is(node.cause.code, 'ERR');
+    t.is(node.message, `node 0 (${host}:${port}): ${words}`);
+  });
+}
+
 test.serial('user, password and db of the URL are used', async (t) => {
   const [server] = await useServers(t, 1);
   const password = 'p@ss:w/rd?#%';

@@ -7,7 +7,7 @@ const test = require('ava');
 
 const { FailedError, Redsync, RedisError } = require('../index.js');
 const { elapsed, rejection, until } = require('./helpers/async.js');
-const { createAuthority } = require('./helpers/certificates.js');
+const { createAuthority, signItself } = require('./helpers/certificates.js');
 const { startServer, useServers } = require('./helpers/servers.js');
 
 const run = promisify(execFile);
@@ -171,6 +171,16 @@ test.serial('a certificate of another authority is refused', async (t) => {
   t.regex(await refused(t, { url: server.url, tls }, server), /authority that is not trusted/);
 });
 
+test.serial('a certificate that a server has made for itself is refused, and why', async (t) => {
+  const own = await signItself();
+  const server = await useServer(t, own);
+  const tls = { ca: own.cert };
+  t.regex(
+    await refused(t, { url: server.url, tls }, server),
+    /^the server's certificate is an authority's own: the server needs one that the authority has issued$/,
+  );
+});
+
 test.serial('a certificate for another name is refused, an address in it or not', async (t) => {
   const tls = { ca: authority.cert };
   const elsewhere = await useServerWith(t, ELSEWHERE);
@@ -217,7 +227,9 @@ test.serial('PEM that is none of what it is given for is told', async (t) => {
 
 test.serial('a plain client gets nothing from a TLS port', async (t) => {
   const server = await useServer(t);
-  await refused(t, server.url.replace('rediss:', 'redis:'), server, 'ECONNRESET');
+  const plain = server.url.replace('rediss:', 'redis:');
+  const message = await refused(t, plain, server, 'ECONNRESET');
+  t.regex(message, /^the connection was lost before the login: the server may speak TLS only$/);
 });
 
 test.serial('TLS is not given up for a server without it', async (t) => {

@@ -63,4 +63,13 @@ async function createAuthority(name = 'authority') {
   );
 }
 
-module.exports = { createAuthority };
+/** A certificate that a server has made for itself, as an authority. */
+async function signItself() {
+  const { cert, private: key } = await generate('itself', -1, 1, [
+    { name: 'basicConstraints', cA: true, critical: true },
+    { name: 'subjectAltName', altNames: [{ type: IP, ip: '127.0.0.1' }] },
+  ]);
+  return { ca: cert, cert, key };
+}
+
+module.exports = { createAuthority, signItself };

@@ -185,7 +185,15 @@ impl Connection {
             steps.push("INFO");
         }
 
-        let replies = self.ask(&commands).await?;
+        let asked = self.ask(&commands).await;
+        // That is how a server with TLS meets a client without it.
+        let replies = asked.map_err(|error| match access.tls {
+            None if error.code == "ECONNRESET" => NodeError::new(
+                error.code,
+                "the connection was lost before the login: the server may speak TLS only",
+            ),
+            _ => error,
+        })?;
         for (step, reply) in steps.into_iter().zip(replies) {
             match reply {
                 reply if step == "INFO" => self.uptime = Some(uptime(&reply)),

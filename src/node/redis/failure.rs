@@ -53,7 +53,19 @@ const REFUSALS: [&str; 18] = [
 /// How a server refuses a command on a key of another type.
 pub const WRONG_TYPE: &str = "WRONGTYPE";
 
-/// A server's error: its code, never its text, which can hold what the command held.
+/// What servers say behind a code, as far as it is always the same. The rest of their text is never told.
+const REASONS: [&str; 8] = [
+    "AUTH <password> called without any password configured for the default user",
+    "Client sent AUTH, but no password is set",
+    "DB index is out of range",
+    "Redis is running in protected mode",
+    "SELECT is not allowed in cluster mode",
+    "invalid DB index",
+    "max number of clients reached",
+    "unknown command",
+];
+
+/// A server's error: its code, and of its text what is known to hold nothing that the command held.
 pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let code: String = code(error).chars().take(32).collect();
     let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_uppercase());
@@ -66,9 +78,17 @@ pub fn refused(command: &str, error: &ServerError) -> NodeError {
     };
     let message = match code.as_str() {
         "NOAUTH" => "the server wants a password: NOAUTH".to_owned(),
-        code => format!("{command} was refused: {code}"),
+        code => match reason(error) {
+            Some(reason) => format!("{command} was refused: {code} {reason}"),
+            None => format!("{command} was refused: {code}"),
+        },
     };
     NodeError::new(code, message).with(fate)
+}
+
+fn reason(error: &ServerError) -> Option<&'static str> {
+    let text = error.details()?;
+    REASONS.into_iter().find(|reason| text.starts_with(reason))
 }
 
 /// The code of an error. For a command within a script, servers hide it in their text: Redis up to 7.0
@@ -109,6 +129,28 @@ mod tests {
             assert_eq!(fate(reply), Fate::Unknown, "{reply}");
         }
         assert_eq!(fate("-WRONGTYPE of a list\r\n"), Fate::Denied);
+    }
+
+    #[test]
+    fn tells_a_reason_that_is_always_the_same_and_nothing_behind_it() {
+        for (reply, told) in [
+            ("-ERR DB index is out of range", "ERR DB index is out of range"),
+            ("-ERR unknown command 'secret', with args", "ERR unknown command"),
+            (
+                "-DENIED Redis is running in protected mode because",
+                "DENIED Redis is running in protected mode",
+            ),
+            ("-ERR secret DB index is out of range", "ERR"),
+            ("-secret DB index is out of range", "ERR DB index is out of range"),
+            ("-ERR", "ERR"),
+        ] {
+            let Ok(Value::ServerError(error)) =
+                parse_redis_value(format!("{reply}\r\n").as_bytes())
+            else {
+                panic!("{reply} is no error");
+            };
+            assert_eq!(refused("SELECT", &error).message, format!("SELECT was refused: {told}"));
+        }
     }
 
     const RUNNING: &str = "-ERR Error running script (call to f_2067d915): @user_script:4: ";

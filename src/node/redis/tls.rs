@@ -112,6 +112,12 @@ pub fn refusal(error: &io::Error) -> Option<NodeError> {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "the server's certificate is from an authority that is not trusted"
         }
+        // Somebody trusts a certificate by giving it as `ca`, and it says that it is an authority's.
+        Error::InvalidCertificate(CertificateError::Other(other))
+            if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+        {
+            "the server's certificate is an authority's own: the server needs one that the authority has issued"
+        }
         Error::InvalidCertificate(_) => "the server's certificate is not valid",
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the server requires a client certificate"
