@@ -604,7 +604,7 @@ test('every option is read once, and what it becomes later is not seen', (t) => 
   t.deepEqual({ ...settings, keyPrefix, owner }, fields);
   t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
-  t.is(Object.keys(reads).length, 17);
+  t.is(Object.keys(reads).length, 19);
 });
 
 test('a throwing getter propagates', (t) => {
@@ -866,7 +866,7 @@ test('each name is read once', (t) => {
 test('call options', (t) => {
   const { signal } = new AbortController();
   const both = ['signal', 'timeout'];
-  const none = { signal: undefined, timeout: undefined, permits: undefined };
+  const none = { signal: undefined, timeout: undefined, permits: undefined, drain: undefined };
   t.deepEqual(readCallOptions(undefined), none);
   t.deepEqual(readCallOptions({}), none);
   t.is(readCallOptions({ signal }).signal, signal);
@@ -879,10 +879,10 @@ test('call options', (t) => {
 
 test('call options are read once', (t) => {
   const { signal } = new AbortController();
-  const all = { signal, timeout: 7, permits: 3 };
+  const all = { signal, timeout: 7, permits: 3, drain: 0 };
   const { input, reads } = counting(all);
-  t.deepEqual(readCallOptions(input, ['signal', 'timeout', 'permits']), all);
-  t.deepEqual(reads, { signal: 1, timeout: 1, permits: 1 });
+  t.deepEqual(readCallOptions(input, ['signal', 'timeout', 'permits', 'drain']), all);
+  t.deepEqual(reads, { signal: 1, timeout: 1, permits: 1, drain: 1 });
 });
 
 test('a signal that is passed for the options is a TypeError', (t) => {

@@ -54,7 +54,7 @@ const REFUSALS: [&str; 18] = [
 pub const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// What servers say behind a code, as far as it is always the same. The rest of their text is never told.
-const REASONS: [&str; 8] = [
+pub const REASONS: [&str; 8] = [
     "AUTH <password> called without any password configured for the default user",
     "Client sent AUTH, but no password is set",
     "DB index is out of range",
