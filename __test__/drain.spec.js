@@ -316,7 +316,11 @@ eachBackend('after close() there is nothing left to drain', async (t, backend) =
 // --- arguments
 
 for (const [title, options, error] of [
-  ['a number', 5000, /^The "options" argument must be an object. Received type number \(5000\)$/],
+  [
+    'a number',
+    5000,
+    /^The "options" argument must be an object with drain. Received type number \(5000\)$/,
+  ],
   ['a signal', AbortSignal.abort(), /^The "options" argument must be an object with drain/],
   ['an unknown option', { drains: 5 }, /unknown option "drains"\. Did you mean "drain"\?/],
   [

@@ -73,7 +73,7 @@ async function main() {
       await redsync.using('order:42', async () => {
         await redsync.newMutex('order:42').tryLock(); // taken
         await redsync
-          .newMutex('order:42', { tries: 2 })
+          .newMutex('order:42', { tries: 1 })
           .lock()
           .catch(() => {}); // an error
         await show(readMetrics, ['redsync.locks.held', 'redsync.node.up']);
