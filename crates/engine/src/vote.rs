@@ -52,14 +52,15 @@ impl Detail {
 
 impl Bound {
     /// What nodes would grant, by what they have brought: those that want greater tokens, or those that want smaller
-    /// ones, whichever are more; the nearest first.
+    /// ones, whichever are more; the nearest first. Of as many, those that want smaller ones: a node whose last token is
+    /// years ahead would have the others asked for the next one again and again.
     pub(crate) fn of_most(details: &[(usize, Detail)]) -> Vec<Self> {
         let bounds = details.iter().filter_map(|(_, detail)| detail.bound());
         let (mut above, mut up_to): (Vec<_>, Vec<_>) =
             bounds.partition(|bound| matches!(bound, Self::Above(_)));
         above.sort_unstable_by_key(|bound| bound.token());
         up_to.sort_unstable_by_key(|bound| Reverse(bound.token()));
-        if above.len() >= up_to.len() { above } else { up_to }
+        if above.len() > up_to.len() { above } else { up_to }
     }
 
     fn token(self) -> Token {
