@@ -164,3 +164,25 @@ impl fmt::Display for NodeError {
 }
 
 impl std::error::Error for NodeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_years_ahead_is_not_followed_where_another_cannot_go() {
+        let token = |number| Token::new(number).expect("a token");
+        let (above, up_to) = (|it| Bound::Above(token(it)), |it| Bound::UpTo(token(it)));
+        let of_most = |bounds: &[Bound]| {
+            let details = bounds.iter().map(|bound| (0, Detail::Bound(*bound)));
+            Bound::of_most(&details.collect::<Vec<_>>())
+        };
+        let far = above(Token::MAX);
+        for bounds in [[far, up_to(5)], [up_to(5), far]] {
+            assert!(of_most(&bounds) == [up_to(5)]);
+        }
+        assert!(of_most(&[far, up_to(5), above(7)]) == [above(7), far], "the nearest first");
+        assert!(of_most(&[up_to(5), far, up_to(7)]) == [up_to(7), up_to(5)]);
+        assert!(of_most(&[]).is_empty());
+    }
+}
