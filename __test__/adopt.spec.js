@@ -8,7 +8,7 @@ const { Worker } = require('node:worker_threads');
 const test = require('ava');
 
 const { ExtendError, LockLostError, Redsync, TakenError } = require('../index.js');
-const { delay, rejection, until } = require('./helpers/async.js');
+const { aborted, delay, rejection, until } = require('./helpers/async.js');
 const { KEPT, overBackends } = require('./helpers/backends.js');
 const { endedWell, startProcess } = require('./helpers/processes.js');
 const { useServers } = require('./helpers/servers.js');
@@ -18,14 +18,6 @@ const eachBackend = overBackends(test, { sizes: [1, 3] });
 /** Where two Redsyncs are known to have the same nodes; a Pool belongs to one. */
 const onShared = (title, body) =>
   eachBackend(title, body, ({ kind }) => kind === 'memory' || kind === 'redis');
-
-/** Resolves when the signal aborts. */
-function aborted(signal) {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(signal.reason);
-    else signal.addEventListener('abort', () => resolve(signal.reason), { once: true });
-  });
-}
 
 /** A lock of somebody who does nothing more for it, by its value. */
 async function handedOver(t, backend, name, expiry = KEPT) {

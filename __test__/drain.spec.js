@@ -6,7 +6,7 @@ const test = require('ava');
 
 const { ClosedError, LockLostError, Redsync } = require('../index.js');
 const { newClock } = require('../lib/testing.js');
-const { rejection, until, untilSteady } = require('./helpers/async.js');
+const { aborted, rejection, until, untilSteady } = require('./helpers/async.js');
 const { KEPT, overBackends } = require('./helpers/backends.js');
 const { endedWell, startProcess } = require('./helpers/processes.js');
 const { useServers } = require('./helpers/servers.js');
@@ -33,14 +33,6 @@ function gate() {
   const it = {};
   it.opened = new Promise((resolve) => (it.open = resolve));
   return it;
-}
-
-/** Resolves with the reason when the signal aborts. */
-function aborted(signal) {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(signal.reason);
-    else signal.addEventListener('abort', () => resolve(signal.reason), { once: true });
-  });
 }
 
 for (const [title, options, reads = {}] of [

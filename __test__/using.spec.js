@@ -5,20 +5,12 @@ const { getEventListeners } = require('node:events');
 const test = require('ava');
 
 const { FailedError, LockLostError, Redsync, TakenError } = require('../index.js');
-const { delay, rejection, until, untilSteady } = require('./helpers/async.js');
+const { aborted, delay, rejection, until, untilSteady } = require('./helpers/async.js');
 const { KEPT, overBackends } = require('./helpers/backends.js');
 const { deadUrl, monitor, useServers } = require('./helpers/servers.js');
 
 const eachBackend = overBackends(test, { sizes: [1, 3] });
 const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
-
-/** Resolves when the signal aborts. */
-function aborted(signal) {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(signal.reason);
-    else signal.addEventListener('abort', () => resolve(signal.reason), { once: true });
-  });
-}
 
 eachBackend('it holds the lock while the routine runs', async (t, backend) => {
   const name = backend.name();

@@ -143,12 +143,11 @@ function listen(listener) {
   return number;
 }
 
-/** The process stays alive */
+/** Keeps the process alive, until leave(). */
 function enter() {
   if (++underWay === 1) keepAlive.ref();
 }
 
-/** until as many have left. */
 function leave() {
   if (--underWay === 0) keepAlive.unref();
 }

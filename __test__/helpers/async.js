@@ -41,6 +41,14 @@ async function rejection(promise) {
   throw new Error(`expected a rejection, got ${String(outcome.value)}`);
 }
 
+/** Resolves with the reason when the signal aborts. */
+function aborted(signal) {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(signal.reason);
+    else signal.addEventListener('abort', () => resolve(signal.reason), { once: true });
+  });
+}
+
 /** How long `promise` took to settle, in milliseconds. */
 async function elapsed(promise) {
   const start = performance.now();
@@ -51,4 +59,4 @@ async function elapsed(promise) {
   return performance.now() - start;
 }
 
-module.exports = { delay, elapsed, rejection, until, untilSteady };
+module.exports = { aborted, delay, elapsed, rejection, until, untilSteady };
