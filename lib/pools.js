@@ -92,7 +92,7 @@ class Question {
     this.expiry = undefined;
     this.sides = []; // the keys beside them
     this.token = undefined; // that is proposed
-    this.sign = undefined; // how long it lasts
+    this.sign = undefined; // how long it lasts; negative: it is left whoever is in the way
   }
 
   addKey(key, expiry) {
@@ -233,7 +233,7 @@ class Question {
     const { kind, keys, sides, value, expiry } = this;
     const args = [value, expiry];
     if (FENCED.includes(kind)) args.push(this.token);
-    if (WRITERS.includes(kind)) args.push(this.sign);
+    if (WRITERS.includes(kind)) args.push(Math.abs(this.sign), this.sign < 0 ? 1 : 0);
     const reply = await conn.eval(ACQUISITIONS.get(kind), [...keys, ...sides], args);
     if (this.#node.proof.isProven || integer(reply) !== VOTE.GRANTED) return reply;
     const found = INSPECTION.exec(text(await conn.eval(SCRIPTS.inspect, [keys[0]], [])));

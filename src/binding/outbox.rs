@@ -164,7 +164,10 @@ impl Outbox {
             for &what in sides(verb, request) {
                 let (outcome, number) = match (what, request.kind) {
                     (FENCE, _) => (Outcome::FenceKey, request.token.map_or(0.0, as_number)),
-                    (SIGN, Kind::Write { sign }) => (Outcome::SignKey, to_milliseconds(sign)),
+                    (SIGN, Kind::Write { sign, renews: true }) => {
+                        (Outcome::SignKey, -to_milliseconds(sign))
+                    }
+                    (SIGN, Kind::Write { sign, .. }) => (Outcome::SignKey, to_milliseconds(sign)),
                     (SIGN, _) => (Outcome::SignKey, 0.0),
                     _ => (Outcome::ReadersKey, 0.0),
                 };

@@ -152,7 +152,10 @@ impl<'a> Reader<'a> {
         };
         let kind = match (flag(Flag::Read), flag(Flag::Write)) {
             (true, _) => Kind::Read,
-            (_, true) => Kind::Write { sign: delay.life_of_sign(time(Operand::Expiry)) },
+            (_, true) => {
+                let sign = delay.life_of_sign(time(Operand::Expiry));
+                Kind::Write { sign, renews: false }
+            }
             _ => Kind::Mutex,
         };
         let permits = (number(Operand::Permits) as u16).max(1);

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Refused};
+use crate::kind::Kind;
 use crate::line::Means;
 use crate::mutex::{Held, Mutex};
 use crate::node::{Request, Verb};
@@ -263,7 +264,7 @@ impl Mutex {
     ) -> Result<Result<Held, Miss>, Error> {
         let &Attempt { number, is_last, manner, ref value, permit, .. } = attempt;
         let asking = place.map(|place| place.asks(permit));
-        let request = self.acquisition(permit, value, bound, is_last);
+        let request = self.acquisition(permit, value, bound, self.kind_of(place, is_last));
         let began = place.map_or(0, |place| place.signs().next_number());
         let start = self.redsync.now();
         let voted = match manner {
@@ -320,6 +321,16 @@ impl Mutex {
         let votes = votes.with_bounds_as_errors();
         let error = Error::not_acquired(votes.taken(), refusals(votes.into_inner()), number);
         Ok(Err(Miss::Lost(error)))
+    }
+
+    /// The last attempt of a call leaves no sign.
+    fn kind_of(&self, place: Option<&Place>, is_last: bool) -> Kind {
+        let kind = self.options.kind;
+        match place {
+            _ if is_last => kind.without_sign(),
+            Some(place) if !place.signs().is_empty() => kind.renewing_signs(),
+            _ => kind,
+        }
     }
 
     async fn one_first(&self, request: &Rc<Request>, first: Option<usize>) -> Votes<'static> {

@@ -21,6 +21,8 @@ pub enum Kind {
     Write {
         /// For how long an attempt's sign keeps new readers off, if no later attempt renews it; zero: it leaves none.
         sign: Duration,
+        /// His line has left one before: he leaves one whoever is in his way, lest readers get in behind another writer.
+        renews: bool,
     },
 }
 
@@ -39,7 +41,7 @@ impl Kind {
     /// For how long a sign of it lasts; `None` if it leaves none.
     pub(crate) fn sign(self) -> Option<Duration> {
         match self {
-            Self::Write { sign } if !sign.is_zero() => Some(sign),
+            Self::Write { sign, .. } if !sign.is_zero() => Some(sign),
             _ => None,
         }
     }
@@ -47,8 +49,21 @@ impl Kind {
     /// The same, which leaves no sign.
     pub(crate) fn without_sign(self) -> Self {
         match self {
-            Self::Write { .. } => Self::Write { sign: Duration::ZERO },
+            Self::Write { .. } => Self::Write { sign: Duration::ZERO, renews: false },
             other => other,
         }
+    }
+
+    /// The same, of a line that has left signs.
+    pub(crate) fn renewing_signs(self) -> Self {
+        match self {
+            Self::Write { sign, .. } => Self::Write { sign, renews: true },
+            other => other,
+        }
+    }
+
+    /// Does it leave a sign whoever is in its way?
+    pub(crate) fn renews_sign(self) -> bool {
+        matches!(self, Self::Write { renews: true, .. })
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::kind::Kind;
 use crate::lease::Hold;
 use crate::node::{Keys, Request, Verb};
 use crate::options::Options;
@@ -148,21 +149,18 @@ impl Mutex {
     }
 
     /// The same, to acquire a permit, or with a fencing token that keeps to what the nodes have told.
-    /// The last attempt of a call leaves no sign.
     pub(crate) fn acquisition(
         &self,
         permit: usize,
         value: &Value,
         bound: Option<Bound>,
-        is_last: bool,
+        kind: Kind,
     ) -> Rc<Request> {
         let token = self.options.fencing.then(|| self.redsync.propose(bound));
         let value = match token {
             Some(token) => value.with_token(token),
             None => value.with_permit(permit),
         };
-        let kind = self.options.kind;
-        let kind = if is_last { kind.without_sign() } else { kind };
         Rc::new(Request { token, kind, ..self.operands(value) })
     }
 

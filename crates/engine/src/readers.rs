@@ -65,7 +65,7 @@ impl Store {
         (answer, None)
     }
 
-    /// One holder at a time, who leaves a sign where readers are in his way.
+    /// One holder at a time, who leaves a sign where readers are in his way, or whoever is if he renews it.
     pub(crate) fn write(
         &mut self,
         verb: Verb,
@@ -75,7 +75,9 @@ impl Store {
         let (answer, detail) = self.mutex(verb, request, at);
         let (key, sign) = (&request.keys[0], sign_key(&request.keys[0]));
         match (verb, answer) {
-            (Verb::Acquire, Answer::Taken) if self.value_of(key) == Some(READERS) => {
+            (Verb::Acquire, Answer::Taken)
+                if request.kind.renews_sign() || self.value_of(key) == Some(READERS) =>
+            {
                 // What is no sign is somebody's lock, and stays.
                 let may_sign = self.value_of(&sign).is_none_or(|stored| stored.starts_with(SIGN));
                 if let Some(life) = request.kind.sign().filter(|_| may_sign) {
@@ -211,7 +213,7 @@ mod tests {
         fn cannot_watch(&self, _notice: Name) {}
     }
 
-    const WRITE: Kind = Kind::Write { sign: Duration::from_millis(500) };
+    const WRITE: Kind = Kind::Write { sign: Duration::from_millis(500), renews: false };
 
     fn request(kind: Kind, value: &str, expiry: u64) -> Request {
         Request {

@@ -263,7 +263,7 @@ impl Votes<'_> {
         self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Taken))))
     }
 
-    /// The nodes that have readers in a writer's way.
+    /// The nodes that have readers in a writer's way, or a sign of his.
     pub(crate) fn with_readers(&self) -> impl Iterator<Item = usize> {
         let with_readers = self.details.iter().filter(|(_, brought)| *brought == Detail::Readers);
         with_readers.map(|(node, _)| *node)

@@ -28,7 +28,8 @@ pub enum Detail {
     Found(Found),
     /// To an acquisition with a fencing token: another token might have been granted. The answer is `Absent`.
     Bound(Bound),
-    /// To a writer's acquisition: readers are in the way, and if it leaves a sign, the node has it. The answer is `Taken`.
+    /// To a writer's acquisition: readers are in the way, or anybody if he renews his sign. If it leaves a sign, the node
+    /// has it. The answer is `Taken`.
     Readers,
 }
 

@@ -453,7 +453,7 @@ fn a_node_goes_by_the_rule() {
         let command = random.random_range(0..4);
         match command {
             0 => {
-                let is_granted = ask(RECREATE, Kind::Write { sign: Duration::ZERO });
+                let is_granted = ask(RECREATE, Kind::Write { sign: Duration::ZERO, renews: false });
                 assert_eq!(rule.write(&mut model, client), is_granted, "step {step}");
             }
             1 => {

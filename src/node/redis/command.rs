@@ -35,11 +35,13 @@ pub fn write(
             None => (ACQUIRE.in_full(), &[expiry]),
         },
         (Kind::Read, Verb::Acquire) => (scripts.call(&ACQUIRE_READ), &[expiry]),
-        (Kind::Write { sign }, Verb::Acquire) => {
-            let sign = sign.as_millis() as u64;
+        (Kind::Write { sign, renews }, Verb::Acquire) => {
+            let (sign, renews) = (sign.as_millis() as u64, u64::from(renews));
             match request.token {
-                Some(token) => (scripts.call(&ACQUIRE_WRITE_FENCED), &[expiry, token.get(), sign]),
-                None => (scripts.call(&ACQUIRE_WRITE), &[expiry, sign]),
+                Some(token) => {
+                    (scripts.call(&ACQUIRE_WRITE_FENCED), &[expiry, token.get(), sign, renews])
+                }
+                None => (scripts.call(&ACQUIRE_WRITE), &[expiry, sign, renews]),
             }
         }
         (Kind::Mutex, Verb::Release) => (scripts.call(&RELEASE), &[]),

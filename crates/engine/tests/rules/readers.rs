@@ -13,8 +13,8 @@ const NAME: &str = "name";
 const SIGN: &str = "name:sign";
 const EXTEND: Verb = Verb::Extend { recreate: false };
 const RECREATE: Verb = Verb::Extend { recreate: true };
-const WRITE: Kind = Kind::Write { sign: ms(500) };
-const LAST_WRITE: Kind = Kind::Write { sign: Duration::ZERO };
+const WRITE: Kind = Kind::Write { sign: ms(500), renews: false };
+const LAST_WRITE: Kind = Kind::Write { sign: Duration::ZERO, renews: false };
 
 fn node() -> MemoryNode {
     MemoryNode::new(TokioClock::start())

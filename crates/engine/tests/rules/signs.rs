@@ -14,7 +14,7 @@ use crate::support::{
 
 const SIGN: &str = "the lock:sign";
 const LIFE: Duration = ms(5000);
-const WRITE: Kind = Kind::Write { sign: LIFE };
+const WRITE: Kind = Kind::Write { sign: LIFE, renews: false };
 
 fn write(count: u64) -> Options {
     Options { kind: WRITE, ..tries(count) }
@@ -282,4 +282,35 @@ async fn readers_and_others_are_kept_alive_in_rounds_of_their_own() {
         let outcome = mutex.lock(&CancellationToken::new()).await;
         assert!(matches!(outcome, Err(Error::Taken { .. })), "{name}");
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_waits_since_before_another_writer_keeps_readers_off_behind_him() {
+    let (world, ..) = read_by_one().await;
+    let writer = lock(&world, write(u64::MAX));
+    sleep(ms(5)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    for node in &world.scripted {
+        node.wipe(SIGN);
+        node.wipe(KEY);
+        node.plant(KEY, FOREIGN);
+    }
+    sleep(ms(30)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    world.scripted.iter().for_each(|node| node.wipe(KEY));
+    let reader = world.mutex(read()).lock(&CancellationToken::new()).await;
+    assert!(matches!(reader, Err(Error::Taken { .. })), "{reader:?}");
+    held(writer.await.unwrap());
+    sleep(ms(1)).await;
+    assert_eq!(signs(&world), [false; 3]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_has_met_no_readers_leaves_none_behind_another_writer() {
+    let world = taken(3);
+    let writer = lock(&world, write(u64::MAX));
+    sleep(ms(100)).await;
+    assert!(world.asked(Verb::Acquire).len() > 3);
+    assert_eq!(signs(&world), [false; 3]);
+    drop(writer);
 }

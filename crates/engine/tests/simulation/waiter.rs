@@ -156,6 +156,10 @@ impl Waiters {
             let is_hindered = |wish: &&Wish| kind != Kind::Read || !wish.is_shared;
             let wishes = || waiter.wishes.iter().filter(is_meant).filter(is_hindered);
             wishes().for_each(Wish::forget);
+            if !waiter.is_in_line && wishes().next().is_some() {
+                // Who makes one attempt has so many chances as others leave him.
+                waiter.wishes.iter().for_each(|wish| wish.was_disturbed.set(true));
+            }
             if kind != Kind::Read && wishes().next().is_some() {
                 // Who has the lock takes away the signs of others.
                 waiter.signs_from.set(now);

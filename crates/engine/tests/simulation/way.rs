@@ -46,7 +46,9 @@ impl Mode {
         match self {
             Self::Mutex => Kind::Mutex,
             Self::Read => Kind::Read,
-            Self::Write => Kind::Write { sign: Duration::from_millis(sign(longest_pause)) },
+            Self::Write => {
+                Kind::Write { sign: Duration::from_millis(sign(longest_pause)), renews: false }
+            }
         }
     }
 }
