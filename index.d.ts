@@ -601,6 +601,28 @@ export interface MutexOptions {
    */
   mode?: 'read' | 'write' | undefined;
   /**
+   * Release makes the lock expire so many milliseconds after its acquisition, and not before: an integer from 0 to the
+   * `expiry`, counted from the beginning of the attempt that has acquired it. 0, or less time than it was held for, is
+   * a plain release. So what every process does at a time is done once, though it is done sooner than the last
+   * of them comes.
+   *
+   * For its holder the lock is released: `unlock()` resolves, `remaining` is 0, and {@link Redsync.close} does not
+   * wait for it. Others find it taken for the rest of the time, and those who wait are woken at its end. If the
+   * release fails, or the process dies, the lock lives for its `expiry`, which is never less. A release by its value
+   * (the option `value`, {@link Lock.value}) ends it at once.
+   *
+   * With `permits` the rest is that of the permit. With a `mode` the option is a `TypeError`, for readers keep no
+   * reader off; with the option `value` too, for nobody knows here when that lock was acquired. An ACL
+   * has to allow `+pttl` and `+pexpire`.
+   * @default 0
+   *
+   * @example
+   * // Of all processes that come within 30 seconds one sends the report.
+   * const options = { tries: 4, expiry: 30_000, holdAtLeast: 30_000 };
+   * await redsync.using('report', options, (signal) => sendReport({ signal }));
+   */
+  holdAtLeast?: number | undefined;
+  /**
    * Let `using()` share what a `using()` around it holds: its routine runs at once, with the same lock and the
    * same signal. The last of those who share the lock releases it. A reader shares with readers only; a call with
    * `fencing` shares a lock that has a token.

@@ -37,6 +37,7 @@ const DEFAULTS = {
   fencing: false,
   permits: 1,
   mode: undefined,
+  holdAtLeast: 0,
   reentrant: false,
   quarantine: false,
 };
@@ -98,6 +99,7 @@ const GOOD = {
   fencing: [true, false],
   permits: [1, 2, 1000],
   mode: ['read', 'write'],
+  holdAtLeast: [0, 1, 8000],
   reentrant: [true, false],
   quarantine: [true, false, 1, 8000, DAY],
 };
@@ -141,6 +143,7 @@ const BAD_TYPE = {
   fencing: NO_BOOLEANS,
   permits: [...NO_NUMBERS, fn],
   mode: NO_STRINGS,
+  holdAtLeast: [...NO_NUMBERS, fn],
   reentrant: NO_BOOLEANS,
   quarantine: [null, '1', 'true', '', 1n, Symbol('1'), {}, [], [1], new Number(1), fn],
   keyPrefix: NO_STRINGS,
@@ -164,6 +167,7 @@ const BAD_RANGE = {
   ],
   permits: [...NO_POSITIVE_INTEGERS, Infinity, 1001, 2 ** 32 + 1],
   mode: ['', 'Read', 'READ', 'r', 'read ', 'shared', 'write\0', 'constructor'],
+  holdAtLeast: [NaN, -1, 1.5, -Infinity, Infinity, 1e-9, 8001, DAY + 1],
   quarantine: [...NO_POSITIVE_INTEGERS, Infinity, DAY + 1],
   keyPrefix: ['x'.repeat(KIB + 1), 'ü'.repeat(KIB), ...ILL_FORMED],
   owner: [
@@ -573,7 +577,7 @@ for (const [key, nearest] of UNKNOWN) {
     const { message } = t.throws(() => readMutexOptions(input));
     t.regex(
       message,
-      /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing, permits, mode, reentrant$/,
+      /Known: expiry, tries, .*setNXOnExtend, autoExtend, fencing, permits, mode, holdAtLeast, reentrant$/,
     );
     t.is(/Did you mean "(\w+)"/.exec(message)?.[1], nearest);
   });
@@ -604,7 +608,7 @@ test('every option is read once, and what it becomes later is not seen', (t) => 
   t.deepEqual({ ...settings, keyPrefix, owner }, fields);
   t.is(extension, derived);
   t.deepEqual(new Set(Object.values(reads)), new Set([1]));
-  t.is(Object.keys(reads).length, 19);
+  t.is(Object.keys(reads).length, 20);
 });
 
 test('a throwing getter propagates', (t) => {

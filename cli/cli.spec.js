@@ -501,6 +501,19 @@ test.serial('inspect: the fencing token, if the value has one', async (t) => {
   );
 });
 
+test.serial(
+  'run --hold-at-least: others find it taken when the program is long over',
+  async (t) => {
+    const servers = await useServers(t, 3);
+    const args = ['run', 'job', '--expiry', '60000', '--hold-at-least', '50000', ...program('')];
+    t.like(await redsync(t, args, environment(servers)), { code: 0, stderr: '' });
+    const left = await Promise.all(servers.map((server) => server.command('PTTL', 'job')));
+    for (const ttl of left) t.true(ttl > 20_000 && ttl < 51_000, `${ttl}`);
+    const again = ['run', 'job', '--no-wait', ...program('')];
+    t.regex((await redsync(t, again, environment(servers))).stderr, /taken/);
+  },
+);
+
 test.serial('inspect --permits: each permit that is held, and how many are', async (t) => {
   const servers = await useServers(t, 3);
   const plant = (key, value, some = servers) =>
@@ -682,6 +695,14 @@ const WRONG = [
     /--permits must be a whole number from 1/,
   ],
   [['run', 'job', '--permits', '1e3', ...NODE, '--', 'true'], /from 1 to 1000, not "1e3"/],
+  [
+    ['run', 'job', '--hold-at-least', '8001', ...NODE, '--', 'true'],
+    /--hold-at-least must be at most the expiry, 8000: /,
+  ],
+  [
+    ['run', 'job', '--hold-at-least', '9', '--mode', 'write', ...NODE, '--', 'true'],
+    /--hold-at-least must not be given with a mode/,
+  ],
   [['run', 'job', '--permits', ...NODE, '--', 'true'], /--permits needs a value/],
   [
     ['run', 'job', '--permits', '2', '--fencing', ...NODE, '--', 'true'],

@@ -33,6 +33,9 @@ ${NODES}
   --no-wait         give up at once if somebody else holds the lock
   --expiry MS       how long the lock outlives this process if that is killed,
                     or loses its nodes; 8000 by default
+  --hold-at-least MS
+                    others find the lock taken for so long, also when the
+                    program has ended sooner; at most the expiry
   --kill-after MS   when the lock is lost: how long after SIGTERM to send
                     SIGKILL; 5000 by default
   --fencing         take the lock with a fencing token: the program finds in

@@ -65,8 +65,13 @@ function isBadArgument({ code }) {
 function forPeople(message) {
   return message
     .replace(/The "nodes\[(\d+)\](?:\.url)?" argument/, 'node $1')
-    .replace(/The "options\.(\w+)" argument/, '--$1')
+    .replace(/The "options\.(\w+)" argument/, (_, option) => `--${kebab(option)}`)
     .replace(/The "name(?:\[0\])?" argument/, 'NAME');
+}
+
+/** `holdAtLeast` as `hold-at-least`. */
+function kebab(option) {
+  return option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 module.exports = { main };

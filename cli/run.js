@@ -29,6 +29,7 @@ async function run(usage) {
   const { name, nodes, prefix, program, fencing, mode } = usage;
   const killAfter = milliseconds('--kill-after', usage['kill-after'], 0) ?? KILL_AFTER;
   const expiry = milliseconds('--expiry', usage.expiry, 1);
+  const holdAtLeast = milliseconds('--hold-at-least', usage['hold-at-least'], 0);
   const wait = milliseconds('--wait', usage.wait, 0);
   const permits = permitCount(usage.permits);
   if (wait !== undefined && usage['no-wait']) {
@@ -37,7 +38,7 @@ async function run(usage) {
   const redsync = new Redsync(nodes, { keyPrefix: prefix });
   const signals = new Signals();
   try {
-    const kind = { fencing, permits, mode };
+    const kind = { fencing, permits, mode, holdAtLeast };
     const mutex = redsync.newMutex(name, { expiry, tries: TRIES, autoExtend: true, ...kind });
     const patience = usage['no-wait'] ? 0 : wait;
     const lock =

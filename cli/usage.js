@@ -22,6 +22,7 @@ const OPTIONS = {
     wait: TEXT,
     'no-wait': FLAG,
     expiry: TEXT,
+    'hold-at-least': TEXT,
     'kill-after': TEXT,
     fencing: FLAG,
     permits: TEXT,

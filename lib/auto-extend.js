@@ -34,6 +34,11 @@ function validity({ expiry, driftFactor, timeoutFactor }) {
   return expiry - expiry * driftFactor - CLOCK_GRAIN - expiry * timeoutFactor;
 }
 
+/** When the attempt began whose lock is valid until then. */
+function beginningOf(until, { expiry, driftFactor }) {
+  return until - validity({ expiry, driftFactor, timeoutFactor: 0 });
+}
+
 /**
  * How to extend a lock with these settings. It depends on the expiry, which is only known when all
  * options are merged.
@@ -53,4 +58,4 @@ function extensionOf(settings) {
   return Object.freeze({ interval, maxHold, maxStall });
 }
 
-module.exports = { CLOCK_GRAIN, extensionOf, readAutoExtend, validity };
+module.exports = { CLOCK_GRAIN, beginningOf, extensionOf, readAutoExtend, validity };

@@ -193,12 +193,13 @@ function freeLease(number) {
  * @param {number} client
  * @param {import('./resource.js').Resource} target
  * @param {string} value the ownership value that the operation is about, '' for none
+ * @param {number} until of a release: when the keys expire, on the engine's clock; 0 for at once
  * @param {Listener} listener
  * @returns {number} the call, for `cancel` and `answer`
  */
-function call(operation, client, target, value, listener) {
+function call(operation, client, target, value, until, listener) {
   const number = listen(listener);
-  writeCall(operation, client, number, target, value, 0);
+  writeCall(operation, client, number, target, value, until);
   return number;
 }
 

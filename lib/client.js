@@ -93,12 +93,13 @@ class Client {
    * @param {import('./resource.js').Resource} resource
    * @param {string} value the ownership value that it is about, '' for none
    * @param {AbortSignal} [signal]
+   * @param {number} [until] of a release: when the keys expire, on the engine's clock
    * @returns {Promise<Outcome>}
    */
-  perform(operation, resource, value, signal) {
+  perform(operation, resource, value, signal, until = 0) {
     return new Promise((resolve, reject) => {
       const call = new Call(this, operation, resource, resolve, reject);
-      this.#begin(call, calls.call(operation, this.number, resource, value, call), signal);
+      this.#begin(call, calls.call(operation, this.number, resource, value, until, call), signal);
     });
   }
 

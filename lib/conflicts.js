@@ -34,6 +34,16 @@ const CONFLICTS = [
     'The "options.setNXOnExtend" argument must not be true with mode "read": a reader that is stored ' +
       'again would get in before a writer who waits',
   ],
+  [
+    ({ holdAtLeast, mode }) => holdAtLeast > 0 && mode !== undefined,
+    'The "options.holdAtLeast" argument must not be given with a mode: readers keep no reader off, and a ' +
+      'writer may become one',
+  ],
+  [
+    ({ holdAtLeast, value }) => holdAtLeast > 0 && value !== undefined,
+    'The "options.holdAtLeast" argument must not be given with a value: when another process has acquired ' +
+      'its lock is not known here. Give 0 to release it at once',
+  ],
 ];
 
 /**

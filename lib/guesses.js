@@ -17,6 +17,7 @@ const OPTIONS = {
   autoExtend: 'extend autorenew renew refreshinterval automaticextensionthreshold watchdog',
   fencing: 'token fencingtoken',
   permits: 'limit concurrency count max',
+  holdAtLeast: 'lockatleastfor minhold minholdtime cooldown',
   mode: 'shared exclusive readonly',
   keyPrefix: 'prefix namespace',
   url: 'uri connectionstring',

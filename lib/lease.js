@@ -1,6 +1,6 @@
 'use strict';
 
-const { validity } = require('./auto-extend.js');
+const { beginningOf } = require('./auto-extend.js');
 const calls = require('./calls.js');
 const { LOSS } = require('./crossing.js');
 const { ClosedError, LockLostError } = require('./errors.js');
@@ -88,8 +88,7 @@ class Lease {
     this.#error = new LockLostError(message, options);
     client.stats.lose();
     if (LOST.hasSubscribers) {
-      const acquired = this.#firstUntil - validity({ ...settings, timeoutFactor: 0 });
-      const duration = client.now() - acquired;
+      const duration = client.now() - beginningOf(this.#firstUntil, settings);
       LOST.publish({ name: names[0], names, duration, error: this.#error });
     }
     this.#controller?.abort(this.#error);

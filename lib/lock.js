@@ -1,7 +1,8 @@
 'use strict';
 
+const { beginningOf } = require('./auto-extend.js');
 const calls = require('./calls.js');
-const { ExtendError, ModeError } = require('./errors.js');
+const { ExtendError, LockExpiredError, ModeError } = require('./errors.js');
 const { EXTEND, UNLOCK } = require('./events.js');
 const { refuseMethods } = require('./guesses.js');
 const { Lease, WHY } = require('./lease.js');
@@ -60,7 +61,8 @@ class Lock {
   static #unlocking = {
     event: UNLOCK,
     ask(lock, signal) {
-      const unlocking = lock.#resource.perform(OPERATION.UNLOCK, lock.#value, signal);
+      lock.#requireNotAtRest();
+      const unlocking = lock.#resource.unlock(lock.#value, lock.#restsUntil, signal);
       lock.#end();
       return unlocking;
     },
@@ -104,6 +106,7 @@ class Lock {
     isValid = async (lock, options) => {
       const { signal } = readCallOptions(options);
       throwIfAborted(signal);
+      if (lock.#isReleased) return false; // though the nodes may still store it
       const outcome = await lock.#resource.perform(OPERATION.VALID, lock.#value, signal);
       if (outcome.kind === OUTCOME.DONE) return outcome.number === 1;
       throw lock.#resource.failure(OPERATION.VALID, outcome);
@@ -270,6 +273,20 @@ class Lock {
     if (this.#lease?.isLost && !this.#resource.client.isClosed) throw this.#notExtended('was lost');
   }
 
+  /** Until when it keeps others off though it is released, on the engine's clock; 0 for no longer. */
+  get #restsUntil() {
+    const { settings } = this.#resource;
+    if (settings.holdAtLeast === 0 || this.#isAdopted) return 0;
+    return beginningOf(this.#firstUntil, settings) + settings.holdAtLeast;
+  }
+
+  /** The nodes would say again that they have released it. */
+  #requireNotAtRest() {
+    if (!this.#isReleased || this.#restsUntil <= this.#now()) return;
+    const name = JSON.stringify(this.#resource.names[0]);
+    throw new LockExpiredError(`lock ${name}: ${this.#whyNothingIsHeld()}`, [], 1);
+  }
+
   /** What only this handle knows. */
   #whyNothingIsHeld() {
     if (this.#value === '') return NEVER_LOCKED;
@@ -308,7 +325,7 @@ class Lock {
     const what = 'extended, but over before it could be told: the event loop was blocked';
     // Whoever has the value of an adopted lock, too, may well have been told.
     if (this.#isAdopted) return this.#notExtended(what);
-    this.#resource.release(this.#value);
+    this.#resource.release(this.#value, this.#restsUntil);
     return this.#notExtended(`${what}. It is released`);
   }
 
@@ -319,7 +336,9 @@ class Lock {
   /** A lock that is over, and that some nodes may store again all the same, is nobody's. */
   #forgetRecreated() {
     const isOver = this.#until !== undefined && this.remaining === 0;
-    if (isOver && this.#resource.settings.setNXOnExtend) this.#resource.release(this.#value);
+    if (isOver && this.#resource.settings.setNXOnExtend) {
+      this.#resource.release(this.#value, this.#restsUntil);
+    }
   }
 
   /** With a lease the engine knows better, as long as it looks after the lock. */

@@ -110,6 +110,7 @@ const MUTEX_RULES = {
   fencing: boolean,
   permits: permitCount,
   mode,
+  holdAtLeast: integer(0, DAY),
   reentrant: boolean,
 };
 
@@ -148,6 +149,7 @@ const DEFAULTS = Object.freeze({
   fencing: false,
   permits: 1,
   mode: undefined,
+  holdAtLeast: 0,
   reentrant: false,
   quarantine: false, // of the Redsync
 });
@@ -263,6 +265,7 @@ function settle(fields, defaults = DEFAULTS) {
   // Who says how long does not mean how often.
   if (fields.wait !== undefined) settings.tries = fields.tries ?? Infinity;
   checkValidity(settings);
+  checkRest(settings);
   checkConflicts(settings);
   checkPermit(settings);
   settings.extension = extensionOf(settings);
@@ -274,6 +277,13 @@ function checkValidity({ expiry, driftFactor, timeoutFactor }) {
   if (validity({ expiry, driftFactor, timeoutFactor }) > 0) return;
   const lost = `driftFactor ${driftFactor}, timeoutFactor ${timeoutFactor} and ${CLOCK_GRAIN} ms`;
   throw outOfRange('options.expiry', expiry, `long enough for ${lost} to leave some validity`);
+}
+
+/** What a holder leaves who is killed, or whom no node hears: it may not be gone before. */
+function checkRest({ expiry, holdAtLeast }) {
+  if (holdAtLeast <= expiry) return;
+  const expected = `at most the expiry, ${expiry}: it is all that keeps others off when a release fails`;
+  throw outOfRange('options.holdAtLeast', holdAtLeast, expected);
 }
 
 /**

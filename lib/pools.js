@@ -216,6 +216,8 @@ class Question {
         return conn.eval(SCRIPTS.extendRead, [...keys, ...sides], [value, expiry, 0]);
       case OUTCOME.ASK_RECREATE_READ:
         return conn.eval(SCRIPTS.extendRead, [...keys, ...sides], [value, expiry, 1]);
+      case OUTCOME.ASK_SHORTEN:
+        return conn.eval(SCRIPTS.shorten, keys, [value, expiry]);
       case OUTCOME.ASK_OWNER:
         return conn.eval(SCRIPTS.owner, keys, [value]);
       case OUTCOME.ASK_OWNER_READ:

@@ -83,9 +83,21 @@ class Resource {
     return this.client.perform(operation, this, value, signal);
   }
 
+  /**
+   * Releases a lock.
+   *
+   * @param {string} value
+   * @param {number} until when its keys expire, on the engine's clock; 0 for at once
+   * @param {AbortSignal} [signal]
+   */
+  unlock(value, until, signal) {
+    this.client.open(OPERATION.UNLOCK);
+    return this.client.perform(OPERATION.UNLOCK, this, value, signal, until);
+  }
+
   /** Releases what nobody holds, while the client is closed, too. Nobody waits for it. */
-  release(value) {
-    this.client.perform(OPERATION.UNLOCK, this, value);
+  release(value, until = 0) {
+    this.client.perform(OPERATION.UNLOCK, this, value, undefined, until);
   }
 
   /**

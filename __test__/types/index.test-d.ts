@@ -139,6 +139,9 @@ expectAssignable<MutexOptions>({
   mode: 'read',
 });
 expectAssignable<MutexOptions>({ permits: undefined, mode: undefined });
+expectAssignable<MutexOptions>({ holdAtLeast: 5000 });
+expectAssignable<RedsyncOptions>({ holdAtLeast: undefined });
+expectNotAssignable<MutexOptions>({ holdAtLeast: '5s' });
 expectAssignable<MutexOptions>({ reentrant: true });
 expectError<MutexOptions>({ reentrant: 1 });
 expectAssignable<RedsyncOptions>({ permits: 5, mode: 'write' });

@@ -80,11 +80,12 @@ impl Client {
             Operation::Lock(call) => self.acquire(number, call, true),
             Operation::TryLock(call) => self.acquire(number, call, false),
             Operation::Unlock(call) => {
+                let when = call.until;
                 let (value, mutex) = self.mutex(number, call);
                 let completion = self.completion(number);
                 spawn_local(async move {
                     let others = completion.client.others(&mutex, &value);
-                    let released = mutex.unlock(value).await;
+                    let released = mutex.unlock_at(value, when).await;
                     if released.is_ok() {
                         others.iter().for_each(Other::end);
                     }

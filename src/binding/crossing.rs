@@ -116,6 +116,7 @@ numbered! {
         AskRecreate,
         AskExtendRead,
         AskRecreateRead,
+        AskShorten,
         AskOwner,
         AskOwnerRead,
         /// Is the pool there?

@@ -39,6 +39,7 @@ fn pool_question(asked: Asked<'_>) -> Outcome {
         (Kind::Read, Verb::Extend { recreate: true }) => Outcome::AskRecreateRead,
         (_, Verb::Extend { recreate: false }) => Outcome::AskExtend,
         (_, Verb::Extend { recreate: true }) => Outcome::AskRecreate,
+        (_, Verb::Shorten) => Outcome::AskShorten,
         (Kind::Read, Verb::Owner) => Outcome::AskOwnerRead,
         (_, Verb::Owner) => Outcome::AskOwner,
         (_, Verb::Inspect) => Outcome::AskInspect,

@@ -56,7 +56,7 @@ pub struct MutexCall {
     pub value: Value,
     /// Keep what is acquired alive; the call is the number of the lease.
     pub extension: Option<Extension>,
-    /// When the lock to be watched is over, on the boot clock.
+    /// When the lock to be watched is over, on the boot clock; until when one that is released keeps others off.
     pub until: Duration,
     pub keys: Keys,
 }

@@ -97,6 +97,10 @@ impl Store {
                 self.remove(request);
                 whose.into()
             }
+            (Verb::Shorten, whose) => {
+                self.shorten(request, expires);
+                whose.into()
+            }
             (Verb::Inspect, whose) => {
                 detail = self.find(&request.keys[0], at).map(Detail::Found);
                 whose.into()
@@ -155,6 +159,16 @@ impl Store {
             self.insert(key, &request.value, expires.max(so_far));
         }
         Answer::Granted
+    }
+
+    /// Those keys that store the value live until then at most.
+    fn shorten(&mut self, request: &Request, expires: Duration) {
+        for key in request.keys.iter() {
+            let ours = self.entries.get(key).filter(|entry| *entry.value == *request.value);
+            if let Some(so_far) = ours.map(|entry| entry.expires) {
+                self.insert(key, &request.value, expires.min(so_far));
+            }
+        }
     }
 
     pub(crate) fn insert(&mut self, key: &str, value: &str, expires: Duration) {

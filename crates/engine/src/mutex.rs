@@ -13,7 +13,7 @@ use crate::permit;
 use crate::queue::Wanted;
 use crate::redsync::Redsync;
 use crate::report::Report;
-use crate::round::Round;
+use crate::round::{Round, Votes};
 use crate::token::Token;
 use crate::validity;
 use crate::value::Value;
@@ -76,10 +76,30 @@ impl Mutex {
                 self.seen.borrow_mut().votes = votes.into_inner();
                 Ok(())
             }
-            votes if votes.taken() => Err(Error::Taken { votes: votes.into_inner(), attempts: 1 }),
-            votes if votes.lost() => Err(Error::Expired { votes: votes.into_inner() }),
-            votes => Err(Error::Failed { votes: votes.into_inner(), attempts: 1 }),
+            votes => Err(not_released(votes)),
         }
+    }
+
+    /// Releases the lock of this value, and keeps others off until that time: what is left of its life on the nodes is
+    /// shortened to it, and not prolonged. A node that does not hear of it keeps them off for longer.
+    ///
+    /// # Errors
+    /// As those of [`unlock`](Mutex::unlock).
+    pub async fn unlock_at(&self, value: Value, when: Duration) -> Result<(), Error> {
+        let rest = when.saturating_sub(self.redsync.now());
+        if rest.is_zero() || value.is_empty() {
+            return self.unlock(value).await;
+        }
+        let expiry = validity::rest(rest, self.options.drift_factor);
+        let request = Rc::new(Request { expiry, ..self.operands(value) });
+        self.redsync.leases.end(&request.keys, &request.value);
+        let votes = self.ask(Verb::Shorten, &request).votes().await;
+        self.redsync.queues.shorten(&request, when.saturating_sub(self.redsync.now()));
+        if votes.granted() {
+            self.seen.borrow_mut().votes = votes.into_inner();
+            return Ok(());
+        }
+        Err(not_released(votes))
     }
 
     /// Lets the lock of this value live for another [`Options::expiry`] from now.
@@ -187,5 +207,16 @@ impl Mutex {
     pub(crate) fn ask(&self, verb: Verb, request: &Rc<Request>) -> Round {
         let order = self.redsync.nodes.order(self.options.shuffle);
         Round::ask(&self.redsync.nodes, verb, request, order, self.options.fail_fast)
+    }
+}
+
+/// Why the nodes have not released a lock, by their votes.
+fn not_released(votes: Votes<'_>) -> Error {
+    if votes.taken() {
+        Error::Taken { votes: votes.into_inner(), attempts: 1 }
+    } else if votes.lost() {
+        Error::Expired { votes: votes.into_inner() }
+    } else {
+        Error::Failed { votes: votes.into_inner(), attempts: 1 }
     }
 }

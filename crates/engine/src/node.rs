@@ -36,6 +36,9 @@ pub enum Verb {
         /// Store the value again where a key has vanished, unless another key is somebody else's.
         recreate: bool,
     },
+    /// Make the keys that store the value live for `expiry` from now and no longer; never prolong their life. The
+    /// answer is that of a release.
+    Shorten,
     /// Do all keys store the value? Changes nothing.
     Owner,
     /// What is stored under the first key, and for how long? Changes nothing; what there is goes to

@@ -109,6 +109,17 @@ impl Queues {
         }
     }
 
+    /// The lock of this request is nobody's any more, and lives for so long from now at most.
+    pub(crate) fn shorten(&self, request: &Request, left: Duration) {
+        let Some(queue) = self.find(&Wanted::before(request)) else { return };
+        if let Some((held, until)) = &mut queue.permit_of(&request.value).held
+            && *held == request.value
+        {
+            *until = (*until).min(Instant::now() + left);
+        }
+        queue.line.wake_head();
+    }
+
     /// Forgets the queue if there is no use for it any more.
     pub(crate) fn tidy(&self, queue: &Rc<Queue>) {
         if queue.is_of_use(Instant::now()) {

@@ -59,7 +59,10 @@ impl Store {
                 self.delete(key);
                 Answer::Granted
             }
-            (Verb::Owner | Verb::Inspect, Stands::Within | Stands::Alone) => Answer::Granted,
+            // Who reads keeps no other reader off: it is a mutex that is asked to keep others off for a while.
+            (Verb::Owner | Verb::Inspect | Verb::Shorten, Stands::Within | Stands::Alone) => {
+                Answer::Granted
+            }
             (_, Stands::Before) => Answer::Absent,
         };
         (answer, None)

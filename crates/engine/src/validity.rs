@@ -26,6 +26,13 @@ pub fn until(start: Duration, expiry: Duration, drift_factor: f64) -> Duration {
     start + expiry.saturating_sub(drift(expiry, drift_factor))
 }
 
+/// What a key has to live so that others are kept off for so long, though the clock of the node may be fast. In whole
+/// milliseconds.
+pub fn rest(time: Duration, drift_factor: f64) -> Duration {
+    let life = time + drift(time, drift_factor);
+    Duration::from_millis(life.as_millis() as u64)
+}
+
 /// For how long a server has to be up before it votes on new locks, for it may have forgotten those that live
 /// for `expiry`. A second more, for servers count their uptime in whole seconds, and may be one ahead.
 pub fn quarantine(expiry: Duration, drift_factor: f64) -> Duration {

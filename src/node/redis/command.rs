@@ -10,7 +10,7 @@ use super::failure::refused;
 use super::script::{
     ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, ACQUIRE_READ, ACQUIRE_WRITE,
     ACQUIRE_WRITE_FENCED, EXTEND, EXTEND_MANY, EXTEND_READ, INSPECT, KnownScripts, OWNER,
-    OWNER_READ, RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, WATCH_READ,
+    OWNER_READ, RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, SHORTEN, WATCH_READ,
 };
 
 /// Writes the command for a verb, to a server of a cluster or to one that stands alone.
@@ -53,6 +53,7 @@ pub fn write(
         }
         (_, Verb::Extend { recreate: true }) => (EXTEND.in_full(), &[expiry, 1]),
         (_, Verb::Extend { recreate: false }) => (scripts.call(&EXTEND), &[expiry, 0]),
+        (_, Verb::Shorten) => (scripts.call(&SHORTEN), &[expiry]),
         (Kind::Read, Verb::Owner) => (scripts.call(&OWNER_READ), &[]),
         (_, Verb::Owner) => (scripts.call(&OWNER), &[]),
         (_, Verb::Inspect) => (scripts.call(&INSPECT), &[]),
@@ -282,7 +283,9 @@ fn name(verb: Verb, request: &Request) -> &'static str {
         (_, Verb::Acquire) if request.token.is_some() => "EVAL/EVALSHA of EXISTS, GET, TIME, SET",
         (_, Verb::Acquire) => "EVAL/EVALSHA of EXISTS, SET",
         (_, Verb::Release) => "EVAL/EVALSHA of GET, DEL",
-        (_, Verb::Extend { recreate: false }) => "EVAL/EVALSHA of GET, PTTL, PEXPIRE",
+        (_, Verb::Extend { recreate: false } | Verb::Shorten) => {
+            "EVAL/EVALSHA of GET, PTTL, PEXPIRE"
+        }
         (_, Verb::Extend { recreate: true }) => "EVAL/EVALSHA of GET, SET, PTTL, PEXPIRE",
         (_, Verb::Owner) => "EVAL/EVALSHA of GET",
         (_, Verb::Inspect) => "EVAL/EVALSHA of GET, PTTL",

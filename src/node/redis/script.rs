@@ -28,6 +28,7 @@ pub static RELEASE: Script = Script::new(1, "release", source!("release"));
 pub static RELEASE_MANY: Script = Script::new(2, "releaseMany", source!("release-many"));
 pub static EXTEND: Script = Script::new(3, "extend", source!("extend"));
 pub static EXTEND_MANY: Script = Script::new(4, "extendMany", source!("extend-many"));
+pub static SHORTEN: Script = Script::new(17, "shorten", source!("shorten"));
 pub static OWNER: Script = Script::new(5, "owner", source!("owner"));
 pub static INSPECT: Script = Script::new(6, "inspect", source!("inspect"));
 pub static ACQUIRE_READ: Script = Script::new(9, "acquireRead", source!("readers", "acquire-read"));
@@ -43,7 +44,7 @@ pub static RELEASE_WRITE: Script = Script::new(15, "releaseWrite", source!("rele
 pub static WATCH_READ: Script = Script::new(16, "watchRead", source!("watch-read"));
 
 /// All of them.
-pub static SCRIPTS: [&Script; 17] = [
+pub static SCRIPTS: [&Script; 18] = [
     &ACQUIRE,
     &ACQUIRE_FENCED,
     &ACQUIRE_FENCED_MANY,
@@ -51,6 +52,7 @@ pub static SCRIPTS: [&Script; 17] = [
     &RELEASE_MANY,
     &EXTEND,
     &EXTEND_MANY,
+    &SHORTEN,
     &OWNER,
     &INSPECT,
     &ACQUIRE_READ,

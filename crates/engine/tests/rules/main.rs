@@ -16,6 +16,7 @@ mod permits;
 mod readers;
 mod readiness;
 mod reports;
+mod rest;
 mod signs;
 mod validity;
 mod value;

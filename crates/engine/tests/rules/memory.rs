@@ -96,6 +96,11 @@ async fn each_verb_on_two_keys_is_all_or_nothing() {
         ([None, None], RECREATE, Granted, [OURS, OURS]),
         ([None, THEIRS], RECREATE, Taken, [None, THEIRS]),
         ([OURS, THEIRS], RECREATE, Taken, [OURS, THEIRS]),
+        ([OURS, OURS], Verb::Shorten, Granted, [OURS, OURS]),
+        ([OURS, None], Verb::Shorten, Absent, [OURS, None]),
+        ([OURS, THEIRS], Verb::Shorten, Taken, [OURS, THEIRS]),
+        ([None, THEIRS], Verb::Shorten, Taken, [None, THEIRS]),
+        ([None, None], Verb::Shorten, Absent, [None, None]),
         ([OURS, OURS], Verb::Owner, Granted, [OURS, OURS]),
         ([OURS, None], Verb::Owner, Absent, [OURS, None]),
         ([OURS, THEIRS], Verb::Owner, Taken, [OURS, THEIRS]),
@@ -115,6 +120,27 @@ async fn each_verb_on_two_keys_is_all_or_nothing() {
             assert_eq!(stored.each_ref().map(Option::as_deref), after, "{before:?} {verb:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_life_is_shortened_and_not_prolonged() {
+    let node = node();
+    for key in [A, B] {
+        node.apply(Verb::Acquire, &ours(&[key]));
+    }
+    let shorten = |key, value, life| node.apply(Verb::Shorten, &request(&[key], value, life));
+    assert_eq!(shorten(A, "ours", ms(300)), Answer::Granted);
+    assert_eq!(shorten(A, "ours", ms(500)), Answer::Granted);
+    assert_eq!(shorten(B, FOREIGN, ms(300)), Answer::Taken);
+    assert_eq!(shorten(B, "ours", ms(5000)), Answer::Granted);
+    advance(ms(299)).await;
+    assert_eq!(node.get(A).as_deref(), Some("ours"));
+    advance(ms(1)).await;
+    assert_eq!(node.get(A), None);
+    advance(ms(699)).await;
+    assert_eq!(node.get(B).as_deref(), Some("ours"));
+    advance(ms(1)).await;
+    assert_eq!(node.get(B), None);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
