@@ -27,7 +27,7 @@ pub fn sides(verb: Verb, request: &Request) -> &'static [&'static str] {
         (Kind::Write { .. }, Verb::Acquire | Verb::Release) => &[SIGN],
         (Kind::Read, Verb::Acquire | Verb::Extend { .. }) => &[READERS, SIGN],
         (Kind::Read, Verb::Release | Verb::Owner) => &[READERS],
-        (Kind::Mutex | Kind::Write { .. }, _) | (Kind::Read, Verb::Inspect) => &[],
+        (Kind::Mutex | Kind::Write { .. }, _) | (Kind::Read, Verb::Inspect | Verb::Scan) => &[],
     }
 }
 

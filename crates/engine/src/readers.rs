@@ -22,6 +22,11 @@ fn sign_of(value: &str) -> String {
 
 const SIGN: &str = "#sign ";
 
+/// Is it a sign, and no lock of that name?
+pub(crate) fn is_sign(key: &str, value: &str) -> bool {
+    key.ends_with(":sign") && value.starts_with(SIGN)
+}
+
 /// How the holder of a value stands to a key.
 enum Stands {
     /// He is one of its readers.
@@ -59,7 +64,9 @@ impl Store {
                 self.delete(key);
                 Answer::Granted
             }
-            (Verb::Owner | Verb::Inspect, Stands::Within | Stands::Alone) => Answer::Granted,
+            (Verb::Owner | Verb::Inspect | Verb::Scan, Stands::Within | Stands::Alone) => {
+                Answer::Granted
+            }
             (_, Stands::Before) => Answer::Absent,
         };
         (answer, None)
