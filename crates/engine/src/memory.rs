@@ -13,13 +13,12 @@ use crate::fencing::Window;
 use crate::kind::Kind;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::notice::{Notice, Sight};
-use crate::readers::is_sign;
 use crate::tally::Reply;
 use crate::token::Token;
 use crate::vote::{Answer, Bound, Detail, Found, Page};
 
 /// So many keys are told at a time.
-const PAGE: usize = 500;
+const PAGE: usize = 200;
 
 /// Where the last fencing token is that was granted on a key.
 fn fence_key(key: &str) -> String {
@@ -64,7 +63,7 @@ impl From<Whose> for Answer {
 /// Is it what stands beside a name? Somebody's lock may be called like that, too.
 fn is_side_key(key: &str, value: &str) -> bool {
     let is_token = || !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    key.ends_with(":fence") && is_token() || is_sign(key, value)
+    key.ends_with(":fence") && is_token() || Store::is_sign(key, value)
 }
 
 #[derive(Default)]

@@ -22,11 +22,6 @@ fn sign_of(value: &str) -> String {
 
 const SIGN: &str = "#sign ";
 
-/// Is it a sign, and no lock of that name?
-pub(crate) fn is_sign(key: &str, value: &str) -> bool {
-    key.ends_with(":sign") && value.starts_with(SIGN)
-}
-
 /// How the holder of a value stands to a key.
 enum Stands {
     /// He is one of its readers.
@@ -94,6 +89,11 @@ impl Store {
             _ => {}
         }
         (answer, detail)
+    }
+
+    /// Is it a sign, and no lock of that name?
+    pub(crate) fn is_sign(key: &str, value: &str) -> bool {
+        key.ends_with(":sign") && value.starts_with(SIGN)
     }
 
     /// The sign of this value is there no more.

@@ -17,7 +17,7 @@ use super::script::{
 };
 
 /// So many keys a server looks at for one page.
-const SCANNED_AT_ONCE: u64 = 500;
+const SCANNED_AT_ONCE: u64 = 200;
 
 /// The longest cursor: a number, and that of a server before it, if a pool leads to several.
 const MAX_CURSOR: usize = 32;
