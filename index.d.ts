@@ -213,6 +213,40 @@ export class Redsync {
   ): Promise<NodeInspection[]>;
 
   /**
+   * Tells the names that are locked now on a quorum of nodes, and by whom, in the order of the names. For people who look:
+   * it decides nothing, and an answer is old when it arrives. It only reads.
+   *
+   * It walks over the keys of every node by SCAN, and asks all nodes about each name that may be locked. That is a string
+   * that expires, of at most 16 KiB; whatever else Redis stores is passed over, and so is what the library keeps beside a
+   * name. A name that was locked all the while is found. If you share a server with other applications, use a `keyPrefix` or
+   * a pattern: a key of theirs that expires is taken for a mutex.
+   *
+   * What it costs is bounded: 200 keys for each question to a server, 50 000 questions, 8 MiB of names, 32 names asked about at
+   * a time, `limit` and `timeout`. {@link LockedNames.incomplete} says what of that has left names out.
+   *
+   * A cluster is one node, and each of its masters is asked. Over a {@link Pool} of one's own that is a cluster it
+   * takes {@link Conn.masters}.
+   *
+   * @param pattern Which names: a string of 1 to 1024 bytes with `*`, `?`, `[a-z]`, `[^a]`, and `\\` before any of these
+   *   for itself, as SCAN has them. The {@link RedsyncOptions.keyPrefix} is no part of it. Default `*`.
+   * @param options `limit`: at most so many names; an integer from 1 to 10 000. Default 1000. `timeout`: how long it may take in
+   *   all, in milliseconds, half of it for the keys; an integer from 1 on. Default 10 000.
+   * @throws {FailedError} When no quorum of nodes tells of its keys: nodes are down, or an ACL refuses what it takes.
+   * @throws {ClosedError} When the Redsync is closed.
+   *
+   * @example
+   * const names = await redsync.list('invoice:*', { limit: 100 });
+   * for (const { name, kind, owners } of names) {
+   *   for (const { owner, since, remaining } of owners) console.log(name, kind, owner, since, remaining);
+   * }
+   * if (names.incomplete) console.log('and more');
+   */
+  list(
+    pattern?: string,
+    options?: CallOptions & { limit?: number | undefined; timeout?: number | undefined },
+  ): Promise<LockedNames>;
+
+  /**
    * Tells what this Redsync has done so far, and what it knows of its nodes. Costs nothing.
    *
    * @example
@@ -326,6 +360,46 @@ export interface NodeHealth {
    * node votes without quarantine because it does not tell for how long it has been up.
    */
   error?: Error | undefined;
+}
+
+/** A name that is locked, as {@link Redsync.list} tells it. */
+export interface LockedName {
+  name: string;
+  /**
+   * - `mutex`: one holder, of this library or another. A writer is one, too: nothing tells them apart.
+   * - `semaphore`: permits are held, one by each of the `owners`. If only the first permit is, it is told as a `mutex`.
+   * - `read`: readers have it, of whom nothing more is told here.
+   * - `write`: a writer has it. No version writes what would tell that yet.
+   * - `unknown`: a quorum of nodes stores something, but no value is on a quorum: nobody has it, and nobody gets it now.
+   */
+  kind: 'mutex' | 'semaphore' | 'read' | 'write' | 'unknown';
+  /** Who holds it, as far as values tell. At least one. */
+  owners: readonly LockOwner[];
+}
+
+/** What a value says of its holder: see {@link RedsyncOptions.owner}. Nothing else vouches for it. */
+export interface LockOwner {
+  /** `undefined` if the value names nobody. */
+  owner: string | undefined;
+  /** When he began to ask for the lock, by his own clock. */
+  since: Date | undefined;
+  /** Milliseconds until fewer nodes than a quorum store his value, if he does not extend it; `Infinity` if they keep it. */
+  remaining: number;
+  /** Indexes of the nodes that store it. */
+  nodes: readonly number[];
+}
+
+/** What {@link Redsync.list} tells: an array, and whether that is all. */
+export interface LockedNames extends Array<LockedName> {
+  /**
+   * Why other names may be locked, too. Absent if these are all.
+   *
+   * - `limit`: there are more than `limit`.
+   * - `time`: `timeout` was over.
+   * - `size`: there are more keys, or names that may be locks, than it looks at.
+   * - `nodes`: nodes have failed while it was asking.
+   */
+  incomplete?: 'limit' | 'time' | 'size' | 'nodes' | undefined;
 }
 
 /** What {@link Redsync.inspect} tells about one node. */
@@ -1055,7 +1129,7 @@ export interface Pool {
  * A connection to one node, for one question; commands reject when they fail. Reads have to go to the
  * server that takes the writes, and not to a replica.
  *
- * The library calls only `setNX`, `eval`, `pttl` and `close`. `get`, `set` and `scriptLoad` are
+ * The library calls only `setNX`, `eval`, `pttl` and `close`, and `masters` where there is one. `get`, `set` and `scriptLoad` are
  * go-redsync's other verbs: a connection may have them, and needs none of them.
  *
  * @example
@@ -1098,6 +1172,12 @@ export interface Conn {
   pttl(name: string): Promise<number>;
   /** Gives the connection back, after the answer to the question. */
   close(): void | Promise<void>;
+  /**
+   * Of a cluster: connections to each of its masters, in an order that does not change, for `list()`, which calls their
+   * `eval` without keys. The library does not `close` these. Without it `list()` fails on a cluster.
+   */
+  masters?:
+    (() => readonly Pick<Conn, 'eval'>[] | Promise<readonly Pick<Conn, 'eval'>[]>) | undefined;
   /** `GET name`. The library never calls it. */
   get?: ((name: string) => Promise<string | null>) | undefined;
   /** `SET name value`: true for OK. The library never calls it. */

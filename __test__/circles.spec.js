@@ -113,7 +113,9 @@ test('one file a backend knows what an answer brings, and who asks for it', (t) 
     'crates/engine/src/memory.rs',
     'crates/engine/src/readers.rs',
     'crates/engine/src/round.rs', // which fencing token a quorum would grant, and who has met readers
+    'crates/engine/src/scan.rs', // who asks for it
     'src/node/pool.rs',
+    'src/node/redis/cluster.rs', // the end of a walk over its keys
     'src/node/redis/command.rs',
   ]);
 });

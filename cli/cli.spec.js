@@ -666,8 +666,8 @@ test.serial('help and version', async (t) => {
 });
 
 const WRONG = [
-  [[], /a command is missing: run, inspect or unlock/],
-  [['rnu', 'job'], /unknown command "rnu": run, inspect or unlock/],
+  [[], /a command is missing: run, inspect, list, top or unlock/],
+  [['rnu', 'job'], /unknown command "rnu": run, inspect, list, top or unlock/],
   [['run', ...NODE, '--', 'true'], /the NAME of the lock is missing/],
   [['run', '', ...NODE, '--', 'true'], /NAME must be/],
   [['run', 'job', ...NODE], /the program to run is missing/],

@@ -7,11 +7,13 @@ const NODES = `\
 
 const HELP = {
   '': `\
-Usage: redsync COMMAND NAME [options]
+Usage: redsync COMMAND [NAME] [options]
 
 Commands:
   run       run a program while holding a lock
   inspect   show node by node who holds a lock
+  list      show all names that are locked, and by whom
+  top       the same on a terminal, again and again
   unlock    release a lock by its value
 
   --help, -h      this, or the options of a command: redsync run --help
@@ -71,6 +73,42 @@ ${NODES}
 Exit codes:
   0   a quorum of nodes has answered
   1   too few have
+  2   wrong usage
+`,
+
+  list: `\
+Usage: redsync list [PATTERN] [options]
+
+Shows the names that are locked now on a quorum of nodes, and by whom. PATTERN
+has *, ? and [a-z] as SCAN has them: 'invoice:*', for example.
+
+${NODES}
+  --limit N         show at most N names; 1000 by default, 10000 at most
+  --timeout MS      how long to look at most; 10000 by default
+  --json            one JSON object instead of the table
+  --help, -h
+
+Exit codes:
+  0   a quorum of nodes has answered
+  1   too few have
+  2   wrong usage
+`,
+
+  top: `\
+Usage: redsync top [PATTERN] [options]
+
+Shows on a terminal what "redsync list" shows, until Ctrl-C ends it; elsewhere
+it shows it once.
+
+${NODES}
+  --interval MS     how long to wait before looking again; 2000 by default
+  --limit N         show at most N names; 1000 by default, 10000 at most
+  --timeout MS      how long to look at most; 10000 by default
+  --help, -h
+
+Exit codes:
+  0   ended by a signal; or, elsewhere than on a terminal, as "redsync list"
+  1   elsewhere than on a terminal: too few nodes have answered
   2   wrong usage
 `,
 

@@ -5,6 +5,7 @@ const { Redsync } = require('../lib/redsync.js');
 const { tokenOf } = require('../lib/token.js');
 const { READERS } = require('../lib/values.js');
 const { EXIT } = require('./exit-codes.js');
+const { left, shown, table } = require('./table.js');
 const { milliseconds, permitCount } = require('./usage.js');
 
 /** Shows node by node who holds a lock. */
@@ -79,14 +80,7 @@ function asTable(found) {
     const last = error === undefined ? shown(value) : reason(error);
     rows.push([`${node}`, endpoint, status, left(remaining), ...own, last]);
   }
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]))
-      .join('  ')
-      .trimEnd(),
-  );
-  return lines.join('\n');
+  return table(rows).join('\n');
 }
 
 function sentence({ status, value, owner = shown(value), votes }, { size, quorum }) {
@@ -97,20 +91,6 @@ function sentence({ status, value, owner = shown(value), votes }, { size, quorum
     undecided: `undecided: nobody holds it on ${quorum} of ${size} nodes`,
     unknown: `unknown: ${share} answered, ${quorum} are needed`,
   }[status];
-}
-
-function left(remaining) {
-  if (remaining === undefined) return '';
-  return remaining === Infinity ? 'no expiry' : `${(remaining / 1000).toFixed(1)} s`;
-}
-
-/** A value may be anybody's, and a terminal obeys what it is told. */
-function shown(value = '') {
-  return /^[!-~]*$/.test(value) ? value : JSON.stringify(value).replace(/[^ -~]/g, escape);
-}
-
-function escape(character) {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
 function reason({ cause }) {

@@ -9,8 +9,12 @@ const COMMANDS = {
   __proto__: null,
   run: () => require('./run.js').run,
   inspect: () => require('./inspect.js').inspect,
+  list: () => require('./list.js').list,
+  top: () => require('./top.js').top,
   unlock: () => require('./unlock.js').unlock,
 };
+
+const CHOICE = 'run, inspect, list, top or unlock';
 
 /**
  * The command line.
@@ -24,9 +28,9 @@ async function main([command, ...args]) {
     return say(`${require('../package.json').version}\n`);
   }
   try {
-    if (command === undefined) throw new UsageError('a command is missing: run, inspect or unlock');
+    if (command === undefined) throw new UsageError(`a command is missing: ${CHOICE}`);
     if (!(command in COMMANDS)) {
-      throw new UsageError(`unknown command ${JSON.stringify(command)}: run, inspect or unlock`);
+      throw new UsageError(`unknown command ${JSON.stringify(command)}: ${CHOICE}`);
     }
     const usage = readUsage(command, args, process.env);
     if (usage.help) return say(helpOn(command));
@@ -66,7 +70,8 @@ function forPeople(message) {
   return message
     .replace(/The "nodes\[(\d+)\](?:\.url)?" argument/, 'node $1')
     .replace(/The "options\.(\w+)" argument/, (_, option) => `--${kebab(option)}`)
-    .replace(/The "name(?:\[0\])?" argument/, 'NAME');
+    .replace(/The "name(?:\[0\])?" argument/, 'NAME')
+    .replace('The "pattern" argument', 'PATTERN');
 }
 
 /** `holdAtLeast` as `hold-at-least`. */

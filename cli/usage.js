@@ -29,13 +29,18 @@ const OPTIONS = {
     mode: TEXT,
   },
   inspect: { ...COMMON, timeout: TEXT, json: FLAG, permits: TEXT },
+  list: { ...COMMON, timeout: TEXT, limit: TEXT, json: FLAG },
+  top: { ...COMMON, timeout: TEXT, limit: TEXT, interval: TEXT },
   unlock: { ...COMMON, value: TEXT, permits: TEXT, mode: TEXT },
 };
+
+/** Commands that are about any names, or those of a PATTERN. */
+const ABOUT_MANY = new Set(['list', 'top']);
 
 /**
  * Reads what stands behind the command.
  *
- * @param {'run' | 'inspect' | 'unlock'} command
+ * @param {'run' | 'inspect' | 'list' | 'top' | 'unlock'} command
  * @param {readonly string[]} args
  * @param {NodeJS.ProcessEnv} env
  * @returns {object} the options by their names; name, nodes, and what stands behind `--` as program
@@ -46,11 +51,13 @@ function readUsage(command, args, env) {
   const { values, positionals } = parse(command, own);
   if (values.help) return { help: true };
   const [name, ...others] = positionals;
-  if (name === undefined) throw new UsageError('the NAME of the lock is missing');
+  if (name === undefined && !ABOUT_MANY.has(command))
+    throw new UsageError('the NAME of the lock is missing');
   const program = end === -1 ? [] : args.slice(end + 1);
   if (others.length > 0) {
     const hint = command === 'run' ? '; the program goes behind "--"' : '';
-    throw new UsageError(`one NAME is expected, and ${quote(others[0])} is one more${hint}`);
+    const noun = ABOUT_MANY.has(command) ? 'PATTERN' : 'NAME';
+    throw new UsageError(`one ${noun} is expected, and ${quote(others[0])} is one more${hint}`);
   }
   if (command === 'run') {
     if (program.length === 0)
@@ -123,6 +130,7 @@ function permitCount(text) {
   return whole('--permits', text, 1, MAX_PERMITS, 'a whole number');
 }
 
+/** A number among those that are allowed, of an option that may be absent. */
 function whole(option, text, least, most, what) {
   if (text === undefined) return undefined;
   const number = /^\d+$/.test(text) ? Number(text) : NaN;
@@ -134,4 +142,4 @@ function quote(text) {
   return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}...` : text);
 }
 
-module.exports = { UsageError, readUsage, milliseconds, permitCount };
+module.exports = { UsageError, readUsage, milliseconds, permitCount, whole };

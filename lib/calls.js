@@ -304,6 +304,27 @@ function inspect(client, key, timeout, listener) {
   return number;
 }
 
+/**
+ * Asks one node for some of its keys.
+ *
+ * @param {number} client
+ * @param {number} node its index
+ * @param {string} pattern of keys
+ * @param {string} from where to go on, '' for the beginning
+ * @param {number} timeout
+ * @param {Listener} listener
+ * @returns {number} the call
+ */
+function scan(client, node, pattern, from, timeout, listener) {
+  const number = listen(listener);
+  begin(OPERATION.SCAN, client, number, 4);
+  records[used++] = timeout;
+  records[used++] = node;
+  put(pattern);
+  put(from);
+  return number;
+}
+
 /** Ends a call early: its completion comes when what it had acquired is released. */
 function cancel(client, number) {
   begin(OPERATION.CANCEL, client, number, 0);
@@ -428,6 +449,7 @@ module.exports = {
   call,
   callAll,
   inspect,
+  scan,
   cancel,
   answer,
   answerPool,

@@ -105,13 +105,24 @@ class Client {
 
   /** The same on all nodes; with a key, for what each of them stores under it. */
   performOnAll(operation, timeout, signal, key) {
+    return this.#ask(operation, signal, (call) =>
+      key === undefined
+        ? calls.callAll(operation, this.number, timeout, call)
+        : calls.inspect(this.number, key, timeout, call),
+    );
+  }
+
+  /** The same on one node, for the keys of a pattern that may be locks: those of one page. */
+  scan(node, pattern, from, timeout, signal) {
+    return this.#ask(OPERATION.SCAN, signal, (call) =>
+      calls.scan(this.number, node, pattern, from, timeout, call),
+    );
+  }
+
+  #ask(operation, signal, submit) {
     return new Promise((resolve, reject) => {
       const call = new Call(this, operation, undefined, resolve, reject);
-      const number =
-        key === undefined
-          ? calls.callAll(operation, this.number, timeout, call)
-          : calls.inspect(this.number, key, timeout, call);
-      this.#begin(call, number, signal);
+      this.#begin(call, submit(call), signal);
     });
   }
 
@@ -196,6 +207,7 @@ const STOPPABLE = new Set([
   OPERATION.HEALTH,
   OPERATION.READY,
   OPERATION.INSPECT,
+  OPERATION.SCAN,
 ]);
 
 /** Those that a client who drains begins no more: they are stopped already, or would hold one more lock. */
@@ -264,7 +276,8 @@ class Call {
     }
     this.#isComplete = true;
     const outcome = new Outcome(kind, number, text, this.#report);
-    this.#client.stats.learn(outcome);
+    // Who may not look at keys may lock them.
+    if (this.#operation !== OPERATION.SCAN) this.#client.stats.learn(outcome);
     const isLock = outcome.isHeld && this.#operation !== OPERATION.EXTEND;
     this.#settle(this.#resolve, isLock ? this.#handOver(outcome) : outcome);
     this.#client.end();

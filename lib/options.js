@@ -20,6 +20,7 @@ const { checkPermit, ownershipValue } = require('./values.js');
 
 const KIB = 1024;
 const MAX_NAMES = 64;
+const MAX_LISTED = 10_000;
 
 function factor(argument, value) {
   const expected = 'a number greater than 0 and less than 1';
@@ -130,6 +131,7 @@ const CALL_RULES = {
   timeout: integer(1, MAX_INT),
   permits: permitCount,
   drain: integer(0, DAY),
+  limit: integer(1, MAX_LISTED),
 };
 
 const DEFAULTS = Object.freeze({
@@ -159,6 +161,7 @@ const NO_CALL_OPTIONS = Object.freeze({
   timeout: undefined,
   permits: undefined,
   drain: undefined,
+  limit: undefined,
 });
 const SIGNAL_ONLY = Object.freeze(['signal']);
 
@@ -317,6 +320,16 @@ function readOneName(name) {
   return Object.freeze([readName('name', name)]);
 }
 
+const readGlob = text(1, KIB);
+
+/**
+ * @param {unknown} pattern of names; none for all
+ * @returns {string}
+ */
+function readPattern(pattern) {
+  return pattern === undefined ? '*' : readGlob('pattern', pattern);
+}
+
 /**
  * @param {unknown} name one name, or several that are one lock
  * @returns {readonly string[]}
@@ -338,15 +351,15 @@ function readNames(name) {
 
 /**
  * @param {unknown} input
- * @param {readonly ('signal' | 'timeout' | 'permits' | 'drain')[]} [keys] the options that this call knows
- * @returns {Readonly<{ signal?: AbortSignal, timeout?: number, permits?: number, drain?: number }>}
+ * @param {readonly ('signal' | 'timeout' | 'permits' | 'drain' | 'limit')[]} [keys] the options that this call knows
+ * @returns {Readonly<{ signal?: AbortSignal, timeout?: number, permits?: number, drain?: number, limit?: number }>}
  */
 function readCallOptions(input, keys = SIGNAL_ONLY) {
   if (input === undefined) return NO_CALL_OPTIONS;
   const hints =
     keys === SIGNAL_ONLY ? OF_A_LOCK : { expected: `an object with ${keys.join(', ')}` };
-  const { signal, timeout, permits, drain } = readOptions(input, CALL_RULES, keys, hints);
-  return Object.freeze({ signal, timeout, permits, drain });
+  const { signal, timeout, permits, drain, limit } = readOptions(input, CALL_RULES, keys, hints);
+  return Object.freeze({ signal, timeout, permits, drain, limit });
 }
 
 /**
@@ -368,6 +381,7 @@ module.exports = {
   readRedsyncOptions,
   readNames,
   readOneName,
+  readPattern,
   readCallOptions,
   checkRetryDelay,
   readAcquireOptions,

@@ -48,12 +48,16 @@ const CODE = /^[A-Z][A-Z0-9_]{1,31}$/;
 const NAME = /^[A-Za-z]\w{0,39}$/;
 const UNKNOWN = Object.freeze(['EPOOL', 'an error']);
 
+/** A pool has not what it takes. Its message is ours. */
+class Lack extends Error {}
+
 /**
  * @param {string} method of the pool or its connection
  * @param {unknown} error
  * @returns {{ code: string, message: string }} the message ends with a number for `thrown`
  */
 function failureOf(method, error) {
+  if (error instanceof Lack) return { code: 'ENOTSUP', message: error.message };
   const [code, what] = describe(error);
   return { code, message: `${method}() of the pool failed: ${what}\t${keep(error)}` };
 }
@@ -123,4 +127,4 @@ function glideCode(message) {
   return /^An error was signalled by the server(?:: | - )-? ?([A-Za-z]+)\b/.exec(message)?.[1];
 }
 
-module.exports = { failureOf, forgetThrown, isRefusal, nonsense, thrown };
+module.exports = { Lack, failureOf, forgetThrown, isRefusal, nonsense, thrown };

@@ -175,4 +175,4 @@ function proofOf(pool) {
   return proofs.get(pool);
 }
 
-module.exports = { proofOf };
+module.exports = { PROBE_KEY, proofOf };

@@ -9,6 +9,7 @@ const { failureOf, forgetThrown, nonsense } = require('./pool-failures.js');
 const { proofOf } = require('./pool-proof.js');
 const { INSPECTION, integer, text } = require('./pool-replies.js');
 const { Run } = require('./pool-run.js');
+const { PAGE, scan } = require('./pool-scan.js');
 const { SCRIPTS } = require('./scripts.js');
 const { READERS } = require('./values.js');
 
@@ -42,6 +43,7 @@ const NOTHING = Object.freeze({ code: '', message: '' });
  * @typedef {object} PoolNode
  * @property {object} pool
  * @property {import('./pool-proof.js').Proof} proof
+ * @property {boolean} isCluster
  * @property {string} keyPrefix
  * @property {Run | undefined} run
  */
@@ -224,6 +226,8 @@ class Question {
         return conn.eval(SCRIPTS.ownerRead, [...keys, ...sides], [value]);
       case OUTCOME.ASK_INSPECT:
         return conn.eval(SCRIPTS.inspect, keys, []);
+      case OUTCOME.ASK_SCAN:
+        return scan(conn, this.#node.isCluster, keys[0], value);
       default:
         this.#method = 'pttl';
         return conn.pttl(this.#node.keyPrefix + HEALTH_KEY);
@@ -252,6 +256,7 @@ class Question {
   }
 
   #read(reply) {
+    if (this.kind === OUTCOME.ASK_SCAN) return this.#readPage(reply);
     if (this.kind === OUTCOME.ASK_INSPECT && reply !== null) return this.#readFound(reply);
     if (FENCED.includes(this.kind) && Math.abs(integer(reply)) > 1) {
       return this.#readBound(integer(reply));
@@ -265,6 +270,11 @@ class Question {
     const found = text(reply);
     const isWhole = found.length <= MAX_FOUND && INSPECTION.test(found);
     if (isWhole) this.answer(VOTE.FOUND, { message: found });
+    else this.answer(VOTE.FAILED, nonsense('eval'));
+  }
+
+  #readPage(page) {
+    if (PAGE.test(page)) this.answer(VOTE.PAGE, { message: page });
     else this.answer(VOTE.FAILED, nonsense('eval'));
   }
 
@@ -303,7 +313,8 @@ calls.servePools(newReader(), endRuns);
  */
 function serve(client, nodes, keyPrefix) {
   if (nodes.every(({ pool }) => pool === undefined)) return;
-  const served = ({ pool }) => pool && { pool, proof: proofOf(pool), keyPrefix, run: undefined };
+  const served = ({ pool, isCluster }) =>
+    pool && { pool, isCluster, proof: proofOf(pool), keyPrefix, run: undefined };
   clients.set(client, nodes.map(served));
 }
 

@@ -6,6 +6,7 @@ const { invalidType, typeError } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { refuseMethods } = require('./guesses.js');
 const { asyncDispose } = require('./lock.js');
+const { list } = require('./list.js');
 const { Mutex, PRIVATE, adopt, holdToShare } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
 const { thisProcess } = require('./owner.js');
@@ -22,6 +23,7 @@ const {
   readMutexOptions,
   readNames,
   readOneName,
+  readPattern,
   readReadWriteOptions,
   readRedsyncOptions,
   readSemaphoreOptions,
@@ -30,6 +32,8 @@ const {
 const READY_TIMEOUT = 5000;
 const HEALTH_TIMEOUT = 2000;
 const INSPECT_TIMEOUT = 2000;
+const LIST_TIMEOUT = 10_000;
+const LIST_LIMIT = 1000;
 
 /** The client of a pool may connect again without a word: nobody can tell for how long its server is up. */
 function checkQuarantine({ quarantine }, nodes) {
@@ -156,6 +160,18 @@ class Redsync {
   async #inspect(key, timeout, signal) {
     const text = await this.#askAll(OPERATION.INSPECT, OUTCOME.INSPECTED, timeout, signal, key);
     return nodeInspections(text, this.#client.nodes);
+  }
+
+  async list(pattern, options) {
+    const glob = readPattern(pattern);
+    const {
+      signal,
+      timeout = LIST_TIMEOUT,
+      limit = LIST_LIMIT,
+    } = readCallOptions(options, ['signal', 'timeout', 'limit']);
+    throwIfAborted(signal);
+    this.#client.open(OPERATION.SCAN);
+    return list(this.#client, glob, { limit, timeout, signal });
   }
 
   /** @returns {Promise<string>} what the engine says when all goes well */

@@ -22,6 +22,9 @@ import type {
   MutexOptions,
   CallEvent,
   LockEvent,
+  LockOwner,
+  LockedName,
+  LockedNames,
   LostEvent,
   NodeEvent,
   NodeHealth,
@@ -344,6 +347,25 @@ expectType<Promise<NodeInspection[]>>(
 declare const inspection: NodeInspection;
 expectType<string | undefined>(inspection.owner);
 expectType<Date | undefined>(inspection.since);
+expectType<Promise<LockedNames>>(redsync.list());
+expectAssignable<Promise<LockedName[]>>(
+  redsync.list('a*', { limit: 1, timeout: 1, signal: AbortSignal.abort() }),
+);
+expectError(redsync.list(5));
+expectError(redsync.list('a*', { limit: '5' }));
+expectError(redsync.list({ limit: 5 }));
+declare const names: LockedNames;
+expectType<'limit' | 'time' | 'size' | 'nodes' | undefined>(names.incomplete);
+for (const { name, kind, owners } of names) {
+  expectType<string>(name);
+  expectType<'mutex' | 'semaphore' | 'read' | 'write' | 'unknown'>(kind);
+  expectType<readonly LockOwner[]>(owners);
+}
+declare const lockOwner: LockOwner;
+expectType<string | undefined>(lockOwner.owner);
+expectType<Date | undefined>(lockOwner.since);
+expectType<number>(lockOwner.remaining);
+expectType<readonly number[]>(lockOwner.nodes);
 expectError(redsync.inspect(['a', 'b']));
 expectType<Promise<NodeInspection[]>>(redsync.inspect('a', { permits: 5, timeout: 1 }));
 expectError(redsync.inspect('a', { permits: '5' }));

@@ -21,6 +21,14 @@ function takesOneOnly(conn) {
   takingMany.delete(conn);
 }
 
+/** What a client puts in front of all keys, by its connection. */
+const prefixes = new WeakMap();
+
+/** @param {unknown} conn */
+function prefixOf(conn) {
+  return prefixes.get(conn) ?? '';
+}
+
 /**
  * A connection over a client. It is shared, and so never closed.
  *
@@ -29,6 +37,7 @@ function takesOneOnly(conn) {
  * @property {(name: string, value: string, expiry: number) => unknown} setNX
  * @property {(command: 'EVALSHA' | 'EVAL', script: string, keys: string[], args: unknown[]) => unknown} run
  * @property {(source: string) => unknown} scriptLoad
+ * @property {() => Commands[] | Promise<Commands[]>} [masters] of a cluster: those of each master, in an order that stays
  */
 class ClientConn {
   #commands;
@@ -36,6 +45,13 @@ class ClientConn {
   /** @param {Commands} commands */
   constructor(commands) {
     this.#commands = commands;
+    const { masters } = commands;
+    if (masters === undefined) return;
+    this.masters = async () => {
+      const conns = (await masters()).map((each) => new ClientConn(each));
+      for (const conn of conns) prefixes.set(conn, prefixOf(this));
+      return conns;
+    };
   }
 
   get(name) {
@@ -89,7 +105,7 @@ const pools = new WeakMap();
  * @property {Commands} commands
  * @property {string} endpoint
  * @property {boolean} isCluster
- * @property {boolean} [isPrefixed] does the client put something in front of all keys?
+ * @property {string} [keyPrefix] what the client puts in front of all keys
  */
 
 /**
@@ -109,8 +125,10 @@ function poolOver(client, adapter, describe) {
     throw error;
   }
   if (!pools.has(client)) {
-    const { commands, endpoint, isCluster, isPrefixed = false } = describe(client);
+    const { commands, endpoint, isCluster, keyPrefix = '' } = describe(client);
+    const isPrefixed = keyPrefix !== '';
     const conn = new ClientConn(commands);
+    prefixes.set(conn, keyPrefix);
     if (!isCluster) takingMany.add(conn);
     pools.set(client, Object.freeze({ get: () => conn, endpoint, isCluster, isPrefixed }));
   }
@@ -123,4 +141,4 @@ function isFor(adapter, found) {
   return adapter === found || (family.includes(adapter) && family.includes(found));
 }
 
-module.exports = { poolOver, takesMany, takesOneOnly };
+module.exports = { poolOver, prefixOf, takesMany, takesOneOnly };

@@ -22,7 +22,14 @@ function commandsOf(client) {
         .then(onlyReply);
     },
     scriptLoad: (source) => client.script('LOAD', source),
+    masters: client.isCluster ? () => mastersOf(client).map(commandsOf) : undefined,
   };
+}
+
+/** In the order of their addresses. */
+function mastersOf(cluster) {
+  const place = ({ options: { host, port } }) => showServers([{ host, port }]);
+  return cluster.nodes('master').sort((one, other) => (place(one) < place(other) ? -1 : 1));
 }
 
 function onlyReply([[error, reply]]) {
@@ -38,7 +45,7 @@ function describe(name) {
       endpoint: `${name} ${placeOf(client)}`,
       // With a tag in its prefix all names are in one slot.
       isCluster: client.isCluster && !hasTag(keyPrefix),
-      isPrefixed: keyPrefix !== '',
+      keyPrefix,
     };
   };
 }

@@ -25,10 +25,19 @@ function commandsOf(client) {
   };
 }
 
+/** Of a cluster, which connects to its masters as they are needed. */
+function commandsOfCluster(client) {
+  const masters = async () => {
+    const nodes = [...client.masters].sort((one, other) => (one.address < other.address ? -1 : 1));
+    return (await Promise.all(nodes.map((node) => client.nodeClient(node)))).map(commandsOf);
+  };
+  return { ...commandsOf(client), masters };
+}
+
 /** A cluster of version 4 looks for the keys of a script in the wrong place, and sends it anywhere. */
 function commandsOfOldCluster(client) {
   return {
-    ...commandsOf(client),
+    ...commandsOfCluster(client),
     run(command, script, keys, args) {
       const words = [command, script, String(keys.length), ...keys, ...args.map(String)];
       return client.sendCommand(keys[0], false, words);
@@ -42,7 +51,8 @@ function describe(client) {
   const place = isCluster ? 'cluster' : placeOf(client);
   // destroy() came with version 5.
   const isOld = isCluster && typeof client.destroy !== 'function';
-  const commands = isOld ? commandsOfOldCluster(client) : commandsOf(client);
+  const ofCluster = isOld ? commandsOfOldCluster : commandsOfCluster;
+  const commands = (isCluster ? ofCluster : commandsOf)(client);
   return { commands, endpoint: `node-redis ${place}`, isCluster };
 }
 

@@ -2,7 +2,8 @@
 
 const { poolOver } = require('./conn.js');
 
-function commandsOf(client) {
+/** @param {object} [options] of a command: where a cluster has to send it */
+function commandsOf(client, options) {
   return {
     set: (name, value) => client.set(name, value),
     setNX(name, value, expiry) {
@@ -15,16 +16,30 @@ function commandsOf(client) {
     // Its own Script objects live in native memory for as long as they are used.
     run(command, script, keys, args) {
       const words = [command, script, String(keys.length), ...keys, ...args.map(String)];
-      return client.customCommand(words);
+      return client.customCommand(words, options);
     },
     scriptLoad: (source) => client.customCommand(['SCRIPT', 'LOAD', source]),
   };
 }
 
+/** Of a cluster, whose masters are those that one of its servers names. */
+function commandsOfCluster(client) {
+  const masters = async () => {
+    const ranges = await client.customCommand(['CLUSTER', 'SLOTS'], { route: 'randomNode' });
+    const places = new Map(ranges.map(([, , [host, port]]) => [`${host}:${port}`, { host, port }]));
+    return [...places.keys()].sort().map((place) => {
+      const route = { type: 'routeByAddress', ...places.get(place) };
+      return commandsOf(client, { route });
+    });
+  };
+  return { ...commandsOf(client), masters };
+}
+
 function describe(client) {
   const isCluster = typeof client.invokeScriptWithRoute === 'function';
   const endpoint = isCluster ? 'valkey-glide cluster' : 'valkey-glide client';
-  return { commands: commandsOf(client), endpoint, isCluster };
+  const commands = isCluster ? commandsOfCluster(client) : commandsOf(client);
+  return { commands, endpoint, isCluster };
 }
 
 function newPool(client) {

@@ -117,6 +117,11 @@ impl Client {
                 let found = async move { Ok(redsync.inspect(&key, limit).await) };
                 self.ask_nodes(number, found, Outbox::inspected);
             }
+            Operation::Scan { limit, node, pattern, from } => {
+                let redsync = self.redsync.clone();
+                let page = async move { redsync.scan(node, &pattern, &from, limit).await };
+                self.ask_nodes(number, page, Outbox::page);
+            }
             Operation::Cancel => self.cancel(number),
             Operation::Answer(answer) => {
                 let asked = self.questions.borrow_mut().remove(&number);

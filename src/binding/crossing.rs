@@ -43,7 +43,7 @@ numbered! {
     /// What a record asks for; `wire::Operation` says with what.
     enum Code {
         Lock, TryLock, Unlock, Extend, Valid, Cancel, Answer, Health, Ready, Close, Watch, LetExpire,
-        PoolAnswer, Advance, Inspect, Adopt,
+        PoolAnswer, Advance, Inspect, Adopt, Scan,
     }
 }
 
@@ -77,6 +77,8 @@ numbered! {
         Health,
         /// Text: one line a node, then the values.
         Inspected,
+        /// `number`: the length of where to go on, which the text begins with; then the keys in JSON.
+        Page,
         /// `number`: attempts made. Not the end of the call, but a question to it.
         AskDelay,
         /// `number`: the attempt.
@@ -122,10 +124,12 @@ numbered! {
         /// Is the pool there?
         AskHealth,
         AskInspect,
+        /// Which keys may be locks? The key is a pattern, the value says where to go on.
+        AskScan,
     }
 }
 
-numbered!(Said { Granted, Taken, Absent, Found, Above, UpTo, Readers, Failed, Unsent });
+numbered!(Said { Granted, Taken, Absent, Found, Above, UpTo, Readers, Page, Failed, Unsent });
 
 numbered!(Loss { Expired, Taken, Deleted, MaxHold, MaxStall, Closed });
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use redsync_engine::{
-    Answer, Error, Fate, Found, Health, Held, Kind, Loss, NodeError, Report, Status, Token, Verb,
-    Vote,
+    Answer, Error, Fate, Found, Health, Held, Kind, Loss, NodeError, Page, Report, Status, Token,
+    Verb, Vote,
 };
 
 use super::crossing::{self, Numbered, Outcome};
@@ -43,6 +43,7 @@ fn pool_question(asked: Asked<'_>) -> Outcome {
         (Kind::Read, Verb::Owner) => Outcome::AskOwnerRead,
         (_, Verb::Owner) => Outcome::AskOwner,
         (_, Verb::Inspect) => Outcome::AskInspect,
+        (_, Verb::Scan) => Outcome::AskScan,
     }
 }
 
@@ -277,6 +278,14 @@ impl Outbox {
                 }?;
             }
             found.iter().flatten().flatten().try_for_each(|found| text.write_str(&found.value))
+        });
+    }
+
+    /// Some of the keys of a node.
+    pub fn page(&self, call: u32, Page { next, keys }: Page) {
+        self.push(call, Outcome::Page, utf16_length(&next) as f64, |text| {
+            text.push_str(&next);
+            text.write_str(&keys)
         });
     }
 

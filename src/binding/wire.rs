@@ -40,6 +40,13 @@ pub enum Operation {
     Advance(Duration),
     /// What does each node store under this key? Each is waited for so long.
     Inspect(Duration, String),
+    /// Which keys of a node may be locks? It is waited for so long.
+    Scan {
+        limit: Duration,
+        node: usize,
+        pattern: String,
+        from: String,
+    },
     /// Extend, and keep the lock alive from then on. The call is the number of the lease.
     Adopt(MutexCall),
     /// No operation that is known here, or not with what it needs.
@@ -135,6 +142,13 @@ impl<'a> Reader<'a> {
             Code::Inspect => {
                 let [limit, key] = operands else { return None };
                 Operation::Inspect(milliseconds(*limit), self.string(*key)?.to_owned())
+            }
+            Code::Scan => {
+                let [limit, node, pattern, from] = operands else { return None };
+                let (limit, node) = (milliseconds(*limit), *node as usize);
+                let pattern = self.string(*pattern)?.to_owned();
+                let from = self.string(*from)?.to_owned();
+                Operation::Scan { limit, node, pattern, from }
             }
             Code::Adopt => Operation::Adopt(self.mutex_call(operands)?),
         })

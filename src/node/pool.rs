@@ -18,7 +18,7 @@ use redsync_engine::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::redis::{WRONG_TYPE, found};
+use super::redis::{WRONG_TYPE, found, page};
 
 /// How many questions may wait for an answer. Beyond that the pool is not asked, so that one that
 /// never answers costs no more memory than this.
@@ -47,6 +47,8 @@ pub enum Said {
     UpTo = 4,
     /// To a writer's acquisition: taken by readers.
     Readers = 5,
+    /// To a walk over the keys: the message is what the script has found.
+    Page = 6,
     /// Whether anything was done is not known.
     Failed = -2,
     /// Nothing was done, and nothing will be.
@@ -61,6 +63,13 @@ pub fn vote_of(said: Said, code: String, message: String) -> (Vote, Option<Detai
         Said::Absent => return (Ok(Answer::Absent), None),
         Said::Found => return (Ok(Answer::Taken), found(&message)),
         Said::Readers => return (Ok(Answer::Taken), Some(Detail::Readers)),
+        Said::Page => {
+            let page = page(&message).ok_or_else(NodeError::protocol);
+            return match page {
+                Ok(page) => (Ok(Answer::Granted), Some(Detail::Page(page))),
+                Err(error) => (Err(error), None),
+            };
+        }
         Said::Above | Said::UpTo => return bounded(said, &message),
         Said::Unsent => Fate::Unsent,
         // A key of another type is not ours.

@@ -27,7 +27,9 @@ pub fn sides(verb: Verb, request: &Request) -> &'static [&'static str] {
         (Kind::Write { .. }, Verb::Acquire | Verb::Release) => &[SIGN],
         (Kind::Read, Verb::Acquire | Verb::Extend { .. }) => &[READERS, SIGN],
         (Kind::Read, Verb::Release | Verb::Owner) => &[READERS],
-        (Kind::Mutex | Kind::Write { .. }, _) | (_, Verb::Inspect | Verb::Shorten) => &[],
+        (Kind::Mutex | Kind::Write { .. }, _) | (_, Verb::Inspect | Verb::Scan | Verb::Shorten) => {
+            &[]
+        }
     }
 }
 

@@ -42,6 +42,7 @@
 //! | `signs` | what a writer who waits has left on the nodes |
 //! | `health` | is a quorum there? |
 //! | `inspect` | who holds a lock, node by node |
+//! | `scan` | which keys may be locks |
 //! | `report` | what a call saw, for those who watch from outside |
 //! | `options`, `value`, `clock`, `error` | what goes in and what comes out |
 
@@ -73,6 +74,7 @@ mod readers;
 mod redsync;
 mod report;
 mod round;
+mod scan;
 mod signs;
 mod tally;
 mod token;
@@ -105,4 +107,4 @@ pub use token::Token;
 pub use tokio_util::sync::CancellationToken;
 pub use validity::{CLOCK_GRANULARITY, drift, node_timeout, quarantine, until};
 pub use value::Value;
-pub use vote::{Answer, Bound, Detail, Fate, Found, NodeError, Vote};
+pub use vote::{Answer, Bound, Detail, Fate, Found, NodeError, Page, Vote};

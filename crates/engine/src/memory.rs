@@ -15,7 +15,10 @@ use crate::node::{Health, Keys, Node, Request, Status, Verb};
 use crate::notice::{Notice, Sight};
 use crate::tally::Reply;
 use crate::token::Token;
-use crate::vote::{Answer, Bound, Detail, Found};
+use crate::vote::{Answer, Bound, Detail, Found, Page};
+
+/// So many keys are told at a time.
+const PAGE: usize = 200;
 
 /// Where the last fencing token is that was granted on a key.
 fn fence_key(key: &str) -> String {
@@ -55,6 +58,12 @@ impl From<Whose> for Answer {
             Whose::Partly | Whose::Nobodys => Self::Absent,
         }
     }
+}
+
+/// Is it what stands beside a name? Somebody's lock may be called like that, too.
+fn is_side_key(key: &str, value: &str) -> bool {
+    let is_token = || !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    key.ends_with(":fence") && is_token() || Store::is_sign(key, value)
 }
 
 #[derive(Default)]
@@ -105,6 +114,10 @@ impl Store {
                 detail = self.find(&request.keys[0], at).map(Detail::Found);
                 whose.into()
             }
+            (Verb::Scan, _) => {
+                detail = Some(Detail::Page(self.page_after(&request.value)));
+                Answer::Granted
+            }
             (Verb::Extend { .. } | Verb::Owner, whose) => whose.into(),
         };
         (answer, detail)
@@ -118,6 +131,17 @@ impl Store {
     fn find(&self, key: &str, at: Moment) -> Option<Found> {
         let Entry { value, expires } = self.entries.get(key)?;
         Some(Found { value: value.to_string(), remaining: Some(*expires - at.now) })
+    }
+
+    /// The next of the keys that may be locks, in their order.
+    fn page_after(&self, last: &str) -> Page {
+        let locks = self.entries.iter().filter(|(key, entry)| !is_side_key(key, &entry.value));
+        let mut keys: Vec<&str> = locks.map(|(key, _)| &**key).filter(|key| *key > last).collect();
+        keys.sort_unstable();
+        let is_last = keys.len() <= PAGE;
+        keys.truncate(PAGE);
+        let next = keys.last().filter(|_| !is_last);
+        Page::of(&keys, next.unwrap_or(&""))
     }
 
     /// What is wrong with the fencing token of an acquisition, where one is proposed; it is remembered if nothing is.

@@ -44,6 +44,11 @@ pub enum Verb {
     /// What is stored under the first key, and for how long? Changes nothing; what there is goes to
     /// [`Reply::bring`] before the answer.
     Inspect,
+    /// Which keys may be locks that are held: whatever could be an ownership value and expires, and is no
+    /// [side key](crate::Page). Changes nothing, and says nothing of a lock. The first key is a pattern, which a
+    /// backend may leave unread, and the value says where to go on: `""` at the beginning, else as the page before
+    /// says. The page goes to [`Reply::bring`] before the answer.
+    Scan,
 }
 
 /// The operands of a [`Verb`].

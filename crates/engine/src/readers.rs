@@ -60,9 +60,10 @@ impl Store {
                 Answer::Granted
             }
             // Who reads keeps no other reader off: it is a mutex that is asked to keep others off for a while.
-            (Verb::Owner | Verb::Inspect | Verb::Shorten, Stands::Within | Stands::Alone) => {
-                Answer::Granted
-            }
+            (
+                Verb::Owner | Verb::Inspect | Verb::Scan | Verb::Shorten,
+                Stands::Within | Stands::Alone,
+            ) => Answer::Granted,
             (_, Stands::Before) => Answer::Absent,
         };
         (answer, None)
@@ -92,6 +93,11 @@ impl Store {
             _ => {}
         }
         (answer, detail)
+    }
+
+    /// Is it a sign, and no lock of that name?
+    pub(crate) fn is_sign(key: &str, value: &str) -> bool {
+        key.ends_with(":sign") && value.starts_with(SIGN)
     }
 
     /// The sign of this value is there no more.

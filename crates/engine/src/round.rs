@@ -253,6 +253,11 @@ impl Votes<'_> {
         self.asked.iter().all(|&node| self.votes[node].is_some())
     }
 
+    /// Has this node granted?
+    pub(crate) fn granted_by(&self, node: usize) -> bool {
+        matches!(self.votes.get(node), Some(Some(Ok(Answer::Granted))))
+    }
+
     /// The nodes that granted.
     pub(crate) fn granting(&self) -> Vec<usize> {
         self.asked_where(|vote| matches!(vote, Some(Ok(Answer::Granted))))

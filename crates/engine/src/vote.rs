@@ -31,6 +31,8 @@ pub enum Detail {
     /// To a writer's acquisition: readers are in the way, or anybody if he renews his sign. If it leaves a sign, the node
     /// has it. The answer is `Taken`.
     Readers,
+    /// To [`Verb::Scan`](crate::Verb::Scan): some of the keys.
+    Page(Page),
 }
 
 /// What a node would grant, which did not grant a token for its number's sake. It has stored nothing.
@@ -46,7 +48,7 @@ impl Detail {
     fn bound(&self) -> Option<Bound> {
         match self {
             Self::Bound(bound) => Some(*bound),
-            Self::Found(_) | Self::Readers => None,
+            Self::Found(_) | Self::Readers | Self::Page(_) => None,
         }
     }
 }
@@ -87,6 +89,38 @@ pub struct Found {
     pub value: String,
     /// How long it will be there; `None` for ever.
     pub remaining: Option<Duration>,
+}
+
+/// Some of the keys of a node that may be locks. What a node keeps beside a name, its last fencing token for one, is
+/// none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Where to go on; `""` at the end.
+    pub next: String,
+    /// The keys, as an array in JSON.
+    pub keys: String,
+}
+
+impl Page {
+    /// A page with these keys.
+    pub fn of(keys: &[&str], next: &str) -> Self {
+        let quoted: Vec<_> = keys.iter().map(|key| quoted(key)).collect();
+        Self { next: next.to_owned(), keys: format!("[{}]", quoted.join(",")) }
+    }
+}
+
+fn quoted(key: &str) -> String {
+    let mut text = String::with_capacity(key.len() + 2);
+    text.push('"');
+    for c in key.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\0'..=' ' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => text.push(c),
+        }
+    }
+    text.push('"');
+    text
 }
 
 /// An answer, or why there was none.
@@ -169,6 +203,13 @@ impl std::error::Error for NodeError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_an_array_in_json() {
+        let page = Page::of(&["a b", "\"\\\n", "\u{e9}"], "next");
+        assert_eq!(page.keys, r#"["a\u0020b","\"\\\u000a","\u{e9}"]"#.replace("\\u{e9}", "\u{e9}"));
+        assert_eq!((&*page.next, &*Page::of(&[], "").keys), ("next", "[]"));
+    }
 
     #[test]
     fn a_node_that_is_years_ahead_is_not_followed_where_another_cannot_go() {

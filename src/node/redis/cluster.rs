@@ -2,16 +2,17 @@
 //! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use redsync_engine::{Answer, Detail, NodeError, Page, Verb};
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::super::side_keys::tag_of;
 use super::address::{Access, Endpoint};
-use super::command::Redirect;
+use super::command::{Redirect, THE_END};
 use super::link::{Link, OnRedirect};
 use super::question::Question;
 use super::route::Route;
@@ -47,6 +48,8 @@ pub struct Cluster {
     slots: RefCell<HashMap<u16, Rc<Slot>>>,
     /// One for each server that was watched.
     watches: RefCell<Vec<Rc<Watch>>>,
+    /// Those that a walk over the keys goes to, in their order: as `HOST:PORT`, and known since the latest has begun.
+    masters: RefCell<BTreeSet<String>>,
     itself: Weak<Self>,
 }
 
@@ -58,6 +61,7 @@ impl Cluster {
             servers: RefCell::default(),
             slots: RefCell::default(),
             watches: RefCell::default(),
+            masters: RefCell::default(),
             itself: itself.clone(),
         });
         for seed in seeds {
@@ -66,8 +70,12 @@ impl Cluster {
         cluster
     }
 
-    /// Asks the master of the slot; as long as it is not known, or down, any server that is up.
+    /// Asks the master of the slot; as long as it is not known, or down, any server that is up. A walk over the keys
+    /// goes from master to master.
     pub fn ask(&self, question: Question) {
+        if question.verb == Verb::Scan {
+            return self.walk(question);
+        }
         let slot = self.slot(&question.request.keys[0]);
         slot.join(question);
         self.advance(&slot);
@@ -83,6 +91,74 @@ impl Cluster {
                 slot.settle();
             }
         }
+    }
+
+    /// Asks the master that the walk has come to: where it goes on is said as `CURSOR HOST:PORT`.
+    fn walk(&self, question: Question) {
+        let from = question.request.value.clone();
+        match from.split_once(' ') {
+            Some((THE_END, last)) => self.walk_on(question, Some(last)),
+            Some((cursor, server)) => self.walk_over(question, cursor, server),
+            None => {
+                let cluster = self.itself.clone();
+                spawn_local(async move {
+                    let Some(cluster) = cluster.upgrade() else { return };
+                    match cluster.find_masters(question.request.timeout).await {
+                        Ok(()) => cluster.walk_on(question, None),
+                        Err(error) => question.fail(&error),
+                    }
+                });
+            }
+        }
+    }
+
+    /// Asks the next master, if there is one.
+    fn walk_on(&self, question: Question, last: Option<&str>) {
+        let masters = self.masters.borrow();
+        let next = masters.iter().find(|it| last.is_none_or(|last| it.as_str() > last)).cloned();
+        drop(masters);
+        match next {
+            Some(server) => self.walk_over(question, THE_END, &server),
+            None => {
+                question.reply.bring(Detail::Page(Page::of(&[], "")));
+                question.reply.send(Ok(Answer::Granted));
+            }
+        }
+    }
+
+    /// Asks a master for a page.
+    fn walk_over(&self, mut question: Question, cursor: &str, server: &str) {
+        let Some(endpoint) = endpoint(server) else {
+            return question.fail(&NodeError::protocol());
+        };
+        let mut request = (*question.request).clone();
+        // Where the page ends is told with the server.
+        request.keys = Rc::from([request.keys[0].clone(), server.into()]);
+        request.value = cursor.into();
+        question.request = Rc::new(request);
+        let server = self.server(endpoint);
+        let link = server.link.clone();
+        // Whoever is being asked is not forgotten.
+        question.turn = Some(Turn::new(0, move |_| drop(server)));
+        link.ask(question);
+    }
+
+    /// Asks any server which ones are the masters, by a connection of its own.
+    async fn find_masters(&self, limit: Duration) -> Result<(), NodeError> {
+        let links: Vec<_> = self.servers.borrow().iter().map(|it| it.link.clone()).collect();
+        let found = async {
+            let mut why = NodeError::closed();
+            for link in links {
+                match link.masters().await {
+                    Ok(masters) => return Ok(masters),
+                    Err(error) => why = error,
+                }
+            }
+            Err(why)
+        };
+        let masters = timeout(limit, found).await.map_err(|_| NodeError::timed_out())??;
+        self.masters.replace(masters);
+        Ok(())
     }
 
     fn turn(&self, slot: &Rc<Slot>, question: &Question, number: u64) -> Turn {
@@ -194,6 +270,9 @@ struct Redirects {
 
 impl OnRedirect for Redirects {
     fn redirect(&self, mut question: Question, redirect: Redirect) {
+        if question.verb == Verb::Scan {
+            return question.fail(&NodeError::protocol()); // it is about no slot
+        }
         let Some(cluster) = self.cluster.upgrade() else { return };
         let Some(number) = question.turn.take().map(Turn::sent_on) else { return };
         let slot = cluster.slot(&question.request.keys[0]);
@@ -228,6 +307,12 @@ impl OnRedirect for Redirects {
             });
         }
     }
+}
+
+/// Reads `HOST:PORT`.
+fn endpoint(server: &str) -> Option<Endpoint> {
+    let (host, port) = server.rsplit_once(':')?;
+    Some(Endpoint::Tcp { host: host.to_owned(), port: port.parse().ok()? })
 }
 
 /// The slot of a key: CRC16 of what stands between the first braces, if anything does, else of it all.

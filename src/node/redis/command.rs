@@ -1,17 +1,29 @@
 //! The verbs as Redis commands, and Redis' replies as votes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use redis::Value;
-use redsync_engine::{Answer, Bound, Detail, Found, Kind, NodeError, Request, Token, Verb, Vote};
+use redsync_engine::{
+    Answer, Bound, Detail, Found, Kind, NodeError, Page, Request, Token, Verb, Vote,
+};
 
 use super::super::side_keys::{FENCE, side_key, sides};
 use super::failure::refused;
 use super::script::{
     ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, ACQUIRE_READ, ACQUIRE_WRITE,
     ACQUIRE_WRITE_FENCED, EXTEND, EXTEND_MANY, EXTEND_READ, INSPECT, KnownScripts, OWNER,
-    OWNER_READ, RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, SHORTEN, WATCH_READ,
+    OWNER_READ, RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, SCAN, SHORTEN, WATCH_READ,
 };
+
+/// So many keys a server looks at for one page.
+const SCANNED_AT_ONCE: u64 = 200;
+
+/// The longest cursor: a number, and that of a server before it, if a pool leads to several.
+const MAX_CURSOR: usize = 32;
+
+/// What a server says for the end of its keys, and is told for their beginning.
+pub const THE_END: &str = "0";
 
 /// Writes the command for a verb, to a server of a cluster or to one that stands alone.
 pub fn write(
@@ -57,6 +69,7 @@ pub fn write(
         (Kind::Read, Verb::Owner) => (scripts.call(&OWNER_READ), &[]),
         (_, Verb::Owner) => (scripts.call(&OWNER), &[]),
         (_, Verb::Inspect) => (scripts.call(&INSPECT), &[]),
+        (_, Verb::Scan) => return write_scan(request, scripts, output),
     };
     let sides = sides(verb, request);
     let keys = request.keys.len() * (1 + sides.len());
@@ -78,6 +91,17 @@ pub fn write_watch(name: &str, sign: &str, scripts: &KnownScripts, output: &mut 
     number(output, 2);
     string(output, name);
     string(output, sign);
+}
+
+/// Writes the question for some of the keys: see `scan.lua`. They are told as they are.
+fn write_scan(request: &Request, scripts: &KnownScripts, output: &mut Vec<u8>) {
+    header(output, b'*', 7);
+    scripts.call(&SCAN).iter().for_each(|part| string(output, part));
+    number(output, 0);
+    string(output, if request.value.is_empty() { THE_END } else { &request.value });
+    string(output, &request.keys[0]);
+    number(output, SCANNED_AT_ONCE);
+    number(output, 0);
 }
 
 /// Can it be asked together with others, of one name each and one expiry?
@@ -177,6 +201,27 @@ impl Redirect {
     }
 }
 
+/// The masters of a cluster as `HOST:PORT`, from the reply to CLUSTER SLOTS of the server at `host`.
+pub fn masters(reply: &Value, host: &str) -> Option<BTreeSet<String>> {
+    let Value::Array(ranges) = reply else { return None };
+    ranges.iter().map(|range| master_of(range, host)).collect()
+}
+
+/// Reads `[0, 5460, [host, port, ...], ...]`.
+fn master_of(range: &Value, host: &str) -> Option<String> {
+    let Value::Array(range) = range else { return None };
+    let [_, _, Value::Array(master), ..] = &range[..] else { return None };
+    match &master[..] {
+        // No host means the one that answered.
+        [Value::Nil, Value::Int(port), ..] => Some(format!("{host}:{port}")),
+        [Value::BulkString(name), Value::Int(port), ..] => {
+            let name = str::from_utf8(name).ok()?;
+            Some(format!("{}:{port}", if name.is_empty() { host } else { name }))
+        }
+        _ => None,
+    }
+}
+
 /// One name is taken by a plain SET.
 fn is_set(verb: Verb, request: &Request) -> bool {
     let is_plain = request.kind == Kind::Mutex && request.token.is_none();
@@ -188,6 +233,7 @@ fn is_set(verb: Verb, request: &Request) -> bool {
 pub fn fits(verb: Verb, request: &Request, reply: &Value) -> bool {
     match reply {
         Value::ServerError(_) => true,
+        _ if verb == Verb::Scan => detail(verb, request, reply).is_some(),
         _ if verb == Verb::Inspect => {
             matches!(reply, Value::Nil) || detail(verb, request, reply).is_some()
         }
@@ -210,6 +256,7 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
     match reply {
         _ if !fits(verb, request, &reply) => Err(NodeError::protocol()),
         Value::ServerError(error) => Err(refused(name(verb, request), &error)),
+        Value::BulkString(_) if verb == Verb::Scan => Ok(Answer::Granted),
         Value::Okay | Value::Int(1) => Ok(Answer::Granted),
         Value::Nil if verb == Verb::Inspect => Ok(Answer::Absent),
         Value::Nil | Value::Int(0) | Value::BulkString(_) => Ok(Answer::Taken),
@@ -222,6 +269,15 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
 pub fn detail(verb: Verb, request: &Request, reply: &Value) -> Option<Detail> {
     match (request.kind, verb, reply) {
         (_, Verb::Inspect, Value::BulkString(reply)) => found(&String::from_utf8_lossy(reply)),
+        (_, Verb::Scan, Value::BulkString(reply)) => {
+            let mut page = page(&String::from_utf8_lossy(reply))?;
+            // A server of a cluster is told with where it ends, for others follow.
+            if let [_, server] = &*request.keys {
+                let next = if page.next.is_empty() { THE_END } else { &page.next };
+                page.next = format!("{next} {server}");
+            }
+            Some(Detail::Page(page))
+        }
         (Kind::Write { .. }, Verb::Acquire, Value::Int(-1)) => Some(Detail::Readers),
         (_, Verb::Acquire, Value::Int(number)) if request.token.is_some() => bound(*number),
         _ => None,
@@ -241,6 +297,18 @@ pub fn found(text: &str) -> Option<Detail> {
     // -1: it does not expire.
     let remaining = u64::try_from(left).ok().map(Duration::from_millis);
     Some(Detail::Found(Found { value: value.to_owned(), remaining }))
+}
+
+/// What a walk over the keys tells: the next cursor, a line break and the keys in JSON.
+pub fn page(text: &str) -> Option<Page> {
+    let (next, keys) = text.split_once('\n')?;
+    let is_cursor = matches!(next.len(), 1..=MAX_CURSOR)
+        && next.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+    if !is_cursor || !keys.starts_with('[') {
+        return None;
+    }
+    let next = if next == THE_END { "" } else { next };
+    Some(Page { next: next.to_owned(), keys: keys.to_owned() })
 }
 
 /// Can this be the reply to so many requests at once? One letter each.
@@ -289,6 +357,7 @@ fn name(verb: Verb, request: &Request) -> &'static str {
         (_, Verb::Extend { recreate: true }) => "EVAL/EVALSHA of GET, SET, PTTL, PEXPIRE",
         (_, Verb::Owner) => "EVAL/EVALSHA of GET",
         (_, Verb::Inspect) => "EVAL/EVALSHA of GET, PTTL",
+        (_, Verb::Scan) => "EVAL/EVALSHA of SCAN, STRLEN, PTTL, GETRANGE",
     }
 }
 

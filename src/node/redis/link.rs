@@ -2,14 +2,14 @@
 //! tick.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use rand::RngExt;
-use redis::Value;
+use redis::{Pipeline, Value};
 use redsync_engine::{Fate, Health, NodeError, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::address::{Access, Endpoint};
 use super::batch::{Batch, Entry, Writer};
-use super::command::{Redirect, detail, vote, vote_of};
+use super::command::{Redirect, detail, masters, vote, vote_of};
 use super::connection::{Connection, info_field};
 use super::failure::{self, refused};
 use super::news::next_master;
@@ -376,6 +376,20 @@ impl Link {
     pub async fn connect(&self) -> Result<Connection, NodeError> {
         let (_, connection) = self.open().await?;
         Ok(connection)
+    }
+
+    /// Asks a server of a cluster which ones are the masters, by a connection of its own.
+    pub async fn masters(&self) -> Result<BTreeSet<String>, NodeError> {
+        let (server, mut connection) = self.open().await?;
+        let mut commands = Pipeline::new();
+        commands.cmd("CLUSTER").arg("SLOTS");
+        let replies = connection.ask(&commands).await?;
+        let Endpoint::Tcp { host, .. } = server else { return Err(NodeError::protocol()) };
+        match replies.first() {
+            Some(Value::ServerError(error)) => Err(refused("CLUSTER SLOTS", error)),
+            Some(reply) => masters(reply, &host).ok_or_else(NodeError::protocol),
+            None => Err(NodeError::protocol()),
+        }
     }
 
     async fn open(&self) -> Result<(Endpoint, Connection), NodeError> {

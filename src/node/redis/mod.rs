@@ -50,7 +50,7 @@ use redsync_engine::{Health, Keys, Kind, Node, Notice, Replies, Reply, Request, 
 
 pub use address::{Access, Endpoint, Login};
 use cluster::Cluster;
-pub use command::found;
+pub use command::{found, page};
 pub use failure::WRONG_TYPE;
 use link::Link;
 use question::{Group, Question};

@@ -42,9 +42,10 @@ pub static ACQUIRE_WRITE_FENCED: Script =
     Script::new(14, "acquireWriteFenced", source!("token", "writer", "acquire-write-fenced"));
 pub static RELEASE_WRITE: Script = Script::new(15, "releaseWrite", source!("release-write"));
 pub static WATCH_READ: Script = Script::new(16, "watchRead", source!("watch-read"));
+pub static SCAN: Script = Script::new(18, "scan", source!("scan"));
 
 /// All of them.
-pub static SCRIPTS: [&Script; 18] = [
+pub static SCRIPTS: [&Script; 19] = [
     &ACQUIRE,
     &ACQUIRE_FENCED,
     &ACQUIRE_FENCED_MANY,
@@ -63,6 +64,7 @@ pub static SCRIPTS: [&Script; 18] = [
     &ACQUIRE_WRITE_FENCED,
     &RELEASE_WRITE,
     &WATCH_READ,
+    &SCAN,
 ];
 
 impl Script {

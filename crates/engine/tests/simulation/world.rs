@@ -460,6 +460,8 @@ fn verb_number(verb: Verb) -> u64 {
         Verb::Extend { recreate } => 3 + u64::from(recreate),
         Verb::Owner => 5,
         Verb::Inspect => 6,
+        Verb::Scan => 7,
+        Verb::Shorten => 8,
     }
 }
 
