@@ -43,6 +43,7 @@ const NOTHING = Object.freeze({ code: '', message: '' });
  * @property {object} pool
  * @property {import('./pool-proof.js').Proof} proof
  * @property {string} keyPrefix
+ * @property {() => void} learn which server it is, after a look at the pool
  * @property {Run | undefined} run
  */
 const clients = new Map();
@@ -123,7 +124,7 @@ class Question {
     if (node === undefined || this.#isTooLate(now)) return this.answer(VOTE.UNSENT, TOO_LATE);
     const { pool, proof, keyPrefix } = node;
     if (ACQUISITIONS.has(kind) && !proof.isProven) {
-      proof.look(keyPrefix);
+      proof.look(keyPrefix).then(node.learn);
       if (proof.fault !== undefined) return this.answer(VOTE.UNSENT, proof.fault);
     }
     let conn;
@@ -243,8 +244,8 @@ class Question {
 
   /** A pool that answers is up if it is to be believed. */
   async #tellHealth(reply) {
-    const { proof, keyPrefix } = this.#node;
-    if (!proof.isProven) await proof.look(keyPrefix, true);
+    const { proof, keyPrefix, learn } = this.#node;
+    if (!proof.isProven) await proof.look(keyPrefix, true).then(learn);
     if (proof.fault !== undefined) this.answer(VOTE.UNSENT, proof.fault);
     else this.#read(reply);
   }
@@ -298,10 +299,17 @@ calls.servePools(newReader(), endRuns);
  * @param {number} client
  * @param {readonly { pool?: object }[]} nodes
  * @param {string} keyPrefix
+ * @param {import('./servers.js').Servers} servers
  */
-function serve(client, nodes, keyPrefix) {
+function serve(client, nodes, keyPrefix, servers) {
   if (nodes.every(({ pool }) => pool === undefined)) return;
-  const served = ({ pool }) => pool && { pool, proof: proofOf(pool), keyPrefix, run: undefined };
+  const served = ({ pool }, index) => {
+    if (pool === undefined) return undefined;
+    const proof = proofOf(pool);
+    const learn = () => servers.learn(index, proof.runId);
+    learn();
+    return { pool, proof, keyPrefix, learn, run: undefined };
+  };
   clients.set(client, nodes.map(served));
 }
 

@@ -29,6 +29,7 @@ function takesOneOnly(conn) {
  * @property {(name: string, value: string, expiry: number) => unknown} setNX
  * @property {(command: 'EVALSHA' | 'EVAL', script: string, keys: string[], args: unknown[]) => unknown} run
  * @property {(source: string) => unknown} scriptLoad
+ * @property {() => unknown} [info] INFO of the server; none of a cluster, which has several
  */
 class ClientConn {
   #commands;
@@ -68,7 +69,23 @@ class ClientConn {
     return String(await this.#commands.scriptLoad(source));
   }
 
+  /** See runIdOf(). A cluster has several. */
+  async runId() {
+    const info = await this.#commands.info?.();
+    return /^run_id:([\da-f]{40})\r?$/m.exec(String(info))?.[1] ?? '';
+  }
+
   close() {}
+}
+
+/**
+ * What the server behind a connection calls itself from its start to its end.
+ *
+ * @param {unknown} conn anybody's
+ * @returns {Promise<string> | undefined} none if that cannot be asked, '' if the server does not say
+ */
+function runIdOf(conn) {
+  return conn instanceof ClientConn ? conn.runId() : undefined;
 }
 
 function isNoScript(error) {
@@ -123,4 +140,4 @@ function isFor(adapter, found) {
   return adapter === found || (family.includes(adapter) && family.includes(found));
 }
 
-module.exports = { poolOver, takesMany, takesOneOnly };
+module.exports = { poolOver, runIdOf, takesMany, takesOneOnly };

@@ -22,6 +22,7 @@ function commandsOf(client) {
         .then(onlyReply);
     },
     scriptLoad: (source) => client.script('LOAD', source),
+    info: client.isCluster ? undefined : () => client.info('server'),
   };
 }
 

@@ -22,7 +22,12 @@ function commandsOf(client) {
       return command === 'EVAL' ? client.eval(script, options) : client.evalSha(script, options);
     },
     scriptLoad: (source) => client.scriptLoad(source),
+    info: isCluster(client) ? undefined : () => client.info('server'),
   };
+}
+
+function isCluster(client) {
+  return typeof client.getSlotRandomNode === 'function';
 }
 
 /** A cluster of version 4 looks for the keys of a script in the wrong place, and sends it anywhere. */
@@ -38,12 +43,12 @@ function commandsOfOldCluster(client) {
 }
 
 function describe(client) {
-  const isCluster = typeof client.getSlotRandomNode === 'function';
-  const place = isCluster ? 'cluster' : placeOf(client);
+  const isOfCluster = isCluster(client);
+  const place = isOfCluster ? 'cluster' : placeOf(client);
   // destroy() came with version 5.
-  const isOld = isCluster && typeof client.destroy !== 'function';
+  const isOld = isOfCluster && typeof client.destroy !== 'function';
   const commands = isOld ? commandsOfOldCluster(client) : commandsOf(client);
-  return { commands, endpoint: `node-redis ${place}`, isCluster };
+  return { commands, endpoint: `node-redis ${place}`, isCluster: isOfCluster };
 }
 
 function placeOf({ options }) {

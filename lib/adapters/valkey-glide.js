@@ -18,13 +18,18 @@ function commandsOf(client) {
       return client.customCommand(words);
     },
     scriptLoad: (source) => client.customCommand(['SCRIPT', 'LOAD', source]),
+    info: isCluster(client) ? undefined : () => client.customCommand(['INFO', 'server']),
   };
 }
 
+function isCluster(client) {
+  return typeof client.invokeScriptWithRoute === 'function';
+}
+
 function describe(client) {
-  const isCluster = typeof client.invokeScriptWithRoute === 'function';
-  const endpoint = isCluster ? 'valkey-glide cluster' : 'valkey-glide client';
-  return { commands: commandsOf(client), endpoint, isCluster };
+  const isOfCluster = isCluster(client);
+  const endpoint = isOfCluster ? 'valkey-glide cluster' : 'valkey-glide client';
+  return { commands: commandsOf(client), endpoint, isCluster: isOfCluster };
 }
 
 function newPool(client) {
