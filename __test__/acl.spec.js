@@ -19,7 +19,7 @@ const [, USER, PASSWORD, RULE] =
 const COMMANDS = [...RULE.matchAll(/\+(\S+)/g)].map(([, command]) => command);
 
 // Asked for on every connection, and done without where it is refused.
-const COURTESIES = /^(client|hello|info)\b/;
+const COURTESIES = /^(client|hello|info|role)\b/;
 
 /** A server that lets a user of that name in, by the rule. */
 async function useServerWith(t, rule = RULE.split(' '), options) {

@@ -28,13 +28,14 @@ const LOCKING = 'SET EVAL EVALSHA';
 const NOBODY = ['127.0.0.1', '1']; // no server listens there
 
 /** A server, behind a proxy if the fault needs one, and the URL to reach it by. */
-async function useNodes(t, count, { proxied = false, login = '', args, prepare } = {}) {
+async function useNodes(t, count, options = {}) {
+  const { proxied = false, scheme = 'redis', login = '', args, prepare } = options;
   const servers = await useServers(t, count, { args });
   return Promise.all(
     servers.map(async (server) => {
       await prepare?.(server);
       const proxy = proxied ? await useProxy(t, server) : undefined;
-      const url = (proxy ?? server).url.replace('redis://', `redis://${login}`);
+      const url = (proxy ?? server).url.replace('redis://', `${scheme}://${login}`);
       return { server, proxy, url };
     }),
   );
@@ -188,6 +189,7 @@ const FAULTS = [
   {
     title: 'belongs to a cluster that is down',
     code: 'CLUSTERDOWN',
+    scheme: 'redis+cluster',
     args: ['--cluster-enabled', 'yes'],
     prepare: serveSlots,
     begin: ({ server }) => server.command('CLUSTER', 'DELSLOTS', 0),

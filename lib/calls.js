@@ -61,6 +61,12 @@ let toldText = 0;
 let hearQuestion;
 let endQuestions;
 
+/**
+ * Who is told, by the number of a client, when one of its nodes was logged in to.
+ * @type {Map<number, { learn(node: number, runId: string): void }>}
+ */
+const servers = new Map();
+
 let engine;
 const records = new Float64Array(RECORDS);
 let used = 0;
@@ -345,6 +351,15 @@ function answer(client, number, answer) {
   putWellFormed(string);
 }
 
+/** From now on the servers of a client's nodes are told to somebody, until forgetServers(). */
+function followServers(client, follower) {
+  servers.set(client, follower);
+}
+
+function forgetServers(client) {
+  servers.delete(client);
+}
+
 /** Gives up a set of nodes that nobody can use any more. */
 function abandon(client) {
   begin(OPERATION.CLOSE, client, NO_CALL, 0);
@@ -436,6 +451,10 @@ function dispatch(number, outcome, value, string) {
     leases.get(number)?.dropped();
     return;
   }
+  if (outcome === OUTCOME.LOGGED_IN) {
+    servers.get(number)?.learn(value, string);
+    return;
+  }
   listeners[number].hear(outcome, value, string);
   if (!AHEAD.has(outcome)) unlisten(number);
 }
@@ -455,6 +474,8 @@ module.exports = {
   answerPool,
   servePools,
   advance,
+  followServers,
+  forgetServers,
   abandon,
   forEachListener,
   watch,

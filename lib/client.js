@@ -9,6 +9,7 @@ const { checkRetryDelay, readRedsyncOptions } = require('./options.js');
 const { ClosedError } = require('./errors.js');
 const { Holds } = require('./holds.js');
 const { Lease } = require('./lease.js');
+const { Servers } = require('./servers.js');
 const { follow, unfollow } = require('./signals.js');
 const { Stats } = require('./stats.js');
 const { checkGeneratedValue } = require('./values.js');
@@ -40,6 +41,7 @@ class Client {
     this.nodes = nodes;
     this.keyPrefix = keyPrefix;
     this.stats = new Stats(nodes);
+    this.servers = new Servers(nodes);
     this.holds = new Holds(() => this.now());
     this.number = undefined; // the engine's, from the first call on
     this.#owner = owner;
@@ -81,7 +83,8 @@ class Client {
     const asksUptime = this.#asksUptime;
     const addresses = this.nodes.map((node) => toAddress(node, asksUptime));
     this.number = calls.open(addresses, this.#owner);
-    pools.serve(this.number, this.nodes, this.keyPrefix);
+    calls.followServers(this.number, this.servers);
+    pools.serve(this.number, this.nodes, this.keyPrefix, this.servers);
     abandoned.register(this, this.number, this);
   }
 
@@ -163,6 +166,7 @@ class Client {
     await new Promise((resolve) => {
       calls.callAll(OPERATION.CLOSE, this.number, 0, { hear: resolve });
     });
+    calls.forgetServers(this.number);
     await pools.atRest(this.number);
     pools.forget(this.number);
   }
@@ -170,6 +174,7 @@ class Client {
 
 /** Closes in the engine what nobody can reach any more. */
 function abandon(client) {
+  calls.forgetServers(client);
   if (!pools.isServed(client)) return calls.abandon(client);
   // What is still under way asks the pools until all is done.
   calls.callAll(OPERATION.CLOSE, client, 0, { hear: () => pools.forget(client) });
@@ -331,10 +336,19 @@ class Call {
   }
 }
 
-/** What a call saw on its way: how often it waited, then one line for each node that did not grant. */
+/**
+ * What a call saw on its way: how often it waited and which nodes store a key that never expires, then one line for each
+ * node that did not grant.
+ */
 function readReport(attempts, text) {
   const end = text.indexOf('\n');
-  return { attempts, waits: Number(text.slice(0, end)), lines: text.slice(end + 1) };
+  const [waits, endless] = text.slice(0, end).split('\t');
+  return {
+    attempts,
+    waits: Number(waits),
+    endless: endless.split(' ').filter(Boolean).map(Number),
+    lines: text.slice(end + 1),
+  };
 }
 
 module.exports = { Client };

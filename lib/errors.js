@@ -40,9 +40,13 @@ class NodeTakenError extends RedsyncError {
   /**
    * @param {number} node index in the list of nodes
    * @param {string} endpoint
+   * @param {boolean} [isEndless] the key was seen to have no expiry, which no lock lacks
    */
-  constructor(node, endpoint) {
-    super(`node ${node} (${endpoint}): lock is taken`, 'ERR_NODE_TAKEN');
+  constructor(node, endpoint, isEndless = false) {
+    const what = isEndless
+      ? 'lock is taken by a key that has no expiry: not a lock?'
+      : 'lock is taken';
+    super(`node ${node} (${endpoint}): ${what}`, 'ERR_NODE_TAKEN');
     define(this, { node });
   }
 }

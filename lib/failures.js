@@ -22,7 +22,7 @@ const LONGEST_NAME = 64;
  * The error of a call that failed in the engine.
  *
  * @param {number} operation
- * @param {{ kind: number, number: number, text: string }} outcome
+ * @param {{ kind: number, number: number, text: string, report?: { endless: readonly number[] } }} outcome
  * @param {readonly string[]} names of the mutex; none for a call on all nodes
  * @param {readonly { endpoint: string }[]} nodes
  * @param {string} [known] what the caller knows of a lock that is not there, and the nodes do not
@@ -37,7 +37,7 @@ function failure(operation, outcome, names, nodes, known) {
     return new RedsyncError('the engine has failed: please report this', 'ERR_INTERNAL');
   }
   const attempts = outcome.number;
-  const errors = nodeErrors(outcome.text, nodes);
+  const errors = nodeErrors(outcome, nodes);
   const [Class, what] = describe({ operation, attempts, quorum: shareOf(nodes), known });
   const subject = names.length === 0 ? '' : `${subjectOf(names)}: `;
   // That a key has expired or was deleted would mislead whoever has released it himself.
@@ -86,11 +86,14 @@ function reasons(errors) {
   return errors.length === 0 ? '' : ` (${errors.map((error) => error.message).join('; ')})`;
 }
 
-function nodeErrors(text, nodes) {
+function nodeErrors({ text, report }, nodes) {
   const refusals = readLines(text).filter(({ kind }) => kind !== 'pending');
   return refusals.map(({ node, kind, code, message, own }) => {
     const { endpoint } = nodes[node];
-    if (kind === 'taken') return withoutFrames(new NodeTakenError(node, endpoint));
+    if (kind === 'taken') {
+      const isEndless = report?.endless.includes(node);
+      return withoutFrames(new NodeTakenError(node, endpoint, isEndless));
+    }
     if (kind === 'absent') return withoutFrames(new RedisError(node, endpoint, absent()));
     return nodeError(node, endpoint, code, message, own);
   });
@@ -147,14 +150,16 @@ function withoutFrames(error) {
  * @param {string} text one line a node: status, latency, server, watching (1 or 0), uptime, code, message
  * @param {readonly { endpoint: string }[]} nodes
  * @param {number} abstention for how long a node has to be up to vote
+ * @param {import('./servers.js').Servers} servers
  * @returns {object[]} one NodeHealth a node
  */
-function nodeHealth(text, nodes, abstention) {
+function nodeHealth(text, nodes, abstention, servers) {
   const lines = text.split('\n').slice(0, -1);
   return lines.map((line, node) => {
     const [status, latency, server, watching, uptime, code, message, own] = line.split('\t');
     const { endpoint } = nodes[node];
     const abstains = uptime === '' ? 0 : Math.ceil(abstention - Number(uptime));
+    const sameServerAs = servers.sameAs(node);
     return {
       node,
       endpoint,
@@ -163,6 +168,7 @@ function nodeHealth(text, nodes, abstention) {
       ...(server !== '' && { server }),
       ...(watching !== '' && { watching: watching === '1' }),
       ...(abstains > 0 && { abstains }),
+      ...(sameServerAs.length > 0 && { sameServerAs }),
       ...(code !== '' && { error: nodeError(node, endpoint, code, message, own) }),
     };
   });

@@ -30,6 +30,13 @@ const SERVER_CODES = new Set([
   'WRONGTYPE',
 ]);
 
+/** What some codes mean for whoever has made the pool. */
+const MEANINGS = new Map([
+  ['READONLY', 'the server is a replica of a master: give a client of its master'],
+  ['MOVED', 'the server is one of a cluster: give a client of the cluster'],
+  ['CROSSSLOT', 'the names are in different slots of a cluster'],
+]);
+
 /** Errors that clients give no code, and that could not be told from others by their class. */
 const KNOWN = new Map([
   ['Connection is closed.', ['ECLOSED', 'the client is closed']],
@@ -105,7 +112,10 @@ function read(error) {
   if (typeof error !== 'object' || error === null) return UNKNOWN;
   const { code, message, name } = error;
   const server = serverCode(typeof message === 'string' ? message : '');
-  if (server !== undefined) return [server, server];
+  if (server !== undefined) {
+    const meaning = MEANINGS.get(server);
+    return [server, meaning === undefined ? server : `${server}, ${meaning}`];
+  }
   if (KNOWN.has(message)) return KNOWN.get(message);
   if (typeof code === 'string' && CODE.test(code)) return [code, code];
   const className = name === 'Error' ? error.constructor?.name : name;

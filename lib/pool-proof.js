@@ -8,6 +8,7 @@
 const { randomUUID } = require('node:crypto');
 const { clearTimeout, setTimeout } = require('node:timers');
 
+const { runIdOf } = require('./adapters/conn.js');
 const calls = require('./calls.js');
 const { giveBack, patienceUntil } = require('./pool-conns.js');
 const { nonsense } = require('./pool-failures.js');
@@ -37,6 +38,7 @@ const SOUND = Symbol('sound');
 
 /** What is known of a pool. */
 class Proof {
+  #runId = '';
   /**
    * The latest look: when it began, what is known since (SOUND, or what is wrong; at first what was
    * known before), and until it is over its end.
@@ -51,6 +53,11 @@ class Proof {
   /** It was seen to do as it says. */
   get isProven() {
     return this.#look.verdict === SOUND;
+  }
+
+  /** What its server called itself when it was seen; '' if that is not known. */
+  get runId() {
+    return this.#runId;
   }
 
   /** @returns {{ code: string, message: string } | undefined} what was found wrong with it */
@@ -100,6 +107,7 @@ class Proof {
       // What else could have come between, a FLUSHALL or a failover, does not do so twice.
       const fault = (await tryOut(conn, key)) && (await tryOut(conn, key));
       look.verdict = fault ?? SOUND;
+      this.#runId = (await runIdOf(conn)) ?? '';
     } catch {
       // Known is what was known before. Whoever needs the pool is told what is wrong.
     } finally {

@@ -45,6 +45,7 @@ const NOTHING = Object.freeze({ code: '', message: '' });
  * @property {import('./pool-proof.js').Proof} proof
  * @property {boolean} isCluster
  * @property {string} keyPrefix
+ * @property {() => void} learn which server it is, after a look at the pool
  * @property {Run | undefined} run
  */
 const clients = new Map();
@@ -125,7 +126,7 @@ class Question {
     if (node === undefined || this.#isTooLate(now)) return this.answer(VOTE.UNSENT, TOO_LATE);
     const { pool, proof, keyPrefix } = node;
     if (ACQUISITIONS.has(kind) && !proof.isProven) {
-      proof.look(keyPrefix);
+      proof.look(keyPrefix).then(node.learn);
       if (proof.fault !== undefined) return this.answer(VOTE.UNSENT, proof.fault);
     }
     let conn;
@@ -249,8 +250,8 @@ class Question {
 
   /** A pool that answers is up if it is to be believed. */
   async #tellHealth(reply) {
-    const { proof, keyPrefix } = this.#node;
-    if (!proof.isProven) await proof.look(keyPrefix, true);
+    const { proof, keyPrefix, learn } = this.#node;
+    if (!proof.isProven) await proof.look(keyPrefix, true).then(learn);
     if (proof.fault !== undefined) this.answer(VOTE.UNSENT, proof.fault);
     else this.#read(reply);
   }
@@ -310,11 +311,17 @@ calls.servePools(newReader(), endRuns);
  * @param {number} client
  * @param {readonly { pool?: object }[]} nodes
  * @param {string} keyPrefix
+ * @param {import('./servers.js').Servers} servers
  */
-function serve(client, nodes, keyPrefix) {
+function serve(client, nodes, keyPrefix, servers) {
   if (nodes.every(({ pool }) => pool === undefined)) return;
-  const served = ({ pool, isCluster }) =>
-    pool && { pool, isCluster, proof: proofOf(pool), keyPrefix, run: undefined };
+  const served = ({ pool, isCluster }, index) => {
+    if (pool === undefined) return undefined;
+    const proof = proofOf(pool);
+    const learn = () => servers.learn(index, proof.runId);
+    learn();
+    return { pool, isCluster, proof, keyPrefix, learn, run: undefined };
+  };
   clients.set(client, nodes.map(served));
 }
 

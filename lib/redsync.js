@@ -130,10 +130,10 @@ class Redsync {
 
   async health(options) {
     const { timeout = HEALTH_TIMEOUT } = readCallOptions(options, ['timeout']);
-    const { nodes, stats } = this.#client;
+    const { nodes, stats, servers } = this.#client;
     try {
       const text = await this.#askAll(OPERATION.HEALTH, OUTCOME.HEALTH, timeout);
-      const all = nodeHealth(text, nodes, abstention(this.#settings));
+      const all = nodeHealth(text, nodes, abstention(this.#settings), servers);
       stats.learnHealth(all);
       return all;
     } catch (error) {

@@ -7,6 +7,9 @@ const { once } = require('node:events');
 
 const HOST = '127.0.0.1';
 
+/** Strings, with their length before them. */
+const STRINGS = ['$', '='];
+
 /** How many values stand in an aggregate, for each that its header counts. */
 const VALUES = { '*': 1, '~': 1, '>': 1, '%': 2 };
 
@@ -15,10 +18,10 @@ function endOf(buffer, offset = 0) {
   const end = buffer.indexOf('\r\n', offset) + 2;
   if (end === 1) return -1;
   const kind = String.fromCharCode(buffer[offset]);
-  if (kind !== '$' && !(kind in VALUES)) return end;
+  if (!STRINGS.includes(kind) && !(kind in VALUES)) return end;
   const length = Number(buffer.toString('latin1', offset + 1, end - 2));
   if (length === -1) return end;
-  if (kind === '$') return end + length + 2 <= buffer.length ? end + length + 2 : -1;
+  if (STRINGS.includes(kind)) return end + length + 2 <= buffer.length ? end + length + 2 : -1;
   let at = end;
   for (let i = 0; i < length * VALUES[kind] && at !== -1; i++) at = endOf(buffer, at);
   return at;

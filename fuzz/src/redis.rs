@@ -208,7 +208,7 @@ async fn converse(calls: &[u8], said: &[u8], piece: usize) {
     };
     // Nothing leads there: what is asked after the connection is lost is told so.
     let nowhere = Endpoint::Unix("/nowhere".to_owned());
-    let link = Link::new(Route::Fixed(nowhere), access, None);
+    let link = Link::new(Route::Fixed(nowhere), access, None, None);
     let served = spawn_local({
         let link = link.clone();
         async move {

@@ -38,6 +38,7 @@ function prefixOf(conn) {
  * @property {(command: 'EVALSHA' | 'EVAL', script: string, keys: string[], args: unknown[]) => unknown} run
  * @property {(source: string) => unknown} scriptLoad
  * @property {() => Commands[] | Promise<Commands[]>} [masters] of a cluster: those of each master, in an order that stays
+ * @property {() => unknown} [info] INFO of the server; none of a cluster, which has several
  */
 class ClientConn {
   #commands;
@@ -84,7 +85,23 @@ class ClientConn {
     return String(await this.#commands.scriptLoad(source));
   }
 
+  /** See runIdOf(). A cluster has several. */
+  async runId() {
+    const info = await this.#commands.info?.();
+    return /^run_id:([\da-f]{40})\r?$/m.exec(String(info))?.[1] ?? '';
+  }
+
   close() {}
+}
+
+/**
+ * What the server behind a connection calls itself from its start to its end.
+ *
+ * @param {unknown} conn anybody's
+ * @returns {Promise<string> | undefined} none if that cannot be asked, '' if the server does not say
+ */
+function runIdOf(conn) {
+  return conn instanceof ClientConn ? conn.runId() : undefined;
 }
 
 function isNoScript(error) {
@@ -141,4 +158,4 @@ function isFor(adapter, found) {
   return adapter === found || (family.includes(adapter) && family.includes(found));
 }
 
-module.exports = { poolOver, prefixOf, takesMany, takesOneOnly };
+module.exports = { poolOver, prefixOf, runIdOf, takesMany, takesOneOnly };

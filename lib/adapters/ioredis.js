@@ -23,6 +23,7 @@ function commandsOf(client) {
     },
     scriptLoad: (source) => client.script('LOAD', source),
     masters: client.isCluster ? () => mastersOf(client).map(commandsOf) : undefined,
+    info: client.isCluster ? undefined : () => client.info('server'),
   };
 }
 

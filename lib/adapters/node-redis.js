@@ -22,6 +22,7 @@ function commandsOf(client) {
       return command === 'EVAL' ? client.eval(script, options) : client.evalSha(script, options);
     },
     scriptLoad: (source) => client.scriptLoad(source),
+    info: isCluster(client) ? undefined : () => client.info('server'),
   };
 }
 
@@ -32,6 +33,10 @@ function commandsOfCluster(client) {
     return (await Promise.all(nodes.map((node) => client.nodeClient(node)))).map(commandsOf);
   };
   return { ...commandsOf(client), masters };
+}
+
+function isCluster(client) {
+  return typeof client.getSlotRandomNode === 'function';
 }
 
 /** A cluster of version 4 looks for the keys of a script in the wrong place, and sends it anywhere. */
@@ -47,13 +52,13 @@ function commandsOfOldCluster(client) {
 }
 
 function describe(client) {
-  const isCluster = typeof client.getSlotRandomNode === 'function';
-  const place = isCluster ? 'cluster' : placeOf(client);
+  const isOfCluster = isCluster(client);
+  const place = isOfCluster ? 'cluster' : placeOf(client);
   // destroy() came with version 5.
-  const isOld = isCluster && typeof client.destroy !== 'function';
+  const isOld = isOfCluster && typeof client.destroy !== 'function';
   const ofCluster = isOld ? commandsOfOldCluster : commandsOfCluster;
-  const commands = (isCluster ? ofCluster : commandsOf)(client);
-  return { commands, endpoint: `node-redis ${place}`, isCluster };
+  const commands = (isOfCluster ? ofCluster : commandsOf)(client);
+  return { commands, endpoint: `node-redis ${place}`, isCluster: isOfCluster };
 }
 
 function placeOf({ options }) {

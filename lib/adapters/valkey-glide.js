@@ -19,6 +19,7 @@ function commandsOf(client, options) {
       return client.customCommand(words, options);
     },
     scriptLoad: (source) => client.customCommand(['SCRIPT', 'LOAD', source]),
+    info: isCluster(client) ? undefined : () => client.customCommand(['INFO', 'server']),
   };
 }
 
@@ -35,11 +36,15 @@ function commandsOfCluster(client) {
   return { ...commandsOf(client), masters };
 }
 
+function isCluster(client) {
+  return typeof client.invokeScriptWithRoute === 'function';
+}
+
 function describe(client) {
-  const isCluster = typeof client.invokeScriptWithRoute === 'function';
-  const endpoint = isCluster ? 'valkey-glide cluster' : 'valkey-glide client';
-  const commands = isCluster ? commandsOfCluster(client) : commandsOf(client);
-  return { commands, endpoint, isCluster };
+  const isOfCluster = isCluster(client);
+  const endpoint = isOfCluster ? 'valkey-glide cluster' : 'valkey-glide client';
+  const commands = isOfCluster ? commandsOfCluster(client) : commandsOf(client);
+  return { commands, endpoint, isCluster: isOfCluster };
 }
 
 function newPool(client) {

@@ -92,6 +92,9 @@ numbered! {
         Ended,
         /// Nobody asks for the lock of this lease to be extended any more.
         Dropped,
+        /// A node was connected to. The call is the client, `number` the index of the node; text: what the server
+        /// calls itself, '' if it does not say.
+        LoggedIn,
         /// This and all below are for a pool. What follows, up to the question, is one question. The call
         /// is the client, `number` the index of the node; text: the ownership value.
         ToPool,

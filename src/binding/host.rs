@@ -21,7 +21,7 @@ use super::spin::spin;
 use super::wire::{NO_CALL, Operation, Reader, Record};
 use crate::clock::{BootClock, TestClock};
 use crate::node::pool::PoolNode;
-use crate::node::redis::{Access, Endpoint, Login, RedisNode, Sentinels};
+use crate::node::redis::{Access, Endpoint, Login, OnLogin, RedisNode, Sentinels};
 use crate::random::OsRandom;
 
 /// Where a node is.
@@ -231,8 +231,9 @@ impl Host {
         });
         let clock = self.clock_or_boot(clock);
         let mut members = Vec::with_capacity(addresses.len());
+        let is_alone = addresses.len() == 1;
         for (index, address) in addresses.into_iter().enumerate() {
-            members.push(self.node(address, (client, index), outbox));
+            members.push(self.node(address, (client, index), is_alone, outbox));
         }
         let random = Box::new(OsRandom::new()?);
         Ok(Redsync::sharing(self.load.clone(), queues, members, clock, random, owner))
@@ -285,12 +286,26 @@ impl Host {
         &mut self,
         address: NodeAddress,
         place: (u32, usize),
+        is_alone: bool,
         outbox: &Arc<Outbox>,
     ) -> Rc<dyn Node> {
+        // Whether it is the same as another one.
+        let on_login = || -> Option<OnLogin> {
+            let outbox = outbox.clone();
+            (!is_alone).then(|| -> OnLogin {
+                Rc::new(move |run_id: &str| outbox.logged_in(place, run_id))
+            })
+        };
         match address {
-            NodeAddress::Server(endpoint, access) => Rc::new(RedisNode::server(endpoint, access)),
-            NodeAddress::Master(sentinels, access) => Rc::new(RedisNode::master(sentinels, access)),
-            NodeAddress::Cluster(seeds, access) => Rc::new(RedisNode::cluster(seeds, access)),
+            NodeAddress::Server(endpoint, access) => {
+                Rc::new(RedisNode::server(endpoint, access, on_login()))
+            }
+            NodeAddress::Master(sentinels, access) => {
+                Rc::new(RedisNode::master(sentinels, access, on_login()))
+            }
+            NodeAddress::Cluster(seeds, access) => {
+                Rc::new(RedisNode::cluster(seeds, access, on_login()))
+            }
             NodeAddress::Memory { name: None, clock } => {
                 Rc::new(MemoryNode::new(self.clock_or_boot(clock)))
             }

@@ -255,7 +255,9 @@ impl Outbox {
             return;
         }
         self.push(call, Outcome::Report, report.attempts as f64, |text| {
-            writeln!(text, "{}", report.waits)?;
+            write!(text, "{}\t", report.waits)?;
+            report.endless.iter().try_for_each(|node| write!(text, "{node} "))?;
+            writeln!(text)?;
             write_votes(text, &report.votes)
         });
     }
@@ -294,6 +296,11 @@ impl Outbox {
         let until = self.until(lease);
         self.set_until(lease, None);
         self.push(lease, Outcome::Lost, until, |text| write!(text, "{}", why.number()));
+    }
+
+    /// A node of a client was connected to: what the server calls itself.
+    pub fn logged_in(&self, (client, node): (u32, usize), run_id: &str) {
+        self.push(client, Outcome::LoggedIn, node as f64, |text| text.write_str(run_id));
     }
 
     /// The lease has ended otherwise. It is news for a holder who did not end it himself. Else its number can

@@ -149,6 +149,10 @@ impl Mutex {
             let nodes = &self.redsync.nodes;
             let is_informed = !place.is_first() && place.is_informed(nodes, since, is_last);
             since = Instant::now();
+            if is_last {
+                // Now: whoever leaves the line last forgets what was seen.
+                self.seen.borrow_mut().endless = place.endless();
+            }
             // The head asks for all. What it has heard ends a call only if that is "taken".
             let heard = if is_informed { place.heard() } else { None };
             if !is_informed || is_last && heard.is_none() {

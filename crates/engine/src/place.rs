@@ -278,6 +278,14 @@ impl Place {
         queue.permit(permit).won(value, now + left);
     }
 
+    /// The nodes that were seen to store a key without an expiry. Not of a semaphore: each of its permits has a key.
+    pub(crate) fn endless(&self) -> Vec<usize> {
+        let permits = self.queue.permits();
+        let [permit] = &permits[..] else { return Vec::new() };
+        let views = permit.views.iter().enumerate();
+        views.filter(|(_, view)| view.is_endless).map(|(node, _)| node).collect()
+    }
+
     /// What was heard of the nodes last, if it is that the lock is taken, and nothing was heard since.
     pub(crate) fn heard(&self) -> Option<Vec<Option<Vote>>> {
         self.queue.heard.borrow().as_ref().map(|(votes, _)| votes.clone())

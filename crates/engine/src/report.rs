@@ -9,6 +9,8 @@ pub struct Report {
     pub attempts: u64,
     /// How often the call waited before it tried again.
     pub waits: u64,
+    /// The nodes that were seen to store a key without an expiry, while the call waited: nothing ends that.
+    pub endless: Vec<usize>,
     /// The votes of the round that succeeded, node by node.
     pub votes: Vec<Option<Vote>>,
 }

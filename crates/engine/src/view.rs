@@ -37,6 +37,8 @@ pub(crate) struct View {
     pub(crate) refuses: bool,
     /// When what is taken expires.
     pub(crate) ends: Option<Instant>,
+    /// What is taken was seen to have no expiry.
+    pub(crate) is_endless: bool,
     /// When it was last asked.
     pub(crate) asked: Option<Instant>,
     /// The notice that counts.
@@ -46,6 +48,7 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn see(&mut self, sight: Sight) {
         self.watch = Watch::On;
+        self.is_endless = sight == Sight::Taken { life: None };
         (self.known, self.ends) = match sight {
             Sight::Free => (self.known_free(), None),
             Sight::Taken { life } => {
@@ -58,6 +61,7 @@ impl View {
     pub(crate) fn change(&mut self) {
         self.watch = Watch::Off;
         self.ends = None;
+        self.is_endless = false;
         self.known = if self.known == Known::Taken { self.known_free() } else { Known::Nothing };
     }
 
@@ -82,6 +86,7 @@ impl View {
             Err(_) if self.watch == Watch::On => self.known,
             Err(_) => Known::Down,
         };
+        self.is_endless &= self.known == Known::Taken;
     }
 
     /// Is the end of its life over?

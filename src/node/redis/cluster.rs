@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::super::side_keys::tag_of;
 use super::address::{Access, Endpoint};
 use super::command::{Redirect, THE_END};
-use super::link::{Link, OnRedirect};
+use super::link::{Link, OnLogin, OnRedirect};
 use super::question::Question;
 use super::route::Route;
 use super::server::Server;
@@ -41,6 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// known master of a slot is down another server is asked, who says when there is a new one.
 pub struct Cluster {
     access: Access,
+    on_login: Option<OnLogin>,
     /// The seeds first, then those that have been heard of, for as long as there is a slot that knows
     /// them.
     servers: RefCell<Vec<Rc<Server>>>,
@@ -55,9 +56,10 @@ pub struct Cluster {
 
 impl Cluster {
     /// A cluster that is reached through any of the seeds.
-    pub fn new(seeds: Vec<Endpoint>, access: Access) -> Rc<Self> {
+    pub fn new(seeds: Vec<Endpoint>, access: Access, on_login: Option<OnLogin>) -> Rc<Self> {
         let cluster = Rc::new_cyclic(|itself| Self {
             access,
+            on_login,
             servers: RefCell::default(),
             slots: RefCell::default(),
             watches: RefCell::default(),
@@ -241,7 +243,8 @@ impl Cluster {
     fn add(&self, endpoint: Endpoint, is_seed: bool) -> Rc<Server> {
         let redirects = Redirects { cluster: self.itself.clone(), from: endpoint.clone() };
         let route = Route::Fixed(endpoint.clone());
-        let link = Link::new(route, self.access.clone(), Some(Rc::new(redirects)));
+        let redirects: Rc<dyn OnRedirect> = Rc::new(redirects);
+        let link = Link::new(route, self.access.clone(), Some(redirects), self.on_login.clone());
         let server = Rc::new(Server { endpoint, is_seed, link });
         self.servers.borrow_mut().push(server.clone());
         server

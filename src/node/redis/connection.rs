@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::{Access, Endpoint};
-use super::failure::{io_error, refused};
+use super::failure::{CLUSTER, REPLICA, SENTINEL, io_error, refused};
 use super::replies::{Replies, Violation, unasked};
 use super::stream::{self, Stream};
 use super::tls::refusal;
@@ -28,20 +28,18 @@ pub struct Connection {
     replies: Replies,
     /// For how long the server had been up when it was logged in to, and when that was; or why that is not known.
     pub uptime: Option<Result<(Duration, Instant), NodeError>>,
+    /// What the server calls itself from its start to its end, under whichever name it was found.
+    pub run_id: Option<String>,
 }
 
 impl Connection {
-    /// Connects and logs in, and makes sure that it is a master that has answered, if asked to. All in
-    /// the time that there is for it.
-    pub async fn open(
-        endpoint: &Endpoint,
-        access: &Access,
-        must_be_master: bool,
-    ) -> Result<Self, NodeError> {
+    /// Connects and logs in, and makes sure that the server is what it has to be. All in the time that there is for
+    /// it.
+    pub async fn open(endpoint: &Endpoint, access: &Access, role: Role) -> Result<Self, NodeError> {
         let deadline = Instant::now() + access.connect_timeout;
         let stream = stream::open(endpoint, access.tls.as_ref(), deadline).await?;
         let mut connection = Self::over(stream);
-        let logged_in = connection.log_in(access, must_be_master);
+        let logged_in = connection.log_in(access, role);
         timeout_at(deadline, logged_in).await.unwrap_or_else(|_| Err(stream::late()))?;
         Ok(connection)
     }
@@ -55,6 +53,7 @@ impl Connection {
             unwritten: 0,
             replies: Replies::default(),
             uptime: None,
+            run_id: None,
         }
     }
 
@@ -157,7 +156,7 @@ impl Connection {
     ///
     /// It is not left to redis-rs, whose errors lose the server's code: WRONGPASS, NOAUTH and NOPERM
     /// are what a person needs to see.
-    async fn log_in(&mut self, access: &Access, must_be_master: bool) -> Result<(), NodeError> {
+    async fn log_in(&mut self, access: &Access, role: Role) -> Result<(), NodeError> {
         let mut commands = Pipeline::new();
         let mut steps = Vec::new();
         if let Some(password) = &access.password {
@@ -176,11 +175,11 @@ impl Connection {
             commands.cmd("CLIENT").arg("SETINFO").arg(attribute).arg(value);
             steps.push("CLIENT SETINFO");
         }
-        if must_be_master {
+        if matches!(role, Role::Alone | Role::Master) {
             commands.cmd("ROLE");
             steps.push("ROLE");
         }
-        if access.asks_uptime {
+        if role != Role::Sentinel {
             commands.cmd("INFO").arg("server");
             steps.push("INFO");
         }
@@ -194,25 +193,68 @@ impl Connection {
             ),
             _ => error,
         })?;
+        let mut says_cluster = false;
         for (step, reply) in steps.into_iter().zip(replies) {
             match reply {
-                reply if step == "INFO" => self.uptime = Some(uptime(&reply)),
+                reply if step == "INFO" => {
+                    self.uptime = access.asks_uptime.then(|| uptime(&reply));
+                    self.run_id = run_id(&reply);
+                    says_cluster = is_of_cluster(&reply);
+                }
                 // A name is a courtesy: old servers know no SETINFO, and an ACL may refuse these.
                 Value::ServerError(error)
                     if matches!(step, "AUTH" | "SELECT") || error.code() == "NOAUTH" =>
                 {
                     return Err(refused(step, &error));
                 }
-                Value::Array(role) if step == "ROLE" && !is_master(&role) => {
-                    return Err(NodeError::new(
-                        "READONLY",
-                        "the server is not the master any more",
-                    ));
-                }
+                Value::Array(answer) if step == "ROLE" => role.check(&answer)?,
                 _ => {}
             }
         }
+        if role == Role::Alone && says_cluster && self.is_member().await? {
+            return Err(NodeError::new("ECLUSTER", CLUSTER));
+        }
         Ok(())
+    }
+
+    /// Is it one of a cluster itself? A proxy before a cluster passes on what one of them says of itself, and not what
+    /// only they know; and it looks for the right one.
+    async fn is_member(&mut self) -> Result<bool, NodeError> {
+        let mut commands = Pipeline::new();
+        commands.cmd("CLUSTER").arg("MYID");
+        let replies = self.ask(&commands).await?;
+        Ok(matches!(replies.first(), Some(Value::BulkString(_))))
+    }
+}
+
+/// What a server has to be.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Role {
+    /// A master, and of no cluster.
+    Alone,
+    /// The master that sentinels name.
+    Master,
+    /// One of a cluster, whichever.
+    Member,
+    Sentinel,
+}
+
+impl Role {
+    /// Is it what the server says that it is?
+    fn check(self, answer: &[Value]) -> Result<(), NodeError> {
+        let word: &[u8] = match answer {
+            [Value::BulkString(word), ..] => word,
+            _ => b"",
+        };
+        Err(match (self, word) {
+            (_, b"master") => return Ok(()),
+            (Self::Master, _) => {
+                NodeError::new("READONLY", "the server is not the master any more")
+            }
+            (_, b"slave") => NodeError::new("READONLY", REPLICA),
+            (_, b"sentinel") => NodeError::new("ESENTINEL", SENTINEL),
+            _ => return Ok(()),
+        })
     }
 }
 
@@ -260,6 +302,18 @@ fn violated(violation: Violation) -> NodeError {
     NodeError::new(violation.code, violation.message)
 }
 
-fn is_master(role: &[Value]) -> bool {
-    matches!(role, [Value::BulkString(role), ..] if role == b"master")
+/// What a server answers that has been asked for it, as far as it is well-formed.
+fn run_id(info: &Value) -> Option<String> {
+    let Value::BulkString(info) = info else { return None };
+    let info = String::from_utf8_lossy(info);
+    let run_id = info_field(&info, "run_id")?;
+    let is_well_formed = run_id.len() == 40 && run_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_well_formed.then(|| run_id.to_owned())
+}
+
+/// Does the server say that it is one of a cluster? Valkey has another name for its mode.
+fn is_of_cluster(info: &Value) -> bool {
+    let Value::BulkString(info) = info else { return false };
+    let info = String::from_utf8_lossy(info);
+    ["redis_mode", "server_mode"].iter().any(|mode| info_field(&info, mode) == Some("cluster"))
 }

@@ -65,6 +65,13 @@ pub const REASONS: [&str; 8] = [
     "unknown command",
 ];
 
+/// What is wrong with a server that was given as one that stands alone, and how to give it.
+pub const CLUSTER: &str = "the server is one of a cluster: give it as redis+cluster://";
+pub const REPLICA: &str =
+    "the server is a replica of a master: give its master, or its sentinels as redis+sentinel://";
+pub const SENTINEL: &str =
+    "the server is a sentinel: give it as redis+sentinel://, with the name of the master";
+
 /// A server's error: its code, and of its text what is known to hold nothing that the command held.
 pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let code: String = code(error).chars().take(32).collect();
@@ -78,6 +85,12 @@ pub fn refused(command: &str, error: &ServerError) -> NodeError {
     };
     let message = match code.as_str() {
         "NOAUTH" => "the server wants a password: NOAUTH".to_owned(),
+        // A link to a server of a cluster goes by this instead.
+        "MOVED" => format!("{command} was refused: {CLUSTER}"),
+        "READONLY" => format!("{command} was refused: {REPLICA}"),
+        "CROSSSLOT" => {
+            format!("{command} was refused: the names are in different slots of a cluster")
+        }
         code => match reason(error) {
             Some(reason) => format!("{command} was refused: {code} {reason}"),
             None => format!("{command} was refused: {code}"),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::address::{Access, Endpoint};
 use super::batch::{Batch, Entry, Writer};
 use super::command::{Redirect, detail, masters, vote, vote_of};
-use super::connection::{Connection, info_field};
+use super::connection::{Connection, Role, info_field};
 use super::failure::{self, refused};
 use super::news::next_master;
 use super::question::{Group, Introduction, Question};
@@ -52,6 +52,9 @@ const FORGETS_AFTER: Duration = Duration::from_secs(10);
 pub trait OnRedirect {
     fn redirect(&self, question: Question, redirect: Redirect);
 }
+
+/// Is told what a server calls itself that was logged in to, '' if it does not say; see [`Connection::run_id`].
+pub type OnLogin = Rc<dyn Fn(&str)>;
 
 enum State {
     /// Nothing has been asked yet, or nothing since the connection was lost.
@@ -89,6 +92,7 @@ pub struct Link {
     route: Route,
     access: Access,
     on_redirect: Option<Rc<dyn OnRedirect>>,
+    on_login: Option<OnLogin>,
     state: RefCell<State>,
     queue: RefCell<VecDeque<Question>>,
     groups: RefCell<Vec<Group>>,
@@ -114,11 +118,17 @@ pub struct Link {
 
 impl Link {
     /// A link that connects when it is first used.
-    pub fn new(route: Route, access: Access, on_redirect: Option<Rc<dyn OnRedirect>>) -> Rc<Self> {
+    pub fn new(
+        route: Route,
+        access: Access,
+        on_redirect: Option<Rc<dyn OnRedirect>>,
+        on_login: Option<OnLogin>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             route,
             access,
             on_redirect,
+            on_login,
             state: RefCell::new(State::Unused),
             queue: RefCell::default(),
             groups: RefCell::default(),
@@ -394,8 +404,8 @@ impl Link {
 
     async fn open(&self) -> Result<(Endpoint, Connection), NodeError> {
         let server = self.route.resolve().await?;
-        let is_master = self.route.leads_to_master();
-        let connection = Connection::open(&server, &self.access, is_master).await?;
+        let role = if self.is_of_cluster() { Role::Member } else { self.route.role() };
+        let connection = Connection::open(&server, &self.access, role).await?;
         Ok((server, connection))
     }
 
@@ -414,6 +424,9 @@ impl Link {
         self.must_reconnect.take();
         // Before anything is written: the server may have forgotten what it is asked for.
         self.uptime.replace(connection.uptime.take());
+        if let Some(on_login) = &self.on_login {
+            on_login(connection.run_id.as_deref().unwrap_or_default());
+        }
         self.enter_unless_closed(State::Up);
         let scripts = KnownScripts::default();
         // A cluster would have to be asked for the keys of one slot.

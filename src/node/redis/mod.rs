@@ -53,6 +53,7 @@ use cluster::Cluster;
 pub use command::{found, page};
 pub use failure::WRONG_TYPE;
 use link::Link;
+pub use link::OnLogin;
 use question::{Group, Question};
 use route::Route;
 pub use script::SCRIPTS;
@@ -71,13 +72,13 @@ pub enum RedisNode {
 
 impl RedisNode {
     /// A server at a fixed place.
-    pub fn server(endpoint: Endpoint, access: Access) -> Self {
-        Self::of(Link::new(Route::Fixed(endpoint), access, None))
+    pub fn server(endpoint: Endpoint, access: Access, on_login: Option<OnLogin>) -> Self {
+        Self::of(Link::new(Route::Fixed(endpoint), access, None, on_login))
     }
 
     /// The server that the sentinels call the master.
-    pub fn master(sentinels: Sentinels, access: Access) -> Self {
-        Self::of(Link::new(Route::Master(sentinels), access, None))
+    pub fn master(sentinels: Sentinels, access: Access, on_login: Option<OnLogin>) -> Self {
+        Self::of(Link::new(Route::Master(sentinels), access, None, on_login))
     }
 
     fn of(link: Rc<Link>) -> Self {
@@ -85,8 +86,8 @@ impl RedisNode {
     }
 
     /// A cluster, known by some of its servers.
-    pub fn cluster(seeds: Vec<Endpoint>, access: Access) -> Self {
-        Self::Cluster(Cluster::new(seeds, access))
+    pub fn cluster(seeds: Vec<Endpoint>, access: Access, on_login: Option<OnLogin>) -> Self {
+        Self::Cluster(Cluster::new(seeds, access, on_login))
     }
 
     fn put(&self, question: Question) {

@@ -7,7 +7,7 @@ use redis::{Value, cmd};
 use redsync_engine::{Fate, NodeError};
 
 use super::address::{Access, Endpoint};
-use super::connection::Connection;
+use super::connection::{Connection, Role};
 use super::failure::refused;
 
 /// Resolves when the sentinel says that this master has changed, with who it is now, if that is told.
@@ -17,7 +17,7 @@ pub async fn next_master(
     access: &Access,
     on_subscribed: impl Fn(),
 ) -> Result<Option<Endpoint>, NodeError> {
-    let mut connection = Connection::open(sentinel, access, false).await?;
+    let mut connection = Connection::open(sentinel, access, Role::Sentinel).await?;
     // Before it is asked, for news may come right behind the answer.
     connection.hear_pushes(b'*');
     connection.send(|output| {

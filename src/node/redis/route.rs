@@ -3,6 +3,7 @@
 use redsync_engine::NodeError;
 
 use super::address::Endpoint;
+use super::connection::Role;
 use super::sentinel::Sentinels;
 
 /// Where a link leads. Resolved anew for every connection.
@@ -20,8 +21,11 @@ impl Route {
         }
     }
 
-    /// Whether the server has to be a master, which only a server behind sentinels can cease to be.
-    pub fn leads_to_master(&self) -> bool {
-        matches!(self, Self::Master(_))
+    /// What the server there has to be, if it is none of a cluster.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Fixed(_) => Role::Alone,
+            Self::Master(_) => Role::Master,
+        }
     }
 }

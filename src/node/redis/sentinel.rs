@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::address::{Access, Endpoint};
-use super::connection::Connection;
+use super::connection::{Connection, Role};
 use super::failure::refused;
 use super::stream::late;
 
@@ -79,7 +79,7 @@ async fn ask(
     access: &Access,
     master_name: &str,
 ) -> Result<Endpoint, NodeError> {
-    let mut connection = Connection::open(sentinel, access, false).await?;
+    let mut connection = Connection::open(sentinel, access, Role::Sentinel).await?;
     let mut commands = Pipeline::new();
     commands.cmd("SENTINEL").arg("get-master-addr-by-name").arg(master_name);
     let replies = connection.ask(&commands).await?;

@@ -22,7 +22,7 @@ async fn the_first_attempt_granted_by_all_is_nothing_to_tell() {
     let mutex = world.mutex(tries(3));
     let lock = held(mutex.lock(&never()).await);
     let report = mutex.take_report();
-    assert_eq!(report, Report { attempts: 1, waits: 0, votes: vec![granted(); 3] });
+    assert_eq!(report, Report { attempts: 1, votes: vec![granted(); 3], ..Report::default() });
     assert!(report.is_plain());
     mutex.extend(lock.value.clone()).await.unwrap();
     assert!(mutex.take_report().is_plain());
@@ -37,7 +37,7 @@ async fn a_success_tells_who_did_not_grant() {
     let votes = vec![granted(), timed_out(), granted()];
     let lock = held(mutex.lock(&never()).await);
     let report = mutex.take_report();
-    assert_eq!(report, Report { attempts: 1, waits: 0, votes: votes.clone() });
+    assert_eq!(report, Report { attempts: 1, votes: votes.clone(), ..Report::default() });
     assert!(!report.is_plain());
     mutex.extend(lock.value.clone()).await.unwrap();
     assert_eq!(mutex.take_report().votes, votes);
