@@ -1,72 +1,25 @@
 'use strict';
 
 const { spawn } = require('node:child_process');
-const path = require('node:path');
 
 const test = require('ava');
 
 const { version } = require('../package.json');
-const { Redsync } = require('../index.js');
 const { ownerOf } = require('../lib/owner.js');
 const { delay, until } = require('../__test__/helpers/async.js');
+const {
+  BIN,
+  NODE,
+  TIMEOUT,
+  WAITS,
+  environment,
+  holdElsewhere,
+  isFree,
+  program,
+  redsync,
+  start,
+} = require('../__test__/helpers/cli.js');
 const { deadUrl, startServer, useServers } = require('../__test__/helpers/servers.js');
-
-const BIN = path.join(__dirname, 'redsync.js');
-const TIMEOUT = 60_000;
-
-/** Starts the command line in a process of its own. */
-function start(t, args, env = {}, options = {}) {
-  const child = spawn(process.execPath, [BIN, ...args], {
-    env: { ...process.env, REDSYNC_NODES: '', REDSYNC_LOCK: '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: TIMEOUT,
-    killSignal: 'SIGKILL',
-    ...options,
-  });
-  t.teardown(() => child.kill('SIGKILL'));
-  const output = { stdout: '', stderr: '' };
-  for (const stream of ['stdout', 'stderr']) {
-    child[stream].setEncoding('utf8').on('data', (chunk) => {
-      output[stream] += chunk;
-    });
-  }
-  const ended = new Promise((resolve) => {
-    child.on('close', (code, signal) => resolve({ code, signal, ...output }));
-  });
-  return { child, output, ended, says: (text) => until(() => output.stdout.includes(text)) };
-}
-
-function redsync(t, args, env) {
-  return start(t, args, env).ended;
-}
-
-function environment(servers) {
-  return { REDSYNC_NODES: servers.map(({ url }) => url).join(',') };
-}
-
-/** A program for `run`, in JavaScript. */
-function program(code) {
-  return ['--', process.execPath, '-e', code];
-}
-
-const NODE = ['--node', 'memory:'];
-
-const WAITS = 'console.log("started"); setInterval(() => {}, 1000);';
-
-async function isFree(servers, key) {
-  const counts = await Promise.all(servers.map((server) => server.command('EXISTS', key)));
-  return counts.every((count) => count === 0);
-}
-
-/** Somebody else's lock, until the test ends. */
-async function holdElsewhere(t, servers, name, options, ofRedsync) {
-  const other = new Redsync(
-    servers.map(({ url }) => url),
-    { timeoutFactor: 0.5, ...ofRedsync },
-  );
-  t.teardown(() => other.close());
-  return other.newMutex(name, options).lock();
-}
 
 test.serial('run: the program has the lock and its value, and the lock is released', async (t) => {
   const servers = await useServers(t, 3);
@@ -128,7 +81,7 @@ test.serial('run without --fencing: no token, not that of another lock either', 
 test.serial('run --fencing within run: each program has the token of its own lock', async (t) => {
   const servers = await useServers(t, 1);
   const inner = [process.execPath, BIN, 'run', 'inner', '--fencing', ...TELLS_TOKEN];
-  const args = ['run', 'outer', '--fencing', '--', ...inner];
+  const args = ['run', 'outer', '--fencing', '--pass-nodes', '--', ...inner];
   const { code, stdout } = await redsync(t, args, environment(servers));
   t.is(code, 0);
   t.is(JSON.parse(stdout)[1], await servers[0].command('GET', 'inner:fence'));
@@ -353,6 +306,106 @@ test.serial('run --wait: gives up after so long', async (t) => {
   });
 });
 
+test.serial('run: its durations have units', async (t) => {
+  const servers = await useServers(t, 1);
+  await holdElsewhere(t, servers, 'taken', { expiry: TIMEOUT });
+  for (const [wait, ms] of [
+    ['50', 50],
+    ['60ms', 60],
+    ['1s', 1000],
+  ]) {
+    const args = ['run', 'taken', '--wait', wait, ...program(WAITS)];
+    const { stderr } = await redsync(t, args, environment(servers));
+    t.is(stderr, `redsync: lock "taken": still taken after ${ms} ms\n`);
+  }
+  for (const [expiry, ms] of [
+    ['9000ms', 9000],
+    ['2m', 120_000],
+    ['1h', 3_600_000],
+  ]) {
+    const args = ['run', 'job', '--expiry', expiry, '--kill-after', '1h', ...program(LISTENS)];
+    const running = start(t, args, environment(servers), { stdio: ['pipe', 'pipe', 'pipe'] });
+    await running.says('started');
+    const left = await servers[0].command('PTTL', 'job');
+    t.true(left > ms * 0.5 && left <= ms, `${expiry}: ${left}`);
+    running.child.stdin.end();
+    t.like(await running.ended, { code: 7, stderr: '' });
+  }
+});
+
+test.serial(
+  'run --conflict-exit-code: of a lock that others have, and of nothing else',
+  async (t) => {
+    const servers = await useServers(t, 1);
+    const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
+    const tried = (...args) =>
+      redsync(t, ['run', 'job', ...args, ...program('')], environment(servers));
+    for (const code of [0, 75, 255]) {
+      for (const option of [['--no-wait'], ['--wait', '50ms']]) {
+        const { code: own, stderr } = await tried(...option, '--conflict-exit-code', `${code}`);
+        t.is(own, code);
+        t.regex(stderr, /taken/);
+      }
+    }
+    t.true(await lock.unlock());
+    t.is((await tried('--no-wait', '--conflict-exit-code', '75')).code, 0);
+    const dead = ['--node', await deadUrl(), '--conflict-exit-code', '75'];
+    for (const option of [[], ['--no-wait'], ['--wait', '100ms']]) {
+      const { code, stderr } = await tried(...option, ...dead);
+      t.is(code, 1);
+      t.regex(stderr, /no quorum of 1 of 1 node.*connection refused/);
+    }
+  },
+);
+
+test.serial('REDSYNC_PREFIX is --prefix, if that is not given', async (t) => {
+  const servers = await useServers(t, 1);
+  const env = { ...environment(servers), REDSYNC_PREFIX: 'pre:' };
+  const keys = program(`console.log('started'); process.stdin.resume();`);
+  for (const [option, key] of [
+    [[], 'pre:job'],
+    [['--prefix', 'other:'], 'other:job'],
+    [['--prefix='], 'job'],
+  ]) {
+    const options = { stdio: ['pipe', 'pipe', 'pipe'] };
+    const running = start(t, ['run', 'job', ...option, ...keys], env, options);
+    await running.says('started');
+    t.deepEqual(await servers[0].command('KEYS', '*'), [key]);
+    const { stdout } = await redsync(t, ['inspect', 'job', ...option], env);
+    t.regex(stdout, new RegExp(`\nkey "${key}": held by `));
+    const json = await redsync(t, ['inspect', 'job', '--json', ...option], env);
+    t.like(JSON.parse(json.stdout), { name: 'job', key, status: 'held' });
+    const value = await servers[0].command('GET', key);
+    const unlock = ['unlock', 'job', '--value', value, ...option];
+    t.is((await redsync(t, unlock, env)).code, 0);
+    running.child.stdin.end();
+    await running.ended;
+  }
+});
+
+/** Tells what nodes it finds in its environment. */
+const TELLS_NODES = program('console.log(JSON.stringify(process.env.REDSYNC_NODES ?? null))');
+
+test.serial(
+  'run: the program has the nodes, and their passwords, with --pass-nodes only',
+  async (t) => {
+    const server = await startServer({ password: 'sesame' });
+    t.teardown(() => server.stop());
+    const url = server.url.replace('redis://', 'redis://:sesame@');
+    const env = { REDSYNC_NODES: url };
+    const without = await redsync(t, ['run', 'job', ...TELLS_NODES], env);
+    t.deepEqual([without.code, without.stdout], [0, 'null\n']);
+    const passed = await redsync(t, ['run', 'job', '--pass-nodes', ...TELLS_NODES], env);
+    t.deepEqual([passed.code, JSON.parse(passed.stdout)], [0, url]);
+
+    // A program that needs them is told what to do.
+    const inner = [process.execPath, BIN, 'unlock', 'job'];
+    const asked = await redsync(t, ['run', 'job', '--', ...inner], env);
+    t.is(asked.code, 2);
+    t.regex(asked.stderr, /no nodes: .*"redsync run" passes it on with --pass-nodes/);
+  },
+);
+
 test.serial('run: waits until the lock is free', async (t) => {
   const servers = await useServers(t, 3);
   const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
@@ -456,7 +509,7 @@ test.serial('inspect: node by node', async (t) => {
     t.deepEqual(rest, ['s', owner, since.toISOString(), lock.value]);
     t.true(Number(left) > 1 && Number(left) <= 60);
   }
-  t.is(lines[5], `held by ${owner} on 2 of 3 nodes`);
+  t.is(lines[5], `key "pre:job": held by ${owner} on 2 of 3 nodes`);
 });
 
 test.serial('inspect: who names nobody, and who names more than that', async (t) => {
@@ -464,7 +517,7 @@ test.serial('inspect: who names nobody, and who names more than that', async (t)
   const { value } = await holdElsewhere(t, servers, 'job', {}, { owner: false });
   const plain = await redsync(t, ['inspect', 'job'], environment(servers));
   t.regex(plain.stdout, /^NODE +ENDPOINT +STATUS +REMAINING +VALUE\n/);
-  t.true(plain.stdout.endsWith(`held by ${value} on 3 of 3 nodes\n`), plain.stdout);
+  t.true(plain.stdout.endsWith(`\nkey "job": held by ${value} on 3 of 3 nodes\n`), plain.stdout);
 
   // Nobody keeps others from writing what looks like a mark.
   await servers[0].command('SET', 'job', 'v#o=\u001b[31mred@mg1x0k2a');
@@ -494,7 +547,16 @@ test.serial('inspect: the fencing token, if the value has one', async (t) => {
 
   const json = await redsync(t, ['inspect', 'job', '--json'], environment(servers));
   const { nodes, ...verdict } = JSON.parse(json.stdout);
-  t.deepEqual(verdict, { name: 'job', status: 'held', value, owner, since, token, votes: 2 });
+  t.deepEqual(verdict, {
+    name: 'job',
+    key: 'job',
+    status: 'held',
+    value,
+    owner,
+    since,
+    token,
+    votes: 2,
+  });
   t.deepEqual(
     nodes.map((node) => [node.token, node.owner, node.since]),
     [[token, owner, since], [token, owner, since], Array(3).fill(undefined)],
@@ -511,8 +573,9 @@ test.serial('inspect --permits: each permit that is held, and how many are', asy
   const args = ['inspect', 'job', '--permits', '3'];
   const { code, stdout, stderr } = await redsync(t, args, environment(servers));
   t.deepEqual([code, stderr], [0, '']);
-  t.regex(stdout, /^NODE[^]*\npermit 1: held by one on 3 of 3 nodes\n\nNODE/);
-  t.regex(stdout, /\npermit 3: held by three#p=3 on 3 of 3 nodes\n\n2 of 3 permits are held\n$/);
+  t.regex(stdout, /^NODE[^]*\npermit 1, key "job": held by one on 3 of 3 nodes\n\nNODE/);
+  t.regex(stdout, /\npermit 3, key "job:permit:3": held by three#p=3 on 3 of 3 nodes\n\n2 of 3 /);
+  t.regex(stdout, /\n2 of 3 permits of key "job" are held\n$/);
   t.notRegex(stdout, /permit 2/);
 
   const json = await redsync(
@@ -523,12 +586,12 @@ test.serial('inspect --permits: each permit that is held, and how many are', asy
   const { name, permits } = JSON.parse(json.stdout);
   t.is(name, 'job');
   t.deepEqual(
-    permits.map(({ permit, status, value, votes }) => [permit, status, value, votes]),
+    permits.map(({ permit, key, status, value, votes }) => [permit, key, status, value, votes]),
     [
-      [1, 'held', 'one', 3],
-      [2, 'free', undefined, 3],
-      [3, 'held', 'three#p=3', 3],
-      [4, 'free', undefined, 2],
+      [1, 'job', 'held', 'one', 3],
+      [2, 'job:permit:2', 'free', undefined, 3],
+      [3, 'job:permit:3', 'held', 'three#p=3', 3],
+      [4, 'job:permit:4', 'free', undefined, 2],
     ],
   );
   t.deepEqual(
@@ -546,7 +609,7 @@ test.serial('inspect: readers', async (t) => {
   const servers = await useServers(t, 1);
   await servers[0].command('SET', 'job', '#readers', 'PX', 60_000);
   const { stdout } = await redsync(t, ['inspect', 'job'], environment(servers));
-  t.regex(stdout, /\nheld by readers on 1 of 1 nodes\n$/);
+  t.regex(stdout, /\nkey "job": held by readers on 1 of 1 nodes\n$/);
 });
 
 test.serial('unlock: the value says which permit it is of', async (t) => {
@@ -666,7 +729,24 @@ const WRONG = [
   [['run', 'job', '-x', ...NODE, '--', 'true'], /unknown option -x/],
   [
     ['run', 'job', '--expiry', 'soon', ...NODE, '--', 'true'],
-    /--expiry must be whole milliseconds .* not "soon"/,
+    /--expiry must be whole milliseconds, or have a unit as in 500ms, .* from 1 to 86400000 milliseconds, not "soon"/,
+  ],
+  ...['-1', '1.5s', '5S', '5 s', '1d', '25h', 's', '', '1e3', '5sm'].map((time) => [
+    ['run', 'job', `--wait=${time}`, ...NODE, '--', 'true'],
+    new RegExp(`--wait must be whole milliseconds, .* from 0 .* not "${time}"`),
+  ]),
+  [
+    ['run', 'job', '--kill-after', 'never', ...NODE, '--', 'true'],
+    /--kill-after must be .* not "never"/,
+  ],
+  ...['256', '-1', 'x', ''].map((code) => [
+    ['run', 'job', `--conflict-exit-code=${code}`, ...NODE, '--', 'true'],
+    new RegExp(`--conflict-exit-code must be a whole number from 0 to 255, not "${code}"`),
+  ]),
+  [['run', 'job', '--pass-nodes=1', ...NODE, '--', 'true'], /--pass-nodes takes no value/],
+  [
+    ['inspect', 'job', '--prefix', 'p'.repeat(1025), ...NODE],
+    /--prefix or REDSYNC_PREFIX must be a well-formed string of 0 to 1024 bytes/,
   ],
   [['run', 'job', '--expiry', '1', ...NODE, '--', 'true'], /--expiry must be long enough/],
   [['run', 'job', '--wait', ...NODE, '--', 'true'], /--wait needs a value/],
@@ -702,12 +782,15 @@ const WRONG = [
 ];
 
 for (const [args, message] of WRONG) {
-  test.serial(`wrong usage: redsync ${args.map((arg) => arg || '""').join(' ')}`, async (t) => {
-    const { code, stdout, stderr } = await redsync(t, args);
-    t.is(code, 2);
-    t.is(stdout, '');
-    t.regex(stderr, message);
-    t.regex(stderr, /\nTry "redsync .*--help"\.\n$/);
-    t.notRegex(stderr, /secret|\n +at /);
-  });
+  test.serial(
+    `wrong usage: redsync ${args.map((arg) => arg.slice(0, 64) || '""').join(' ')}`,
+    async (t) => {
+      const { code, stdout, stderr } = await redsync(t, args);
+      t.is(code, 2);
+      t.is(stdout, '');
+      t.regex(stderr, message);
+      t.regex(stderr, /\nTry "redsync .*--help"\.\n$/);
+      t.notRegex(stderr, /secret|\n +at /);
+    },
+  );
 }

@@ -65,6 +65,7 @@ function isBadArgument({ code }) {
 function forPeople(message) {
   return message
     .replace(/The "nodes\[(\d+)\](?:\.url)?" argument/, 'node $1')
+    .replace(/The "options\.keyPrefix" argument/, '--prefix or REDSYNC_PREFIX')
     .replace(/The "options\.(\w+)" argument/, '--$1')
     .replace(/The "name(?:\[0\])?" argument/, 'NAME');
 }

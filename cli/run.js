@@ -6,7 +6,7 @@ const { setTimeout: delay } = require('node:timers/promises');
 const { FailedError, RedisError } = require('../lib/errors.js');
 const { Redsync } = require('../lib/redsync.js');
 const { EXIT, killedBy } = require('./exit-codes.js');
-const { UsageError, milliseconds, permitCount } = require('./usage.js');
+const { UsageError, conflictExitCode, milliseconds, permitCount } = require('./usage.js');
 const { Witness, isOfGroup } = require('./witness.js');
 
 /** They end the wait for the lock. While the program runs they are its own, and it is what ends. */
@@ -31,19 +31,20 @@ async function run(usage) {
   const expiry = milliseconds('--expiry', usage.expiry, 1);
   const wait = milliseconds('--wait', usage.wait, 0);
   const permits = permitCount(usage.permits);
+  const conflict = conflictExitCode(usage['conflict-exit-code']) ?? EXIT.FAILED;
   if (wait !== undefined && usage['no-wait']) {
     throw new UsageError('--wait and --no-wait exclude each other');
   }
   const redsync = new Redsync(nodes, { keyPrefix: prefix });
   const signals = new Signals();
   try {
-    const kind = { fencing, permits, mode };
-    const mutex = redsync.newMutex(name, { expiry, tries: TRIES, autoExtend: true, ...kind });
+    const options = { expiry, tries: TRIES, autoExtend: true, fencing, permits, mode };
+    const newMutex = (left) => redsync.newMutex(name, { ...options, wait: left });
     const patience = usage['no-wait'] ? 0 : wait;
     const lock =
       patience === 0
-        ? await tryLock(mutex, signals)
-        : await waitFor(mutex, patience, signals, redsync);
+        ? await tryLock(newMutex(), signals, redsync)
+        : await waitFor(newMutex, patience, signals, redsync);
     if (signals.first !== undefined) {
       await lock?.unlock().catch(() => {});
       return killedBy(signals.first);
@@ -51,9 +52,10 @@ async function run(usage) {
     if (lock === null) {
       const how = patience > 0 ? `still taken after ${patience} ms` : 'taken';
       complain(`lock ${JSON.stringify(name)}: ${how}`);
-      return EXIT.FAILED;
+      return conflict;
     }
-    return await hold(lock, program, killAfter, signals);
+    const env = environment(lock, usage['pass-nodes']);
+    return await hold(lock, program, env, killAfter, signals);
   } finally {
     signals.stop();
     await redsync.close();
@@ -114,34 +116,33 @@ class Signals {
   }
 }
 
-/** Takes the lock, or gives `null` if it is taken. */
-async function tryLock(mutex, signals) {
+/** Takes the lock, or gives `null` if it is taken, or others who want it are always in the way. */
+async function tryLock(mutex, signals, redsync) {
   for (let attempt = 1; ; attempt++) {
     try {
       return await mutex.tryLock({ signal: signals.signal });
     } catch (error) {
       if (signals.first !== undefined) return null;
-      if (!(error instanceof FailedError) || attempt === SHORT_TRIES) throw error;
+      if (!(error instanceof FailedError)) throw error;
+      if (attempt === SHORT_TRIES && canBeHad(error, redsync)) return null;
+      if (attempt === SHORT_TRIES) throw error;
       await delay(PAUSE);
     }
   }
 }
 
-/** Waits for the lock; `null` when patience is over, or a signal came. */
-async function waitFor(mutex, patience, signals, redsync) {
-  const { signal } = signals;
-  const timer = patience && setTimeout(() => signals.giveUp(), patience);
-  try {
-    for (;;) {
-      try {
-        return await mutex.lock({ signal });
-      } catch (error) {
-        if (signal.aborted) return null;
-        if (!canBeHad(error, redsync)) throw error;
-      }
+/** Waits for the lock; `null` when patience is over and others have it, or a signal came. */
+async function waitFor(newMutex, patience = Infinity, { signal }, redsync) {
+  const end = performance.now() + patience;
+  for (;;) {
+    const left = Math.max(0, Math.ceil(end - performance.now()));
+    try {
+      return await newMutex(left).lock({ signal });
+    } catch (error) {
+      if (signal.aborted) return null;
+      if (!canBeHad(error, redsync)) throw error;
+      if (performance.now() >= end) return null;
     }
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -154,11 +155,18 @@ function canBeHad(error, { size, quorum }) {
   return size - failed.length >= quorum;
 }
 
-/** Runs the program until it ends, and releases the lock. Gives its exit code. */
-async function hold(lock, [command, ...args], killAfter, signals) {
+/** What the program finds in its environment. */
+function environment(lock, passesNodes = false) {
   // Without a token it is left out: the one of a `redsync run` around this one is of another lock.
   const own = { REDSYNC_LOCK: lock.value, REDSYNC_TOKEN: lock.token?.toString() };
   const env = { ...process.env, ...own };
+  // It may have passwords in it, and the program what others have written.
+  if (!passesNodes) delete env.REDSYNC_NODES;
+  return env;
+}
+
+/** Runs the program until it ends, and releases the lock. Gives its exit code. */
+async function hold(lock, [command, ...args], env, killAfter, signals) {
   const child = spawn(command, args, { stdio: 'inherit', env });
   const end = ended(child, command);
   signals.forwardTo(child);
