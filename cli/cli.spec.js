@@ -1,7 +1,5 @@
 'use strict';
 
-const { spawn } = require('node:child_process');
-
 const test = require('ava');
 
 const { version } = require('../package.json');
@@ -9,6 +7,7 @@ const { ownerOf } = require('../lib/owner.js');
 const { delay, until } = require('../__test__/helpers/async.js');
 const {
   BIN,
+  LISTENS,
   NODE,
   TIMEOUT,
   WAITS,
@@ -144,97 +143,6 @@ for (const [signal, code] of ENDING) {
   });
 }
 
-/** Tells of every signal that it gets, and ends when its input does. */
-const LISTENS = `
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH']) {
-    process.on(signal, () => console.log(signal));
-  }
-  console.log("started");
-  process.stdin.on("end", () => process.exit(7)).resume();
-`;
-
-for (const isGroup of [false, true]) {
-  const whom = isGroup ? 'the whole process group, as Ctrl-C is' : 'redsync alone';
-  test.serial(`run: a signal to ${whom}, reaches the program once`, async (t) => {
-    const servers = await useServers(t, 1);
-    const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
-    const running = start(t, ['run', 'job', ...program(LISTENS)], environment(servers), options);
-    await running.says('started');
-    const { pid } = running.child;
-    const expected = ['started'];
-    const signals = ['SIGINT', 'SIGUSR1', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR2', 'SIGINT'];
-    for (const signal of signals) {
-      process.kill(isGroup ? -pid : pid, signal);
-      expected.push(signal);
-      await running.says(`${expected.join('\n')}\n`);
-      // Nothing says that no second one comes: the next signals find it out, and this pause.
-      await delay(100);
-    }
-    await delay(500);
-    running.child.stdin.end();
-    t.like(await running.ended, { code: 7, stdout: `${expected.join('\n')}\n`, stderr: '' });
-    t.true(await isFree(servers, 'job'));
-  });
-}
-
-test.serial('run: Ctrl-C reaches a program that has left the process group', async (t) => {
-  const servers = await useServers(t, 1);
-  const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
-  const [dashes, ...words] = program(LISTENS);
-  // As `timeout` and `setsid` do it.
-  const running = start(
-    t,
-    ['run', 'job', dashes, 'setsid', '--wait', ...words],
-    environment(servers),
-    options,
-  );
-  await running.says('started');
-  process.kill(-running.child.pid, 'SIGTERM');
-  await until(() => running.output.stdout.includes('SIGTERM') || running.child.exitCode !== null);
-  running.child.stdin.end();
-  t.true((await running.ended).stdout.includes('SIGTERM'));
-});
-
-test.serial(
-  'run: without file descriptors for a witness the program runs, or nothing does',
-  async (t) => {
-    const servers = await useServers(t, 1);
-    const ends = new Set();
-    for (let limit = 20; limit <= 30; limit++) {
-      const command = `ulimit -n ${limit}; exec "$@"`;
-      const args = [
-        '-c',
-        command,
-        'sh',
-        process.execPath,
-        BIN,
-        'run',
-        'job',
-        '--',
-        '/bin/echo',
-        'done',
-      ];
-      const child = spawn('sh', args, {
-        env: { ...process.env, ...environment(servers) },
-        stdio: ['ignore', 'pipe', 'pipe'],
-        timeout: TIMEOUT,
-      });
-      let output = '';
-      child.stdout.on('data', (chunk) => {
-        output += chunk;
-      });
-      const code = await new Promise((resolve) => {
-        child.on('close', resolve);
-      });
-      if (output !== '') t.deepEqual([limit, code, output], [limit, 0, 'done\n']);
-      t.true([0, 1, 126].includes(code), `${limit}: ${code}`);
-      ends.add(code);
-      await until(() => isFree(servers, 'job'));
-    }
-    t.true(ends.has(0));
-  },
-);
-
 test.serial('run: what says nothing to redsync does not end the wait', async (t) => {
   const servers = await useServers(t, 1);
   const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
@@ -246,23 +154,6 @@ test.serial('run: what says nothing to redsync does not end the wait', async (t)
   await delay(200);
   t.true(await lock.unlock());
   t.like(await running.ended, { code: 0, stdout: 'done\n', stderr: '' });
-});
-
-test.serial('run: nothing of it is left when it is killed', async (t) => {
-  const servers = await useServers(t, 1);
-  const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
-  const running = start(t, ['run', 'job', ...program(LISTENS)], environment(servers), options);
-  await running.says('started');
-  running.child.kill('SIGKILL');
-  running.child.stdin.end();
-  await until(() => {
-    try {
-      return !process.kill(-running.child.pid, 0);
-    } catch (error) {
-      return error.code === 'ESRCH'; // no process of the group is left
-    }
-  });
-  t.pass();
 });
 
 test.serial(
@@ -422,44 +313,6 @@ test.serial('run: the lock is kept alive for longer than its expiry', async (t) 
   const servers = await useServers(t, 1);
   const args = ['run', 'job', '--expiry', '600', ...program('setTimeout(() => {}, 2000)')];
   t.like(await redsync(t, args, environment(servers)), { code: 0, stderr: '' });
-});
-
-test.serial('run: the program is told of the loss by SIGTERM', async (t) => {
-  const servers = await useServers(t, 1);
-  const running = start(
-    t,
-    ['run', 'job', '--expiry', '600', ...program(WAITS)],
-    environment(servers),
-  );
-  await running.says('started');
-  await servers[0].command('SET', 'job', 'somebody else');
-  const { code, stderr } = await running.ended;
-  t.is(code, 143);
-  t.regex(stderr, /lock "job" is lost: another holder has taken it; the program gets SIGTERM/);
-  t.is(await servers[0].command('GET', 'job'), 'somebody else');
-});
-
-test.serial('run: a program that ends well after the loss is no success', async (t) => {
-  const servers = await useServers(t, 1);
-  const code = `process.on("SIGTERM", () => process.exit(0)); ${WAITS}`;
-  const running = start(
-    t,
-    ['run', 'job', '--expiry', '600', ...program(code)],
-    environment(servers),
-  );
-  await running.says('started');
-  await servers[0].command('DEL', 'job');
-  t.is((await running.ended).code, 3);
-});
-
-test.serial('run --kill-after: a program that goes on after the loss is killed', async (t) => {
-  const servers = await useServers(t, 1);
-  const code = `process.on("SIGTERM", () => console.log("deaf")); ${WAITS}`;
-  const args = ['run', 'job', '--expiry', '600', '--kill-after', '100', ...program(code)];
-  const running = start(t, args, environment(servers));
-  await running.says('started');
-  await servers[0].command('DEL', 'job');
-  t.like(await running.ended, { code: 137, stdout: 'started\ndeaf\n' });
 });
 
 test.serial('run: nodes that cannot be reached are told', async (t) => {

@@ -30,7 +30,8 @@ Usage: redsync run NAME [options] -- PROGRAM [ARGUMENTS]
 
 Waits for the lock NAME, runs the program while holding it, and releases it.
 The lock is kept alive for as long as the program runs. When it is lost the
-program gets SIGTERM. The program finds the ownership value in REDSYNC_LOCK.
+program and all that it has started get SIGTERM, and SIGKILL if they go on.
+The program finds the ownership value in REDSYNC_LOCK.
 
 ${NODES}
   --wait TIME       give up after so long; by default it waits for ever
@@ -53,7 +54,8 @@ ${NODES}
 ${TIMES}
 
 SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the
-program, unless it has got them itself, as it does by Ctrl-C on a terminal.
+program and all that it has started, unless they come from the terminal: by
+Ctrl-C these have got them already.
 
 Exit codes: that of the program, or
   1      the lock could not be had: somebody else holds it (another code by

@@ -3,6 +3,7 @@
 const { RedsyncError } = require('../lib/errors.js');
 const { EXIT } = require('./exit-codes.js');
 const { HELP } = require('./help.js');
+const { complain } = require('./messages.js');
 const { UsageError, readUsage } = require('./usage.js');
 
 const COMMANDS = {
@@ -32,7 +33,7 @@ async function main([command, ...args]) {
     if (usage.help) return say(helpOn(command));
     return await COMMANDS[command]()(usage);
   } catch (error) {
-    return complain(error, command);
+    return explain(error, command);
   }
 }
 
@@ -45,14 +46,15 @@ function say(text) {
   return EXIT.OK;
 }
 
-function complain(error, command) {
+/** @returns {number} the exit code */
+function explain(error, command) {
   if (error instanceof UsageError || isBadArgument(error)) {
     const more = command in COMMANDS ? `redsync ${command} --help` : 'redsync --help';
-    process.stderr.write(`redsync: ${forPeople(error.message)}\nTry "${more}".\n`);
+    complain(`${forPeople(error.message)}\nTry "${more}".`);
     return EXIT.USAGE;
   }
   if (!(error instanceof RedsyncError)) throw error;
-  process.stderr.write(`redsync: ${error.message}\n`);
+  complain(error.message);
   return EXIT.FAILED;
 }
 

@@ -1,21 +1,15 @@
 'use strict';
 
-const { spawn } = require('node:child_process');
 const { setTimeout: delay } = require('node:timers/promises');
 
 const { FailedError, RedisError } = require('../lib/errors.js');
 const { Redsync } = require('../lib/redsync.js');
 const { EXIT, killedBy } = require('./exit-codes.js');
+const { complain } = require('./messages.js');
+const { Program } = require('./program.js');
+const { Signals } = require('./signals.js');
 const { UsageError, conflictExitCode, milliseconds, permitCount } = require('./usage.js');
-const { Witness, isOfGroup } = require('./witness.js');
 
-/** They end the wait for the lock. While the program runs they are its own, and it is what ends. */
-const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
-
-/** These say nothing to this process. Node.js would open its inspector, or end. */
-const OTHERS = ['SIGUSR1', 'SIGUSR2'];
-
-const FORWARDED = [...ENDING, ...OTHERS];
 const KILL_AFTER = 5000;
 
 // A lock is tried for in portions: in between is the chance to say that no node can be asked.
@@ -57,62 +51,7 @@ async function run(usage) {
     const env = environment(lock, usage['pass-nodes']);
     return await hold(lock, program, env, killAfter, signals);
   } finally {
-    signals.stop();
     await redsync.close();
-  }
-}
-
-function complain(message) {
-  process.stderr.write(`redsync: ${message}\n`);
-}
-
-/** The signals that this process gets: for itself while it waits, for the program while that runs. */
-class Signals {
-  #listener = (signal) => this.#receive(signal);
-  #abort = new AbortController();
-  #child;
-  #witness;
-
-  constructor() {
-    this.first = undefined;
-    for (const signal of FORWARDED) process.on(signal, this.#listener);
-  }
-
-  get signal() {
-    return this.#abort.signal;
-  }
-
-  /** From now on they are the program's. */
-  forwardTo(child) {
-    this.#child = child;
-    if (process.platform !== 'win32') this.#witness = new Witness();
-  }
-
-  #receive(signal) {
-    if (this.#child !== undefined) {
-      this.#forward(signal);
-    } else if (ENDING.includes(signal)) {
-      this.first ??= signal;
-      this.giveUp();
-    }
-  }
-
-  /** What was sent to the process group the program has got already. */
-  async #forward(signal) {
-    // On Windows nobody but the console sends one, to all who are attached to it.
-    if (this.#witness === undefined) return;
-    if (isOfGroup(this.#child.pid) && (await this.#witness.hasSeen(signal))) return;
-    this.#child.kill(signal);
-  }
-
-  /** Nobody waits for the lock any more. */
-  giveUp() {
-    this.#abort.abort();
-  }
-
-  stop() {
-    for (const signal of FORWARDED) process.off(signal, this.#listener);
-    this.#witness?.stop();
   }
 }
 
@@ -166,18 +105,19 @@ function environment(lock, passesNodes = false) {
 }
 
 /** Runs the program until it ends, and releases the lock. Gives its exit code. */
-async function hold(lock, [command, ...args], env, killAfter, signals) {
-  const child = spawn(command, args, { stdio: 'inherit', env });
-  const end = ended(child, command);
-  signals.forwardTo(child);
-  let killer;
-  lock.signal.addEventListener('abort', () => {
+async function hold(lock, words, env, killAfter, signals) {
+  const program = new Program(words, env);
+  signals.passTo(program);
+  let end;
+  const lose = () => {
     complain(`${lock.signal.reason.message}; the program gets SIGTERM`);
-    child.kill('SIGTERM');
-    killer = setTimeout(() => child.kill('SIGKILL'), killAfter);
-  });
-  const code = await end;
-  clearTimeout(killer);
+    end = program.end(killAfter);
+  };
+  if (lock.signal.aborted) lose();
+  else lock.signal.addEventListener('abort', lose);
+  const code = await program.ended;
+  await end; // of what it has started
+  program.close();
   if (lock.signal.aborted) return code === EXIT.OK ? EXIT.LOST : code;
   try {
     await lock.unlock();
@@ -185,19 +125,6 @@ async function hold(lock, [command, ...args], env, killAfter, signals) {
     complain(`not released, so it will expire: ${error.message}`);
   }
   return code;
-}
-
-function ended(child, command) {
-  return new Promise((resolve) => {
-    child.on('exit', (code, signal) => resolve(code ?? killedBy(signal)));
-    child.on('error', (error) => {
-      // Also of a signal that could not be sent: it is still running then.
-      if (child.pid !== undefined) return complain(error.message);
-      const isMissing = error.code === 'ENOENT';
-      complain(`${command}: ${isMissing ? 'not found' : `cannot be run (${error.code})`}`);
-      resolve(isMissing ? EXIT.NOT_FOUND : EXIT.NOT_EXECUTABLE);
-    });
-  });
 }
 
 module.exports = { run };
