@@ -1,5 +1,7 @@
 'use strict';
 
+const net = require('node:net');
+
 const test = require('ava');
 
 const { version } = require('../package.json');
@@ -314,6 +316,23 @@ test.serial('run: the lock is kept alive for longer than its expiry', async (t) 
   const args = ['run', 'job', '--expiry', '600', ...program('setTimeout(() => {}, 2000)')];
   t.like(await redsync(t, args, environment(servers)), { code: 0, stderr: '' });
 });
+
+test.serial(
+  'run --expiry: one that may be meant in seconds is told, by the name of the option',
+  async (t) => {
+    const { code, stderr } = await redsync(t, [
+      'run',
+      'job',
+      ...NODE,
+      '--expiry',
+      '90',
+      '--',
+      'true',
+    ]);
+    t.is(code, 0);
+    t.regex(stderr, /^redsync: --expiry is 90 milliseconds\. Did you mean 90 seconds\? .*\n$/);
+  },
+);
 
 test.serial('run: nodes that cannot be reached are told', async (t) => {
   const [one, two] = [await deadUrl(), await deadUrl()];
@@ -633,6 +652,33 @@ const WRONG = [
   [['inspect', 'job', ...NODE, '--', 'true'], /"inspect" runs no program/],
   [['unlock', 'job', ...NODE], /--value is missing/],
 ];
+
+test.serial('wrong usage is told before any node is asked', async (t) => {
+  let count = 0;
+  const server = net.createServer((socket) => {
+    count++;
+    socket.destroy();
+  });
+  await new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  t.teardown(() => server.close());
+  const node = ['--node', `redis://127.0.0.1:${server.address().port}`];
+  for (const args of [
+    ['run', 'job', ...node, '--mode', 'wirte', '--', 'true'],
+    ['run', 'job', ...node, '--kill-after', '1d', '--', 'true'],
+    ['run', 'job', ...node, '--conflict-exit-code', '256', '--', 'true'],
+    ['run', 'job', ...node, '--permits', '2', '--fencing', '--', 'true'],
+    ['run', 'job', ...node, '--node', 'nonsense', '--', 'true'],
+    ['inspect', 'job', ...node, '--permits', '0'],
+    ['unlock', 'job', ...node, '--value', 'v', '--mode', 'r'],
+  ]) {
+    t.is((await redsync(t, args)).code, 2);
+    t.is(count, 0, args.join(' '));
+  }
+  t.is((await redsync(t, ['inspect', 'job', ...node])).code, 1);
+  t.true(count > 0);
+});
 
 for (const [args, message] of WRONG) {
   test.serial(

@@ -24,6 +24,7 @@ async function main([command, ...args]) {
   if (command === '--version' || command === '-v') {
     return say(`${require('../package.json').version}\n`);
   }
+  process.removeAllListeners('warning').on('warning', warn);
   try {
     if (command === undefined) throw new UsageError('a command is missing: run, inspect or unlock');
     if (!(command in COMMANDS)) {
@@ -58,6 +59,11 @@ function explain(error, command) {
   return EXIT.FAILED;
 }
 
+/** Of the library too: without the pid and the hints of Node.js. */
+function warn({ message }) {
+  complain(forPeople(message));
+}
+
 /** The library says what is wrong with a URL or a name better than could be said here. */
 function isBadArgument({ code }) {
   return code === 'ERR_INVALID_ARG_TYPE' || code === 'ERR_OUT_OF_RANGE';
@@ -68,7 +74,7 @@ function forPeople(message) {
   return message
     .replace(/The "nodes\[(\d+)\](?:\.url)?" argument/, 'node $1')
     .replace(/The "options\.keyPrefix" argument/, '--prefix or REDSYNC_PREFIX')
-    .replace(/The "options\.(\w+)" argument/, '--$1')
+    .replace(/(?:The )?"options\.(\w+)"(?: argument)?/, '--$1')
     .replace(/The "name(?:\[0\])?" argument/, 'NAME');
 }
 
