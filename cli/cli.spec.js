@@ -1,72 +1,26 @@
 'use strict';
 
-const { spawn } = require('node:child_process');
-const path = require('node:path');
+const net = require('node:net');
 
 const test = require('ava');
 
 const { version } = require('../package.json');
-const { Redsync } = require('../index.js');
 const { ownerOf } = require('../lib/owner.js');
 const { delay, until } = require('../__test__/helpers/async.js');
+const {
+  BIN,
+  LISTENS,
+  NODE,
+  TIMEOUT,
+  WAITS,
+  environment,
+  holdElsewhere,
+  isFree,
+  program,
+  redsync,
+  start,
+} = require('../__test__/helpers/cli.js');
 const { deadUrl, startServer, useServers } = require('../__test__/helpers/servers.js');
-
-const BIN = path.join(__dirname, 'redsync.js');
-const TIMEOUT = 60_000;
-
-/** Starts the command line in a process of its own. */
-function start(t, args, env = {}, options = {}) {
-  const child = spawn(process.execPath, [BIN, ...args], {
-    env: { ...process.env, REDSYNC_NODES: '', REDSYNC_LOCK: '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: TIMEOUT,
-    killSignal: 'SIGKILL',
-    ...options,
-  });
-  t.teardown(() => child.kill('SIGKILL'));
-  const output = { stdout: '', stderr: '' };
-  for (const stream of ['stdout', 'stderr']) {
-    child[stream].setEncoding('utf8').on('data', (chunk) => {
-      output[stream] += chunk;
-    });
-  }
-  const ended = new Promise((resolve) => {
-    child.on('close', (code, signal) => resolve({ code, signal, ...output }));
-  });
-  return { child, output, ended, says: (text) => until(() => output.stdout.includes(text)) };
-}
-
-function redsync(t, args, env) {
-  return start(t, args, env).ended;
-}
-
-function environment(servers) {
-  return { REDSYNC_NODES: servers.map(({ url }) => url).join(',') };
-}
-
-/** A program for `run`, in JavaScript. */
-function program(code) {
-  return ['--', process.execPath, '-e', code];
-}
-
-const NODE = ['--node', 'memory:'];
-
-const WAITS = 'console.log("started"); setInterval(() => {}, 1000);';
-
-async function isFree(servers, key) {
-  const counts = await Promise.all(servers.map((server) => server.command('EXISTS', key)));
-  return counts.every((count) => count === 0);
-}
-
-/** Somebody else's lock, until the test ends. */
-async function holdElsewhere(t, servers, name, options, ofRedsync) {
-  const other = new Redsync(
-    servers.map(({ url }) => url),
-    { timeoutFactor: 0.5, ...ofRedsync },
-  );
-  t.teardown(() => other.close());
-  return other.newMutex(name, options).lock();
-}
 
 test.serial('run: the program has the lock and its value, and the lock is released', async (t) => {
   const servers = await useServers(t, 3);
@@ -128,7 +82,7 @@ test.serial('run without --fencing: no token, not that of another lock either', 
 test.serial('run --fencing within run: each program has the token of its own lock', async (t) => {
   const servers = await useServers(t, 1);
   const inner = [process.execPath, BIN, 'run', 'inner', '--fencing', ...TELLS_TOKEN];
-  const args = ['run', 'outer', '--fencing', '--', ...inner];
+  const args = ['run', 'outer', '--fencing', '--pass-nodes', '--', ...inner];
   const { code, stdout } = await redsync(t, args, environment(servers));
   t.is(code, 0);
   t.is(JSON.parse(stdout)[1], await servers[0].command('GET', 'inner:fence'));
@@ -191,97 +145,6 @@ for (const [signal, code] of ENDING) {
   });
 }
 
-/** Tells of every signal that it gets, and ends when its input does. */
-const LISTENS = `
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH']) {
-    process.on(signal, () => console.log(signal));
-  }
-  console.log("started");
-  process.stdin.on("end", () => process.exit(7)).resume();
-`;
-
-for (const isGroup of [false, true]) {
-  const whom = isGroup ? 'the whole process group, as Ctrl-C is' : 'redsync alone';
-  test.serial(`run: a signal to ${whom}, reaches the program once`, async (t) => {
-    const servers = await useServers(t, 1);
-    const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
-    const running = start(t, ['run', 'job', ...program(LISTENS)], environment(servers), options);
-    await running.says('started');
-    const { pid } = running.child;
-    const expected = ['started'];
-    const signals = ['SIGINT', 'SIGUSR1', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR2', 'SIGINT'];
-    for (const signal of signals) {
-      process.kill(isGroup ? -pid : pid, signal);
-      expected.push(signal);
-      await running.says(`${expected.join('\n')}\n`);
-      // Nothing says that no second one comes: the next signals find it out, and this pause.
-      await delay(100);
-    }
-    await delay(500);
-    running.child.stdin.end();
-    t.like(await running.ended, { code: 7, stdout: `${expected.join('\n')}\n`, stderr: '' });
-    t.true(await isFree(servers, 'job'));
-  });
-}
-
-test.serial('run: Ctrl-C reaches a program that has left the process group', async (t) => {
-  const servers = await useServers(t, 1);
-  const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
-  const [dashes, ...words] = program(LISTENS);
-  // As `timeout` and `setsid` do it.
-  const running = start(
-    t,
-    ['run', 'job', dashes, 'setsid', '--wait', ...words],
-    environment(servers),
-    options,
-  );
-  await running.says('started');
-  process.kill(-running.child.pid, 'SIGTERM');
-  await until(() => running.output.stdout.includes('SIGTERM') || running.child.exitCode !== null);
-  running.child.stdin.end();
-  t.true((await running.ended).stdout.includes('SIGTERM'));
-});
-
-test.serial(
-  'run: without file descriptors for a witness the program runs, or nothing does',
-  async (t) => {
-    const servers = await useServers(t, 1);
-    const ends = new Set();
-    for (let limit = 20; limit <= 30; limit++) {
-      const command = `ulimit -n ${limit}; exec "$@"`;
-      const args = [
-        '-c',
-        command,
-        'sh',
-        process.execPath,
-        BIN,
-        'run',
-        'job',
-        '--',
-        '/bin/echo',
-        'done',
-      ];
-      const child = spawn('sh', args, {
-        env: { ...process.env, ...environment(servers) },
-        stdio: ['ignore', 'pipe', 'pipe'],
-        timeout: TIMEOUT,
-      });
-      let output = '';
-      child.stdout.on('data', (chunk) => {
-        output += chunk;
-      });
-      const code = await new Promise((resolve) => {
-        child.on('close', resolve);
-      });
-      if (output !== '') t.deepEqual([limit, code, output], [limit, 0, 'done\n']);
-      t.true([0, 1, 126].includes(code), `${limit}: ${code}`);
-      ends.add(code);
-      await until(() => isFree(servers, 'job'));
-    }
-    t.true(ends.has(0));
-  },
-);
-
 test.serial('run: what says nothing to redsync does not end the wait', async (t) => {
   const servers = await useServers(t, 1);
   const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
@@ -293,23 +156,6 @@ test.serial('run: what says nothing to redsync does not end the wait', async (t)
   await delay(200);
   t.true(await lock.unlock());
   t.like(await running.ended, { code: 0, stdout: 'done\n', stderr: '' });
-});
-
-test.serial('run: nothing of it is left when it is killed', async (t) => {
-  const servers = await useServers(t, 1);
-  const options = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] };
-  const running = start(t, ['run', 'job', ...program(LISTENS)], environment(servers), options);
-  await running.says('started');
-  running.child.kill('SIGKILL');
-  running.child.stdin.end();
-  await until(() => {
-    try {
-      return !process.kill(-running.child.pid, 0);
-    } catch (error) {
-      return error.code === 'ESRCH'; // no process of the group is left
-    }
-  });
-  t.pass();
 });
 
 test.serial(
@@ -353,6 +199,106 @@ test.serial('run --wait: gives up after so long', async (t) => {
   });
 });
 
+test.serial('run: its durations have units', async (t) => {
+  const servers = await useServers(t, 1);
+  await holdElsewhere(t, servers, 'taken', { expiry: TIMEOUT });
+  for (const [wait, ms] of [
+    ['50', 50],
+    ['60ms', 60],
+    ['1s', 1000],
+  ]) {
+    const args = ['run', 'taken', '--wait', wait, ...program(WAITS)];
+    const { stderr } = await redsync(t, args, environment(servers));
+    t.is(stderr, `redsync: lock "taken": still taken after ${ms} ms\n`);
+  }
+  for (const [expiry, ms] of [
+    ['9000ms', 9000],
+    ['2m', 120_000],
+    ['1h', 3_600_000],
+  ]) {
+    const args = ['run', 'job', '--expiry', expiry, '--kill-after', '1h', ...program(LISTENS)];
+    const running = start(t, args, environment(servers), { stdio: ['pipe', 'pipe', 'pipe'] });
+    await running.says('started');
+    const left = await servers[0].command('PTTL', 'job');
+    t.true(left > ms * 0.5 && left <= ms, `${expiry}: ${left}`);
+    running.child.stdin.end();
+    t.like(await running.ended, { code: 7, stderr: '' });
+  }
+});
+
+test.serial(
+  'run --conflict-exit-code: of a lock that others have, and of nothing else',
+  async (t) => {
+    const servers = await useServers(t, 1);
+    const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
+    const tried = (...args) =>
+      redsync(t, ['run', 'job', ...args, ...program('')], environment(servers));
+    for (const code of [0, 75, 255]) {
+      for (const option of [['--no-wait'], ['--wait', '50ms']]) {
+        const { code: own, stderr } = await tried(...option, '--conflict-exit-code', `${code}`);
+        t.is(own, code);
+        t.regex(stderr, /taken/);
+      }
+    }
+    t.true(await lock.unlock());
+    t.is((await tried('--no-wait', '--conflict-exit-code', '75')).code, 0);
+    const dead = ['--node', await deadUrl(), '--conflict-exit-code', '75'];
+    for (const option of [[], ['--no-wait'], ['--wait', '100ms']]) {
+      const { code, stderr } = await tried(...option, ...dead);
+      t.is(code, 1);
+      t.regex(stderr, /no quorum of 1 of 1 node.*connection refused/);
+    }
+  },
+);
+
+test.serial('REDSYNC_PREFIX is --prefix, if that is not given', async (t) => {
+  const servers = await useServers(t, 1);
+  const env = { ...environment(servers), REDSYNC_PREFIX: 'pre:' };
+  const keys = program(`console.log('started'); process.stdin.resume();`);
+  for (const [option, key] of [
+    [[], 'pre:job'],
+    [['--prefix', 'other:'], 'other:job'],
+    [['--prefix='], 'job'],
+  ]) {
+    const options = { stdio: ['pipe', 'pipe', 'pipe'] };
+    const running = start(t, ['run', 'job', ...option, ...keys], env, options);
+    await running.says('started');
+    t.deepEqual(await servers[0].command('KEYS', '*'), [key]);
+    const { stdout } = await redsync(t, ['inspect', 'job', ...option], env);
+    t.regex(stdout, new RegExp(`\nkey "${key}": held by `));
+    const json = await redsync(t, ['inspect', 'job', '--json', ...option], env);
+    t.like(JSON.parse(json.stdout), { name: 'job', key, status: 'held' });
+    const value = await servers[0].command('GET', key);
+    const unlock = ['unlock', 'job', '--value', value, ...option];
+    t.is((await redsync(t, unlock, env)).code, 0);
+    running.child.stdin.end();
+    await running.ended;
+  }
+});
+
+/** Tells what nodes it finds in its environment. */
+const TELLS_NODES = program('console.log(JSON.stringify(process.env.REDSYNC_NODES ?? null))');
+
+test.serial(
+  'run: the program has the nodes, and their passwords, with --pass-nodes only',
+  async (t) => {
+    const server = await startServer({ password: 'sesame' });
+    t.teardown(() => server.stop());
+    const url = server.url.replace('redis://', 'redis://:sesame@');
+    const env = { REDSYNC_NODES: url };
+    const without = await redsync(t, ['run', 'job', ...TELLS_NODES], env);
+    t.deepEqual([without.code, without.stdout], [0, 'null\n']);
+    const passed = await redsync(t, ['run', 'job', '--pass-nodes', ...TELLS_NODES], env);
+    t.deepEqual([passed.code, JSON.parse(passed.stdout)], [0, url]);
+
+    // A program that needs them is told what to do.
+    const inner = [process.execPath, BIN, 'unlock', 'job'];
+    const asked = await redsync(t, ['run', 'job', '--', ...inner], env);
+    t.is(asked.code, 2);
+    t.regex(asked.stderr, /no nodes: .*"redsync run" passes it on with --pass-nodes/);
+  },
+);
+
 test.serial('run: waits until the lock is free', async (t) => {
   const servers = await useServers(t, 3);
   const lock = await holdElsewhere(t, servers, 'job', { expiry: TIMEOUT });
@@ -371,43 +317,22 @@ test.serial('run: the lock is kept alive for longer than its expiry', async (t) 
   t.like(await redsync(t, args, environment(servers)), { code: 0, stderr: '' });
 });
 
-test.serial('run: the program is told of the loss by SIGTERM', async (t) => {
-  const servers = await useServers(t, 1);
-  const running = start(
-    t,
-    ['run', 'job', '--expiry', '600', ...program(WAITS)],
-    environment(servers),
-  );
-  await running.says('started');
-  await servers[0].command('SET', 'job', 'somebody else');
-  const { code, stderr } = await running.ended;
-  t.is(code, 143);
-  t.regex(stderr, /lock "job" is lost: another holder has taken it; the program gets SIGTERM/);
-  t.is(await servers[0].command('GET', 'job'), 'somebody else');
-});
-
-test.serial('run: a program that ends well after the loss is no success', async (t) => {
-  const servers = await useServers(t, 1);
-  const code = `process.on("SIGTERM", () => process.exit(0)); ${WAITS}`;
-  const running = start(
-    t,
-    ['run', 'job', '--expiry', '600', ...program(code)],
-    environment(servers),
-  );
-  await running.says('started');
-  await servers[0].command('DEL', 'job');
-  t.is((await running.ended).code, 3);
-});
-
-test.serial('run --kill-after: a program that goes on after the loss is killed', async (t) => {
-  const servers = await useServers(t, 1);
-  const code = `process.on("SIGTERM", () => console.log("deaf")); ${WAITS}`;
-  const args = ['run', 'job', '--expiry', '600', '--kill-after', '100', ...program(code)];
-  const running = start(t, args, environment(servers));
-  await running.says('started');
-  await servers[0].command('DEL', 'job');
-  t.like(await running.ended, { code: 137, stdout: 'started\ndeaf\n' });
-});
+test.serial(
+  'run --expiry: one that may be meant in seconds is told, by the name of the option',
+  async (t) => {
+    const { code, stderr } = await redsync(t, [
+      'run',
+      'job',
+      ...NODE,
+      '--expiry',
+      '90',
+      '--',
+      'true',
+    ]);
+    t.is(code, 0);
+    t.regex(stderr, /^redsync: --expiry is 90 milliseconds\. Did you mean 90 seconds\? .*\n$/);
+  },
+);
 
 test.serial('run: nodes that cannot be reached are told', async (t) => {
   const [one, two] = [await deadUrl(), await deadUrl()];
@@ -456,7 +381,7 @@ test.serial('inspect: node by node', async (t) => {
     t.deepEqual(rest, ['s', owner, since.toISOString(), lock.value]);
     t.true(Number(left) > 1 && Number(left) <= 60);
   }
-  t.is(lines[5], `held by ${owner} on 2 of 3 nodes`);
+  t.is(lines[5], `key "pre:job": held by ${owner} on 2 of 3 nodes`);
 });
 
 test.serial('inspect: who names nobody, and who names more than that', async (t) => {
@@ -464,7 +389,7 @@ test.serial('inspect: who names nobody, and who names more than that', async (t)
   const { value } = await holdElsewhere(t, servers, 'job', {}, { owner: false });
   const plain = await redsync(t, ['inspect', 'job'], environment(servers));
   t.regex(plain.stdout, /^NODE +ENDPOINT +STATUS +REMAINING +VALUE\n/);
-  t.true(plain.stdout.endsWith(`held by ${value} on 3 of 3 nodes\n`), plain.stdout);
+  t.true(plain.stdout.endsWith(`\nkey "job": held by ${value} on 3 of 3 nodes\n`), plain.stdout);
 
   // Nobody keeps others from writing what looks like a mark.
   await servers[0].command('SET', 'job', 'v#o=\u001b[31mred@mg1x0k2a');
@@ -494,7 +419,16 @@ test.serial('inspect: the fencing token, if the value has one', async (t) => {
 
   const json = await redsync(t, ['inspect', 'job', '--json'], environment(servers));
   const { nodes, ...verdict } = JSON.parse(json.stdout);
-  t.deepEqual(verdict, { name: 'job', status: 'held', value, owner, since, token, votes: 2 });
+  t.deepEqual(verdict, {
+    name: 'job',
+    key: 'job',
+    status: 'held',
+    value,
+    owner,
+    since,
+    token,
+    votes: 2,
+  });
   t.deepEqual(
     nodes.map((node) => [node.token, node.owner, node.since]),
     [[token, owner, since], [token, owner, since], Array(3).fill(undefined)],
@@ -524,8 +458,9 @@ test.serial('inspect --permits: each permit that is held, and how many are', asy
   const args = ['inspect', 'job', '--permits', '3'];
   const { code, stdout, stderr } = await redsync(t, args, environment(servers));
   t.deepEqual([code, stderr], [0, '']);
-  t.regex(stdout, /^NODE[^]*\npermit 1: held by one on 3 of 3 nodes\n\nNODE/);
-  t.regex(stdout, /\npermit 3: held by three#p=3 on 3 of 3 nodes\n\n2 of 3 permits are held\n$/);
+  t.regex(stdout, /^NODE[^]*\npermit 1, key "job": held by one on 3 of 3 nodes\n\nNODE/);
+  t.regex(stdout, /\npermit 3, key "job:permit:3": held by three#p=3 on 3 of 3 nodes\n\n2 of 3 /);
+  t.regex(stdout, /\n2 of 3 permits of key "job" are held\n$/);
   t.notRegex(stdout, /permit 2/);
 
   const json = await redsync(
@@ -536,12 +471,12 @@ test.serial('inspect --permits: each permit that is held, and how many are', asy
   const { name, permits } = JSON.parse(json.stdout);
   t.is(name, 'job');
   t.deepEqual(
-    permits.map(({ permit, status, value, votes }) => [permit, status, value, votes]),
+    permits.map(({ permit, key, status, value, votes }) => [permit, key, status, value, votes]),
     [
-      [1, 'held', 'one', 3],
-      [2, 'free', undefined, 3],
-      [3, 'held', 'three#p=3', 3],
-      [4, 'free', undefined, 2],
+      [1, 'job', 'held', 'one', 3],
+      [2, 'job:permit:2', 'free', undefined, 3],
+      [3, 'job:permit:3', 'held', 'three#p=3', 3],
+      [4, 'job:permit:4', 'free', undefined, 2],
     ],
   );
   t.deepEqual(
@@ -559,7 +494,7 @@ test.serial('inspect: readers', async (t) => {
   const servers = await useServers(t, 1);
   await servers[0].command('SET', 'job', '#readers', 'PX', 60_000);
   const { stdout } = await redsync(t, ['inspect', 'job'], environment(servers));
-  t.regex(stdout, /\nheld by readers on 1 of 1 nodes\n$/);
+  t.regex(stdout, /\nkey "job": held by readers on 1 of 1 nodes\n$/);
 });
 
 test.serial('unlock: the value says which permit it is of', async (t) => {
@@ -679,7 +614,24 @@ const WRONG = [
   [['run', 'job', '-x', ...NODE, '--', 'true'], /unknown option -x/],
   [
     ['run', 'job', '--expiry', 'soon', ...NODE, '--', 'true'],
-    /--expiry must be whole milliseconds .* not "soon"/,
+    /--expiry must be whole milliseconds, or have a unit as in 500ms, .* from 1 to 86400000 milliseconds, not "soon"/,
+  ],
+  ...['-1', '1.5s', '5S', '5 s', '1d', '25h', 's', '', '1e3', '5sm'].map((time) => [
+    ['run', 'job', `--wait=${time}`, ...NODE, '--', 'true'],
+    new RegExp(`--wait must be whole milliseconds, .* from 0 .* not "${time}"`),
+  ]),
+  [
+    ['run', 'job', '--kill-after', 'never', ...NODE, '--', 'true'],
+    /--kill-after must be .* not "never"/,
+  ],
+  ...['256', '-1', 'x', ''].map((code) => [
+    ['run', 'job', `--conflict-exit-code=${code}`, ...NODE, '--', 'true'],
+    new RegExp(`--conflict-exit-code must be a whole number from 0 to 255, not "${code}"`),
+  ]),
+  [['run', 'job', '--pass-nodes=1', ...NODE, '--', 'true'], /--pass-nodes takes no value/],
+  [
+    ['inspect', 'job', '--prefix', 'p'.repeat(1025), ...NODE],
+    /--prefix or REDSYNC_PREFIX must be a well-formed string of 0 to 1024 bytes/,
   ],
   [['run', 'job', '--expiry', '1', ...NODE, '--', 'true'], /--expiry must be long enough/],
   [['run', 'job', '--wait', ...NODE, '--', 'true'], /--wait needs a value/],
@@ -722,13 +674,43 @@ const WRONG = [
   [['unlock', 'job', ...NODE], /--value is missing/],
 ];
 
-for (const [args, message] of WRONG) {
-  test.serial(`wrong usage: redsync ${args.map((arg) => arg || '""').join(' ')}`, async (t) => {
-    const { code, stdout, stderr } = await redsync(t, args);
-    t.is(code, 2);
-    t.is(stdout, '');
-    t.regex(stderr, message);
-    t.regex(stderr, /\nTry "redsync .*--help"\.\n$/);
-    t.notRegex(stderr, /secret|\n +at /);
+test.serial('wrong usage is told before any node is asked', async (t) => {
+  let count = 0;
+  const server = net.createServer((socket) => {
+    count++;
+    socket.destroy();
   });
+  await new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  t.teardown(() => server.close());
+  const node = ['--node', `redis://127.0.0.1:${server.address().port}`];
+  for (const args of [
+    ['run', 'job', ...node, '--mode', 'wirte', '--', 'true'],
+    ['run', 'job', ...node, '--kill-after', '1d', '--', 'true'],
+    ['run', 'job', ...node, '--conflict-exit-code', '256', '--', 'true'],
+    ['run', 'job', ...node, '--permits', '2', '--fencing', '--', 'true'],
+    ['run', 'job', ...node, '--node', 'nonsense', '--', 'true'],
+    ['inspect', 'job', ...node, '--permits', '0'],
+    ['unlock', 'job', ...node, '--value', 'v', '--mode', 'r'],
+  ]) {
+    t.is((await redsync(t, args)).code, 2);
+    t.is(count, 0, args.join(' '));
+  }
+  t.is((await redsync(t, ['inspect', 'job', ...node])).code, 1);
+  t.true(count > 0);
+});
+
+for (const [args, message] of WRONG) {
+  test.serial(
+    `wrong usage: redsync ${args.map((arg) => arg.slice(0, 64) || '""').join(' ')}`,
+    async (t) => {
+      const { code, stdout, stderr } = await redsync(t, args);
+      t.is(code, 2);
+      t.is(stdout, '');
+      t.regex(stderr, message);
+      t.regex(stderr, /\nTry "redsync .*--help"\.\n$/);
+      t.notRegex(stderr, /secret|\n +at /);
+    },
+  );
 }

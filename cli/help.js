@@ -3,7 +3,11 @@
 const NODES = `\
   --node URL        a node; once for each. Without it the nodes are those of
                     the environment variable REDSYNC_NODES, comma separated
-  --prefix TEXT     goes before NAME to make the Redis key`;
+  --prefix TEXT     goes before NAME to make the Redis key; without it that of
+                    the environment variable REDSYNC_PREFIX does`;
+
+const TIMES = `\
+A TIME is a number of milliseconds, or has a unit: 500ms, 5s, 2m, 1h.`;
 
 const HELP = {
   '': `\
@@ -28,30 +32,39 @@ Usage: redsync run NAME [options] -- PROGRAM [ARGUMENTS]
 
 Waits for the lock NAME, runs the program while holding it, and releases it.
 The lock is kept alive for as long as the program runs. When it is lost the
-program gets SIGTERM. The program finds the ownership value in REDSYNC_LOCK.
+program and all that it has started get SIGTERM, and SIGKILL if they go on.
+The program finds the ownership value in REDSYNC_LOCK.
 
 ${NODES}
-  --wait MS         give up after MS milliseconds; by default it waits for ever
+  --wait TIME       give up after so long; by default it waits for ever
   --no-wait         give up at once if somebody else holds the lock
-  --expiry MS       how long the lock outlives this process if that is killed,
-                    or loses its nodes; 8000 by default
-  --hold-at-least MS
+  --conflict-exit-code N
+                    the exit code when it has given up; 1 by default
+  --expiry TIME     how long the lock outlives this process if that is killed,
+                    or loses its nodes; 8s by default
+  --hold-at-least TIME
                     others find the lock taken for so long, also when the
                     program has ended sooner; at most the expiry
-  --kill-after MS   when the lock is lost: how long after SIGTERM to send
-                    SIGKILL; 5000 by default
+  --kill-after TIME when the lock is lost: how long after SIGTERM to send
+                    SIGKILL; 5s by default
   --fencing         take the lock with a fencing token: the program finds in
                     REDSYNC_TOKEN a number greater than that of every earlier
                     holder, for what it writes to, to refuse a smaller one
   --permits N       so many may hold the lock at once, and run their program
   --mode MODE       read: beside others who read; write: alone
+  --pass-nodes      leave REDSYNC_NODES in the program's environment, with the
+                    passwords that it may have; by default it is taken out
   --help, -h
 
+${TIMES}
+
 SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the
-program, unless it has got them itself, as it does by Ctrl-C on a terminal.
+program and all that it has started, unless they come from the terminal: by
+Ctrl-C these have got them already.
 
 Exit codes: that of the program, or
-  1      the lock could not be had
+  1      the lock could not be had: somebody else holds it (another code by
+         --conflict-exit-code), or too few nodes have answered
   2      wrong usage; nothing was locked or run
   3      the lock was lost while the program ran, which has ended with 0
   126    the program could not be run
@@ -62,13 +75,15 @@ Exit codes: that of the program, or
   inspect: `\
 Usage: redsync inspect NAME [options]
 
-Shows node by node who holds the lock NAME, and for how much longer.
+Shows node by node who holds the lock NAME, for how much longer, and its key.
 
 ${NODES}
-  --timeout MS      how long to wait for a node; 2000 by default
+  --timeout TIME    how long to wait for a node; 2s by default
   --permits N       of a lock that so many may hold at once: each of its permits
   --json            one JSON object instead of the table
   --help, -h
+
+${TIMES}
 
 Exit codes:
   0   a quorum of nodes has answered

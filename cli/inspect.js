@@ -1,11 +1,12 @@
 'use strict';
 
 const { ownerOf } = require('../lib/owner.js');
+const { permitKey } = require('../lib/permits.js');
 const { Redsync } = require('../lib/redsync.js');
 const { tokenOf } = require('../lib/token.js');
 const { READERS } = require('../lib/values.js');
 const { EXIT } = require('./exit-codes.js');
-const { left, shown, table } = require('./table.js');
+const { left, quoted, shown, table } = require('./table.js');
 const { milliseconds, permitCount } = require('./usage.js');
 
 /** Shows node by node who holds a lock. */
@@ -13,17 +14,19 @@ async function inspect({ name, nodes, prefix, json, ...usage }) {
   const timeout = milliseconds('--timeout', usage.timeout, 1);
   const permits = permitCount(usage.permits);
   const redsync = new Redsync(nodes, { keyPrefix: prefix });
+  const key = (prefix ?? '') + name;
   try {
     const found = await redsync.inspect(name, { timeout, permits });
     const each = Array.from({ length: permits ?? 1 }, (_, i) => {
       const own = found.slice(i * redsync.size, (i + 1) * redsync.size);
       return {
         ...(permits !== undefined && { permit: i + 1 }),
+        key: permitKey(key, i + 1),
         found: own,
         verdict: judge(own, redsync.quorum),
       };
     });
-    process.stdout.write(json ? asJson(name, each) : asText(each, redsync));
+    process.stdout.write(json ? asJson(name, each) : asText(key, each, redsync));
     const isKnown = each.every(({ verdict }) => verdict.status !== 'unknown');
     return isKnown ? EXIT.OK : EXIT.FAILED;
   } finally {
@@ -48,16 +51,17 @@ function judge(found, quorum) {
 }
 
 /** Of permits those that are not free, and how many of all are held. */
-function asText(each, redsync) {
+function asText(key, each, redsync) {
   const parts = each
     .filter(({ permit, verdict }) => permit === undefined || verdict.status !== 'free')
-    .map(({ permit, found, verdict }) => {
-      const title = permit === undefined ? '' : `permit ${permit}: `;
-      return `${asTable(found)}\n\n${title}${sentence(verdict, redsync)}\n`;
+    .map((each) => {
+      const title = each.permit === undefined ? '' : `permit ${each.permit}, `;
+      const verdict = sentence(each.verdict, redsync);
+      return `${asTable(each.found)}\n\n${title}key ${quoted(each.key)}: ${verdict}\n`;
     });
   if (each[0].permit !== undefined) {
     const held = each.filter(({ verdict }) => verdict.status === 'held');
-    parts.push(`${held.length} of ${each.length} permits are held\n`);
+    parts.push(`${held.length} of ${each.length} permits of key ${quoted(key)} are held\n`);
   }
   return parts.join('\n');
 }
@@ -99,8 +103,9 @@ function reason({ cause }) {
 
 function asJson(name, each) {
   const [first] = each;
-  const all = each.map(({ found, verdict, permit }) => ({
+  const all = each.map(({ found, verdict, permit, key }) => ({
     permit,
+    key,
     ...verdict,
     nodes: found.map(plain),
   }));

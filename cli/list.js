@@ -22,7 +22,7 @@ async function list({ name: pattern, nodes, prefix, json, ...usage }) {
 function readOptions(usage) {
   return {
     timeout: milliseconds('--timeout', usage.timeout, 1),
-    limit: whole('--limit', usage.limit, 1, 10_000, 'a whole number'),
+    limit: whole('--limit', usage.limit, 1, 10_000),
   };
 }
 

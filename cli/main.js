@@ -3,6 +3,7 @@
 const { RedsyncError } = require('../lib/errors.js');
 const { EXIT } = require('./exit-codes.js');
 const { HELP } = require('./help.js');
+const { complain } = require('./messages.js');
 const { UsageError, readUsage } = require('./usage.js');
 
 const COMMANDS = {
@@ -27,6 +28,7 @@ async function main([command, ...args]) {
   if (command === '--version' || command === '-v') {
     return say(`${require('../package.json').version}\n`);
   }
+  process.removeAllListeners('warning').on('warning', warn);
   try {
     if (command === undefined) throw new UsageError(`a command is missing: ${CHOICE}`);
     if (!(command in COMMANDS)) {
@@ -36,7 +38,7 @@ async function main([command, ...args]) {
     if (usage.help) return say(helpOn(command));
     return await COMMANDS[command]()(usage);
   } catch (error) {
-    return complain(error, command);
+    return explain(error, command);
   }
 }
 
@@ -49,15 +51,21 @@ function say(text) {
   return EXIT.OK;
 }
 
-function complain(error, command) {
+/** @returns {number} the exit code */
+function explain(error, command) {
   if (error instanceof UsageError || isBadArgument(error)) {
     const more = command in COMMANDS ? `redsync ${command} --help` : 'redsync --help';
-    process.stderr.write(`redsync: ${forPeople(error.message)}\nTry "${more}".\n`);
+    complain(`${forPeople(error.message)}\nTry "${more}".`);
     return EXIT.USAGE;
   }
   if (!(error instanceof RedsyncError)) throw error;
-  process.stderr.write(`redsync: ${error.message}\n`);
+  complain(error.message);
   return EXIT.FAILED;
+}
+
+/** Of the library too: without the pid and the hints of Node.js. */
+function warn({ message }) {
+  complain(forPeople(message));
 }
 
 /** The library says what is wrong with a URL or a name better than could be said here. */
@@ -69,7 +77,8 @@ function isBadArgument({ code }) {
 function forPeople(message) {
   return message
     .replace(/The "nodes\[(\d+)\](?:\.url)?" argument/, 'node $1')
-    .replace(/The "options\.(\w+)" argument/, (_, option) => `--${kebab(option)}`)
+    .replace(/The "options\.keyPrefix" argument/, '--prefix or REDSYNC_PREFIX')
+    .replace(/(?:The )?"options\.(\w+)"(?: argument)?/, (_, option) => `--${kebab(option)}`)
     .replace(/The "name(?:\[0\])?" argument/, 'NAME')
     .replace('The "pattern" argument', 'PATTERN');
 }

@@ -18,7 +18,11 @@ function table(rows) {
 
 /** A name or a value may be anybody's, and a terminal obeys what it is told. */
 function shown(value = '') {
-  return /^[!-~]*$/.test(value) ? value : JSON.stringify(value).replace(/[^ -~]/g, escape);
+  return /^[!-~]*$/.test(value) ? value : quoted(value);
+}
+
+function quoted(text) {
+  return JSON.stringify(text).replace(/[^ -~]/g, escape);
 }
 
 function escape(character) {
@@ -31,4 +35,4 @@ function left(remaining) {
   return remaining === Infinity ? 'no expiry' : `${(remaining / 1000).toFixed(1)} s`;
 }
 
-module.exports = { left, shown, table };
+module.exports = { left, quoted, shown, table };

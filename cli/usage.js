@@ -21,9 +21,11 @@ const OPTIONS = {
     ...COMMON,
     wait: TEXT,
     'no-wait': FLAG,
+    'conflict-exit-code': TEXT,
     expiry: TEXT,
     'hold-at-least': TEXT,
     'kill-after': TEXT,
+    'pass-nodes': FLAG,
     fencing: FLAG,
     permits: TEXT,
     mode: TEXT,
@@ -65,7 +67,8 @@ function readUsage(command, args, env) {
   } else if (end !== -1) {
     throw new UsageError(`"${command}" runs no program: nothing may stand behind "--"`);
   }
-  return { ...values, name, nodes: nodesOf(values.node, env), program };
+  const prefix = values.prefix ?? env.REDSYNC_PREFIX;
+  return { ...values, name, prefix, nodes: nodesOf(values.node, env), program };
 }
 
 function parse(command, args) {
@@ -102,24 +105,37 @@ function check(command, options, { name, rawName, value }) {
 /** At commas before another URL: those of sentinels and clusters have commas of their own. */
 const BETWEEN_URLS = /,(?=\s*(?:[a-z][a-z0-9+.-]*:\/\/|memory:))/i;
 
-function nodesOf(given, { REDSYNC_NODES = '' }) {
+function nodesOf(given, { REDSYNC_NODES = '', REDSYNC_LOCK }) {
   const nodes =
     given ??
     REDSYNC_NODES.split(BETWEEN_URLS)
       .map((url) => url.trim())
       .filter(Boolean);
   if (nodes.length > 0) return nodes;
-  throw new UsageError('no nodes: give --node URL once for each, or set REDSYNC_NODES');
+  const hint = REDSYNC_LOCK ? ' ("redsync run" passes it on with --pass-nodes)' : '';
+  throw new UsageError(`no nodes: give --node URL once for each, or set REDSYNC_NODES${hint}`);
 }
 
+/** In milliseconds. */
+const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
 /**
+ * A duration: milliseconds, or so many of the unit behind the number, as in `500ms`, `5s`, `2m` and `1h`.
+ *
  * @param {string} option
  * @param {string | undefined} text
- * @param {number} least
- * @returns {number | undefined}
+ * @param {number} least in milliseconds
+ * @returns {number | undefined} in milliseconds
  */
 function milliseconds(option, text, least) {
-  return whole(option, text, least, DAY, 'whole milliseconds');
+  if (text === undefined) return undefined;
+  const [, digits, unit = 'ms'] = /^(\d+)(ms|s|m|h)?$/.exec(text) ?? [];
+  const time = Number(digits) * UNITS[unit];
+  if (time >= least && time <= DAY) return time;
+  throw new UsageError(
+    `${option} must be whole milliseconds, or have a unit as in 500ms, 5s, 2m and 1h, ` +
+      `from ${least} to ${DAY} milliseconds, not ${quote(text)}`,
+  );
 }
 
 /**
@@ -127,19 +143,29 @@ function milliseconds(option, text, least) {
  * @returns {number | undefined}
  */
 function permitCount(text) {
-  return whole('--permits', text, 1, MAX_PERMITS, 'a whole number');
+  return whole('--permits', text, 1, MAX_PERMITS);
+}
+
+/**
+ * @param {string | undefined} text of the option --conflict-exit-code
+ * @returns {number | undefined}
+ */
+function conflictExitCode(text) {
+  return whole('--conflict-exit-code', text, 0, 255);
 }
 
 /** A number among those that are allowed, of an option that may be absent. */
-function whole(option, text, least, most, what) {
+function whole(option, text, least, most) {
   if (text === undefined) return undefined;
   const number = /^\d+$/.test(text) ? Number(text) : NaN;
   if (number >= least && number <= most) return number;
-  throw new UsageError(`${option} must be ${what} from ${least} to ${most}, not ${quote(text)}`);
+  throw new UsageError(
+    `${option} must be a whole number from ${least} to ${most}, not ${quote(text)}`,
+  );
 }
 
 function quote(text) {
   return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}...` : text);
 }
 
-module.exports = { UsageError, readUsage, milliseconds, permitCount, whole };
+module.exports = { UsageError, readUsage, milliseconds, permitCount, conflictExitCode, whole };

@@ -1,7 +1,6 @@
 'use strict';
 
 const { spawn } = require('node:child_process');
-const fs = require('node:fs');
 const { setTimeout: delay } = require('node:timers/promises');
 
 /** Whoever signals the processes of a group one by one, as a service manager does, takes a moment. */
@@ -60,24 +59,4 @@ class Witness {
   }
 }
 
-/**
- * Is the process in the group of this one? Programs leave it, as `timeout` and `setsid` do, and what is
- * sent to the group does not reach them then. Where there is no /proc they are taken not to.
- *
- * @param {number} pid
- */
-function isOfGroup(pid) {
-  try {
-    return groupOf(pid) === groupOf(process.pid);
-  } catch {
-    return true;
-  }
-}
-
-/** The name before it, in parentheses, may have spaces. */
-function groupOf(pid) {
-  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return stat.slice(stat.lastIndexOf(')')).split(' ')[3];
-}
-
-module.exports = { Witness, isOfGroup };
+module.exports = { Witness };
