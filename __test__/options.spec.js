@@ -508,7 +508,7 @@ test('using() keeps the lock alive unless told how', (t) => {
   t.deepEqual({ ...autoExtended(readMutexOptions({ autoExtend: false })).extension }, THIRD);
   const settings = readMutexOptions({ autoExtend: { interval: 5 } });
   t.is(autoExtended(settings), settings);
-  t.true(Object.isFrozen(autoExtended(readMutexOptions())));
+  t.false(readMutexOptions().autoExtend);
 });
 
 test('acquire() and using() take the options of a mutex and a signal', (t) => {
@@ -523,15 +523,15 @@ test('acquire() and using() take the options of a mutex and a signal', (t) => {
   throws(t, () => readAcquireOptions({ timeout: 5 }, defaults), TYPE, 'options');
 });
 
-test('settings are frozen copies', (t) => {
+test('settings are copies', (t) => {
   const input = { tries: 2 };
-  const settings = readMutexOptions(input);
+  const { settings } = readRedsyncOptions(input);
   input.tries = 3;
   t.is(settings.tries, 2);
-  t.true(Object.isFrozen(settings));
-  t.true(Object.isFrozen(readRedsyncOptions(input)));
-  t.true(Object.isFrozen(readRedsyncOptions(input).settings));
-  t.true(Object.isFrozen(readMutexOptions()));
+  t.is(readMutexOptions({ tries: 4 }, settings).tries, 4);
+  t.true(autoExtended(settings).autoExtend);
+  t.deepEqual(settings, { ...DEFAULTS, tries: 2 });
+  t.deepEqual(readMutexOptions(), DEFAULTS);
 });
 
 // --- the options object
@@ -876,7 +876,6 @@ test('call options', (t) => {
   t.is(readCallOptions({ signal }).signal, signal);
   t.is(readCallOptions({ signal, timeout: 5 }, both).timeout, 5);
   t.is(readCallOptions({ timeout: 2 ** 31 - 1 }, ['timeout']).timeout, 2 ** 31 - 1);
-  t.true(Object.isFrozen(readCallOptions({ signal })));
   throws(t, () => readCallOptions({ timeout: 5 }), TYPE, 'options');
   throws(t, () => readCallOptions({ signal }, ['timeout']), TYPE, 'options');
 });

@@ -99,7 +99,7 @@ has *, ? and [a-z] as SCAN has them: 'invoice:*', for example.
 
 ${NODES}
   --limit N         show at most N names; 1000 by default, 10000 at most
-  --timeout MS      how long to look at most; 10000 by default
+  --timeout TIME    how long to look at most; 10s by default
   --json            one JSON object instead of the table
   --help, -h
 
@@ -116,9 +116,9 @@ Shows on a terminal what "redsync list" shows, until Ctrl-C ends it; elsewhere
 it shows it once.
 
 ${NODES}
-  --interval MS     how long to wait before looking again; 2000 by default
+  --interval TIME   how long to wait before looking again; 2s by default
   --limit N         show at most N names; 1000 by default, 10000 at most
-  --timeout MS      how long to look at most; 10000 by default
+  --timeout TIME    how long to look at most; 10s by default
   --help, -h
 
 Exit codes:

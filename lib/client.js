@@ -39,6 +39,7 @@ class Client {
    */
   constructor(nodes, keyPrefix, { owner, asksUptime = false } = {}) {
     this.nodes = nodes;
+    this.clusters = nodes.filter(({ isCluster }) => isCluster);
     this.keyPrefix = keyPrefix;
     this.stats = new Stats(nodes);
     this.servers = new Servers(nodes);

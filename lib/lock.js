@@ -167,15 +167,15 @@ class Lock {
   }
 
   unlock(options) {
-    return this.#resource.track(Lock.#unlocking, this, options);
+    return this.#resource.call(Lock.#unlocking, this, options);
   }
 
   extend(options) {
-    return this.#resource.track(Lock.#extending, this, options);
+    return this.#resource.call(Lock.#extending, this, options);
   }
 
   async downgrade(options) {
-    await this.#resource.track(Lock.#downgrading, this, options);
+    await this.#resource.call(Lock.#downgrading, this, options);
     return this;
   }
 
@@ -246,8 +246,9 @@ class Lock {
     if (this.#isOver) return;
     this.#countNoMore();
     this.#isOver = true;
+    if (this.#lease === undefined) return;
+    this.#lease.end();
     this.#latestUntil();
-    this.#lease?.end();
     dropped.unregister(this);
   }
 

@@ -20,6 +20,13 @@ const PRIVATE = Symbol('newMutex');
 let adopt;
 
 /**
+ * As its lock(), with a signal that was read.
+ *
+ * @type {(mutex: Mutex, signal?: AbortSignal) => Promise<Lock>}
+ */
+let acquire;
+
+/**
  * The hold of this call chain that a reentrant mutex shares.
  *
  * @type {(mutex: Mutex) => import('./using.js').Hold | undefined}
@@ -57,6 +64,8 @@ class Mutex {
     describeMutex = (mutex) => (#lock in mutex ? describe(mutex.#latest) : undefined);
 
     holdToShare = (mutex) => sharedHold(mutex.#resource);
+
+    acquire = (mutex, signal) => mutex.#resource.track(Mutex.#locking, mutex, signal);
 
     adopt = async (mutex, options) => {
       const lock = mutex.#latest;
@@ -99,11 +108,11 @@ class Mutex {
   }
 
   lock(options) {
-    return this.#resource.track(Mutex.#locking, this, options);
+    return this.#resource.call(Mutex.#locking, this, options);
   }
 
   tryLock(options) {
-    return this.#resource.track(Mutex.#tryLocking, this, options);
+    return this.#resource.call(Mutex.#tryLocking, this, options);
   }
 
   unlock(options) {
@@ -138,4 +147,4 @@ refuseMethods(Mutex, {
 
 showAs(Mutex, describeMutex);
 
-module.exports = { Mutex, PRIVATE, adopt, holdToShare };
+module.exports = { Mutex, PRIVATE, acquire, adopt, holdToShare };

@@ -134,7 +134,7 @@ const CALL_RULES = {
   limit: integer(1, MAX_LISTED),
 };
 
-const DEFAULTS = Object.freeze({
+const DEFAULTS = {
   expiry: 8000,
   tries: 32,
   wait: Infinity,
@@ -154,7 +154,7 @@ const DEFAULTS = Object.freeze({
   holdAtLeast: 0,
   reentrant: false,
   quarantine: false, // of the Redsync
-});
+};
 
 const NO_CALL_OPTIONS = Object.freeze({
   signal: undefined,
@@ -173,19 +173,19 @@ const PLACES = {
   signal: 'lock()',
 };
 
+/** lock(signal) for lock({ signal }) would otherwise pass, and could never be aborted. */
+const HINTS = { isMistaken: isSignal, places: PLACES };
 const OF_A_MUTEX = {
+  ...HINTS,
   expected: 'an object with options, such as { expiry: 5000 }',
-  places: PLACES,
 };
 const OF_A_LOCK = {
+  ...HINTS,
   expected: 'an object with signal (how long a lock lasts is the expiry of its mutex)',
-  places: PLACES,
 };
 
-/** @param {{ expected: string, places?: object }} hints see lib/fields.js */
+/** @param {object} hints see lib/fields.js */
 function readOptions(input, rules, keys, hints = OF_A_MUTEX) {
-  // lock(signal) for lock({ signal }) would otherwise pass, and could never be aborted.
-  if (isSignal(input)) throw invalidType('options', input, hints.expected);
   return readFields('options', input, rules, keys, hints);
 }
 
@@ -258,13 +258,16 @@ function readRedsyncOptions(input) {
  * The settings of a mutex.
  *
  * @param {Record<string, unknown>} fields each past its rule already, or another's rule: node-redlock
- *   knows no longest expiry
+ *   knows no longest expiry; those of no mutex stay out
  * @param {Readonly<typeof DEFAULTS>} [defaults]
  * @returns {Readonly<typeof DEFAULTS>}
  */
 function settle(fields, defaults = DEFAULTS) {
+  // To freeze them, or to copy what is frozen, would cost ten times all the rest.
   const settings = { ...defaults };
-  for (const key of Object.keys(MUTEX_RULES)) settings[key] = fields[key] ?? defaults[key];
+  for (const key of Object.keys(fields)) {
+    if (key in MUTEX_RULES && fields[key] !== undefined) settings[key] = fields[key];
+  }
   // Who says how long does not mean how often.
   if (fields.wait !== undefined) settings.tries = fields.tries ?? Infinity;
   checkValidity(settings);
@@ -272,7 +275,7 @@ function settle(fields, defaults = DEFAULTS) {
   checkConflicts(settings);
   checkPermit(settings);
   settings.extension = extensionOf(settings);
-  return Object.freeze(settings);
+  return settings;
 }
 
 /** Only the merged options can tell: the factors may come from the Redsync, the expiry not. */
@@ -306,7 +309,8 @@ function readAcquireOptions(input, defaults) {
 function autoExtended(settings) {
   if (settings.autoExtend) return settings;
   const extended = { ...settings, autoExtend: true };
-  return Object.freeze({ ...extended, extension: extensionOf(extended) });
+  extended.extension = extensionOf(extended);
+  return extended;
 }
 
 const NAMES_EXPECTED = `a string or a non-empty array of at most ${MAX_NAMES} strings`;
@@ -352,14 +356,16 @@ function readNames(name) {
 /**
  * @param {unknown} input
  * @param {readonly ('signal' | 'timeout' | 'permits' | 'drain' | 'limit')[]} [keys] the options that this call knows
- * @returns {Readonly<{ signal?: AbortSignal, timeout?: number, permits?: number, drain?: number, limit?: number }>}
+ * @returns {{ signal?: AbortSignal, timeout?: number, permits?: number, drain?: number, limit?: number }}
  */
 function readCallOptions(input, keys = SIGNAL_ONLY) {
   if (input === undefined) return NO_CALL_OPTIONS;
   const hints =
-    keys === SIGNAL_ONLY ? OF_A_LOCK : { expected: `an object with ${keys.join(', ')}` };
+    keys === SIGNAL_ONLY
+      ? OF_A_LOCK
+      : { isMistaken: isSignal, expected: `an object with ${keys.join(', ')}` };
   const { signal, timeout, permits, drain, limit } = readOptions(input, CALL_RULES, keys, hints);
-  return Object.freeze({ signal, timeout, permits, drain, limit });
+  return { signal, timeout, permits, drain, limit };
 }
 
 /**

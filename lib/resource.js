@@ -27,12 +27,11 @@ class Resource {
    * @param {object} settings see lib/options.js
    */
   constructor(client, names, settings) {
-    const { keyPrefix, nodes } = client;
+    const { keyPrefix, clusters } = client;
     checkNames(names, settings);
     this.client = client;
     this.names = names;
     this.keys = keyPrefix === '' ? names : names.map((name) => keyPrefix + name);
-    const clusters = nodes.filter(({ isCluster }) => isCluster);
     if (clusters.length > 0) {
       requireOneSlot(names, this.keys);
       const isPrefixed = clusters.some((node) => node.isPrefixed);
@@ -45,20 +44,36 @@ class Resource {
 
   /** The same for a reader: what a writer turns into. */
   forReader() {
-    const settings = Object.freeze({ ...this.settings, mode: 'read', setNXOnExtend: false });
+    const settings = { ...this.settings, mode: 'read', setNXOnExtend: false };
     return new Resource(this.client, this.names, settings);
   }
 
   /**
-   * Performs a call of lock(), unlock() or extend(): it is counted, and whoever listens is told how it
-   * has ended.
+   * Performs a call of lock(), unlock() or extend() with the options that its caller gave.
    *
    * @param {TrackedCall} call
    * @param {object} caller the Mutex or Lock
    * @param {unknown} options of the call
+   * @returns {Promise<unknown>}
    */
-  async track({ event, ask, read }, caller, options) {
-    const { signal } = readCallOptions(options);
+  call(call, caller, options) {
+    let signal;
+    try {
+      ({ signal } = readCallOptions(options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.track(call, caller, signal);
+  }
+
+  /**
+   * Performs such a call: it is counted, and whoever listens is told how it has ended.
+   *
+   * @param {TrackedCall} call
+   * @param {object} caller the Mutex or Lock
+   * @param {AbortSignal} [signal]
+   */
+  async track({ event, ask, read }, caller, signal) {
     throwIfAborted(signal);
     const { stats } = this.client;
     stats.begin(event);
