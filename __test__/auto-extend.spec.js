@@ -438,7 +438,7 @@ async function drop(file, url, keepsMutex) {
     if (keepsMutex) mutex = dropped;
     else ({ signal } = lock);
     await (await redsync.newMutex('released').lock()).unlock(); // nothing to warn of
-    await redsync.newMutex('expiring', { autoExtend: false }).lock();
+    (await redsync.newMutex('expiring', { autoExtend: false }).lock()).letExpire();
   };
   await forget();
   for (let i = 0; i < 30; i++) {

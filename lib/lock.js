@@ -4,6 +4,7 @@ const { beginningOf } = require('./auto-extend.js');
 const calls = require('./calls.js');
 const { ExtendError, LockExpiredError, ModeError } = require('./errors.js');
 const { EXTEND, UNLOCK } = require('./events.js');
+const { forgive, lookAfter } = require('./forgotten.js');
 const { refuseMethods } = require('./guesses.js');
 const { Lease, WHY } = require('./lease.js');
 const { readCallOptions } = require('./options.js');
@@ -56,6 +57,7 @@ class Lock {
   #isOver = false; // unlock() was called: nothing extends it any more
   #isReleased = false; // unlock() has succeeded
   #isLeft = false; // letExpire() was called: it is not for a block's end to release it
+  #isLookedAfter = false; // should it be forgotten: see lib/forgotten.js
 
   /** @type {import('./resource.js').TrackedCall} */
   static #unlocking = {
@@ -127,7 +129,10 @@ class Lock {
     this.#firstUntil = until;
     this.#until = until;
     if (lease !== undefined) this.#take(lease);
-    else if (until !== undefined) resource.client.holds.add(until);
+    else if (until !== undefined) {
+      resource.client.holds.add(until);
+      this.#isLookedAfter = lookAfter(this, resource);
+    }
   }
 
   get mutex() {
@@ -135,6 +140,7 @@ class Lock {
   }
 
   get value() {
+    this.#forgive(); // whoever gets it may release the lock
     return this.#value;
   }
 
@@ -191,6 +197,7 @@ class Lock {
   letExpire() {
     if (this.#isOver) return;
     this.#isLeft = true;
+    this.#forgive();
     dropped.unregister(this); // that it is left to expire is no news then
     this.#resource.letExpire(this.#value);
   }
@@ -246,10 +253,17 @@ class Lock {
     if (this.#isOver) return;
     this.#countNoMore();
     this.#isOver = true;
+    this.#forgive();
     if (this.#lease === undefined) return;
     this.#lease.end();
     this.#latestUntil();
     dropped.unregister(this);
+  }
+
+  #forgive() {
+    if (!this.#isLookedAfter) return;
+    this.#isLookedAfter = false;
+    forgive(this);
   }
 
   #extend(signal) {
