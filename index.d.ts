@@ -162,6 +162,40 @@ export class Redsync {
   ): Promise<T>;
 
   /**
+   * Campaigns for the lock, keeps it alive while `routine` runs, and campaigns again when the lock is lost or `routine`
+   * is done; until `options.signal` aborts. Then it resolves, once `routine` has ended and the lock is released. So of all
+   * processes that lead a name one leads at a time, and when that one dies the next one is found after the `expiry`.
+   *
+   * It rejects with what `routine` throws while it leads, and the lock is released then: another process may do
+   * better, and to begin again here at once would repeat the failure, unseen. What `routine` throws after its own `signal`
+   * has aborted is its way to stop: it counts for nothing. Nodes that do not answer end nothing; it goes on
+   * trying.
+   *
+   * A `routine` that ends at once makes terms without a pause: give it a {@link MutexOptions.holdAtLeast}.
+   *
+   * @param name As for {@link Redsync.newMutex}, one name.
+   * @param options `signal`: ends it. Those of a mutex but `tries`, `wait`, `value` and `reentrant`, which are a
+   *   `TypeError`.
+   * @param routine `signal` aborts when the lock is lost or the caller aborts: pass it on, and stop. As long as it
+   *   goes on, this call does not campaign.
+   * @throws {DeadlockError} Within a `using()` that holds the name.
+   * @throws {ClosedError} When the Redsync is closed.
+   *
+   * @example
+   * const stop = new AbortController();
+   * process.once('SIGTERM', () => stop.abort());
+   * await redsync.lead('scheduler', { signal: stop.signal }, async (signal) => {
+   *   while (!signal.aborted) await scheduleNext({ signal });
+   * });
+   */
+  lead(name: string, routine: (signal: AbortSignal, lock: Lock) => unknown): Promise<void>;
+  lead(
+    name: string,
+    options: LeadOptions,
+    routine: (signal: AbortSignal, lock: Lock) => unknown,
+  ): Promise<void>;
+
+  /**
    * Waits until a quorum of nodes answers PING, for example before a service reports that it is up.
    * Locking does not require it.
    *
@@ -686,8 +720,7 @@ export interface MutexOptions {
    * (the option `value`, {@link Lock.value}) ends it at once.
    *
    * With `permits` the rest is that of the permit. With a `mode` the option is a `TypeError`, for readers keep no
-   * reader off; with the option `value` too, for nobody knows here when that lock was acquired. An ACL
-   * has to allow `+pttl` and `+pexpire`.
+   * reader off; with the option `value` too, for nobody knows here when that lock was acquired.
    * @default 0
    *
    * @example
@@ -726,6 +759,10 @@ export interface MutexOptions {
    */
   autoExtend?: boolean | AutoExtendOptions | undefined;
 }
+
+/** Options of {@link Redsync.lead}: it campaigns without end, for a lock of its own. */
+export interface LeadOptions
+  extends Omit<MutexOptions, 'tries' | 'wait' | 'value' | 'reentrant'>, CallOptions {}
 
 /** How to keep a lock alive. */
 export interface AutoExtendOptions {

@@ -51,6 +51,13 @@ const BEHAVIOURS = {
     if (again.code !== 'ERR_LOCK_EXPIRED') throw again;
   },
 
+  async 'a rest'(t, redsync) {
+    const lock = await redsync.acquire('rest', { holdAtLeast: 10_000 });
+    t.true(await lock.unlock());
+    t.is(await redsync.newMutex('rest').tryLock(), null);
+    t.true(await redsync.newMutex('rest', { value: lock.value }).unlock());
+  },
+
   async 'several names'(t, redsync) {
     const lock = await redsync.newMutex(['one', 'two']).lock();
     t.is(await redsync.newMutex(['two', 'three']).tryLock(), null);

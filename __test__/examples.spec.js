@@ -14,7 +14,7 @@ const test = require('ava');
 const { startObjectStore } = require('../examples/object-store.js');
 const { startPostgres } = require('../tools/postgres.js');
 const { until } = require('./helpers/async.js');
-const { useServers } = require('./helpers/servers.js');
+const { storedOn, useServers } = require('./helpers/servers.js');
 
 // On Windows a SIGTERM ends a process at once.
 const withSignals = process.platform === 'win32' ? test.serial.skip : test.serial;
@@ -52,7 +52,14 @@ function checkLateWriter(t, lines) {
 
 const CHECKS = {
   'cache-stampede.js': (t, lines) => {
-    t.deepEqual(lines, ['20 requests got the same page', 'it was rendered 1 time']);
+    const [, , , times] = lines;
+    t.deepEqual(lines, [
+      'renders the front page',
+      '1000 requests got the same page',
+      'it was rendered 1 time',
+      times,
+    ]);
+    t.regex(times, /^half of them within \d+ ms, [\d.]+ times the work$/);
   },
   'cron-once.js': (t, lines) => {
     t.is(lines.pop(), '4 machines, 3 ticks');
@@ -64,6 +71,22 @@ const CHECKS = {
   },
   'fencing-object-store.js': checkLateWriter,
   'fencing-postgres.js': checkLateWriter,
+  'leader.js': (t, lines) => {
+    const story = lines.join('\n');
+    const [, one, two, three] =
+      /^(\w+) leads\n\1 is killed: (\w+) leads \d+ ms later, the expiry is 1000 ms\n\2 is frozen: (\w+) leads \d+ ms later\n\2 wakes up, and leads no more\nall have stopped$/.exec(
+        story,
+      ) ?? [];
+    t.is(new Set([one, two, three]).size, 3, story);
+  },
+  'limit-of-n.js': (t, lines) => {
+    t.deepEqual(lines, [
+      '1 at once',
+      '2 at once',
+      '3 at once',
+      '24 calls answered, at most 3 at once',
+    ]);
+  },
   'matchmaking.js': (t, lines) => {
     t.is(lines.pop(), '6 games, 12 players matched, nobody waits');
     t.is(lines.length, 6);
@@ -98,12 +121,23 @@ const CHECKS = {
 };
 
 test('every example is run', (t) => {
-  // Those of testing/ are run in testing.spec.js, and the service does not end by itself: see below. The other
-  // files are what the examples need.
-  const others = ['http-service.js', 'late-writer.js', 'nodes.js', 'object-store.js', 'testing'];
+  // Those of testing/ are run in testing.spec.js, that of nestjs-payments/ in examples-nestjs.spec.js, and the service
+  // does not end by itself: see below. The other files are what the examples need.
+  const others = [
+    'http-service.js',
+    'late-writer.js',
+    'nestjs-payments',
+    'nodes.js',
+    'object-store.js',
+    'stopping.js',
+    'testing',
+  ];
   const examples = fs.readdirSync(EXAMPLES).filter((file) => !others.includes(file));
   t.deepEqual(examples.sort(), Object.keys(CHECKS).sort());
 });
+
+/** Those that release all that they have locked. */
+const LEAVING_NOTHING = ['cache-stampede.js', 'leader.js', 'limit-of-n.js', 'matchmaking.js'];
 
 for (const [name, check] of Object.entries(CHECKS)) {
   test.serial(`${name} on servers of its own`, async (t) => check(t, await run(t, name)));
@@ -112,6 +146,7 @@ for (const [name, check] of Object.entries(CHECKS)) {
     const servers = await useServers(t, 3);
     const urls = servers.map(({ url }) => url).join(',');
     check(t, await run(t, name, { REDIS_URLS: urls }));
+    if (LEAVING_NOTHING.includes(name)) t.deepEqual(await storedOn(servers), [[], [], []]);
     // What is left there expires.
     for (const server of servers) {
       const keys = await server.command('KEYS', '*');
@@ -123,6 +158,12 @@ for (const [name, check] of Object.entries(CHECKS)) {
     }
   });
 }
+
+test.serial('a stampede costs half of the requests hardly more than the work', async (t) => {
+  const lines = await run(t, 'cache-stampede.js', { WORK: '1000' });
+  const [, times] = /([\d.]+) times the work$/.exec(lines.at(-1));
+  t.true(Number(times) >= 1 && Number(times) < 1.3, times);
+});
 
 test.serial('fencing-postgres.js on POSTGRES_URL leaves nothing there', async (t) => {
   const server = await startPostgres();

@@ -11,7 +11,8 @@ const { readNodes } = require('../lib/nodes.js');
 const { abstention } = require('../lib/quarantine.js');
 const { tokenOf } = require('../lib/token.js');
 const { checkGeneratedValue } = require('../lib/values.js');
-const { autoExtended, checkRetryDelay, readAcquireOptions } = options;
+const { autoExtended, checkRetryDelay, readAcquireOptions, readLeadOptions } = options;
+const { readReadWriteOptions } = options;
 
 const DAY = 86_400_000;
 const KIB = 1024;
@@ -304,6 +305,58 @@ test('fencing does not go with setNXOnExtend, wherever the two come from', (t) =
   }
   t.notThrows(() => readMutexOptions({ fencing: false, setNXOnExtend: true }, fenced));
   t.notThrows(() => readMutexOptions({ fencing: true, setNXOnExtend: false }, mending));
+});
+
+test('holdAtLeast is at most the expiry, wherever the two come from', (t) => {
+  const { settings } = readRedsyncOptions({ expiry: 60_000, holdAtLeast: 30_000 });
+  const refused = [
+    () => readMutexOptions({ expiry: 1000, holdAtLeast: 1001 }),
+    () => readRedsyncOptions({ holdAtLeast: 8001 }),
+    () => readMutexOptions({ expiry: 29_999 }, settings),
+    () => readAcquireOptions({ holdAtLeast: 60_001 }, settings),
+    () => readLeadOptions({ expiry: 1000 }, settings),
+  ];
+  for (const read of refused) {
+    const { message } = throws(t, read, RANGE, 'options.holdAtLeast');
+    t.regex(message, /at most the expiry, \d+: /);
+  }
+  t.is(readMutexOptions({ expiry: 1000, holdAtLeast: 1000 }).holdAtLeast, 1000);
+  t.is(readMutexOptions({ expiry: 1000, holdAtLeast: 0 }, settings).holdAtLeast, 0);
+});
+
+test('holdAtLeast goes neither with a mode nor with a value', (t) => {
+  const { settings } = readRedsyncOptions({ holdAtLeast: 1000 });
+  for (const other of [{ mode: 'read' }, { mode: 'write' }, { value: 'v' }]) {
+    const refused = [
+      () => readMutexOptions({ ...other, holdAtLeast: 1 }),
+      () => readMutexOptions(other, settings),
+      () => readAcquireOptions(other, settings),
+    ];
+    for (const read of refused) {
+      const { message } = throws(t, read, TYPE, 'options.holdAtLeast');
+      t.regex(message, new RegExp(`with a ${Object.keys(other)[0]}`));
+    }
+    t.like(readMutexOptions({ ...other, holdAtLeast: 0 }, settings), other);
+  }
+  throws(t, () => readReadWriteOptions({}, settings), TYPE, 'options.holdAtLeast');
+});
+
+test('lead() campaigns without end, whatever the Redsync says', (t) => {
+  const { settings } = readRedsyncOptions({ tries: 2, wait: 5, expiry: 900 });
+  const { signal } = new AbortController();
+  const read = readLeadOptions({ signal, holdAtLeast: 7 }, settings);
+  t.is(read.signal, signal);
+  t.like(read.settings, { tries: Infinity, wait: Infinity, expiry: 900, holdAtLeast: 7 });
+  t.like(readLeadOptions(undefined, settings).settings, { tries: Infinity, wait: Infinity });
+  for (const [key, value] of Object.entries({ tries: 1, wait: 1, value: 'v', reentrant: false })) {
+    const { message } = throws(
+      t,
+      () => readLeadOptions({ [key]: value }, settings),
+      TYPE,
+      `options.${key}`,
+    );
+    t.regex(message, /must not be given to lead\(\): it /);
+  }
 });
 
 test('the quarantine of the Redsync is that of its mutexes, which cannot have another', (t) => {

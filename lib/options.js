@@ -305,6 +305,32 @@ function readAcquireOptions(input, defaults) {
   return { settings: settle(fields, defaults), signal: fields.signal };
 }
 
+/** What says how an acquisition ends, and why lead() has no use for it. */
+const NOT_TO_LEAD = {
+  tries: 'it campaigns until options.signal aborts',
+  wait: 'it campaigns until options.signal aborts',
+  value: 'it acquires its own lock',
+  reentrant: 'it acquires its own lock',
+};
+
+/**
+ * The options of lead(): those of acquire(), but for how long it tries.
+ *
+ * @param {unknown} input
+ * @param {Readonly<typeof DEFAULTS>} defaults
+ * @returns {{ settings: Readonly<typeof DEFAULTS>, signal: AbortSignal | undefined }}
+ */
+function readLeadOptions(input, defaults) {
+  const fields = input === undefined ? {} : readOptions(input, ACQUIRE_RULES);
+  for (const [key, why] of Object.entries(NOT_TO_LEAD)) {
+    if (fields[key] !== undefined) {
+      throw typeError(`The "options.${key}" argument must not be given to lead(): ${why}`);
+    }
+  }
+  const settings = settle({ ...fields, wait: Infinity }, defaults);
+  return { settings, signal: fields.signal };
+}
+
 /** The same settings, kept alive by default: what using() starts from. */
 function autoExtended(settings) {
   if (settings.autoExtend) return settings;
@@ -391,5 +417,6 @@ module.exports = {
   readCallOptions,
   checkRetryDelay,
   readAcquireOptions,
+  readLeadOptions,
   autoExtended,
 };

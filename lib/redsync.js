@@ -5,6 +5,7 @@ const { Client } = require('./client.js');
 const { invalidType, typeError } = require('./errors.js');
 const { failure, nodeHealth, nodeInspections } = require('./failures.js');
 const { refuseMethods } = require('./guesses.js');
+const { lead } = require('./leader.js');
 const { asyncDispose } = require('./lock.js');
 const { list } = require('./list.js');
 const { Mutex, PRIVATE, adopt, holdToShare } = require('./mutex.js');
@@ -20,6 +21,7 @@ const {
   autoExtended,
   readAcquireOptions,
   readCallOptions,
+  readLeadOptions,
   readMutexOptions,
   readNames,
   readOneName,
@@ -42,6 +44,10 @@ function checkQuarantine({ quarantine }, nodes) {
   throw typeError(
     `The "options.quarantine" argument has no meaning for nodes[${pool}], which is a Pool: give its URL`,
   );
+}
+
+function checkRoutine(routine) {
+  if (typeof routine !== 'function') throw invalidType('routine', routine, 'a function');
 }
 
 /** @type {(redsync: object) => object | undefined} what is shown of a Redsync: where its nodes are, without logins */
@@ -106,16 +112,24 @@ class Redsync {
 
   async using(name, ...rest) {
     const names = readNames(name);
-    const options = rest.length > 1 ? rest[0] : undefined;
-    const routine = rest.length > 1 ? rest[1] : rest[0];
+    const [options, routine] = rest.length > 1 ? rest : [undefined, ...rest];
     const { settings, signal } = readAcquireOptions(options, this.#settings);
-    if (typeof routine !== 'function') throw invalidType('routine', routine, 'a function');
+    checkRoutine(routine);
     const mutex = this.#mutex(names, autoExtended(settings));
     const shared = holdToShare(mutex);
     if (shared !== undefined) return shared.share(signal, routine);
     const isHeld = settings.value !== undefined;
     const lock = await (isHeld ? adopt(mutex, { signal }) : mutex.lock({ signal }));
     return use(this.#client, lock, signal, routine);
+  }
+
+  async lead(name, ...rest) {
+    const names = readOneName(name);
+    const [options, routine] = rest.length > 1 ? rest : [undefined, ...rest];
+    const { settings, signal } = readLeadOptions(options, this.#settings);
+    checkRoutine(routine);
+    const mutex = this.#mutex(names, autoExtended(settings));
+    await lead(this.#client, mutex, signal, routine);
   }
 
   #mutex(names, settings) {

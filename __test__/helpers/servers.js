@@ -12,6 +12,11 @@ async function useServers(t, count, options) {
   return servers;
 }
 
+/** The keys that each of the servers stores. */
+function storedOn(servers) {
+  return Promise.all(servers.map((server) => server.command('KEYS', '*')));
+}
+
 /** The URL of a node that does not exist: nothing listens on its port. */
 async function deadUrl() {
   return `redis://127.0.0.1:${await freePort()}`;
@@ -43,4 +48,4 @@ async function monitor(t, server) {
   return { commands, settle };
 }
 
-module.exports = { deadUrl, monitor, startServer, startServers, useServers };
+module.exports = { deadUrl, monitor, startServer, startServers, storedOn, useServers };

@@ -18,6 +18,7 @@ import type {
   AutoExtendOptions,
   CallOptions,
   ConnectionOptions,
+  LeadOptions,
   Lock,
   MutexOptions,
   CallEvent,
@@ -111,6 +112,20 @@ expectType<Promise<number>>(redsync.using('a', () => 1));
 expectError(redsync.using('a'));
 expectError(redsync.using('a', 1));
 expectError(redsync.using('a', (signal: string) => signal));
+expectType<Promise<void>>(redsync.lead('a', () => 1));
+expectType<Promise<void>>(
+  redsync.lead('a', { signal: AbortSignal.timeout(1), expiry: 1 }, async (signal, lock) => {
+    expectType<AbortSignal>(signal);
+    expectType<Lock>(lock);
+  }),
+);
+expectError(redsync.lead('a'));
+expectError(redsync.lead(['a', 'b'], () => 1));
+expectError(redsync.lead('a', { tries: 1 }, () => 1));
+expectError(redsync.lead('a', { wait: 1 }, () => 1));
+expectError(redsync.lead('a', { value: 'v' }, () => 1));
+expectError(redsync.lead('a', { reentrant: true }, () => 1));
+expectAssignable<LeadOptions>({ holdAtLeast: 1, signal: undefined });
 
 declare const health: NodeHealth;
 expectType<number>(health.node);
