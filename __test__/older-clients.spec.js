@@ -94,3 +94,31 @@ test('the legacy mode of node-redis 4 is a TypeError that names what to give', a
   t.is((await believed(redsync))[0].status, 'up');
   t.true(await (await redsync.newMutex('name').lock()).unlock());
 });
+
+test('list() finds what is on each master of a cluster', async (t) => {
+  const cluster = await useCluster(t);
+  const names = cluster.servers.map((server) => cluster.nameOn(server)).sort();
+  const holder = open(t, cluster.url());
+  for (const name of names) await holder.newMutex(name).lock();
+  for (const [kind, makers] of Object.entries(OLDER)) {
+    const { pool } = await use(t, makers.cluster(cluster.servers));
+    const found = await open(t, pool).list('*', { timeout: 60_000 });
+    t.deepEqual(
+      found.map(({ name }) => name),
+      names,
+      kind,
+    );
+  }
+  // A prefix of the client goes before the names, and a tag in it does not hide that this is a cluster.
+  for (const keyPrefix of ['app:', 'a{pp}:']) {
+    const { pool } = await use(t, OLDER['ioredis 5'].cluster(cluster.servers, { keyPrefix }));
+    const redsync = open(t, pool);
+    for (const name of names) await redsync.newMutex(name).lock();
+    const found = await redsync.list('*', { timeout: 60_000 });
+    t.deepEqual(
+      found.map(({ name }) => name),
+      names,
+      keyPrefix,
+    );
+  }
+});

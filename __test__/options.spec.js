@@ -920,10 +920,12 @@ test('each name is read once', (t) => {
 
 // --- call options
 
+const CALL_OPTIONS = ['signal', 'timeout', 'permits', 'drain', 'limit'];
+
 test('call options', (t) => {
   const { signal } = new AbortController();
   const both = ['signal', 'timeout'];
-  const none = { signal: undefined, timeout: undefined, permits: undefined, drain: undefined };
+  const none = Object.fromEntries(CALL_OPTIONS.map((key) => [key, undefined]));
   t.deepEqual(readCallOptions(undefined), none);
   t.deepEqual(readCallOptions({}), none);
   t.is(readCallOptions({ signal }).signal, signal);
@@ -935,10 +937,10 @@ test('call options', (t) => {
 
 test('call options are read once', (t) => {
   const { signal } = new AbortController();
-  const all = { signal, timeout: 7, permits: 3, drain: 0 };
+  const all = { signal, timeout: 7, permits: 3, drain: 0, limit: 9 };
   const { input, reads } = counting(all);
-  t.deepEqual(readCallOptions(input, ['signal', 'timeout', 'permits', 'drain']), all);
-  t.deepEqual(reads, { signal: 1, timeout: 1, permits: 1, drain: 1 });
+  t.deepEqual(readCallOptions(input, CALL_OPTIONS), all);
+  t.deepEqual(reads, { signal: 1, timeout: 1, permits: 1, drain: 1, limit: 1 });
 });
 
 test('a signal that is passed for the options is a TypeError', (t) => {

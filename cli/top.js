@@ -10,7 +10,7 @@ const { milliseconds } = require('./usage.js');
 
 const INTERVAL = 2000;
 
-/** Of a terminal that does not tell how large it is. */
+/** Of a terminal that does not tell how large it is, or that it has no size at all. */
 const ROWS = 24;
 const COLUMNS = 80;
 
@@ -57,12 +57,13 @@ async function look(redsync, pattern, options) {
 }
 
 /** Of what is longer than the screen the beginning, and what is said at the end. */
-function screen({ size }, lines, { rows = ROWS, columns = COLUMNS }) {
+function screen({ size }, lines, { rows, columns }) {
   const title = `${new Date().toISOString()}  ${size} ${size === 1 ? 'node' : 'nodes'}`;
-  const room = Math.max(1, rows - 3);
+  const room = Math.max(1, (rows || ROWS) - 3);
   const fitting = lines.length > room ? [...lines.slice(0, room - 1), lines.at(-1)] : lines;
-  const all = [title, '', ...fitting].map((line) => line.slice(0, columns - 1) + END_OF_LINE);
-  return `${HOME}${all.join('\r\n')}\r\n${END_OF_SCREEN}`;
+  const width = (columns || COLUMNS) - 1;
+  const all = [title, '', ...fitting].map((line) => `${line.slice(0, width)}${END_OF_LINE}\n`);
+  return `${HOME}${all.join('')}${END_OF_SCREEN}`;
 }
 
 module.exports = { top };

@@ -59,6 +59,7 @@ pub fn records(input: &[u8]) {
             | Operation::LetExpire(call)
             | Operation::Adopt(call) => texts(&call),
             Operation::Answer(Some((_, text))) | Operation::Inspect(_, text) => text.len(),
+            Operation::Scan { pattern, from, .. } => pattern.len() + from.len(),
             Operation::PoolAnswer(_, Some((said, code, message))) => {
                 let length = code.len() + message.len();
                 let (vote, _) = vote_of(said, code, message);

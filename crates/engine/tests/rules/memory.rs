@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{Answer, Kind, MemoryNode, Request, Value, Verb};
+use redsync_engine::{Answer, Detail, Kind, MemoryNode, Request, Value, Verb};
 use tokio::time::advance;
 
 use crate::support::{FOREIGN, TokioClock, keys, ms};
@@ -161,4 +161,37 @@ async fn nodes_share_nothing_but_the_clock() {
     let (one, other) = (MemoryNode::new(clock.clone()), MemoryNode::new(Rc::clone(&clock) as _));
     one.apply(Verb::Acquire, &ours(&[A]));
     assert_eq!((one.get(A).is_some(), other.get(A)), (true, None));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_walk_tells_each_key_once_and_nothing_that_stands_beside_a_name() {
+    let node = node();
+    let names: Vec<_> = (0..450).map(|i| format!("job:{i:03}")).collect();
+    for name in &names {
+        node.apply(Verb::Acquire, &request(&[name], "ours", ms(1000)));
+    }
+    let beside = [("a:fence", "123"), ("a:sign", "#sign x")];
+    let locks = [("b:fence", "12a"), ("b:sign", "sign"), ("123", "123")];
+    for (name, value) in beside.iter().chain(&locks) {
+        node.apply(Verb::Acquire, &request(&[name], value, ms(1000)));
+    }
+    node.apply(Verb::Acquire, &request(&["over"], "ours", ms(10)));
+    advance(ms(10)).await;
+    let (mut from, mut told, mut pages) = (String::new(), Vec::new(), 0);
+    loop {
+        let (answer, detail) = node.answer(Verb::Scan, &request(&["*"], &from, Duration::ZERO));
+        let Some(Detail::Page(page)) = detail else { panic!("no page") };
+        assert_eq!(answer, Answer::Granted);
+        told.extend(page.keys.split('"').skip(1).step_by(2).map(str::to_owned));
+        pages += 1;
+        from = page.next;
+        if from.is_empty() {
+            break;
+        }
+    }
+    let mut expected = names;
+    expected.extend(locks.iter().map(|(name, _)| (*name).to_owned()));
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    assert_eq!(pages, 3, "of 200 keys");
 }
