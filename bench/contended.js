@@ -11,6 +11,7 @@ const { startServers } = require('../tools/redis-servers.js');
 const { main } = require('../tools/setup.js');
 const { render } = require('../tools/tables.js');
 const { prepare } = require('./prepare.js');
+const { countCommands } = require('./sent.js');
 const { percentile } = require('./statistics.js');
 
 const DEFAULTS = {
@@ -32,23 +33,7 @@ ${Object.entries(DEFAULTS)
   .join('\n')}
 `;
 
-// What each library sends. What its scripts call on the server is counted there too, and is not meant.
-const SENT = {
-  redsync: ['set', 'eval', 'evalsha', 'pttl', 'hello', 'client|tracking'],
-  redlock: ['eval', 'evalsha'],
-  'redis-semaphore': ['set', 'eval', 'evalsha'],
-};
-
-async function countCommands(servers, sent) {
-  const counts = await Promise.all(
-    servers.map(async (server) => {
-      const info = await server.command('INFO', 'commandstats');
-      const lines = [...info.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)];
-      return lines.filter(([, name]) => sent.includes(name)).map(([, , calls]) => Number(calls));
-    }),
-  );
-  return counts.flat().reduce((total, calls) => total + calls, 0);
-}
+const LIBRARIES = ['redsync', 'redlock', 'redis-semaphore'];
 
 function startWorker(name, key, { waiters, hold, think, duration }, urls) {
   const file = path.join(__dirname, 'contended-worker.js');
@@ -106,10 +91,10 @@ async function measure(name, options) {
       workers.push(startWorker(name, 'bench:contended', options, urls));
     }
     for (const worker of workers) await worker.line();
-    const before = await countCommands(servers, SENT[name]);
+    const before = await countCommands(servers, name);
     for (const { child } of workers) child.stdin.write('go\n');
     const lines = await Promise.all(workers.map((worker) => worker.line()));
-    const sent = (await countCommands(servers, SENT[name])) - before;
+    const sent = (await countCommands(servers, name)) - before;
     const { count, ...figures } = evaluate(
       lines.map((line) => JSON.parse(line)),
       options,
@@ -123,15 +108,15 @@ async function measure(name, options) {
 
 main(async () => {
   const args = process.argv.slice(2);
-  const names = args.filter((arg) => arg in SENT);
+  const names = args.filter((arg) => LIBRARIES.includes(arg));
   const options = readNumbers(
-    args.filter((arg) => !(arg in SENT)),
+    args.filter((arg) => !LIBRARIES.includes(arg)),
     DEFAULTS,
   );
   if (options.help) return console.log(HELP);
   prepare();
   const all = {};
-  for (const name of names.length > 0 ? names : Object.keys(SENT)) {
+  for (const name of names.length > 0 ? names : LIBRARIES) {
     all[name] = await measure(name, options);
   }
   const [first] = Object.values(all);
