@@ -1,13 +1,13 @@
 'use strict';
 
-// Tables of results in the README, between `<!-- name -->` and `<!-- /name -->`.
+// Tables of results in docs/platforms.md, between `<!-- name -->` and `<!-- /name -->`.
 
 const fs = require('node:fs');
 const path = require('node:path');
 
 const { render } = require('../tools/tables.js');
 
-const README = path.join(__dirname, '..', 'README.md');
+const PAGE = path.join(__dirname, '..', 'docs', 'platforms.md');
 
 function markdown(header, rows) {
   return render(header, rows, { align: '---' });
@@ -27,14 +27,14 @@ function rowsByName(table) {
   return new Map(rows.map((row) => [row[0], row]));
 }
 
-/** Puts rows into a table of the README; rows of other `names` are left as they were. */
+/** Puts rows into a table of the page; rows of other `names` are left as they were. */
 function write(name, header, names, rows) {
-  const readme = fs.readFileSync(README, 'utf8');
+  const page = fs.readFileSync(PAGE, 'utf8');
   const place = new RegExp(`(<!-- ${name} -->\n)([^]*?)(\n<!-- /${name} -->)`);
-  if (!place.test(readme)) throw new Error(`the README has no place for the table "${name}"`);
+  if (!place.test(page)) throw new Error(`docs/platforms.md has no place for the table "${name}"`);
   fs.writeFileSync(
-    README,
-    readme.replace(place, (_, start, table, end) => {
+    PAGE,
+    page.replace(place, (_, start, table, end) => {
       const known = rowsByName(table);
       for (const row of rows) known.set(row[0], row);
       const all = names.filter((name) => known.has(name)).map((name) => known.get(name));
@@ -46,7 +46,7 @@ function write(name, header, names, rows) {
 /**
  * Prints a table, and writes it if that is wanted; the program has failed if a row has.
  *
- * @param {string} name of the table in the README
+ * @param {string} name of the table in docs/platforms.md
  * @param {string[]} header
  * @param {string[]} names of all rows that it may have
  * @param {{ row: string[], succeeded: boolean }[]} results

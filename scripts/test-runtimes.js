@@ -2,7 +2,7 @@
 
 // Fetches each runtime and each test runner from the npm registry, and runs the core suite there:
 // ava's core specs and the packed package on Node.js, the core checks on Bun and Deno, and the package
-// inside jest, vitest and ava. `--write` puts the table into the README.
+// inside jest, vitest and ava. `--write` puts the table into docs/platforms.md.
 //
 //   node scripts/test-runtimes.js [--write] [NAME…]     for example: Bun "Node.js 24" jest
 

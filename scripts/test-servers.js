@@ -1,7 +1,7 @@
 'use strict';
 
 // Runs the core suite on each server version that the library supports. What cannot be had is named,
-// and the run has failed then. `--write` puts the table into the README, `--all` runs every spec.
+// and the run has failed then. `--write` puts the table into docs/platforms.md, `--all` runs every spec.
 //
 //   node scripts/test-servers.js [--write] [--all] [NAME…]     for example: "Valkey 7.2"
 

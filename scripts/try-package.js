@@ -40,7 +40,7 @@ function firstLines(urls) {
   const [imported, ...rest] = code.trim().split('\n');
   const nodes = rest.join('\n').replace(/\[('redis:[^\]]*)\]/, JSON.stringify(urls));
   if (!nodes.includes(urls[0])) throw new Error('the first lines of the README name no nodes');
-  return { imported, body: `${nodes}\nconsole.log('released, having had', lock.value.length);\n` };
+  return { imported, body: `${nodes}\nconsole.log('released');\n` };
 }
 
 function programs(urls) {
