@@ -162,6 +162,31 @@ test('every link leads somewhere', (t) => {
   }
 });
 
+test('the figures of the README are those of the benchmarks', (t) => {
+  const rows = read('README.md').matchAll(/^\|[^|]* [¹²³] \|(.*)\|$/gm);
+  const figures = [...rows].flatMap(([, cells]) => cells.match(/\d[\d.]*k?/g));
+  t.true(figures.length > 20, `${figures.length}`);
+  const measured = new Set(read('docs/benchmarks.md').match(/\d[\d.]*k?/g));
+  t.deepEqual(
+    figures.filter((figure) => !measured.has(figure)),
+    [],
+  );
+});
+
+test('every answer to a question is short and leads to more', (t) => {
+  const [, ...answers] = read('docs/faq.md').split(/^### /m);
+  t.true(answers.length >= 25, `${answers.length}`);
+  for (const answer of answers) {
+    const [question, , ...lines] = answer
+      .replace(/^## .*$/m, '')
+      .trimEnd()
+      .split('\n');
+    t.regex(question, /\?/);
+    t.true(lines.length <= 4, question);
+    t.regex(lines.at(-1), /^→ \[.*\]\(.*\)$/, question);
+  }
+});
+
 /** The files below a folder of ours; others' are not followed, for those of interop/ have a link to all of this. */
 function filesBelow(folder) {
   const entries = fs.readdirSync(path.join(ROOT, folder), { withFileTypes: true });
