@@ -37,9 +37,11 @@ eachBackend('who is done gives it to nobody before its time', async (t, backend)
   const lock = await holder.acquire(name);
   const { signal, value } = lock;
   t.true(await lock.unlock());
-  t.true(await backend.isHeldEverywhere(name, value), 'others find it taken');
-  t.is(await other.newMutex(name).tryLock(), null);
-  t.is(await holder.newMutex(name).tryLock(), null);
+  const isKept = await backend.isHeldEverywhere(name, value);
+  const attempts = [await other.newMutex(name).tryLock(), await holder.newMutex(name).tryLock()];
+  const isEarly = performance.now() - start < REST;
+  if (isEarly) t.deepEqual([isKept, ...attempts], [true, null, null], 'others find it taken');
+  for (const attempt of attempts) await attempt?.unlock();
 
   t.is(lock.remaining, 0);
   t.false(signal.aborted, 'it was not lost');
