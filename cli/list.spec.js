@@ -159,7 +159,7 @@ const WRONG = [
   [['list', ...NODE, '--interval', '500'], /unknown option --interval; "list" knows/],
   [['list', ...NODE, '--', 'true'], /"list" runs no program/],
   [['list'], /no nodes: give --node URL/],
-  [['top', ...NODE, '--interval', '99'], /--interval must be whole milliseconds from 100 /],
+  [['top', ...NODE, '--interval', '99'], /--interval must be whole milliseconds, .* from 100 to /],
   [['top', ...NODE, '--json'], /unknown option --json; "top" knows/],
 ];
 
