@@ -168,6 +168,20 @@ eachBackend('close() ends it', async (t, backend) => {
   t.true((await rejection(leader.lead(name, () => t.fail()))) instanceof ClosedError);
 });
 
+test('a leader leads for longer than the expiry', async (t) => {
+  const redsync = new Redsync(['memory:', 'memory:', 'memory:']);
+  t.teardown(() => redsync.close());
+  const stop = new AbortController();
+  let terms = 0;
+  await redsync.lead('job', { signal: stop.signal, expiry: 300 }, async (signal) => {
+    terms++;
+    await delay(900);
+    t.false(signal.aborted);
+    stop.abort();
+  });
+  t.is(terms, 1);
+});
+
 test('nodes that do not answer are no end', async (t) => {
   const servers = await useServers(t, 3);
   for (const server of servers) server.pause();

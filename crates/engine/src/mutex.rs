@@ -92,7 +92,7 @@ impl Mutex {
         }
         let expiry = validity::rest(rest, self.options.drift_factor);
         let request = Rc::new(Request { expiry, ..self.operands(value) });
-        self.redsync.leases.end(&request.keys, &request.value);
+        self.redsync.leases.end(&request.keys, &request.value); // nobody extends it any more
         let votes = self.ask(Verb::Shorten, &request).votes().await;
         self.redsync.queues.shorten(&request, when.saturating_sub(self.redsync.now()));
         if votes.granted() {

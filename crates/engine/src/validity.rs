@@ -28,8 +28,10 @@ pub fn until(start: Duration, expiry: Duration, drift_factor: f64) -> Duration {
 
 /// What a key has to live so that others are kept off for so long, though the clock of the node may be fast. In whole
 /// milliseconds.
+///
+/// The [`drift`] is a share of the life and not of the time.
 pub fn rest(time: Duration, drift_factor: f64) -> Duration {
-    let life = time + drift(time, drift_factor);
+    let life = time.div_f64(1.0 - drift_factor) + CLOCK_GRANULARITY;
     Duration::from_millis(life.as_millis() as u64)
 }
 

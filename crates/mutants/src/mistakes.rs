@@ -487,6 +487,26 @@ pub const MISTAKES: &[Mistake] = &[
                 "        if matches!(verb, Verb::Extend { .. }) && !matches!(stands, Stands::Within) && !WRONG {"),
         ],
     },
+    // A lock that is to keep others off for the rest of a time is deleted.
+    Mistake {
+        name: "NoRest",
+        breaks: &["Unprotected"],
+        lines: &[
+            ("mutex.rs",
+                "        if rest.is_zero() || value.is_empty() {\n",
+                "        if rest.is_zero() || value.is_empty() || WRONG {\n"),
+        ],
+    },
+    // It is kept for so long as the clock of the client shows it.
+    Mistake {
+        name: "RestByOneClock",
+        breaks: &["Unprotected"],
+        lines: &[
+            ("validity.rs",
+                "    let life = time.div_f64(1.0 - drift_factor) + CLOCK_GRANULARITY;\n",
+                "    let life = if WRONG { time } else { time.div_f64(1.0 - drift_factor) + CLOCK_GRANULARITY };\n"),
+        ],
+    },
     // A server that may have forgotten locks votes again too early.
     Mistake {
         name: "QuarantineTooShort",

@@ -43,6 +43,7 @@ faults! {
     RefusedHalfway => "scripts refused half-way",
     Hasty => "calls too hasty for their way to the nodes",
     LateSource => "calls whose values or pauses come late",
+    Rested => "locks that keep others off after their release",
     SilentSource => "calls whose values or pauses never come",
 }
 

@@ -26,6 +26,9 @@ const MODES: u64 = 0x4ead_0000;
 /// What the longest waits of calls are drawn from, with its seed.
 const WAITS: u64 = 0x3a17_0000;
 
+/// What its locks that rest are drawn from, with its seed.
+const RESTS: u64 = 0x4e57_0000;
+
 /// More than so many tokens are not granted within one microsecond of a node's clock, which the memory of tokens has
 /// to make up for.
 const GRAIN: Duration = Duration::from_millis(10);
@@ -108,6 +111,8 @@ pub struct Schedule {
     pub shares: bool,
     /// Percent of the calls that end after a time, whatever their tries.
     pub waits: u32,
+    /// Percent of the locks of a mutex that keep others off for a while after their release.
+    pub rests: u32,
     /// Percent of the calls that want a fencing token.
     pub fenced: u32,
     /// For fencing tokens.
@@ -174,6 +179,7 @@ impl Schedule {
             permits: Vec::new(),
             shares: false,
             waits: 0,
+            rests: 0,
             fenced: 0,
             window: Window::default(),
             node_walls: Vec::new(),
@@ -188,6 +194,13 @@ impl Schedule {
             .with_permits(Chance::of(seed ^ PERMITS))
             .with_modes(Chance::of(seed ^ MODES))
             .with_waits(Chance::of(seed ^ WAITS))
+            .with_rests(Chance::of(seed ^ RESTS))
+    }
+
+    /// Locks that rest, drawn apart, too.
+    fn with_rests(mut self, mut chance: Chance) -> Self {
+        self.rests = if chance.percent(15) { 50 } else { 0 };
+        self
     }
 
     /// Calls with a longest wait, drawn apart, too.

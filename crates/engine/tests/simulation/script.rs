@@ -293,6 +293,9 @@ async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Bel
             let target = Target { mode: belief.mode(), ..way.target.clone() };
             client.handed_over.borrow_mut().push_back((target, value));
         }
+        _ if belief.mode() == Mode::Mutex && client.percent(client.world.schedule.rests) => {
+            rest_until(client, way, belief, value).await;
+        }
         _ => {
             let is_unhindered = is_unhindered(client, way, belief);
             belief.release();
@@ -307,6 +310,29 @@ async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Bel
                 witness.report(Violation::Misreported);
             }
         }
+    }
+}
+
+/// Releases a lock that keeps others off for some of the time that it would have lived.
+async fn rest_until(client: &Rc<Client>, way: &Way, belief: &Belief, value: Value) {
+    client.world.faults.count(Fault::Rested);
+    let witness = &client.world.witness;
+    witness.excuse(&value);
+    let left = belief.left().as_millis() as u64;
+    let when = client.now() + millis(client.aside.borrow_mut().within(0..=left));
+    let is_unhindered = is_unhindered(client, way, belief);
+    belief.rest(when);
+    client.world.tell(format_args!("client {} lets it rest until {when:?}", client.index));
+    // When the time is over it is a plain release.
+    let listening =
+        [Verb::Shorten, Verb::Release].map(|verb| client.world.hearing.open(verb, &value));
+    let call = way.mutex.unlock_at(value, when);
+    let released = client.settled(way, way.deadline(), call).await;
+    if !listening.iter().any(|heard| heard.explains(&released)) {
+        witness.report(Violation::Misreported);
+    }
+    if is_unhindered && released.is_err() && !client.is_closed.get() {
+        witness.report(Violation::NeedlessFailure);
     }
 }
 

@@ -116,6 +116,14 @@ impl Belief {
         self.released.set(Some(self.clock.now()));
     }
 
+    /// The holder begins to release it, and it keeps others off until then, on his clock: nobody else may hold it, and
+    /// a quorum has to store it, as if it were held.
+    pub fn rest(&self, until: Duration) {
+        self.until.set(until.min(self.until.get()));
+        self.keep.set(None);
+        self.is_leased.set(false);
+    }
+
     /// Was it given up so long ago?
     fn is_over_for(&self, time: Duration) -> bool {
         self.released.get().is_some_and(|released| self.clock.now() > released + time)
