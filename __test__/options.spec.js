@@ -699,6 +699,27 @@ test('a transparent proxy works', (t) => {
   t.is(readMutexOptions(new Proxy({ tries: 5 }, {})).tries, 5);
 });
 
+test('a proxy may have more to say than its keys', (t) => {
+  const input = new Proxy({ tries: 5 }, { get: (o, key) => (key === 'expiry' ? 4000 : o[key]) });
+  t.like(readMutexOptions(input), { tries: 5, expiry: 4000 });
+});
+
+test('of a literal all counts that is its own, whether or not a loop finds it', (t) => {
+  const hidden = (input, key, value) => Object.defineProperty(input, key, { value });
+  t.like(readMutexOptions(hidden({ expiry: 4000 }, 'tries', 5)), { tries: 5, expiry: 4000 });
+  t.throws(() => readMutexOptions(hidden({}, 'tries', 0)), RANGE);
+  t.is(readMutexOptions(hidden({ tries: 5 }, 'mine', 1)).tries, 5);
+  t.is(readMutexOptions({ tries: 5, [Symbol('mine')]: 1 }).tries, 5);
+});
+
+test('of options of which one is unknown, none is read', (t) => {
+  for (const read of Object.values(READERS)) {
+    const { input, reads } = counting({ signal: undefined, tries: 5, expiry: 4000, ttl: 1 });
+    throws(t, () => read(input), TYPE, 'options');
+    t.deepEqual(reads, {});
+  }
+});
+
 /** Every option of the reader, as its own error lists them. */
 function known(read) {
   try {
