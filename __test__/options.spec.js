@@ -12,7 +12,7 @@ const { abstention } = require('../lib/quarantine.js');
 const { tokenOf } = require('../lib/token.js');
 const { checkGeneratedValue } = require('../lib/values.js');
 const { autoExtended, checkRetryDelay, readAcquireOptions, readLeadOptions } = options;
-const { readReadWriteOptions } = options;
+const { readReadWriteOptions, readSemaphoreOptions } = options;
 
 const DAY = 86_400_000;
 const KIB = 1024;
@@ -783,7 +783,13 @@ const READ_FROM = [
   ['newMutex() with autoExtend', readMutexOptions, { autoExtend: {} }],
   ['autoExtend', (autoExtend) => readMutexOptions({ autoExtend }), {}],
   ['a Redsync', readRedsyncOptions, {}],
+  ['newMutex() with wait', readMutexOptions, { wait: 5 }],
+  ['newSemaphore()', (input) => readSemaphoreOptions(2, input), {}],
+  ['newSemaphore() with wait', (input) => readSemaphoreOptions(2, input), { wait: 5 }],
+  ['newReadWriteLock()', readReadWriteOptions, {}],
+  ['newReadWriteLock() with wait', readReadWriteOptions, { wait: 5 }],
   ['acquire()', (input) => readAcquireOptions(input, readMutexOptions()), {}],
+  ['lead()', (input) => readLeadOptions(input, readMutexOptions()), {}],
   ['a call', readCallOptions, {}],
   ['a call with a timeout', (input) => readCallOptions(input, ['signal', 'timeout']), {}],
   ['a node', readNodes, { host: 'a' }],
