@@ -267,7 +267,7 @@ function settle(fields, defaults = DEFAULTS) {
   // To freeze them, or to copy what is frozen, would cost ten times all the rest.
   const settings = { ...defaults };
   for (const key of Object.keys(fields)) {
-    if (key in MUTEX_RULES && isGiven(fields, key)) settings[key] = fields[key];
+    if (fields[key] !== undefined && key in MUTEX_RULES) settings[key] = fields[key];
   }
   // Who says how long does not mean how often.
   if (isGiven(fields, 'wait') && !isGiven(fields, 'tries')) settings.tries = Infinity;
