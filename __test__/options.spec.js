@@ -12,7 +12,7 @@ const { abstention } = require('../lib/quarantine.js');
 const { tokenOf } = require('../lib/token.js');
 const { checkGeneratedValue } = require('../lib/values.js');
 const { autoExtended, checkRetryDelay, readAcquireOptions, readLeadOptions } = options;
-const { readReadWriteOptions } = options;
+const { readReadWriteOptions, readSemaphoreOptions } = options;
 
 const DAY = 86_400_000;
 const KIB = 1024;
@@ -699,6 +699,27 @@ test('a transparent proxy works', (t) => {
   t.is(readMutexOptions(new Proxy({ tries: 5 }, {})).tries, 5);
 });
 
+test('a proxy may have more to say than its keys', (t) => {
+  const input = new Proxy({ tries: 5 }, { get: (o, key) => (key === 'expiry' ? 4000 : o[key]) });
+  t.like(readMutexOptions(input), { tries: 5, expiry: 4000 });
+});
+
+test('of a literal all counts that is its own, whether or not a loop finds it', (t) => {
+  const hidden = (input, key, value) => Object.defineProperty(input, key, { value });
+  t.like(readMutexOptions(hidden({ expiry: 4000 }, 'tries', 5)), { tries: 5, expiry: 4000 });
+  t.throws(() => readMutexOptions(hidden({}, 'tries', 0)), RANGE);
+  t.is(readMutexOptions(hidden({ tries: 5 }, 'mine', 1)).tries, 5);
+  t.is(readMutexOptions({ tries: 5, [Symbol('mine')]: 1 }).tries, 5);
+});
+
+test('of options of which one is unknown, none is read', (t) => {
+  for (const read of Object.values(READERS)) {
+    const { input, reads } = counting({ signal: undefined, tries: 5, expiry: 4000, ttl: 1 });
+    throws(t, () => read(input), TYPE, 'options');
+    t.deepEqual(reads, {});
+  }
+});
+
 /** Every option of the reader, as its own error lists them. */
 function known(read) {
   try {
@@ -762,7 +783,13 @@ const READ_FROM = [
   ['newMutex() with autoExtend', readMutexOptions, { autoExtend: {} }],
   ['autoExtend', (autoExtend) => readMutexOptions({ autoExtend }), {}],
   ['a Redsync', readRedsyncOptions, {}],
+  ['newMutex() with wait', readMutexOptions, { wait: 5 }],
+  ['newSemaphore()', (input) => readSemaphoreOptions(2, input), {}],
+  ['newSemaphore() with wait', (input) => readSemaphoreOptions(2, input), { wait: 5 }],
+  ['newReadWriteLock()', readReadWriteOptions, {}],
+  ['newReadWriteLock() with wait', readReadWriteOptions, { wait: 5 }],
   ['acquire()', (input) => readAcquireOptions(input, readMutexOptions()), {}],
+  ['lead()', (input) => readLeadOptions(input, readMutexOptions()), {}],
   ['a call', readCallOptions, {}],
   ['a call with a timeout', (input) => readCallOptions(input, ['signal', 'timeout']), {}],
   ['a node', readNodes, { host: 'a' }],

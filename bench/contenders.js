@@ -18,6 +18,7 @@ function limit(id, title, waitsFor, ...args) {
 const CONTENDERS = [
   library('redsync', 'redsync', 'all nodes'),
   library('redsync-fail-fast', 'redsync, failFast', 'a quorum'),
+  library('redsync-using', 'redsync, using()', 'all nodes'),
   library('redsync-fenced', 'redsync, fencing', 'all nodes'),
   library('redsync-permits', 'redsync, 5 permits', 'all nodes'),
   library('redsync-over-ioredis', 'redsync over ioredis, auto-pipelined', 'all nodes'),

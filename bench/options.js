@@ -1,58 +1,123 @@
 'use strict';
 
-const { count, fail, readOptions: read } = require('../tools/command-line.js');
-const { CONTENDERS } = require('./contenders.js');
+// `node bench/options.js`: what the options of a call cost the JavaScript thread, in microseconds of its
+// processor time. The nodes are in memory, so that no socket is in the figures.
 
-const IDS = CONTENDERS.map(({ id }) => id);
-const NODES = [1, 3, 5];
+const { setImmediate: turn } = require('node:timers/promises');
 
-// Milliseconds. A warm-up comes before the first round, a short one before each.
-const FULL = { rounds: 5, duration: 1000, warmUp: 100, firstWarmUp: 500 };
-const QUICK = { rounds: 3, duration: 150, warmUp: 30, firstWarmUp: 100 };
+const { Redsync } = require('../index.js');
+const { render } = require('../tools/tables.js');
+const { threadCpu } = require('./cpu.js');
+const { summary } = require('./statistics.js');
 
-const HELP = `Usage: npm run bench -- [options]
+const ROUNDS = 15;
+const MUTEXES = 200_000; // for some systems tell the time of a thread in steps of 4 ms
+const CYCLES = 3200;
+const AT_ONCE = 64;
 
-Compares redsync with other libraries, and writes docs/benchmarks.md and its charts.
+const redsync = new Redsync(['memory:', 'memory:', 'memory:']);
+const { signal } = new AbortController();
+const routine = async () => {};
+let made = 0;
 
-  --quick        ${QUICK.rounds} short rounds: ends in under two minutes, for a first look
-  --only LIST    only these, separated by commas:
-                 ${IDS.slice(0, 5).join(', ')},
-                 ${IDS.slice(5).join(', ')}
-  --nodes LIST   numbers of Redis nodes, separated by commas (default ${NODES})
-  --rounds N     rounds (default ${FULL.rounds}, with --quick ${QUICK.rounds})
-  --json FILE    writes what was measured in every round
-  --write        writes docs/benchmarks.md even though --quick, --only or --nodes is given;
-                 without it, they only print
-  --help         prints this
-`;
+/** Each is written as programs write it: a literal for each call, a name that is new. */
+const ROWS = [
+  {
+    title: 'none',
+    mutex: () => redsync.newMutex(`a:${made++}`),
+    lock: () => redsync.newMutex(`a:${made++}`).lock(),
+    acquire: () => redsync.acquire(`a:${made++}`),
+    using: () => redsync.using(`a:${made++}`, routine),
+  },
+  {
+    title: '`expiry`',
+    mutex: () => redsync.newMutex(`a:${made++}`, { expiry: 9000 }),
+    lock: () => redsync.newMutex(`a:${made++}`, { expiry: 9000 }).lock(),
+    acquire: () => redsync.acquire(`a:${made++}`, { expiry: 9000 }),
+    using: () => redsync.using(`a:${made++}`, { expiry: 9000 }, routine),
+  },
+  {
+    title: '`expiry`, `tries`, `failFast`',
+    mutex: () => redsync.newMutex(`a:${made++}`, { expiry: 9000, tries: 3, failFast: true }),
+    lock: () => redsync.newMutex(`a:${made++}`, { expiry: 9000, tries: 3, failFast: true }).lock(),
+    acquire: () => redsync.acquire(`a:${made++}`, { expiry: 9000, tries: 3, failFast: true }),
+    using: () => redsync.using(`a:${made++}`, { expiry: 9000, tries: 3, failFast: true }, routine),
+  },
+  {
+    title: '`expiry`, `signal`',
+    lock: () => redsync.newMutex(`a:${made++}`, { expiry: 9000 }).lock({ signal }),
+    acquire: () => redsync.acquire(`a:${made++}`, { expiry: 9000, signal }),
+    using: () => redsync.using(`a:${made++}`, { expiry: 9000, signal }, routine),
+  },
+];
 
-function chosen(list = IDS.join()) {
-  const ids = list.split(',');
-  for (const id of ids) if (!IDS.includes(id)) fail(`--only: there is no "${id}"`);
-  return CONTENDERS.filter(({ id }) => ids.includes(id));
+async function unlock(lock) {
+  await (await lock).unlock();
 }
 
-/** What the command line asks for; throws a SetupError with one line for the user. */
-function readOptions(args) {
-  const { quick, only, nodes, rounds, json, write, help } = read(args, {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string' },
-    nodes: { type: 'string' },
-    rounds: { type: 'string' },
-    json: { type: 'string' },
-    write: { type: 'boolean', default: false },
-  });
-  const plan = quick ? QUICK : FULL;
-  return {
-    ...plan,
-    help,
-    json,
-    // A page of half the figures, or of rough ones, must not replace a good one by accident.
-    write: write || !(quick || only || nodes),
-    contenders: chosen(only),
-    nodes: nodes ? nodes.split(',').map((text) => count(text, '--nodes', 64)) : NODES,
-    rounds: rounds ? count(rounds, '--rounds', 1000) : plan.rounds,
+async function cycles(cycle) {
+  let left = CYCLES;
+  const one = async () => {
+    while (left-- > 0) await cycle();
   };
+  await Promise.all(Array.from({ length: AT_ONCE }, one));
 }
 
-module.exports = { HELP, readOptions };
+function mutexes(mutex) {
+  for (let i = 0; i < MUTEXES; i++) mutex();
+}
+
+const COLUMNS = [
+  ['newMutex()', MUTEXES, ({ mutex }) => mutex && (() => mutexes(mutex))],
+  [
+    'newMutex().lock(), unlock()',
+    CYCLES,
+    ({ lock }) =>
+      () =>
+        cycles(() => unlock(lock())),
+  ],
+  [
+    'acquire(), unlock()',
+    CYCLES,
+    ({ acquire }) =>
+      () =>
+        cycles(() => unlock(acquire())),
+  ],
+  [
+    'using()',
+    CYCLES,
+    ({ using }) =>
+      () =>
+        cycles(using),
+  ],
+];
+
+const CELLS = ROWS.flatMap((row) =>
+  COLUMNS.map(([, times, of]) => ({ run: of(row), times, figures: [] })),
+);
+
+function show({ run, figures }) {
+  if (run === undefined) return '–';
+  const { median, min, max } = summary(figures);
+  return `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`;
+}
+
+async function main() {
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const { run, times, figures } of CELLS) {
+      if (run === undefined) continue;
+      const before = threadCpu();
+      await run();
+      if (round > 0) figures.push((threadCpu() - before) / times); // the first is for warming up
+      await turn();
+    }
+  }
+  const rows = ROWS.map(({ title }, i) => [
+    title,
+    ...CELLS.slice(i * COLUMNS.length, (i + 1) * COLUMNS.length).map(show),
+  ]);
+  console.log(render(['options', ...COLUMNS.map(([title]) => `\`${title}\``)], rows));
+  await redsync.close();
+}
+
+main();

@@ -43,6 +43,7 @@ ${render(['', 'a call waits for'], rows, { align: '---' })}
 The libraries get ioredis as it comes and keep their own defaults, with two exceptions: all have the
 same expiry, and redis-semaphore does not extend its locks by itself. On one node, redis-semaphore
 runs its \`Mutex\` and redlock-universal its \`createLock\`; on more, \`RedlockMutex\` and \`createRedlock\`.
+For redsync, each cycle makes a mutex of its own, as programs do: \`newMutex(name, { expiry })\`.
 *Rust alone* does the same work as a program without Node.js, on the same Redis client as redsync,
 with one pipeline per node and tick: the limit for redsync.`;
 }

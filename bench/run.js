@@ -1,6 +1,6 @@
 'use strict';
 
-// `npm run bench`: see HELP in options.js.
+// `npm run bench`: see HELP in arguments.js.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -10,7 +10,7 @@ const { announce, main, root } = require('../tools/setup.js');
 const { drawCharts } = require('./charts.js');
 const { AT_ONCE, compare } = require('./compare.js');
 const { describeMachine } = require('./machine.js');
-const { HELP, readOptions } = require('./options.js');
+const { HELP, readOptions } = require('./arguments.js');
 const { renderPage } = require('./page.js');
 const { prepare } = require('./prepare.js');
 const { pointTable, pointTitle } = require('./tables.js');

@@ -127,19 +127,26 @@ function readFields(argument, input, rules, keys, hints = ALL_SHOWN) {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw notOptions(argument, input, hints);
   }
-  const isKnown = (key) => (keys === undefined ? key in rules : keys.includes(key));
-  const own = keysOfLiteral(input);
   const fields = new Fields();
-  if (own?.every(isKnown)) {
+  const own = keysOfLiteral(input);
+  if (own !== undefined && unknownOf(own, rules, keys) === undefined) {
     for (const key of own) put(fields, argument, key, input[key], rules);
     return fields;
   }
   if (hints.isMistaken?.(input)) throw notOptions(argument, input, hints);
   const all = keys ?? Object.keys(rules);
-  const unknown = Object.keys(input).find((key) => !isKnown(key));
+  const unknown = unknownOf(Object.keys(input), rules, keys);
   if (unknown !== undefined) throw unknownKey(argument, unknown, all, hints);
   for (const key of all) put(fields, argument, key, read(input, key), rules);
   return fields;
+}
+
+function unknownOf(given, rules, keys) {
+  for (const key of given) {
+    const isKnown = keys === undefined ? key in rules : keys.includes(key);
+    if (!isKnown) return key;
+  }
+  return undefined;
 }
 
 function put(fields, argument, key, value, rules) {

@@ -77,9 +77,10 @@ function signal(argument, value) {
   return value;
 }
 
-/** By shape, as Node.js itself does it: a signal of another realm or a polyfill will do. */
+/** Otherwise by shape, as Node.js itself does it: a signal of another realm or a polyfill will do. */
 function isSignal(value) {
   if (typeof value !== 'object' || value === null) return false;
+  if (Object.getPrototypeOf(value) === AbortSignal.prototype) return true;
   const isFunction = typeof read(value, 'addEventListener') === 'function';
   return isFunction && read(value, 'aborted') !== undefined;
 }
@@ -266,16 +267,20 @@ function settle(fields, defaults = DEFAULTS) {
   // To freeze them, or to copy what is frozen, would cost ten times all the rest.
   const settings = { ...defaults };
   for (const key of Object.keys(fields)) {
-    if (key in MUTEX_RULES && fields[key] !== undefined) settings[key] = fields[key];
+    if (fields[key] !== undefined && key in MUTEX_RULES) settings[key] = fields[key];
   }
   // Who says how long does not mean how often.
-  if (fields.wait !== undefined) settings.tries = fields.tries ?? Infinity;
+  if (isGiven(fields, 'wait') && !isGiven(fields, 'tries')) settings.tries = Infinity;
   checkValidity(settings);
   checkRest(settings);
   checkConflicts(settings);
   checkPermit(settings);
   settings.extension = extensionOf(settings);
   return settings;
+}
+
+function isGiven(fields, key) {
+  return Object.hasOwn(fields, key) && fields[key] !== undefined;
 }
 
 /** Only the merged options can tell: the factors may come from the Redsync, the expiry not. */
@@ -320,8 +325,8 @@ const NOT_TO_LEAD = {
  * @param {Readonly<typeof DEFAULTS>} defaults
  * @returns {{ settings: Readonly<typeof DEFAULTS>, signal: AbortSignal | undefined }}
  */
-function readLeadOptions(input, defaults) {
-  const fields = input === undefined ? {} : readOptions(input, ACQUIRE_RULES);
+function readLeadOptions(input = {}, defaults = DEFAULTS) {
+  const fields = readOptions(input, ACQUIRE_RULES);
   for (const [key, why] of Object.entries(NOT_TO_LEAD)) {
     if (fields[key] !== undefined) {
       throw typeError(`The "options.${key}" argument must not be given to lead(): ${why}`);

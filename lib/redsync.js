@@ -8,7 +8,7 @@ const { refuseMethods } = require('./guesses.js');
 const { lead } = require('./leader.js');
 const { asyncDispose } = require('./lock.js');
 const { list } = require('./list.js');
-const { Mutex, PRIVATE, adopt, holdToShare } = require('./mutex.js');
+const { Mutex, PRIVATE, acquire, adopt, holdToShare } = require('./mutex.js');
 const { readNodes } = require('./nodes.js');
 const { thisProcess } = require('./owner.js');
 const { permitKey } = require('./permits.js');
@@ -107,7 +107,7 @@ class Redsync {
   async acquire(name, options) {
     const names = readNames(name);
     const { settings, signal } = readAcquireOptions(options, this.#settings);
-    return this.#mutex(names, settings).lock({ signal });
+    return acquire(this.#mutex(names, settings), signal);
   }
 
   async using(name, ...rest) {
@@ -119,8 +119,8 @@ class Redsync {
     const shared = holdToShare(mutex);
     if (shared !== undefined) return shared.share(signal, routine);
     const isHeld = settings.value !== undefined;
-    const lock = await (isHeld ? adopt(mutex, { signal }) : mutex.lock({ signal }));
-    return use(this.#client, lock, signal, routine);
+    const lock = await (isHeld ? adopt(mutex, { signal }) : acquire(mutex, signal));
+    return await use(this.#client, lock, signal, routine);
   }
 
   async lead(name, ...rest) {

@@ -21,8 +21,8 @@ let count = 0;
 class Hold {
   #client;
   #lock;
-  #controller = new AbortController(); // AbortSignal.any() of Node.js 20 lives for as long as its sources
-  #unfollow;
+  #signal;
+  #unfollow; // if there is another signal than that of the lock
   #outer = innermost();
   #users = 1;
 
@@ -36,7 +36,7 @@ class Hold {
     client.holds.begin(); // also when the lock is lost: the routine is told, and ends
     this.#client = client;
     this.#lock = lock;
-    this.#unfollow = forward([signal, lock.signal], this.#controller);
+    [this.#signal, this.#unfollow] = either(signal, lock.signal);
     count++;
   }
 
@@ -57,58 +57,61 @@ class Hold {
     return { hold: this, resource, keys: settings.permits === 1 ? keys : ofPermit() };
   }
 
-  /** Runs the routine; settles as it settles. */
-  async run(routine) {
-    try {
-      return await chain.run(this, routine, this.#controller.signal, this.#lock);
-    } finally {
-      await this.#leave();
-    }
+  /** Calls the routine, and returns what it returns; then leave() is to be called. */
+  run(routine) {
+    return chain.run(this, routine, this.#signal, this.#lock);
   }
 
   /** Runs another routine beside or within the first. */
   async share(signal, routine) {
     throwIfAborted(signal);
     this.#users++;
-    let unfollow;
+    const [both, unfollow] = either(signal, this.#signal);
     try {
-      if (signal === undefined) return await routine(this.#controller.signal, this.#lock);
-      const controller = new AbortController();
-      unfollow = forward([signal, this.#controller.signal], controller);
-      return await routine(controller.signal, this.#lock);
+      return await routine(both, this.#lock);
     } finally {
       unfollow?.();
-      await this.#leave();
+      await this.leave();
     }
   }
 
-  async #leave() {
+  /** @returns {Promise<void> | undefined} resolves when the lock is released, if it is on the last one to do it */
+  leave() {
     this.#users--;
-    if (this.#users > 0) return;
+    if (this.#users > 0) return undefined;
     count--;
     // While anybody has a context, Node.js 20 and 22 look after every promise of the process.
     if (count === 0) chain.disable();
-    this.#unfollow();
-    try {
-      await this.#lock[asyncDispose]();
-    } finally {
-      this.#client.holds.end();
-      leave();
-    }
+    this.#unfollow?.();
+    const released = this.#lock[asyncDispose]();
+    // From here on the call that releases it counts.
+    this.#client.holds.end();
+    leave();
+    return released;
   }
 }
 
-/** Aborts the controller when one of the signals aborts; gives what takes that back. */
-function forward(signals, controller) {
+/**
+ * A signal that aborts when one of two does, and what ends that. (AbortSignal.any() of Node.js 20 lives for as
+ * long as its sources.)
+ *
+ * @param {AbortSignal | undefined} signal
+ * @param {AbortSignal} other
+ * @returns {[AbortSignal, (() => void)?]}
+ */
+function either(signal, other) {
+  if (signal === undefined) return [other];
+  const controller = new AbortController();
   const abort = (reason) => controller.abort(reason);
-  const sources = signals.filter((signal) => signal !== undefined);
+  const sources = [signal, other];
   for (const source of sources) {
     if (source.aborted) abort(source.reason);
     else follow(source, abort);
   }
-  return () => {
+  const unfollowAll = () => {
     for (const source of sources) unfollow(source, abort);
   };
+  return [controller.signal, unfollowAll];
 }
 
 /** Holds that are over are forgotten here: one that begins the next one, without end, makes no chain. */
@@ -152,7 +155,8 @@ function requireNoDeadlock(resource) {
   // One attempt waits for nobody.
   const { tries, wait } = resource.settings;
   if (count === 0 || tries === 1 || wait === 0) return;
-  const name = nameInTheWay(heldOf(resource.client), resource);
+  const all = heldOf(resource.client);
+  const name = all.length === 0 ? undefined : nameInTheWay(all, resource);
   if (name === undefined) return;
   throw new DeadlockError(
     `lock ${JSON.stringify(name)}: the using() around this call holds it, and this call would wait ` +
@@ -190,8 +194,13 @@ function sharedHold(resource) {
  * @param {(signal: AbortSignal, lock: import('..').Lock) => T | Promise<T>} routine
  * @returns {Promise<T>}
  */
-function use(client, lock, signal, routine) {
-  return new Hold(client, lock, signal).run(routine);
+async function use(client, lock, signal, routine) {
+  const hold = new Hold(client, lock, signal);
+  try {
+    return await hold.run(routine);
+  } finally {
+    await hold.leave();
+  }
 }
 
 module.exports = { requireNoDeadlock, sharedHold, use };

@@ -4,6 +4,8 @@ const { Redsync } = require('../../index.js');
 const { newPool } = require('../../lib/adapters/ioredis.js');
 const { closeClients, connectClients } = require('../clients.js');
 
+const EXPIRY = 8000;
+
 let clients;
 let redsync;
 
@@ -14,7 +16,7 @@ module.exports = {
   },
 
   async cycle(key, whileHeld) {
-    const lock = await redsync.newMutex(key).lock();
+    const lock = await redsync.newMutex(key, { expiry: EXPIRY }).lock();
     if (whileHeld) await whileHeld();
     await lock.unlock();
   },

@@ -2,17 +2,19 @@
 
 const { Redsync } = require('../../index.js');
 
-/** An adapter for redsync with these options; they are the defaults of its mutexes. */
+const EXPIRY = 8000;
+
+/** An adapter for redsync, whose mutexes get these options. */
 function redsyncWith(options) {
   let redsync;
   return {
     async connect(urls) {
-      redsync = new Redsync(urls, options);
+      redsync = new Redsync(urls);
       await redsync.health();
     },
 
     async cycle(key, whileHeld) {
-      const lock = await redsync.newMutex(key).lock();
+      const lock = await redsync.newMutex(key, { expiry: EXPIRY, ...options }).lock();
       if (whileHeld) await whileHeld();
       await lock.unlock();
     },
