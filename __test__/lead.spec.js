@@ -168,14 +168,15 @@ eachBackend('close() ends it', async (t, backend) => {
   t.true((await rejection(leader.lead(name, () => t.fail()))) instanceof ClosedError);
 });
 
-test('a leader leads for longer than the expiry', async (t) => {
-  const redsync = new Redsync(['memory:', 'memory:', 'memory:']);
+test('the lock of a leader is kept alive', async (t) => {
+  const redsync = new Redsync(['memory:', 'memory:', 'memory:'], { expiry: KEPT });
   t.teardown(() => redsync.close());
   const stop = new AbortController();
   let terms = 0;
-  await redsync.lead('job', { signal: stop.signal, expiry: 300 }, async (signal) => {
+  await redsync.lead('job', { signal: stop.signal }, async (signal, lock) => {
     terms++;
-    await delay(900);
+    const { until: first } = lock;
+    await until(() => lock.until > first);
     t.false(signal.aborted);
     stop.abort();
   });
