@@ -251,6 +251,17 @@ test.serial(
   },
 );
 
+test.serial(
+  'run --no-wait: others who have too few nodes for the lock are a conflict, too',
+  async (t) => {
+    const servers = await useServers(t, 2);
+    await servers[0].command('SET', 'job', 'somebody else', 'PX', TIMEOUT);
+    const args = ['run', 'job', '--no-wait', '--conflict-exit-code', '75', ...program(WAITS)];
+    const { code, stderr } = await redsync(t, args, environment(servers));
+    t.deepEqual([code, stderr], [75, 'redsync: lock "job": taken\n']);
+  },
+);
+
 test.serial('REDSYNC_PREFIX is --prefix, if that is not given', async (t) => {
   const servers = await useServers(t, 1);
   const env = { ...environment(servers), REDSYNC_PREFIX: 'pre:' };
