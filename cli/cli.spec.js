@@ -331,17 +331,13 @@ test.serial('run: the lock is kept alive for longer than its expiry', async (t) 
 test.serial(
   'run --expiry: one that may be meant in seconds is told, by the name of the option',
   async (t) => {
-    const { code, stderr } = await redsync(t, [
-      'run',
-      'job',
-      ...NODE,
-      '--expiry',
-      '90',
-      '--',
-      'true',
-    ]);
-    t.is(code, 0);
-    t.regex(stderr, /^redsync: --expiry is 90 milliseconds\. Did you mean 90 seconds\? .*\n$/);
+    const { stderr } = await redsync(t, ['run', 'job', ...NODE, '--expiry', '90', '--', 'true']);
+    // A busy machine may lose such a lock, which is told behind it.
+    t.regex(
+      stderr,
+      /^redsync: --expiry is 90 milliseconds\. Did you mean 90 seconds\? Write 90000\n/,
+    );
+    t.notRegex(stderr, /trace-warnings/);
   },
 );
 
