@@ -103,6 +103,8 @@ ${NODES}
   --json            one JSON object instead of the table
   --help, -h
 
+${TIMES}
+
 Exit codes:
   0   a quorum of nodes has answered
   1   too few have
@@ -120,6 +122,8 @@ ${NODES}
   --limit N         show at most N names; 1000 by default, 10000 at most
   --timeout TIME    how long to look at most; 10s by default
   --help, -h
+
+${TIMES}
 
 Exit codes:
   0   ended by a signal; or, elsewhere than on a terminal, as "redsync list"

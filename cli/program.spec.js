@@ -158,7 +158,8 @@ for (const signal of SIGNALS) {
     const pids = await pidsOf(running);
     running.child.kill(signal);
     await Promise.all([running.says(`one ${signal}`), running.says(`other ${signal}`)]);
-    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    // By SIGTERM they end themselves.
+    if (signal !== 'SIGTERM') for (const pid of pids) process.kill(pid, 'SIGKILL');
     const { code, stderr } = await running.ended;
     t.true(code >= 128, `${code}`);
     t.notRegex(stderr, /debugger|redsync/i); // Node.js has not opened its inspector
