@@ -139,7 +139,9 @@ function readFields(argument, input, rules, keys, hints = ALL_SHOWN) {
     return fields;
   }
   if (hints.isSignal?.(input)) {
-    throw typeError(`The "${argument}" argument must be ${hints.expected}. Received an AbortSignal`);
+    throw typeError(
+      `The "${argument}" argument must be ${hints.expected}. Received an AbortSignal`,
+    );
   }
   const all = keys ?? Object.keys(rules);
   const unknown = unknownOf(Object.keys(input), rules, keys);

@@ -390,9 +390,7 @@ function readNames(name) {
 function readCallOptions(input, keys = SIGNAL_ONLY) {
   if (input === undefined) return NO_CALL_OPTIONS;
   const hints =
-    keys === SIGNAL_ONLY
-      ? OF_A_LOCK
-      : { isSignal, expected: `an object with ${keys.join(', ')}` };
+    keys === SIGNAL_ONLY ? OF_A_LOCK : { isSignal, expected: `an object with ${keys.join(', ')}` };
   const { signal, timeout, permits, drain, limit } = readOptions(input, CALL_RULES, keys, hints);
   return { signal, timeout, permits, drain, limit };
 }
