@@ -37,7 +37,7 @@ const CALLS = {
 };
 
 for (const [title, call] of Object.entries(CALLS)) {
-  test(`who has waited is told: ${title}`, async (t) => {
+  test.serial(`who has waited is told: ${title}`, async (t) => {
     const servers = await useServers(t, 3);
     for (const server of servers) await server.command('SET', 'job', 'a cached page');
     const redsync = connect(
@@ -54,13 +54,13 @@ for (const [title, call] of Object.entries(CALLS)) {
   });
 }
 
-test('whatever is stored there', async (t) => {
+test.serial('whatever is stored there', async (t) => {
   const [server] = await useServers(t, 1);
   await server.command('RPUSH', 'job', 'a', 'b');
   t.deepEqual(await told(connect(t, server.url).acquire('job')), [ENDLESS]);
 });
 
-test('it costs no command: one look at a key arms the watch', async (t) => {
+test.serial('it costs no command: one look at a key arms the watch', async (t) => {
   const [server] = await useServers(t, 1);
   await server.command('SET', 'job', 'a cached page');
   const redsync = connect(t, server.url);
@@ -73,19 +73,22 @@ test('it costs no command: one look at a key arms the watch', async (t) => {
   t.is(of('GET') + of('TTL'), 0);
 });
 
-test('a key with an expiry is an ordinary lock, also if it got that while somebody waited', async (t) => {
-  const [server] = await useServers(t, 1);
-  const redsync = connect(t, server.url);
-  await server.command('SET', 'job', 'value', 'PX', 600_000);
-  t.deepEqual(await told(redsync.acquire('job')), [TAKEN]);
+test.serial(
+  'a key with an expiry is an ordinary lock, also if it got that while somebody waited',
+  async (t) => {
+    const [server] = await useServers(t, 1);
+    const redsync = connect(t, server.url);
+    await server.command('SET', 'job', 'value', 'PX', 600_000);
+    t.deepEqual(await told(redsync.acquire('job')), [TAKEN]);
 
-  await server.command('SET', 'job', 'value');
-  const waiting = told(redsync.acquire('job'));
-  await server.command('PEXPIRE', 'job', 600_000);
-  t.deepEqual(await waiting, [TAKEN]);
-});
+    await server.command('SET', 'job', 'value');
+    const waiting = told(redsync.acquire('job'));
+    await server.command('PEXPIRE', 'job', 600_000);
+    t.deepEqual(await waiting, [TAKEN]);
+  },
+);
 
-test('who does not wait is not told, and inspect() tells', async (t) => {
+test.serial('who does not wait is not told, and inspect() tells', async (t) => {
   const [server] = await useServers(t, 1);
   await server.command('SET', 'job', 'a cached page');
   const redsync = connect(t, server.url);
@@ -96,7 +99,7 @@ test('who does not wait is not told, and inspect() tells', async (t) => {
 });
 
 for (const [kind, make] of Object.entries(CLIENTS)) {
-  test(`over a client nothing is watched, so nothing is known: ${kind}`, async (t) => {
+  test.serial(`over a client nothing is watched, so nothing is known: ${kind}`, async (t) => {
     const [server] = await useServers(t, 1);
     await server.command('SET', 'job', 'a cached page');
     const { pool, close } = await make(server);
