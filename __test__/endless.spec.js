@@ -5,7 +5,7 @@
 const test = require('ava');
 
 const { Redsync, TakenError } = require('../index.js');
-const { rejection } = require('./helpers/async.js');
+const { rejection, until } = require('./helpers/async.js');
 const { CLIENTS } = require('./helpers/clients.js');
 const { monitor, useServers } = require('./helpers/servers.js');
 
@@ -82,7 +82,9 @@ test.serial(
     t.deepEqual(await told(redsync.acquire('job')), [TAKEN]);
 
     await server.command('SET', 'job', 'value');
-    const waiting = told(redsync.acquire('job'));
+    await server.command('CONFIG', 'RESETSTAT');
+    const waiting = told(redsync.newMutex('job', { wait: 2000 }).lock());
+    await until(async () => /^cmdstat_pttl:/m.test(await server.command('INFO', 'commandstats')));
     await server.command('PEXPIRE', 'job', 600_000);
     t.deepEqual(await waiting, [TAKEN]);
   },
