@@ -17,7 +17,7 @@ const TYPE = 'ERR_INVALID_ARG_TYPE';
 const RANGE = 'ERR_OUT_OF_RANGE';
 
 const OF_A_MUTEX =
-  'expiry, tries, wait, retryDelay, driftFactor, timeoutFactor, genValue, value, failFast, shufflePools, setNXOnExtend, autoExtend, fencing, permits, mode, reentrant';
+  'expiry, tries, wait, retryDelay, driftFactor, timeoutFactor, genValue, value, failFast, shufflePools, setNXOnExtend, autoExtend, fencing, permits, mode, holdAtLeast, reentrant';
 const OF_A_NODE =
   'url, host, port, path, username, password, db, tls, sentinels, masterName, sentinelUsername, sentinelPassword, cluster, connectTimeout, clientName';
 const URLS =
