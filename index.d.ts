@@ -390,6 +390,14 @@ export interface NodeHealth {
    */
   abstains?: number | undefined;
   /**
+   * Indexes of the other nodes that are on the same server, by another of its names or in another of its databases: they
+   * fail with it, and forget with it. The first two that are found make the process emit the warning
+   * `REDSYNC_SAME_SERVER`, once. Absent if none is known. A server tells by `INFO`, when redsync logs in; a client of
+   * `newPool()` is asked once, after its first lock; a cluster over a client and a {@link Pool} of one's own are not
+   * asked.
+   */
+  sameServerAs?: number[] | undefined;
+  /**
    * Why the node is not up; or, though it is, that a sentinel refuses to tell of failovers, or that the
    * node votes without quarantine because it does not tell for how long it has been up.
    */
@@ -754,7 +762,8 @@ export interface MutexOptions {
    *
    * Such a lock does not keep the process alive, a routine of `using()` does. When the process ends, the
    * lock expires. If the garbage collector takes its `Lock` and `Mutex` without an `unlock()`, the engine
-   * lets the lock expire, and the process emits the warning `REDSYNC_LOCK_DROPPED`.
+   * lets the lock expire, and the process emits the warning `REDSYNC_LOCK_DROPPED`. It does so once for locks without
+   * `autoExtend`, of which one in 17 is looked after.
    * @default false; true in `using()`
    */
   autoExtend?: boolean | AutoExtendOptions | undefined;
@@ -913,7 +922,7 @@ export interface Lock extends AsyncDisposable {
   /** The mutex of this lock. */
   readonly mutex: Mutex;
 
-  /** The ownership value of this acquisition. */
+  /** The ownership value of this acquisition. Who reads it may let another release the lock: it is not taken for dropped. */
   readonly value: string;
 
   /**
@@ -999,7 +1008,8 @@ export interface Lock extends AsyncDisposable {
   /**
    * Stops automatic extension: the lock is valid until `until` and not longer, unless you call
    * `extend()`. `signal` aborts then. An extension that is on its way may still move `until` on once.
-   * The end of a routine of `using()`, or of a block with `await using`, no longer releases the lock.
+   * The end of a routine of `using()`, or of a block with `await using`, no longer releases the lock, and nobody is warned
+   * that it was dropped.
    *
    * @example
    * // Nobody else gets it for the rest of its time, whatever becomes of this process.
@@ -1057,14 +1067,20 @@ export class FailedError extends RedsyncError {
   readonly attempts: number;
 }
 
-/** `ERR_LOCK_TAKEN`: a quorum of nodes holds the lock for somebody else. */
+/**
+ * `ERR_LOCK_TAKEN`: a quorum of nodes holds the lock for somebody else. Nodes answer "taken" and not who has it: that
+ * tells {@link Redsync.inspect}.
+ */
 export class TakenError extends FailedError {
   readonly code: 'ERR_LOCK_TAKEN';
   /** Indexes of these nodes. */
   readonly nodes: readonly number[];
 }
 
-/** `ERR_NODE_TAKEN`: one node holds the lock for somebody else. */
+/**
+ * `ERR_NODE_TAKEN`: one node holds the lock for somebody else. If the call has waited and the node was watched, the
+ * message says whether the key has no expiry: then nothing ends it, and it is hardly a lock.
+ */
 export class NodeTakenError extends RedsyncError {
   readonly code: 'ERR_NODE_TAKEN';
   /** Index of the node. */

@@ -115,7 +115,7 @@ const RECEIVED = [
   ['symbol', Symbol('secret'), 'a symbol', 'a symbol'],
   ['function', trap, 'a function', 'a function'],
   ['class', class Foo {}, 'a function', 'a function'],
-  ['array', [1, 2], 'an array', 'an array'],
+  ['array', [1, 2], 'an array', 'an array of 2'],
   ['object', { a: 1 }, 'an object', 'an object'],
   ['instance', new Date(0), 'an object', 'an object'],
   ['hostile object', hostile, 'an object', 'an object'],

@@ -68,7 +68,7 @@ async function saysSo(t, redsync, code, message) {
   t.is(found.error.message, `node 0 (${health.endpoint}): ${message}`);
 }
 
-test('one of a cluster', async (t) => {
+test.serial('one of a cluster', async (t) => {
   const { servers } = await useCluster(t, 3);
   const [{ url, port }] = servers;
   await saysSo(t, connect(t, url), 'ECLUSTER', CLUSTER);
@@ -82,7 +82,7 @@ test('one of a cluster', async (t) => {
   t.true(await (await right.newMutex('name').lock()).unlock());
 });
 
-test('a proxy before a cluster is none of it, though it says so', async (t) => {
+test.serial('a proxy before a cluster is none of it, though it says so', async (t) => {
   const { servers } = await useCluster(t, 1);
   const proxy = await useProxy(t, servers[0]);
   proxy.answerWith(only('CLUSTER', "-ERR unknown command 'CLUSTER'\r\n"));
@@ -91,7 +91,7 @@ test('a proxy before a cluster is none of it, though it says so', async (t) => {
   t.is((await redsync.health())[0].status, 'up');
 });
 
-test('one of a cluster that does not say so: by what it refuses', async (t) => {
+test.serial('one of a cluster that does not say so: by what it refuses', async (t) => {
   const cluster = await useCluster(t, 3);
   const [server] = cluster.servers;
   await server.command('ACL', 'SETUSER', 'default', '-info');
@@ -107,7 +107,7 @@ test('one of a cluster that does not say so: by what it refuses', async (t) => {
   t.regex(crossing.message, / was refused: the names are in different slots of a cluster$/);
 });
 
-test('a replica, and once more a master', async (t) => {
+test.serial('a replica, and once more a master', async (t) => {
   const { replica, url } = await usePairOf(t);
   const redsync = connect(t, url);
   await saysSo(t, redsync, 'READONLY', REPLICA);
@@ -121,28 +121,28 @@ test('a replica, and once more a master', async (t) => {
   t.true(await lock.unlock());
 });
 
-test('a replica that takes writes, which its master overwrites', async (t) => {
+test.serial('a replica that takes writes, which its master overwrites', async (t) => {
   const { replica, url } = await usePairOf(t);
   await replica.command('CONFIG', 'SET', 'replica-read-only', 'no');
   await saysSo(t, connect(t, url), 'READONLY', REPLICA);
   t.is(await replica.command('DBSIZE'), 0);
 });
 
-test('a replica that does not say so: by what it refuses', async (t) => {
+test.serial('a replica that does not say so: by what it refuses', async (t) => {
   const { replica, url } = await usePairOf(t);
   await replica.command('ACL', 'SETUSER', 'default', '-role');
   const cause = await causeOf(connect(t, url).newMutex('name').lock());
   t.deepEqual([cause.code, cause.message], ['READONLY', `SET was refused: ${REPLICA}`]);
 });
 
-test('a sentinel', async (t) => {
+test.serial('a sentinel', async (t) => {
   const group = await useSentinels(t, { replicas: 1, sentinels: 1 });
   const [{ url }] = group.sentinels;
   await saysSo(t, connect(t, url), 'ESENTINEL', SENTINEL);
 });
 
 for (const [kind, make] of Object.entries(CLIENTS)) {
-  test(`${kind} of a replica, and of one of a cluster`, async (t) => {
+  test.serial(`${kind} of a replica, and of one of a cluster`, async (t) => {
     const { replica } = await usePairOf(t);
     const cluster = await useCluster(t, 2);
     for (const [server, code, what] of [

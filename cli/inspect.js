@@ -57,7 +57,7 @@ function asText(key, each, redsync) {
     .map((each) => {
       const title = each.permit === undefined ? '' : `permit ${each.permit}, `;
       const verdict = sentence(each.verdict, redsync);
-      return `${asTable(each.found)}\n\n${title}key ${quoted(each.key)}: ${verdict}\n`;
+      return `${asTable(each.found)}\n\n${title}key ${quoted(each.key)}: ${verdict}${doubt(each.found)}\n`;
     });
   if (each[0].permit !== undefined) {
     const held = each.filter(({ verdict }) => verdict.status === 'held');
@@ -95,6 +95,14 @@ function sentence({ status, value, owner = shown(value), votes }, { size, quorum
     undecided: `undecided: nobody holds it on ${quorum} of ${size} nodes`,
     unknown: `unknown: ${share} answered, ${quorum} are needed`,
   }[status];
+}
+
+/** Every lock expires. */
+function doubt(found) {
+  const endless = found.filter(({ remaining }) => remaining === Infinity).map(({ node }) => node);
+  return endless.length === 0
+    ? ''
+    : `; without an expiry on node ${endless.join(', ')}: not a lock?`;
 }
 
 function reason({ cause }) {

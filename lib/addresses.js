@@ -29,7 +29,7 @@ function matching(pattern, expected) {
   };
 }
 
-const hostOrAddress = matching(HOST_NAME, 'a host name or an IP address');
+const hostOrAddress = matching(HOST_NAME, 'a host name or an IP address, without a port');
 
 /** @returns {string} IPv6 addresses without their brackets */
 function host(argument, value) {
@@ -40,20 +40,25 @@ function host(argument, value) {
 // Absolute only, which also keeps a URL in the wrong option out of the endpoint and the logs.
 const path = matching(ABSOLUTE_PATH, 'an absolute path without control characters');
 
+const SEED_RULES = { __proto__: null, host, port };
+
 /** Servers, each of which knows where the others are. */
 function seeds(defaultPort) {
   const expected = `an array of 1 to ${MAX_SEEDS} objects with a host and, if need be, a port`;
   return (argument, value) => {
     if (!Array.isArray(value)) throw invalidType(argument, value, expected, true);
     const { length } = value;
-    if (length < 1 || length > MAX_SEEDS) throw outOfRange(argument, value, expected, true);
+    if (length < 1 || length > MAX_SEEDS) throw outOfRange(argument, value, expected);
     const readOne = (_, i) => readSeed(`${argument}[${i}]`, value[i], defaultPort);
     return Object.freeze(Array.from({ length }, readOne));
   };
 }
 
 function readSeed(argument, input, defaultPort) {
-  const fields = readFields(argument, input, { __proto__: null, host, port }, undefined, SECRET);
+  const fields = readFields(argument, input, SEED_RULES, undefined, {
+    ...SECRET,
+    expected: 'an object with a host and, if need be, a port',
+  });
   if (fields.host === undefined) throw typeError(`The "${argument}" argument must have a host`);
   return Object.freeze({ host: fields.host, port: fields.port ?? defaultPort });
 }

@@ -189,6 +189,7 @@ function describeObject(value) {
 
 /** As RENDERERS, without the content: for values that may be a secret, or may hold one. */
 function describeKind(value) {
+  if (value === '') return 'an empty string';
   if (typeof value === 'object') return describeObject(value);
   if (value === undefined) return 'undefined';
   return `a ${typeof value}`;
@@ -197,6 +198,7 @@ function describeKind(value) {
 // In a RangeError the type is right, so only the value is worth showing.
 function showValue(value) {
   if (typeof value === 'string') return quote(value);
+  if (describeObject(value) === 'an array') return `an array of ${value.length}`;
   return typeof value === 'number' ? showNumber(value) : describeKind(value);
 }
 

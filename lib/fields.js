@@ -16,9 +16,14 @@ const ALL_SHOWN = Object.freeze({ secret: false, listed: undefined });
 // A rule takes the argument's name and a value that is not undefined, and returns the value to
 // use or throws: TypeError for the wrong kind of thing, RangeError for a value not allowed.
 
-/** @param {{ secret?: boolean }} [options] secret: strings that land here may be credentials */
-function integer(min, max, { secret = false } = ALL_SHOWN) {
-  const expected = `an integer from ${min} to ${max}`;
+/**
+ * @param {number} min
+ * @param {number} max
+ * @param {{ secret?: boolean, expected?: string }} [options] secret: strings that land here may be credentials;
+ *   expected: what else there may be, with this
+ */
+function integer(min, max, options = ALL_SHOWN) {
+  const { secret = false, expected = `an integer from ${min} to ${max}` } = options;
   return (argument, value) => {
     if (typeof value !== 'number') throw invalidType(argument, value, expected, secret);
     if (!Number.isInteger(value) || value < min || value > max) {
@@ -117,10 +122,10 @@ Fields.prototype = Object.freeze({ __proto__: null });
  * @param {unknown} input
  * @param {Record<string, Function>} rules
  * @param {readonly string[]} [keys] all that there is a rule for
- * @param {{ secret?: boolean, listed?: readonly string[], expected?: string, places?: Record<string, string>, isMistaken?: (input: object) => boolean }} [hints]
+ * @param {{ secret?: boolean, listed?: readonly string[], expected?: string, places?: Record<string, string>, isSignal?: (input: object) => boolean }} [hints]
  *   secret: keys of any other form than an identifier may be credentials; listed: the keys to
- *   suggest, if not all; expected: completes "must be …"; places: see lib/guesses.js; isMistaken: is it no
- *   object with options, though it is an object?
+ *   suggest, if not all; expected: completes "must be …"; places: see lib/guesses.js; isSignal: is it an
+ *   AbortSignal, and so no object with options?
  * @returns {Record<string, unknown>} what was given, and is not undefined
  */
 function readFields(argument, input, rules, keys, hints = ALL_SHOWN) {
@@ -133,7 +138,11 @@ function readFields(argument, input, rules, keys, hints = ALL_SHOWN) {
     for (const key of own) put(fields, argument, key, input[key], rules);
     return fields;
   }
-  if (hints.isMistaken?.(input)) throw notOptions(argument, input, hints);
+  if (hints.isSignal?.(input)) {
+    throw typeError(
+      `The "${argument}" argument must be ${hints.expected}. Received an AbortSignal`,
+    );
+  }
   const all = keys ?? Object.keys(rules);
   const unknown = unknownOf(Object.keys(input), rules, keys);
   if (unknown !== undefined) throw unknownKey(argument, unknown, all, hints);

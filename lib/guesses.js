@@ -30,6 +30,8 @@ const OPTIONS = {
   masterName: 'name master',
   cluster: 'nodes servers',
   connectTimeout: 'timeout',
+  drain: 'timeout wait grace graceperiod',
+  timeout: 'wait',
 };
 
 /** By the other name. */

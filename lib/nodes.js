@@ -216,7 +216,7 @@ function readNodes(nodes) {
   if (!Array.isArray(nodes)) return Object.freeze([readNode('nodes', nodes)]);
   const { length } = nodes;
   if (length < 1 || length > MAX_NODES) {
-    throw outOfRange('nodes', nodes, `one node or an array of 1 to ${MAX_NODES}`, true);
+    throw outOfRange('nodes', nodes, `one node or an array of 1 to ${MAX_NODES}`);
   }
   const all = Array.from({ length }, (_, i) => readNode(`nodes[${i}]`, nodes[i]));
   all.forEach(requireOwnVote);

@@ -49,32 +49,29 @@ function expiry(argument, value) {
   return ms;
 }
 
-const delay = integer(1, DAY);
-
-const waitTime = integer(0, DAY);
-
 function wait(argument, value) {
-  if (typeof value === 'number') return value === Infinity ? value : waitTime(argument, value);
-  throw invalidType(argument, value, `an integer from 0 to ${DAY}, or Infinity`);
+  const expected = `an integer from 0 to ${DAY}, or Infinity`;
+  return value === Infinity ? value : integer(0, DAY, { expected })(argument, value);
 }
 
 function retryDelay(argument, value) {
-  if (typeof value === 'function') return value;
-  if (typeof value === 'number') return delay(argument, value);
-  throw invalidType(argument, value, `an integer from 1 to ${DAY}, or a function`);
+  const expected = `an integer from 1 to ${DAY}, or a function`;
+  return typeof value === 'function' ? value : integer(1, DAY, { expected })(argument, value);
 }
 
-const quarantineTime = integer(1, DAY);
-
 function quarantine(argument, value) {
-  if (typeof value === 'boolean') return value;
-  if (typeof value === 'number') return quarantineTime(argument, value);
-  throw invalidType(argument, value, `a boolean or an integer from 1 to ${DAY}`);
+  const expected = `a boolean or an integer from 1 to ${DAY}`;
+  return typeof value === 'boolean' ? value : integer(1, DAY, { expected })(argument, value);
 }
 
 function signal(argument, value) {
-  if (!isSignal(value)) throw invalidType(argument, value, 'an AbortSignal');
-  return value;
+  if (isSignal(value)) return value;
+  const isController =
+    typeof value === 'object' && value !== null && isSignal(read(value, 'signal'));
+  if (!isController) throw invalidType(argument, value, 'an AbortSignal');
+  throw typeError(
+    `The "${argument}" argument must be an AbortSignal, not its AbortController: give its signal`,
+  );
 }
 
 /** Otherwise by shape, as Node.js itself does it: a signal of another realm or a polyfill will do. */
@@ -175,7 +172,7 @@ const PLACES = {
 };
 
 /** lock(signal) for lock({ signal }) would otherwise pass, and could never be aborted. */
-const HINTS = { isMistaken: isSignal, places: PLACES };
+const HINTS = { isSignal, places: PLACES };
 const OF_A_MUTEX = {
   ...HINTS,
   expected: 'an object with options, such as { expiry: 5000 }',
@@ -216,11 +213,12 @@ function readSemaphoreOptions(limit, input = {}, defaults = DEFAULTS) {
       `The "options.permits" argument must not be another than limit, ${permits}. Received ${fields.permits}`,
     );
   }
-  const settings = settle({ ...fields, permits }, defaults);
-  if (settings.mode === undefined) return settings;
-  throw typeError(
-    'The "options.mode" argument must not be given for a semaphore: it has no readers and writers',
-  );
+  if ((fields.mode ?? defaults.mode) !== undefined) {
+    throw typeError(
+      'The "options.mode" argument must not be given for a semaphore: it has no readers and writers',
+    );
+  }
+  return settle({ ...fields, permits }, defaults);
 }
 
 /**
@@ -392,9 +390,7 @@ function readNames(name) {
 function readCallOptions(input, keys = SIGNAL_ONLY) {
   if (input === undefined) return NO_CALL_OPTIONS;
   const hints =
-    keys === SIGNAL_ONLY
-      ? OF_A_LOCK
-      : { isMistaken: isSignal, expected: `an object with ${keys.join(', ')}` };
+    keys === SIGNAL_ONLY ? OF_A_LOCK : { isSignal, expected: `an object with ${keys.join(', ')}` };
   const { signal, timeout, permits, drain, limit } = readOptions(input, CALL_RULES, keys, hints);
   return { signal, timeout, permits, drain, limit };
 }

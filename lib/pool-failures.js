@@ -132,9 +132,12 @@ function serverCode(message) {
   return SERVER_CODES.has(code) ? code : undefined;
 }
 
-/** Valkey GLIDE has names of its own for some codes, and a text in front of all of them. */
+/** Valkey GLIDE writes some codes its own way (`Moved`, `ReadOnly`), and a text in front of all of them. */
 function glideCode(message) {
-  return /^An error was signalled by the server(?:: | - )-? ?([A-Za-z]+)\b/.exec(message)?.[1];
+  const name = /^An error was signalled by the server(?:: | - )-? ?([A-Za-z]+)\b/.exec(
+    message,
+  )?.[1];
+  return name?.toUpperCase();
 }
 
 module.exports = { Lack, failureOf, forgetThrown, isRefusal, nonsense, thrown };

@@ -113,6 +113,9 @@ class Redsync {
   async using(name, ...rest) {
     const names = readNames(name);
     const [options, routine] = rest.length > 1 ? rest : [undefined, ...rest];
+    if (typeof options === 'function') {
+      throw typeError('The "routine" argument must come last: using(name, options, routine)');
+    }
     const { settings, signal } = readAcquireOptions(options, this.#settings);
     checkRoutine(routine);
     const mutex = this.#mutex(names, autoExtended(settings));

@@ -61,6 +61,8 @@ function secure(read) {
 
 function readTcpUrl(argument, { user, address, route, query }) {
   const form = 'the form redis://[user:password@]host[:port][/db], with a port from 1 to 65535';
+  if (address?.includes(','))
+    throw badUrl(argument, 'one host: several nodes are an array of URLs');
   const server = readServer(argument, address, form);
   rejectQuery(argument, query);
   const db = readDb(argument, route.slice(1));

@@ -135,6 +135,7 @@ expectType<number | undefined>(health.latency);
 expectType<string | undefined>(health.server);
 expectType<boolean | undefined>(health.watching);
 expectType<number | undefined>(health.abstains);
+expectType<number[] | undefined>(health.sameServerAs);
 expectType<Error | undefined>(health.error);
 
 // Options
