@@ -14,6 +14,9 @@ const { monitor, useServers } = require('./helpers/servers.js');
 
 const PASSWORD = 'hunter2';
 
+/** For a machine that is busy. */
+const PATIENT = { expiry: 60_000, timeoutFactor: 0.25 };
+
 /** What a program of its own is warned of that locks over these nodes, and what health() says there. */
 async function told(t, ...lists) {
   const running = startProcess(
@@ -24,7 +27,7 @@ async function told(t, ...lists) {
       process.on('warning', ({ code, message }) => warnings.push(`${code} ${message}`));
       const [healths, locks] = [[], []];
       for (const nodes of lists) {
-        const redsync = new Redsync(nodes);
+        const redsync = new Redsync(nodes, { expiry: 60_000, timeoutFactor: 0.25 });
         // The same key of the same server is taken for the second vote.
         const lock = await redsync
           .newMutex('name', { wait: 0 })
@@ -124,7 +127,7 @@ test.serial('two seeds of one cluster are one cluster', async (t) => {
   const cluster = await useCluster(t, 3);
   const [first, second] = cluster.servers;
   const nodes = [cluster.url([first]), cluster.url([second])];
-  const redsync = new Redsync(nodes);
+  const redsync = new Redsync(nodes, PATIENT);
   t.teardown(() => redsync.close());
   // Each node asks its seed first, and is led to the master of the slot: in another order than the other node.
   for (const server of [first, second]) {
@@ -167,7 +170,7 @@ test.serial('where INFO is refused nothing is known, and locks work', async (t) 
 test.serial('it costs no command but one a connection', async (t) => {
   const [server] = await useServers(t, 1);
   const recorded = await monitor(t, server);
-  const redsync = new Redsync([server.url, `${server.url}/1`]);
+  const redsync = new Redsync([server.url, `${server.url}/1`], PATIENT);
   t.teardown(() => redsync.close());
   for (let i = 0; i < 5; i++) await (await redsync.acquire(`name ${i}`)).unlock();
   const infos = (await recorded.settle()).filter(([verb]) => /^info$/i.test(verb));
@@ -186,14 +189,14 @@ for (const [kind, connect] of Object.entries(CLIENTS)) {
     const [server] = await useServers(t, 1);
     const { pool, close } = await connect(server);
     t.teardown(close);
-    const redsync = new Redsync([pool, `${server.url}/1`]);
+    const redsync = new Redsync([pool, `${server.url}/1`], PATIENT);
     t.teardown(() => redsync.close());
     await (await redsync.acquire('name')).unlock();
     const same = async () => (await redsync.health()).map(({ sameServerAs }) => sameServerAs);
     if (isKnown) await until(async () => (await same())[0] !== undefined);
     t.deepEqual(await same(), isKnown ? [[1], [0]] : [undefined, undefined]);
     // What was seen of the pool is known at once to whoever uses it next.
-    const next = new Redsync([pool, `${server.url}/2`]);
+    const next = new Redsync([pool, `${server.url}/2`], PATIENT);
     t.teardown(() => next.close());
     await (await next.acquire('name')).unlock();
     const health = await next.health();

@@ -423,7 +423,10 @@ test.serial('inspect: the fencing token, if the value has one', async (t) => {
   t.deepEqual(head.slice(4), ['TOKEN', 'OWNER', 'SINCE', 'VALUE']);
   for (const row of rows.slice(0, 2)) t.deepEqual(row.slice(4), [`${token}`, owner, since, value]);
   t.deepEqual(rows[2].slice(3), ['no expiry', 'plain']);
-  t.regex(stdout, /^held by \S+ on 2 of 3 nodes; without an expiry on node 2: not a lock\?$/m);
+  t.regex(
+    stdout,
+    /^key "job": held by \S+ on 2 of 3 nodes; without an expiry on node 2: not a lock\?$/m,
+  );
 
   const json = await redsync(t, ['inspect', 'job', '--json'], environment(servers));
   const { nodes, ...verdict } = JSON.parse(json.stdout);
