@@ -9,8 +9,10 @@ use redsync_engine::{NodeError, Verb};
 use tokio::time::Instant;
 
 use super::command::{self, fits, fits_many, write, write_many};
+use super::connection::text;
 use super::question::{Group, Introduction, Question};
 use super::script::KnownScripts;
+use super::tracking::Step;
 
 /// Requests in one command. A server does nothing else meanwhile: so many take it about as long as
 /// fifty plain commands.
@@ -23,13 +25,15 @@ pub enum Entry {
     Run(Vec<Question>),
     Group(Group),
     Introduction(Introduction),
+    /// What makes the server tell of changes.
+    Tracking(Step),
 }
 
 impl Entry {
     fn replies(&self) -> usize {
         match self {
             Self::One(question) if question.is_asking => 2,
-            Self::One(_) | Self::Run(_) | Self::Group(_) => 1,
+            Self::One(_) | Self::Run(_) | Self::Group(_) | Self::Tracking(_) => 1,
             Self::Introduction(_) => 2,
         }
     }
@@ -44,8 +48,9 @@ impl Entry {
             (Self::Group(group), [reply]) => fits_many(group.verb, group.requests().len(), reply),
             (Self::Introduction(_), [pong, info]) => {
                 matches!(pong, Value::SimpleString(_) | Value::ServerError(_))
-                    && matches!(info, Value::BulkString(_) | Value::ServerError(_))
+                    && matches!(info, Value::ServerError(_)) | text(info).is_some()
             }
+            (Self::Tracking(step), [reply]) => step.fits(reply),
             _ => false,
         }
     }
@@ -59,6 +64,7 @@ impl Entry {
                 // Whoever asked may have gone.
                 let _ = answer.send(Err(error.clone()));
             }
+            Self::Tracking(_) => {}
         }
     }
 }
@@ -202,6 +208,11 @@ impl<'a> Writer<'a> {
     pub fn introduce(&mut self, answer: Introduction) {
         self.output.extend(b"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n");
         self.push(Entry::Introduction(answer));
+    }
+
+    pub fn track(&mut self, step: Step) {
+        self.output.extend(step.command());
+        self.push(Entry::Tracking(step));
     }
 
     fn add_alone(&mut self, question: Question) {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use redsync_engine::Guard;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
@@ -47,6 +48,8 @@ pub struct Cluster {
     slots: RefCell<HashMap<u16, Rc<Slot>>>,
     /// One for each server that was watched.
     watches: RefCell<Vec<Rc<Watch>>>,
+    /// Who is told of changes to the keys of held locks.
+    guard: RefCell<Option<Weak<dyn Guard>>>,
     itself: Weak<Self>,
 }
 
@@ -58,6 +61,7 @@ impl Cluster {
             servers: RefCell::default(),
             slots: RefCell::default(),
             watches: RefCell::default(),
+            guard: RefCell::default(),
             itself: itself.clone(),
         });
         for seed in seeds {
@@ -116,6 +120,14 @@ impl Cluster {
         self.choose(None).link.clone()
     }
 
+    /// From now on every server tells of changes to the keys of held locks.
+    pub fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        for server in self.servers.borrow().iter() {
+            server.link.tell_of_changes(guard.clone());
+        }
+        *self.guard.borrow_mut() = Some(guard);
+    }
+
     pub fn close(&self) {
         for server in self.servers.borrow().iter() {
             server.link.close();
@@ -166,6 +178,7 @@ impl Cluster {
         let redirects = Redirects { cluster: self.itself.clone(), from: endpoint.clone() };
         let route = Route::Fixed(endpoint.clone());
         let link = Link::new(route, self.access.clone(), Some(Rc::new(redirects)));
+        self.guard.borrow().iter().for_each(|guard| link.tell_of_changes(guard.clone()));
         let server = Rc::new(Server { endpoint, is_seed, link });
         self.servers.borrow_mut().push(server.clone());
         server

@@ -9,8 +9,8 @@ use super::super::side_keys::{FENCE, side_key, sides};
 use super::failure::refused;
 use super::script::{
     ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, ACQUIRE_READ, ACQUIRE_WRITE,
-    ACQUIRE_WRITE_FENCED, EXTEND, EXTEND_MANY, EXTEND_READ, INSPECT, KnownScripts, OWNER,
-    OWNER_READ, RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, WATCH_READ,
+    ACQUIRE_WRITE_FENCED, EXTEND_READ, INSPECT, KnownScripts, OWNER, OWNER_READ, RELEASE,
+    RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, WATCH_READ,
 };
 
 /// Writes the command for a verb, to a server of a cluster or to one that stands alone.
@@ -49,8 +49,8 @@ pub fn write(
         (Kind::Read, Verb::Extend { recreate: false }) => {
             (scripts.call(&EXTEND_READ), &[expiry, 0])
         }
-        (_, Verb::Extend { recreate: true }) => (EXTEND.in_full(), &[expiry, 1]),
-        (_, Verb::Extend { recreate: false }) => (scripts.call(&EXTEND), &[expiry, 0]),
+        (_, Verb::Extend { recreate: true }) => (scripts.extend().in_full(), &[expiry, 1]),
+        (_, Verb::Extend { recreate: false }) => (scripts.call(scripts.extend()), &[expiry, 0]),
         (Kind::Read, Verb::Owner) => (scripts.call(&OWNER_READ), &[]),
         (_, Verb::Owner) => (scripts.call(&OWNER), &[]),
         (_, Verb::Inspect) => (scripts.call(&INSPECT), &[]),
@@ -99,7 +99,7 @@ pub fn write_many<'a>(
     let (script, lists) = match verb {
         Verb::Acquire => (&ACQUIRE_FENCED_MANY, 2),
         Verb::Release => (&RELEASE_MANY, 1),
-        _ => (&EXTEND_MANY, 1),
+        _ => (scripts.extend_many(), 1),
     };
     header(output, b'*', 4 + 2 * lists * requests.len());
     scripts.call(script).iter().for_each(|part| string(output, part));
@@ -316,7 +316,13 @@ mod tests {
         let set = cmd("SET").arg("k").arg(value).arg(&["NX", "PX", "123456"]).get_packed_command();
         assert_eq!(written(Verb::Acquire, &["k"]), set);
         let mut eval = cmd("EVAL");
-        eval.arg(EXTEND.source).arg(2).arg("a").arg("").arg(value).arg(123_456).arg(1);
+        eval.arg(KnownScripts::default().extend().source)
+            .arg(2)
+            .arg("a")
+            .arg("")
+            .arg(value)
+            .arg(123_456)
+            .arg(1);
         assert_eq!(written(Verb::Extend { recreate: true }, &["a", ""]), eval.get_packed_command());
     }
 }

@@ -7,9 +7,7 @@ local answers = {}
 for i, key in ipairs(KEYS) do
   local value = stored[i]
   if value == ARGV[i + 1] then
-    if redis.call('PTTL', key) < tonumber(ARGV[1]) then
-      redis.call('PEXPIRE', key, ARGV[1])
-    end
+    prolong(key, ARGV[1])
     answers[i] = '1'
   elseif value then
     answers[i] = '0'

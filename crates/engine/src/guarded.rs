@@ -1,0 +1,148 @@
+//! Held locks whose loss somebody waits for: nodes tell when their keys change, and it is looked at them then.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+use crate::lease::Lease;
+use crate::schedule::{self, Schedule};
+
+/// Whatever a lock's keys go through, so often it is looked at them for each node, at most, within the span below:
+/// whoever deletes them does so on one node after the other, and a node may have come back a moment ago.
+const LOOKS_PER_NODE: usize = 2;
+
+/// The expiry divided by this. It is the interval of extensions, if nobody sets another: whoever changes a key all the
+/// time brings back that the loss is told by the next one.
+const SPANS: u32 = 3;
+
+/// The first look comes so late, its expiry divided by this: most locks are released before.
+const FIRST_LOOK: u32 = 50;
+
+/// The looks at one lock.
+#[derive(Clone, Copy, Default)]
+struct Looks {
+    /// Those that changes have led to since a time.
+    since: Duration,
+    count: usize,
+    next: Option<Duration>,
+}
+
+/// All of them. There may be very many: one takes little more than its place in a table.
+#[derive(Default)]
+pub(crate) struct Guarded {
+    /// Each lease by each of its keys, with the index of that.
+    by_key: RefCell<HashTable<(Rc<Lease>, u32)>>,
+    hasher: RandomState,
+    /// Of those at which it is to be looked, or was since their keys have changed; by their numbers.
+    looks: RefCell<BTreeMap<u64, Looks>>,
+    due: Schedule,
+}
+
+impl Guarded {
+    /// Gives whether that is news.
+    pub(crate) fn add(&self, lease: &Rc<Lease>, now: Duration) -> bool {
+        if self.holds(lease) {
+            return false;
+        }
+        for (index, key) in lease.request.keys.iter().enumerate() {
+            let entry = (lease.clone(), index as u32);
+            let rehash = |(lease, index): &(Rc<Lease>, u32)| self.hash(key_of(lease, *index));
+            self.by_key.borrow_mut().insert_unique(self.hash(key), entry, rehash);
+        }
+        self.plan(lease, now + lease.request.expiry / FIRST_LOOK, Looks::default());
+        true
+    }
+
+    pub(crate) fn remove(&self, lease: &Lease) {
+        let mut by_key = self.by_key.borrow_mut();
+        if by_key.is_empty() {
+            return;
+        }
+        for key in lease.request.keys.iter() {
+            let is_it = |(other, _): &(Rc<Lease>, u32)| other.number == lease.number;
+            if let Ok(entry) = by_key.find_entry(self.hash(key), is_it) {
+                entry.remove();
+            }
+        }
+        if let Some(Looks { next: Some(next), .. }) = self.looks.borrow_mut().remove(&lease.number)
+        {
+            self.due.borrow_mut().remove(&(next, lease.number));
+        }
+    }
+
+    pub(crate) fn holds(&self, lease: &Lease) -> bool {
+        let hash = self.hash(key_of(lease, 0));
+        let is_it = |(other, _): &(Rc<Lease>, u32)| other.number == lease.number;
+        self.by_key.borrow().find(hash, is_it).is_some()
+    }
+
+    /// A key has changed, or all may have, on one of so many nodes.
+    pub(crate) fn changed(&self, key: Option<&str>, now: Duration, nodes: usize) {
+        let by_key = self.by_key.borrow();
+        match key {
+            Some(key) => {
+                let of_key = by_key.iter_hash(self.hash(key));
+                let of_key = of_key.filter(|(lease, index)| key_of(lease, *index) == key);
+                of_key.for_each(|(lease, _)| self.look_soon(lease, now, nodes));
+            }
+            // In whatever order: it is looked at them in that of their numbers.
+            None => by_key.iter().for_each(|(lease, _)| self.look_soon(lease, now, nodes)),
+        }
+    }
+
+    /// When it is to be looked at the first of them.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        schedule::first(&self.due)
+    }
+
+    /// Takes those at which it is to be looked.
+    pub(crate) fn take_due(&self, now: Duration) -> Vec<Rc<Lease>> {
+        let due: Vec<_> = schedule::take_due(&self.due, now).collect();
+        let mut looks = self.looks.borrow_mut();
+        for lease in &due {
+            match looks.get_mut(&lease.number) {
+                Some(looks) if looks.count > 0 => looks.next = None,
+                // No change has led to it.
+                _ => drop(looks.remove(&lease.number)),
+            }
+        }
+        due
+    }
+
+    /// Now, or as soon as it may be after so many looks.
+    fn look_soon(&self, lease: &Rc<Lease>, now: Duration, nodes: usize) {
+        let span = lease.request.expiry / SPANS;
+        let mut looks = self.looks.borrow().get(&lease.number).copied().unwrap_or_default();
+        if looks.next.is_some_and(|next| next <= now) || looks.since > now {
+            return;
+        }
+        if now >= looks.since + span {
+            (looks.since, looks.count) = (now, 0);
+        } else if looks.count >= LOOKS_PER_NODE * nodes {
+            (looks.since, looks.count) = (looks.since + span, 0);
+        }
+        looks.count += 1;
+        self.plan(lease, looks.since.max(now), looks);
+    }
+
+    fn plan(&self, lease: &Rc<Lease>, when: Duration, looks: Looks) {
+        let mut due = self.due.borrow_mut();
+        if let Some(before) = looks.next {
+            due.remove(&(before, lease.number));
+        }
+        due.insert((when, lease.number), lease.clone());
+        self.looks.borrow_mut().insert(lease.number, Looks { next: Some(when), ..looks });
+    }
+
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
+    }
+}
+
+fn key_of(lease: &Lease, index: u32) -> &str {
+    &lease.request.keys[index as usize]
+}
