@@ -1,6 +1,6 @@
 //! Held locks whose loss somebody waits for: nodes tell when their keys change, and it is looked at them then.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
@@ -15,9 +15,15 @@ use crate::schedule::{self, Schedule};
 /// whoever deletes them does so on one node after the other, and a node may have come back a moment ago.
 const LOOKS_PER_NODE: usize = 2;
 
-/// The expiry divided by this. It is the interval of extensions, if nobody sets another: whoever changes a key all the
-/// time brings back that the loss is told by the next one.
-const SPANS: u32 = 3;
+/// The expiry divided by this.
+const SPANS: u32 = 12;
+
+/// Where any key may have changed it is looked at all locks so much later, for the same may be on its way from other
+/// nodes,
+const ALL_AFTER: Duration = Duration::from_millis(20);
+
+/// and no more often than this.
+const ALL_EVERY: Duration = Duration::from_secs(1);
 
 /// The first look comes so late, its expiry divided by this: most locks are released before.
 const FIRST_LOOK: u32 = 50;
@@ -40,6 +46,9 @@ pub(crate) struct Guarded {
     /// Of those at which it is to be looked, or was since their keys have changed; by their numbers.
     looks: RefCell<BTreeMap<u64, Looks>>,
     due: Schedule,
+    /// When to look at all, and when that was last done.
+    all_next: Cell<Option<Duration>>,
+    all_last: Cell<Option<Duration>>,
 }
 
 impl Guarded {
@@ -80,28 +89,42 @@ impl Guarded {
         self.by_key.borrow().find(hash, is_it).is_some()
     }
 
-    /// A key has changed, or all may have, on one of so many nodes.
-    pub(crate) fn changed(&self, key: Option<&str>, now: Duration, nodes: usize) {
+    /// A key has changed on one of so many nodes.
+    pub(crate) fn changed(&self, key: &str, now: Duration, nodes: usize) {
         let by_key = self.by_key.borrow();
-        match key {
-            Some(key) => {
-                let of_key = by_key.iter_hash(self.hash(key));
-                let of_key = of_key.filter(|(lease, index)| key_of(lease, *index) == key);
-                of_key.for_each(|(lease, _)| self.look_soon(lease, now, nodes));
-            }
-            // In whatever order: it is looked at them in that of their numbers.
-            None => by_key.iter().for_each(|(lease, _)| self.look_soon(lease, now, nodes)),
+        let of_key = by_key.iter_hash(self.hash(key));
+        let of_key = of_key.filter(|(lease, index)| key_of(lease, *index) == key);
+        of_key.for_each(|(lease, _)| self.look_soon(lease, now, nodes));
+    }
+
+    /// Any key may have changed.
+    pub(crate) fn all_changed(&self, now: Duration) {
+        if self.all_next.get().is_none() {
+            let earliest = self.all_last.get().map_or(Duration::ZERO, |last| last + ALL_EVERY);
+            self.all_next.set(Some(earliest.max(now + ALL_AFTER)));
         }
     }
 
     /// When it is to be looked at the first of them.
     pub(crate) fn next(&self) -> Option<Duration> {
-        schedule::first(&self.due)
+        [schedule::first(&self.due), self.all_next.get()].into_iter().flatten().min()
     }
 
     /// Takes those at which it is to be looked.
     pub(crate) fn take_due(&self, now: Duration) -> Vec<Rc<Lease>> {
-        let due: Vec<_> = schedule::take_due(&self.due, now).collect();
+        let due = if self.all_next.get().is_some_and(|next| next <= now) {
+            self.all_next.set(None);
+            self.all_last.set(Some(now));
+            self.due.borrow_mut().clear();
+            let by_key = self.by_key.borrow();
+            let first_keys = by_key.iter().filter(|(_, index)| *index == 0);
+            let mut all: Vec<_> = first_keys.map(|(lease, _)| lease.clone()).collect();
+            // The order of the table is left to luck.
+            all.sort_by_key(|lease| lease.number);
+            all
+        } else {
+            schedule::take_due(&self.due, now).collect()
+        };
         let mut looks = self.looks.borrow_mut();
         for lease in &due {
             match looks.get_mut(&lease.number) {

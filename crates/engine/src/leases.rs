@@ -506,7 +506,11 @@ impl Leases {
 
 impl Guard for Leases {
     fn changed(&self, key: Option<&str>) {
-        self.guarded.changed(key, self.nodes.now(), self.nodes.members().len());
+        let now = self.nodes.now();
+        match key {
+            Some(key) => self.guarded.changed(key, now, self.nodes.members().len()),
+            None => self.guarded.all_changed(now),
+        }
         self.changed.notify_one();
     }
 }

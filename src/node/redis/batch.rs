@@ -18,6 +18,10 @@ use super::tracking::Step;
 /// fifty plain commands.
 const MAX_RUN: usize = 128;
 
+/// As many acquisitions where the server tells of changes: their script reads each name by itself, and Redis 7.0 notes
+/// all names of the script at each read.
+const MAX_GUARDED: usize = 16;
+
 /// What gets one reply, or, for an introduction and for a question with ASKING, two.
 pub enum Entry {
     One(Question),
@@ -125,9 +129,11 @@ impl Run {
         !self.questions.is_empty() && self.keys.may_hold(question)
     }
 
-    fn takes(&self, question: &Question) -> bool {
+    fn takes(&self, question: &Question, is_guarded: bool) -> bool {
         let goes_with = |first: &Question| go_together(first, question);
-        self.questions.len() < MAX_RUN && self.questions.first().is_none_or(goes_with)
+        let is_short = is_guarded && question.verb == Verb::Acquire;
+        let most = if is_short { MAX_GUARDED } else { MAX_RUN };
+        self.questions.len() < most && self.questions.first().is_none_or(goes_with)
     }
 
     fn add(&mut self, question: Question) {
@@ -190,7 +196,7 @@ impl<'a> Writer<'a> {
             Verb::Release => 1,
             _ => 2,
         };
-        if !self.runs[index].takes(&question) {
+        if !self.runs[index].takes(&question, self.scripts.is_guarded()) {
             self.end_run(index);
         }
         self.runs[index].add(question);

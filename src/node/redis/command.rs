@@ -9,8 +9,8 @@ use super::super::side_keys::{FENCE, side_key, sides};
 use super::failure::refused;
 use super::script::{
     ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, ACQUIRE_READ, ACQUIRE_WRITE,
-    ACQUIRE_WRITE_FENCED, EXTEND_READ, INSPECT, KnownScripts, OWNER, OWNER_READ, RELEASE,
-    RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, WATCH_READ,
+    ACQUIRE_WRITE_FENCED, EXTEND_READ, INSPECT, KnownScripts, OWNER, OWNER_MANY, OWNER_READ,
+    RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, WATCH_READ,
 };
 
 /// Writes the command for a verb, to a server of a cluster or to one that stands alone.
@@ -82,7 +82,7 @@ pub fn can_run(verb: Verb, request: &Request) -> bool {
     let can_run = match (verb, request.kind) {
         (Verb::Acquire, Kind::Mutex) => request.token.is_some(),
         (Verb::Release, Kind::Mutex) => true,
-        (Verb::Extend { recreate: false }, Kind::Mutex | Kind::Write { .. }) => true,
+        (Verb::Extend { recreate: false } | Verb::Owner, Kind::Mutex | Kind::Write { .. }) => true,
         _ => false,
     };
     can_run && request.keys.len() == 1
@@ -99,6 +99,7 @@ pub fn write_many<'a>(
     let (script, lists) = match verb {
         Verb::Acquire => (&ACQUIRE_FENCED_MANY, 2),
         Verb::Release => (&RELEASE_MANY, 1),
+        Verb::Owner => (&OWNER_MANY, 1),
         _ => (scripts.extend_many(), 1),
     };
     header(output, b'*', 4 + 2 * lists * requests.len());

@@ -62,8 +62,8 @@ pub use sentinel::Sentinels;
 pub use tls::{Tls, TlsOptions};
 use watch::Watch;
 
-/// Of a lock that is held.
-const EXTENSION: Verb = Verb::Extend { recreate: false };
+/// What locks that are held are asked about.
+const OF_HELD: [Verb; 2] = [Verb::Extend { recreate: false }, Verb::Owner];
 
 /// One independent Redis: it connects when it is first asked for something.
 pub enum RedisNode {
@@ -108,7 +108,7 @@ impl Node for RedisNode {
         let group = Group::new(verb, requests, replies);
         match self {
             // Ahead of what waits. Anything else keeps its place, and to the rules of its verb.
-            Self::Server(link, _) if verb == EXTENSION => link.ask_group(group),
+            Self::Server(link, _) if OF_HELD.contains(&verb) => link.ask_group(group),
             _ => group.into_questions().for_each(|question| self.put(question)),
         }
     }

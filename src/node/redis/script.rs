@@ -33,6 +33,7 @@ pub static EXTEND_GUARDED: Script =
 pub static EXTEND_MANY_GUARDED: Script =
     Script::new(18, "extendManyGuarded", source!("prolong-guarded", "extend-many"));
 pub static OWNER: Script = Script::new(5, "owner", source!("owner"));
+pub static OWNER_MANY: Script = Script::new(19, "ownerMany", source!("owner-many"));
 pub static INSPECT: Script = Script::new(6, "inspect", source!("inspect"));
 pub static ACQUIRE_READ: Script = Script::new(9, "acquireRead", source!("readers", "acquire-read"));
 pub static EXTEND_READ: Script = Script::new(10, "extendRead", source!("readers", "extend-read"));
@@ -47,7 +48,7 @@ pub static RELEASE_WRITE: Script = Script::new(15, "releaseWrite", source!("rele
 pub static WATCH_READ: Script = Script::new(16, "watchRead", source!("watch-read"));
 
 /// All of them.
-pub static SCRIPTS: [&Script; 19] = [
+pub static SCRIPTS: [&Script; 20] = [
     &ACQUIRE,
     &ACQUIRE_FENCED,
     &ACQUIRE_FENCED_MANY,
@@ -58,6 +59,7 @@ pub static SCRIPTS: [&Script; 19] = [
     &EXTEND_GUARDED,
     &EXTEND_MANY_GUARDED,
     &OWNER,
+    &OWNER_MANY,
     &INSPECT,
     &ACQUIRE_READ,
     &EXTEND_READ,
@@ -104,6 +106,11 @@ impl KnownScripts {
     /// From here on the server tells of changes to keys that were read.
     pub fn guard(&self) {
         self.is_guarded.set(true);
+    }
+
+    /// Does it tell?
+    pub fn is_guarded(&self) -> bool {
+        self.is_guarded.get()
     }
 
     /// What extends a lock.

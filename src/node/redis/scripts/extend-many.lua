@@ -16,4 +16,5 @@ for i, key in ipairs(KEYS) do
     answers[i] = redis.call('EXISTS', key) == 0 and '-' or '?'
   end
 end
+look('MGET', KEYS)
 return table.concat(answers)

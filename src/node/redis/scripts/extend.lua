@@ -19,4 +19,5 @@ for _, key in ipairs(KEYS) do
     prolong(key, ARGV[2])
   end
 end
+look(#KEYS == 1 and 'GET' or 'EXISTS', KEYS)
 return 1

@@ -6,3 +6,6 @@ local function prolong(key, expiry)
   end
 end
 
+-- Reads the names where the server tells of changes: not here.
+local function look() end
+
