@@ -25,13 +25,13 @@ const ALL_AFTER: Duration = Duration::from_millis(20);
 /// and no more often than this.
 const ALL_EVERY: Duration = Duration::from_secs(1);
 
-/// The first look comes so late, its expiry divided by this: most locks are released before.
-const FIRST_LOOK: u32 = 50;
+/// The first look comes so much later, at all together that came meanwhile: most locks are released before.
+const FIRST_AFTER: Duration = Duration::from_millis(100);
 
-/// The looks at one lock.
+/// The looks at one lock that changes of its keys have led to.
 #[derive(Clone, Copy, Default)]
 struct Looks {
-    /// Those that changes have led to since a time.
+    /// So many since a time.
     since: Duration,
     count: usize,
     next: Option<Duration>,
@@ -43,7 +43,10 @@ pub(crate) struct Guarded {
     /// Each lease by each of its keys, with the index of that.
     by_key: RefCell<HashTable<(Rc<Lease>, u32)>>,
     hasher: RandomState,
-    /// Of those at which it is to be looked, or was since their keys have changed; by their numbers.
+    /// Those at which it was not looked yet, in the order of their numbers, and some that have ended.
+    new: RefCell<Vec<Rc<Lease>>>,
+    new_next: Cell<Option<Duration>>,
+    /// Of those whose keys have changed, by their numbers.
     looks: RefCell<BTreeMap<u64, Looks>>,
     due: Schedule,
     /// When to look at all, and when that was last done.
@@ -62,7 +65,10 @@ impl Guarded {
             let rehash = |(lease, index): &(Rc<Lease>, u32)| self.hash(key_of(lease, *index));
             self.by_key.borrow_mut().insert_unique(self.hash(key), entry, rehash);
         }
-        self.plan(lease, now + lease.request.expiry / FIRST_LOOK, Looks::default());
+        self.new.borrow_mut().push(lease.clone());
+        if self.new_next.get().is_none() {
+            self.new_next.set(Some(now + FIRST_AFTER));
+        }
         true
     }
 
@@ -107,31 +113,29 @@ impl Guarded {
 
     /// When it is to be looked at the first of them.
     pub(crate) fn next(&self) -> Option<Duration> {
-        [schedule::first(&self.due), self.all_next.get()].into_iter().flatten().min()
+        let next = [schedule::first(&self.due), self.new_next.get(), self.all_next.get()];
+        next.into_iter().flatten().min()
     }
 
     /// Takes those at which it is to be looked.
     pub(crate) fn take_due(&self, now: Duration) -> Vec<Rc<Lease>> {
-        let due = if self.all_next.get().is_some_and(|next| next <= now) {
-            self.all_next.set(None);
+        let is_for_all = take_if_due(&self.all_next, now);
+        let is_for_new = take_if_due(&self.new_next, now) || is_for_all;
+        let new = if is_for_new { self.new.take() } else { Vec::new() };
+        let mut due: Vec<_> = if is_for_all {
             self.all_last.set(Some(now));
-            self.due.borrow_mut().clear();
+            self.due.take();
             let by_key = self.by_key.borrow();
             let first_keys = by_key.iter().filter(|(_, index)| *index == 0);
-            let mut all: Vec<_> = first_keys.map(|(lease, _)| lease.clone()).collect();
-            // The order of the table is left to luck.
-            all.sort_by_key(|lease| lease.number);
-            all
+            first_keys.map(|(lease, _)| lease.clone()).collect()
         } else {
-            schedule::take_due(&self.due, now).collect()
+            schedule::take_due(&self.due, now).chain(new).collect()
         };
+        // The order of the table is left to luck.
+        due.sort_by_key(|lease| lease.number);
         let mut looks = self.looks.borrow_mut();
         for lease in &due {
-            match looks.get_mut(&lease.number) {
-                Some(looks) if looks.count > 0 => looks.next = None,
-                // No change has led to it.
-                _ => drop(looks.remove(&lease.number)),
-            }
+            looks.entry(lease.number).and_modify(|looks| looks.next = None);
         }
         due
     }
@@ -168,4 +172,12 @@ impl Guarded {
 
 fn key_of(lease: &Lease, index: u32) -> &str {
     &lease.request.keys[index as usize]
+}
+
+fn take_if_due(next: &Cell<Option<Duration>>, now: Duration) -> bool {
+    let is_due = next.get().is_some_and(|next| next <= now);
+    if is_due {
+        next.set(None);
+    }
+    is_due
 }

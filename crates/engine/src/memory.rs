@@ -315,7 +315,7 @@ impl Node for MemoryNode {
 
     fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
         let mut store = self.store.borrow_mut();
-        store.guards.retain(|guard| guard.strong_count() > 0);
+        store.guards.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&guard));
         store.guards.push(guard);
     }
 
