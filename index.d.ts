@@ -955,8 +955,9 @@ export interface Lock extends AsyncDisposable {
    * release by its value through another Mutex is a loss. One of the same Redsync is told at once, and one of
    * another Redsync in this process that has the same URLs in the same order as soon as a quorum has released it.
    *
-   * Without `autoExtend` the signal tells only the end of the lock's time. With it, the next extension
-   * at the latest also notices that somebody has deleted or taken over the lock.
+   * Where the nodes tell of changes (Redis 7, Valkey and `memory:`; not over clients, nor in mode `"read"`), it
+   * aborts a round trip after somebody has deleted or taken over the lock on a quorum. Elsewhere the next extension
+   * of `autoExtend` notices that; without `autoExtend` the signal tells only the end of the lock's time.
    *
    * @example
    * const lock = await mutex.lock();

@@ -209,8 +209,8 @@ function call(operation, client, target, value, until, listener) {
   return number;
 }
 
-function writeCall(operation, client, number, { keys, settings }, value, until) {
-  begin(operation, client, number, OPERAND.KEYS + keys.length);
+function writeCall(operation, client, number, { keys, settings }, value, until, schedule) {
+  begin(operation, client, number, OPERAND.KEYS + keys.length, schedule);
   const { retryDelay } = settings;
   const { interval, maxHold, maxStall } = settings.extension ?? NO_EXTENSION;
   records[used + OPERAND.EXPIRY] = settings.expiry;
@@ -256,6 +256,18 @@ function watch(client, target, value, until) {
  */
 function letExpire(client, target, value, lease = NO_CALL) {
   writeCall(OPERATION.LET_EXPIRE, client, lease, target, value, 0);
+}
+
+/**
+ * Lets the engine hear of changes to a lock that it looks after: somebody listens for its loss. It crosses with
+ * whatever crosses next, for most locks are released before that is of use.
+ *
+ * @param {number} client
+ * @param {import('./resource.js').Resource} target
+ * @param {string} value
+ */
+function guard(client, target, value) {
+  writeCall(OPERATION.GUARD, client, NO_CALL, target, value, 0, setImmediate);
 }
 
 /** When the lock of a lease is over, on the engine's clock; 0 when the lease has ended. */
@@ -480,6 +492,7 @@ module.exports = {
   forEachListener,
   watch,
   letExpire,
+  guard,
   until,
   beginLease,
   endLease,

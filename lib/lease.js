@@ -66,6 +66,9 @@ class Lease {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#error !== undefined) this.#controller.abort(this.#error);
+      else if (this.#number !== undefined) {
+        calls.guard(this.#resource.client.number, this.#resource, this.#value);
+      }
     }
     return this.#controller.signal;
   }

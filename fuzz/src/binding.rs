@@ -57,6 +57,7 @@ pub fn records(input: &[u8]) {
             | Operation::Valid(call)
             | Operation::Watch(call)
             | Operation::LetExpire(call)
+            | Operation::Guard(call)
             | Operation::Adopt(call) => texts(&call),
             Operation::Answer(Some((_, text))) | Operation::Inspect(_, text) => text.len(),
             Operation::Scan { pattern, from, .. } => pattern.len() + from.len(),

@@ -135,6 +135,10 @@ impl Client {
             Operation::PoolAnswer(..) | Operation::Advance(_) | Operation::Unreadable => {}
             Operation::Watch(call) => self.look_after(number, self.hold(number, call), None),
             Operation::LetExpire(call) => self.let_expire(number, &self.hold(number, call)),
+            Operation::Guard(call) => {
+                let hold = self.hold(number, call);
+                self.redsync.leases.guard(hold.keys(), hold.value());
+            }
         }
     }
 

@@ -43,7 +43,7 @@ numbered! {
     /// What a record asks for; `wire::Operation` says with what.
     enum Code {
         Lock, TryLock, Unlock, Extend, Valid, Cancel, Answer, Health, Ready, Close, Watch, LetExpire,
-        PoolAnswer, Advance, Inspect, Adopt, Scan,
+        PoolAnswer, Advance, Inspect, Adopt, Scan, Guard,
     }
 }
 
@@ -51,7 +51,7 @@ impl Code {
     /// Whether the call is a new one, to be told how it ended.
     pub fn has_completion(self) -> bool {
         use Code::*;
-        !matches!(self, Cancel | Answer | Watch | LetExpire | PoolAnswer | Advance)
+        !matches!(self, Cancel | Answer | Watch | LetExpire | PoolAnswer | Advance | Guard)
     }
 }
 

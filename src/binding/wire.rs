@@ -33,6 +33,8 @@ pub enum Operation {
     /// Do not extend the lock of this value any more. The call is the number of the lease that it is
     /// not to be extended for, or none for whoever looks after the lock.
     LetExpire(MutexCall),
+    /// Somebody listens for the loss of the lock of this value.
+    Guard(MutexCall),
     /// A pool has answered: its index among the nodes, and what it says with a code and a message; `None`
     /// if that cannot be read. The call is the question.
     PoolAnswer(usize, Option<(Said, String, String)>),
@@ -131,6 +133,7 @@ impl<'a> Reader<'a> {
             Code::Close => Operation::Close,
             Code::Watch => Operation::Watch(self.mutex_call(operands)?),
             Code::LetExpire => Operation::LetExpire(self.mutex_call(operands)?),
+            Code::Guard => Operation::Guard(self.mutex_call(operands)?),
             Code::PoolAnswer => {
                 let [node, said, code, message] = operands else { return None };
                 let said = Said::from_number(*said)?;

@@ -1,11 +1,10 @@
 //! All locks that are held: one task extends those that are due, many at a time.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::mem;
 use std::ptr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use hashbrown::HashTable;
@@ -14,11 +13,14 @@ use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
 
 use crate::cleanup::Cleanup;
+use crate::guarded::Guarded;
 use crate::lease::{Extension, Hold, Holder, Keep, Lease, Loss};
 use crate::node::{Keys, Request, Verb};
 use crate::nodes::Nodes;
+use crate::notice::Guard;
 use crate::queue::Queues;
 use crate::round::{Round, Votes};
+use crate::schedule::{self, Schedule, take_due};
 use crate::value::Value;
 
 /// When an extension is due, those are made with it that are due within its interval divided by this:
@@ -44,9 +46,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The loss is told so much before the lock is over: timers are late, and so is the news.
 const MARGIN: Duration = Duration::from_millis(2);
 
-/// Leases in the order of a time, and of their numbers.
-type Schedule = RefCell<BTreeMap<(Duration, u64), Rc<Lease>>>;
-
 /// The locks of one set of nodes that are kept alive or watched.
 pub struct Leases {
     nodes: Rc<Nodes>,
@@ -59,6 +58,10 @@ pub struct Leases {
     extensions: Schedule,
     /// When to see which are over.
     ends: Schedule,
+    /// Those of which nodes tell that their keys have changed.
+    guarded: Guarded,
+    /// The nodes were asked to tell.
+    is_told: Cell<bool>,
     next_number: Cell<u64>,
     changed: Notify,
     is_served: Cell<bool>,
@@ -77,6 +80,8 @@ impl Leases {
             hasher: RandomState::new(),
             extensions: Schedule::default(),
             ends: Schedule::default(),
+            guarded: Guarded::default(),
+            is_told: Cell::default(),
             next_number: Cell::default(),
             changed: Notify::new(),
             is_served: Cell::default(),
@@ -121,6 +126,20 @@ impl Leases {
         }
     }
 
+    /// Somebody waits for the loss of a lock that there is a lease of. Where nodes tell when its keys change, he
+    /// need not wait for the next extension to fail. Nodes do not tell of readers, who come and go.
+    pub fn guard(self: &Rc<Self>, keys: &Keys, value: &Value) {
+        let lease = self.find(keys, value).filter(|lease| !lease.request.kind.is_shared());
+        let Some(lease) = lease else { return };
+        if !self.is_told.replace(true) {
+            let guard = Rc::downgrade(self) as Weak<dyn Guard>;
+            self.nodes.members().iter().for_each(|node| node.tell_of_changes(guard.clone()));
+        }
+        if self.guarded.add(&lease, self.nodes.now()) {
+            self.changed.notify_one();
+        }
+    }
+
     /// Ends a lease: the lock is neither extended nor lost from now on.
     pub fn end(&self, keys: &Keys, value: &Value) {
         if let Some(lease) = self.find(keys, value) {
@@ -149,7 +168,11 @@ impl Leases {
         }
         hold.until = hold.until.max(lease.until.get());
         hold.recreate = lease.recreate;
+        let guarded = self.guarded.holds(&lease).then(|| hold.request.clone());
         self.begin(hold, Some(extension), holder);
+        if let Some(request) = guarded {
+            self.guard(&request.keys, &request.value);
+        }
     }
 
     /// Extends a lock no more: it is lost when its time is over.
@@ -259,6 +282,7 @@ impl Leases {
             entry.remove();
         }
         self.ends.borrow_mut().remove(&(lease.ends.get(), lease.number));
+        self.guarded.remove(lease);
         if let Some(when) = lease.extends.get() {
             self.extensions.borrow_mut().remove(&(when, lease.number));
         }
@@ -295,8 +319,8 @@ impl Leases {
 
     /// When there is something to do.
     fn next(&self) -> Option<Duration> {
-        let first = |schedule: &Schedule| schedule.borrow().keys().next().map(|(when, _)| *when);
-        [first(&self.extensions), first(&self.ends)].into_iter().flatten().min()
+        let [extension, end] = [&self.extensions, &self.ends].map(schedule::first);
+        [extension, end, self.guarded.next()].into_iter().flatten().min()
     }
 
     /// Looks after the leases for as long as there are any.
@@ -311,6 +335,7 @@ impl Leases {
             let now = self.nodes.now();
             self.look_at_ends(now);
             self.look_at_extensions(now);
+            self.look_at_guarded(now);
         }
         self.is_served.set(false);
     }
@@ -333,6 +358,32 @@ impl Leases {
         // They have no place any more, also while they wait for room.
         due.iter().for_each(|lease| lease.extends.set(None));
         spawn_local(self.clone().extend_all(due));
+    }
+
+    fn look_at_guarded(self: &Rc<Self>, now: Duration) {
+        let due = self.guarded.take_due(now);
+        if !due.is_empty() {
+            spawn_local(self.clone().look_at_all(due.into()));
+        }
+    }
+
+    /// Are the locks still there? Asked without a change to their keys: nobody else who keeps one of them alive, and
+    /// is told of changes, looks for that.
+    async fn look_at_all(self: Rc<Self>, mut leases: VecDeque<Rc<Lease>>) {
+        while !leases.is_empty() {
+            self.room().await;
+            let some = leases.drain(..AT_ONCE.min(leases.len()));
+            let mut some: Vec<_> = some.filter(|lease| lease.holder().is_some()).collect();
+            some.sort_by_key(|lease| lease.request.timeout);
+            for alike in some.chunk_by(|one, other| one.request.timeout == other.request.timeout) {
+                self.ask(Verb::Owner, alike.to_vec(), |this, lease, votes| {
+                    if lease.holder().is_some() {
+                        this.lose_if_told(lease, votes);
+                    }
+                });
+            }
+            yield_now().await; // calls come first
+        }
     }
 
     /// Does it need an extension now? If not, and ever again, that is planned.
@@ -369,15 +420,26 @@ impl Leases {
 
     fn extend(self: &Rc<Self>, leases: Vec<Rc<Lease>>) {
         let start = self.nodes.now();
+        self.ask(Verb::Extend { recreate: false }, leases, move |this, lease, votes| {
+            this.settle(lease, start, votes);
+        });
+    }
+
+    fn ask(
+        self: &Rc<Self>,
+        verb: Verb,
+        leases: Vec<Rc<Lease>>,
+        settle: impl Fn(&Self, &Rc<Lease>, &Votes<'_>) + 'static,
+    ) {
         let requests: Rc<[_]> = leases.iter().map(|lease| lease.request.clone()).collect();
-        let round = Round::ask_each(&self.nodes, Verb::Extend { recreate: false }, &requests);
+        let round = Round::ask_each(&self.nodes, verb, &requests);
         self.begin_extending(leases.len());
         let this = self.clone();
         spawn_local(async move {
             let votes = round.votes_on_each().await;
             this.end_extending(leases.len());
             for (lease, votes) in leases.iter().zip(votes.iter()) {
-                this.settle(lease, start, &votes);
+                settle(&this, lease, &votes);
             }
         });
     }
@@ -402,14 +464,8 @@ impl Leases {
             }
             return;
         }
-        if votes.taken() || votes.lost() {
-            let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
-            // What a minority still stores is nobody's lock. But it may be all that keeps others from it, where the rest
-            // has forgotten and abstains: whoever was told how long the lock lives may not know yet that it is lost.
-            if why == Loss::Taken || request.quarantine.is_zero() {
-                self.cleanup.release(request, votes.holding(false));
-            }
-            return self.lose(lease, why);
+        if self.lose_if_told(lease, votes) {
+            return;
         }
         // Too few have answered. The lock is what it was; try again until it is over.
         let Some(keep) = lease.keep.get() else { return };
@@ -419,6 +475,22 @@ impl Leases {
         let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.into()));
         let pause = doubled.min(keep.interval).min(left / 2).max(FIRST_PAUSE);
         self.plan_extension(lease, now + pause);
+    }
+
+    /// Have the nodes told that the lock is lost?
+    fn lose_if_told(&self, lease: &Lease, votes: &Votes<'_>) -> bool {
+        let is_lost = votes.taken() || votes.lost();
+        if is_lost {
+            let why = if votes.taken() { Loss::Taken } else { Loss::Deleted };
+            let request = &lease.request;
+            // What a minority still stores is nobody's lock. But it may be all that keeps others from it, where the rest
+            // has forgotten and abstains: whoever was told how long the lock lives may not know yet that it is lost.
+            if why == Loss::Taken || request.quarantine.is_zero() {
+                self.cleanup.release(request, votes.holding(false));
+            }
+            self.lose(lease, why);
+        }
+        is_lost
     }
 
     /// Stores the value again where it has vanished. Only when a quorum has confirmed the lock: it must
@@ -432,9 +504,13 @@ impl Leases {
     }
 }
 
-/// Takes the leases that are due up to this time.
-fn take_due(schedule: &Schedule, until: Duration) -> impl Iterator<Item = Rc<Lease>> {
-    let mut schedule = schedule.borrow_mut();
-    let later = schedule.split_off(&(until, u64::MAX));
-    mem::replace(&mut *schedule, later).into_values()
+impl Guard for Leases {
+    fn changed(&self, key: Option<&str>) {
+        let now = self.nodes.now();
+        match key {
+            Some(key) => self.guarded.changed(key, now, self.nodes.members().len()),
+            None => self.guarded.all_changed(now),
+        }
+        self.changed.notify_one();
+    }
 }

@@ -30,6 +30,7 @@
 //! | `turns` | fairness between processes |
 //! | `place` | the place of one call in the line |
 //! | `lease`, `leases` | a lock that is held: kept alive, and its loss told; all of them |
+//! | `guarded`, `schedule` | the locks of whose keys nodes tell that they have changed; leases by when to see to them |
 //! | `nodes` | the set of nodes |
 //! | `redsync` | what the mutexes of one set of nodes share |
 //! | `load` | how much is under way, for who drives the engine |
@@ -52,6 +53,7 @@ mod cleanup;
 mod clock;
 mod error;
 mod fencing;
+mod guarded;
 mod health;
 mod inspect;
 mod kind;
@@ -75,6 +77,7 @@ mod redsync;
 mod report;
 mod round;
 mod scan;
+mod schedule;
 mod signs;
 mod tally;
 mod token;
@@ -95,7 +98,7 @@ pub use memory::MemoryNode;
 pub use mutex::{Held, Mutex};
 pub use node::{Health, Keys, Node, Request, Status, Verb};
 pub use nodes::Busy;
-pub use notice::{Notice, Sight};
+pub use notice::{Guard, Notice, Sight};
 pub use options::{Asked, Delay, Options, ValueSource};
 pub use queue::Queues;
 pub use quorum::Quorum;

@@ -5,14 +5,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::fencing::Window;
 use crate::kind::Kind;
 use crate::node::{Health, Keys, Node, Request, Status, Verb};
-use crate::notice::{Notice, Sight};
+use crate::notice::{Guard, Notice, Sight};
 use crate::tally::Reply;
 use crate::token::Token;
 use crate::vote::{Answer, Bound, Detail, Found, Page};
@@ -76,6 +76,8 @@ pub(crate) struct Store {
     /// Who waits for which key.
     /// In an order, for it is that in which they are told when all are forgotten.
     notices: BTreeMap<Box<str>, Vec<Rc<Notice>>>,
+    /// Who is told when a key has another value, or none.
+    guards: Vec<Weak<dyn Guard>>,
     window: Window,
 }
 
@@ -196,7 +198,10 @@ impl Store {
     }
 
     pub(crate) fn insert(&mut self, key: &str, value: &str, expires: Duration) {
-        self.entries.insert(key.into(), Entry { value: value.into(), expires });
+        let before = self.entries.insert(key.into(), Entry { value: value.into(), expires });
+        if before.is_none_or(|before| *before.value != *value) {
+            self.tell_guards(Some(key));
+        }
         self.expiries.push(Reverse((expires, key.into())));
         self.changed(key);
     }
@@ -213,6 +218,7 @@ impl Store {
     pub(crate) fn delete(&mut self, key: &str) {
         self.entries.remove(key);
         self.readers.remove(key);
+        self.tell_guards(Some(key));
         self.changed(key);
     }
 
@@ -220,6 +226,10 @@ impl Store {
         for notice in self.notices.remove(key).into_iter().flatten() {
             notice.changed();
         }
+    }
+
+    fn tell_guards(&self, key: Option<&str>) {
+        self.guards.iter().filter_map(Weak::upgrade).for_each(|guard| guard.changed(key));
     }
 
     /// When the last of the keys expires; `None` if there is none.
@@ -282,6 +292,7 @@ impl MemoryNode {
     pub fn forget_watchers(&self) {
         let forgotten = std::mem::take(&mut self.store.borrow_mut().notices);
         drop(forgotten);
+        self.store.borrow().tell_guards(None);
     }
 
     /// Applies a verb at once. What this does is what any node has to do.
@@ -338,6 +349,12 @@ impl Node for MemoryNode {
             notices.retain(|notice| notice.is_wanted());
             notices.push(notice.clone());
         }
+    }
+
+    fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        let mut store = self.store.borrow_mut();
+        store.guards.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&guard));
+        store.guards.push(guard);
     }
 
     fn watches(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {

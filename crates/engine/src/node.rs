@@ -2,11 +2,11 @@
 
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use crate::kind::Kind;
-use crate::notice::Notice;
+use crate::notice::{Guard, Notice};
 use crate::tally::{Replies, Reply};
 use crate::token::Token;
 use crate::value::Value;
@@ -170,6 +170,13 @@ pub trait Node {
     fn watches(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
         let _ = limit;
         Box::pin(ready(Some(false)))
+    }
+
+    /// From now on, tells when somebody changes or deletes a key that it was last asked about by [`Verb::Extend`] or
+    /// [`Verb::Owner`]; when it has just become able to tell, too, of all keys. What this one asks for changes nothing
+    /// in that sense. Without a command for each key: a node that cannot do that does nothing.
+    fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        let _ = guard;
     }
 
     /// May what it is asked arrive twice, in its place in the order, with only the last answer told?

@@ -16,6 +16,12 @@ pub enum Sight {
     },
 }
 
+/// Who is told that keys of held locks have changed: see [`Node::tell_of_changes`](crate::Node::tell_of_changes).
+pub trait Guard {
+    /// This key may have changed since the node was last asked about it; `None`: any may have. Only takes note of it.
+    fn changed(&self, key: Option<&str>);
+}
+
 /// Which notice it is: of which permit, of which node, and the how manyth.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name {

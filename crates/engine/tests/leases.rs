@@ -96,6 +96,15 @@ impl Lease {
         Self::of(world.mutex(options), world, Some(KEPT)).await
     }
 
+    /// On nodes that tell of changes, with somebody who listens for the loss. It was looked at for the first time.
+    async fn guarded(world: &World) -> Self {
+        world.scripted.iter().for_each(|node| node.is_watchable.set(true));
+        let lease = Self::on(world, KEPT).await;
+        world.redsync.leases.guard(&keys(&[KEY]), &lease.held.value);
+        sleep(ms(1000)).await;
+        lease
+    }
+
     async fn unlock(&self) -> Result<(), redsync_engine::Error> {
         self.mutex.unlock(self.held.value.clone()).await
     }
@@ -683,4 +692,101 @@ async fn a_lease_that_has_ended_lets_its_holder_go_at_once() {
     let before = Rc::strong_count(&lease.listener);
     world.redsync.leases.end(&keys(&[KEY]), &lease.held.value);
     assert_eq!(Rc::strong_count(&lease.listener), before - 1);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nodes_that_tell_of_changes_are_asked_at_once_whether_it_is_lost() {
+    for deleted in [vec![], vec![0], vec![1], vec![0, 2], vec![1, 2], vec![2, 1, 0]] {
+        for thief in [None, Some(FOREIGN)] {
+            let world = World::of(&[Behaviour::Far(ms(10)); 3]);
+            let lease = Lease::guarded(&world).await;
+            let start = world.redsync.now();
+            for &node in &deleted {
+                world.scripted[node].wipe(KEY);
+                thief.iter().for_each(|thief| world.scripted[node].plant(KEY, thief));
+                sleep(ms(2)).await;
+            }
+            sleep(ms(30)).await;
+            let lost = lease.listener.lost();
+            if deleted.len() < 2 {
+                assert_eq!(lost, [], "{deleted:?}");
+                let later = world.redsync.now() - start + 3 * INTERVAL;
+                sleep(later).await;
+                assert_eq!(lease.listener.lost(), [], "{deleted:?}: a minority");
+                continue;
+            }
+            let [(when, why)] = lost[..] else { panic!("{deleted:?}: {lost:?}") };
+            let since = when + lease.listener.start - start;
+            assert!(since <= ms(2 + 2 + 10), "{deleted:?}: a round trip, not {since:?}");
+            let expected = if thief.is_some() { Loss::Taken } else { Loss::Deleted };
+            assert_eq!(why, expected, "{deleted:?}");
+            lease.assert_lost(&world, when, why).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nothing_is_looked_at_whose_keys_nobody_else_changes() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::guarded(&world).await;
+    let other = Lease::of(named(&world, "another", tries(1)), &world, Some(KEPT)).await;
+    let again = named(&world, "a third", tries(1));
+    sleep(20 * INTERVAL + ms(500)).await;
+    held(lease.mutex.extend(lease.held.value.clone()).await);
+    // Nobody listens for the loss of this one.
+    world.scripted.iter().for_each(|node| node.wipe("another"));
+    // Nor is it this process's to look after this one.
+    world.scripted.iter().for_each(|node| node.plant("a third", FOREIGN));
+    sleep(ms(100)).await;
+    assert_eq!(world.times(Verb::Owner, lease.listener.start), [ms(100)], "the first look");
+    assert_eq!(other.listener.lost(), []);
+    assert!(again.lock(&CancellationToken::new()).await.is_err());
+    assert_eq!(lease.unlock().await, Ok(()));
+    sleep(3 * INTERVAL).await;
+    assert_eq!(world.asked(Verb::Owner).len(), 3, "nor when it was released");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn whoever_changes_a_key_all_the_time_makes_nobody_look_all_the_time() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::guarded(&world).await;
+    let before = world.asked(Verb::Owner).len();
+    let value = lease.held.value.to_string();
+    for _ in 0..8000 {
+        world.scripted[1].wipe(KEY);
+        world.scripted[1].plant(KEY, &value);
+        sleep(ms(1)).await;
+    }
+    // Twice for each node in each twelfth of its expiry.
+    let looks = (world.asked(Verb::Owner).len() - before) / 3;
+    assert!((60..=12 * 6 + 1).contains(&looks), "{looks} looks");
+    assert_eq!(lease.listener.lost(), []);
+    sleep(ms(8000)).await;
+    world.scripted.iter().for_each(|node| node.wipe(KEY));
+    sleep(ms(1)).await;
+    assert_eq!(lease.listener.lost().len(), 1, "it is looked at again when he has rested");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn where_all_keys_may_have_changed_all_locks_are_looked_at_but_not_all_at_once() {
+    let world = World::of(&[Behaviour::Ok]);
+    world.scripted[0].is_watchable.set(true);
+    let mut leases = Vec::new();
+    for i in 0..6000 {
+        let name = i.to_string();
+        let options = Options { expiry: ms(3_600_000), ..tries(1) };
+        let lease = Lease::of(named(&world, &name, options), &world, None).await;
+        world.redsync.leases.guard(&keys(&[&name]), &lease.held.value);
+        leases.push(lease);
+    }
+    world.all_become(Behaviour::Slow(ms(100)));
+    for _ in 0..100 {
+        world.scripted[0].store.forget_watchers();
+    }
+    sleep(ms(21)).await;
+    let at_first = world.asked(Verb::Owner).len();
+    assert!((4096..6000).contains(&at_first), "{at_first}");
+    sleep(ms(500)).await;
+    assert_eq!(world.asked(Verb::Owner).len(), 6000, "each once");
+    assert!(leases.iter().all(|lease| lease.listener.lost().is_empty()));
 }

@@ -172,8 +172,8 @@ pub const MISTAKES: &[Mistake] = &[
         breaks: &["LossUntrue"],
         lines: &[
             ("leases.rs",
-                "if votes.taken() || votes.lost() {",
-                "if votes.taken() || votes.lost() || WRONG {"),
+                "let is_lost = votes.taken() || votes.lost();",
+                "let is_lost = votes.taken() || votes.lost() || WRONG;"),
         ],
     },
     // A lease is extended when three intervals have passed.

@@ -9,12 +9,18 @@ use redsync_engine::{NodeError, Verb};
 use tokio::time::Instant;
 
 use super::command::{self, fits, fits_many, write, write_many};
+use super::connection::text;
 use super::question::{Group, Introduction, Question};
 use super::script::KnownScripts;
+use super::tracking::Step;
 
 /// Requests in one command. A server does nothing else meanwhile: so many take it about as long as
 /// fifty plain commands.
 const MAX_RUN: usize = 128;
+
+/// As many acquisitions where the server tells of changes: their script reads each name by itself, and Redis 7.0 notes
+/// all names of the script at each read.
+const MAX_GUARDED: usize = 16;
 
 /// What gets one reply, or, for an introduction and for a question with ASKING, two.
 pub enum Entry {
@@ -23,13 +29,15 @@ pub enum Entry {
     Run(Vec<Question>),
     Group(Group),
     Introduction(Introduction),
+    /// What makes the server tell of changes.
+    Tracking(Step),
 }
 
 impl Entry {
     fn replies(&self) -> usize {
         match self {
             Self::One(question) if question.is_asking => 2,
-            Self::One(_) | Self::Run(_) | Self::Group(_) => 1,
+            Self::One(_) | Self::Run(_) | Self::Group(_) | Self::Tracking(_) => 1,
             Self::Introduction(_) => 2,
         }
     }
@@ -44,8 +52,9 @@ impl Entry {
             (Self::Group(group), [reply]) => fits_many(group.verb, group.requests().len(), reply),
             (Self::Introduction(_), [pong, info]) => {
                 matches!(pong, Value::SimpleString(_) | Value::ServerError(_))
-                    && matches!(info, Value::BulkString(_) | Value::ServerError(_))
+                    && matches!(info, Value::ServerError(_)) | text(info).is_some()
             }
+            (Self::Tracking(step), [reply]) => step.fits(reply),
             _ => false,
         }
     }
@@ -59,6 +68,7 @@ impl Entry {
                 // Whoever asked may have gone.
                 let _ = answer.send(Err(error.clone()));
             }
+            Self::Tracking(_) => {}
         }
     }
 }
@@ -119,9 +129,11 @@ impl Run {
         !self.questions.is_empty() && self.keys.may_hold(question)
     }
 
-    fn takes(&self, question: &Question) -> bool {
+    fn takes(&self, question: &Question, is_guarded: bool) -> bool {
         let goes_with = |first: &Question| go_together(first, question);
-        self.questions.len() < MAX_RUN && self.questions.first().is_none_or(goes_with)
+        let is_short = is_guarded && question.verb == Verb::Acquire;
+        let most = if is_short { MAX_GUARDED } else { MAX_RUN };
+        self.questions.len() < most && self.questions.first().is_none_or(goes_with)
     }
 
     fn add(&mut self, question: Question) {
@@ -184,7 +196,7 @@ impl<'a> Writer<'a> {
             Verb::Release => 1,
             _ => 2,
         };
-        if !self.runs[index].takes(&question) {
+        if !self.runs[index].takes(&question, self.scripts.is_guarded()) {
             self.end_run(index);
         }
         self.runs[index].add(question);
@@ -202,6 +214,11 @@ impl<'a> Writer<'a> {
     pub fn introduce(&mut self, answer: Introduction) {
         self.output.extend(b"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n");
         self.push(Entry::Introduction(answer));
+    }
+
+    pub fn track(&mut self, step: Step) {
+        self.output.extend(step.command());
+        self.push(Entry::Tracking(step));
     }
 
     fn add_alone(&mut self, question: Question) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use redsync_engine::{Answer, Detail, NodeError, Page, Verb};
+use redsync_engine::{Answer, Detail, Guard, NodeError, Page, Verb};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
@@ -51,6 +51,8 @@ pub struct Cluster {
     watches: RefCell<Vec<Rc<Watch>>>,
     /// Those that a walk over the keys goes to, in their order: as `HOST:PORT`, and known since the latest has begun.
     masters: RefCell<BTreeSet<String>>,
+    /// Who is told of changes to the keys of held locks.
+    guard: RefCell<Option<Weak<dyn Guard>>>,
     itself: Weak<Self>,
 }
 
@@ -64,6 +66,7 @@ impl Cluster {
             slots: RefCell::default(),
             watches: RefCell::default(),
             masters: RefCell::default(),
+            guard: RefCell::default(),
             itself: itself.clone(),
         });
         for seed in seeds {
@@ -194,6 +197,14 @@ impl Cluster {
         self.choose(None).link.clone()
     }
 
+    /// From now on every server tells of changes to the keys of held locks.
+    pub fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        for server in self.servers.borrow().iter() {
+            server.link.tell_of_changes(guard.clone());
+        }
+        *self.guard.borrow_mut() = Some(guard);
+    }
+
     pub fn close(&self) {
         for server in self.servers.borrow().iter() {
             server.link.close();
@@ -245,6 +256,7 @@ impl Cluster {
         let route = Route::Fixed(endpoint.clone());
         let redirects: Rc<dyn OnRedirect> = Rc::new(redirects);
         let link = Link::new(route, self.access.clone(), Some(redirects), self.on_login.clone());
+        self.guard.borrow().iter().for_each(|guard| link.tell_of_changes(guard.clone()));
         let server = Rc::new(Server { endpoint, is_seed, link });
         self.servers.borrow_mut().push(server.clone());
         server

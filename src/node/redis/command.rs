@@ -12,8 +12,8 @@ use super::super::side_keys::{FENCE, side_key, sides};
 use super::failure::refused;
 use super::script::{
     ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, ACQUIRE_READ, ACQUIRE_WRITE,
-    ACQUIRE_WRITE_FENCED, EXTEND, EXTEND_MANY, EXTEND_READ, INSPECT, KnownScripts, OWNER,
-    OWNER_READ, RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, SCAN, SHORTEN, WATCH_READ,
+    ACQUIRE_WRITE_FENCED, EXTEND_READ, INSPECT, KnownScripts, OWNER, OWNER_MANY, OWNER_READ,
+    RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, SCAN, SHORTEN, WATCH_READ,
 };
 
 /// So many keys a server looks at for one page.
@@ -63,8 +63,8 @@ pub fn write(
         (Kind::Read, Verb::Extend { recreate: false }) => {
             (scripts.call(&EXTEND_READ), &[expiry, 0])
         }
-        (_, Verb::Extend { recreate: true }) => (EXTEND.in_full(), &[expiry, 1]),
-        (_, Verb::Extend { recreate: false }) => (scripts.call(&EXTEND), &[expiry, 0]),
+        (_, Verb::Extend { recreate: true }) => (scripts.extend().in_full(), &[expiry, 1]),
+        (_, Verb::Extend { recreate: false }) => (scripts.call(scripts.extend()), &[expiry, 0]),
         (_, Verb::Shorten) => (scripts.call(&SHORTEN), &[expiry]),
         (Kind::Read, Verb::Owner) => (scripts.call(&OWNER_READ), &[]),
         (_, Verb::Owner) => (scripts.call(&OWNER), &[]),
@@ -109,7 +109,7 @@ pub fn can_run(verb: Verb, request: &Request) -> bool {
     let can_run = match (verb, request.kind) {
         (Verb::Acquire, Kind::Mutex) => request.token.is_some(),
         (Verb::Release, Kind::Mutex) => true,
-        (Verb::Extend { recreate: false }, Kind::Mutex | Kind::Write { .. }) => true,
+        (Verb::Extend { recreate: false } | Verb::Owner, Kind::Mutex | Kind::Write { .. }) => true,
         _ => false,
     };
     can_run && request.keys.len() == 1
@@ -126,7 +126,8 @@ pub fn write_many<'a>(
     let (script, lists) = match verb {
         Verb::Acquire => (&ACQUIRE_FENCED_MANY, 2),
         Verb::Release => (&RELEASE_MANY, 1),
-        _ => (&EXTEND_MANY, 1),
+        Verb::Owner => (&OWNER_MANY, 1),
+        _ => (scripts.extend_many(), 1),
     };
     header(output, b'*', 4 + 2 * lists * requests.len());
     scripts.call(script).iter().for_each(|part| string(output, part));
@@ -390,7 +391,13 @@ mod tests {
         let set = cmd("SET").arg("k").arg(value).arg(&["NX", "PX", "123456"]).get_packed_command();
         assert_eq!(written(Verb::Acquire, &["k"]), set);
         let mut eval = cmd("EVAL");
-        eval.arg(EXTEND.source).arg(2).arg("a").arg("").arg(value).arg(123_456).arg(1);
+        eval.arg(KnownScripts::default().extend().source)
+            .arg(2)
+            .arg("a")
+            .arg("")
+            .arg(value)
+            .arg(123_456)
+            .arg(1);
         assert_eq!(written(Verb::Extend { recreate: true }, &["a", ""]), eval.get_packed_command());
     }
 }

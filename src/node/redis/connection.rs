@@ -1,5 +1,7 @@
 //! A connection to a server: commands out, replies in, and the login.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -26,6 +28,8 @@ pub struct Connection {
     /// Commands in `output` of which nothing has left yet.
     unwritten: usize,
     replies: Replies,
+    /// What the server has said unasked, before a command was written.
+    early: VecDeque<Value>,
     /// For how long the server had been up when it was logged in to, and when that was; or why that is not known.
     pub uptime: Option<Result<(Duration, Instant), NodeError>>,
     /// What the server calls itself from its start to its end, under whichever name it was found.
@@ -52,6 +56,7 @@ impl Connection {
             written: 0,
             unwritten: 0,
             replies: Replies::default(),
+            early: VecDeque::new(),
             uptime: None,
             run_id: None,
         }
@@ -76,7 +81,8 @@ impl Connection {
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
             return Poll::Ready(Err(error));
         }
-        let mut has_taken = false;
+        let mut has_taken = !self.early.is_empty();
+        self.early.drain(..).for_each(&mut take);
         while !has_taken {
             let read = ready!(self.poll_read(cx))?;
             self.replies.filled(read);
@@ -109,22 +115,31 @@ impl Connection {
     }
 
     /// Before a command is written to a silent link, whatever is there to be read is a reply to
-    /// nothing. Read later, it would pass for the reply to this command.
+    /// nothing. Read later, it would pass for the reply to this command. Only a server that may speak unasked may
+    /// have done so.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NodeError>> {
-        if !self.replies.is_silent() || self.replies.hears_pushes() {
+        if !self.replies.is_silent() {
             return Poll::Ready(Ok(()));
         }
-        match self.poll_read(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(read)) => {
-                Poll::Ready(Err(violated(unasked(&self.replies.room()[..read]))))
+        loop {
+            match self.poll_read(cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(read)) if self.replies.hears_pushes() => {
+                    self.replies.filled(read);
+                    while let Some(push) = self.replies.next_reply().map_err(violated)? {
+                        self.early.push_back(push);
+                    }
+                }
+                Poll::Ready(Ok(read)) => {
+                    return Poll::Ready(Err(violated(unasked(&self.replies.room()[..read]))));
+                }
+                Poll::Pending if self.stream.has_unread() => {
+                    // The runtime will have heard of it the next time, or soon after.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Pending => return Poll::Ready(Ok(())),
             }
-            Poll::Pending if self.stream.has_unread() => {
-                // The runtime will have heard of it the next time, or soon after.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Ready(Ok(())),
         }
     }
 
@@ -290,6 +305,15 @@ fn uptime(info: &Value) -> Result<(Duration, Instant), NodeError> {
     let seconds = seconds.ok_or_else(|| unknown(NodeError::protocol()))?;
     // A server whose clock was set back since its start says less than nothing.
     Ok((Duration::from_secs(seconds.try_into().unwrap_or_default()), Instant::now()))
+}
+
+/// A text, in RESP2 or RESP3.
+pub fn text(reply: &Value) -> Option<Cow<'_, str>> {
+    match reply {
+        Value::BulkString(text) => Some(String::from_utf8_lossy(text)),
+        Value::VerbatimString { text, .. } => Some(text.into()),
+        _ => None,
+    }
 }
 
 /// What the reply to INFO says under a name.

@@ -9,8 +9,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use rand::RngExt;
-use redis::{Pipeline, Value};
-use redsync_engine::{Fate, Health, NodeError, Status, Verb};
+use redis::{Pipeline, PushKind, Value};
+use redsync_engine::{Fate, Guard, Health, NodeError, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::address::{Access, Endpoint};
 use super::batch::{Batch, Entry, Writer};
 use super::command::{Redirect, detail, masters, vote, vote_of};
-use super::connection::{Connection, Role, info_field};
+use super::connection::{Connection, Role, info_field, text};
 use super::failure::{self, refused};
 use super::news::next_master;
 use super::question::{Group, Introduction, Question};
@@ -26,6 +26,7 @@ use super::route::Route;
 use super::script::KnownScripts;
 use super::sentinel::Sentinels;
 use super::stream::DEAD_AFTER;
+use super::tracking::{Step, Tracking, changed_keys};
 use super::turn::Turn;
 use crate::random::OsRandom;
 
@@ -94,6 +95,8 @@ pub struct Link {
     on_redirect: Option<Rc<dyn OnRedirect>>,
     on_login: Option<OnLogin>,
     state: RefCell<State>,
+    /// Who is told of changes to the keys of held locks.
+    guard: RefCell<Option<Weak<dyn Guard>>>,
     queue: RefCell<VecDeque<Question>>,
     groups: RefCell<Vec<Group>>,
     introductions: RefCell<Vec<Introduction>>,
@@ -130,6 +133,7 @@ impl Link {
             on_redirect,
             on_login,
             state: RefCell::new(State::Unused),
+            guard: RefCell::default(),
             queue: RefCell::default(),
             groups: RefCell::default(),
             introductions: RefCell::default(),
@@ -173,6 +177,17 @@ impl Link {
         }
         self.groups.borrow_mut().push(group);
         self.work.notify_one();
+    }
+
+    /// From now on tells of changes to the keys of held locks: see [`redsync_engine::Node::tell_of_changes`].
+    pub fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        *self.guard.borrow_mut() = Some(guard);
+        self.work.notify_one();
+    }
+
+    fn tell_guard(&self, key: Option<&str>) {
+        let guard = self.guard.borrow().as_ref().and_then(Weak::upgrade);
+        guard.iter().for_each(|guard| guard.changed(key));
     }
 
     fn is_unusable(&self, patience: Duration) -> Option<Unusable> {
@@ -431,17 +446,18 @@ impl Link {
         let scripts = KnownScripts::default();
         // A cluster would have to be asked for the keys of one slot.
         let may_run = Cell::new(self.on_redirect.is_none());
+        let tracking = Tracking::default();
         // TCP only notices a peer that does not acknowledge; a stopped process does.
         let mut dead = pin!(sleep(DEAD_AFTER));
         loop {
-            self.write(&mut connection, &scripts, may_run.get());
+            self.write(&mut connection, &scripts, may_run.get(), &tracking);
             tokio::select! {
                 biased;
                 moved = poll_fn(|cx| connection.poll_replies(cx, |reply| self.take(reply))) => {
                     if let Err(error) = moved {
                         return error;
                     }
-                    self.deliver(&scripts, &may_run);
+                    self.deliver(&scripts, &may_run, &tracking);
                 }
                 () = self.work.notified() => {}
                 () = &mut dead, if self.oldest().is_some() => {
@@ -475,21 +491,33 @@ impl Link {
     }
 
     /// Writes what there is still a use for.
-    fn write(&self, connection: &mut Connection, scripts: &KnownScripts, may_run: bool) {
+    fn write(
+        &self,
+        connection: &mut Connection,
+        scripts: &KnownScripts,
+        may_run: bool,
+        tracking: &Tracking,
+    ) {
+        let may_track = self.guard.borrow().is_some() && tracking.has_next();
         let mut queue = self.queue.borrow_mut();
         let mut introductions = self.introductions.borrow_mut();
         let mut groups = self.groups.borrow_mut();
         if !may_run {
             queue.extend(groups.drain(..).flat_map(Group::into_questions));
         }
-        if queue.is_empty() && groups.is_empty() && introductions.is_empty() {
+        if queue.is_empty() && groups.is_empty() && introductions.is_empty() && !may_track {
             return;
         }
         let mut unanswered = self.unanswered.borrow_mut();
         let in_flight: usize = unanswered.iter().map(Batch::expected).sum();
+        let step = if may_track { tracking.take_next() } else { None };
+        if step == Some(Step::Hello) {
+            connection.hear_pushes(b'>');
+        }
         connection.send(|output| {
             let is_of_cluster = self.is_of_cluster();
             let mut writer = Writer::new(output, scripts, may_run, is_of_cluster);
+            step.into_iter().for_each(|step| writer.track(step));
             introductions.drain(..).for_each(|answer| writer.introduce(answer));
             for group in groups.drain(..) {
                 if group.can_run() {
@@ -522,6 +550,15 @@ impl Link {
 
     /// Notes a reply to the oldest batch that lacks one.
     fn take(&self, reply: Value) {
+        if let Value::Push { kind, data } = reply {
+            if kind == PushKind::Invalidate {
+                match changed_keys(data) {
+                    Some(keys) => keys.for_each(|key| self.tell_guard(Some(&key))),
+                    None => self.tell_guard(None),
+                }
+            }
+            return;
+        }
         let mut unanswered = self.unanswered.borrow_mut();
         // Those that are complete are delivered when all that was read is noted.
         if let Some(batch) = unanswered.iter_mut().find(|batch| !batch.is_complete()) {
@@ -532,7 +569,7 @@ impl Link {
     /// Casts the votes of the batches that are complete. What the server did not run is asked again:
     /// with the full script, if its cache was flushed; alone, if it refused many at once; elsewhere,
     /// if it is one of a cluster.
-    fn deliver(&self, scripts: &KnownScripts, may_run: &Cell<bool>) {
+    fn deliver(&self, scripts: &KnownScripts, may_run: &Cell<bool>, tracking: &Tracking) {
         loop {
             let mut unanswered = self.unanswered.borrow_mut();
             if !unanswered.front().is_some_and(Batch::is_complete) {
@@ -564,9 +601,16 @@ impl Link {
                     Entry::Group(group) => {
                         self.settle_many(group.into_questions(), next(), scripts, may_run);
                     }
+                    Entry::Tracking(step) => {
+                        if tracking.answered(step, &next()) {
+                            scripts.guard();
+                            // Whatever has happened while nobody told.
+                            self.tell_guard(None);
+                        }
+                    }
                     Entry::Introduction(answer) => {
                         // Whoever asked may have gone.
-                        let _ = answer.send(introduced(&next(), next()));
+                        let _ = answer.send(introduced(&next(), &next()));
                     }
                 }
             }
@@ -680,14 +724,11 @@ fn code(reply: &Value) -> &str {
 }
 
 /// What the replies to PING and INFO say.
-fn introduced(pong: &Value, info: Value) -> Result<Option<String>, NodeError> {
+fn introduced(pong: &Value, info: &Value) -> Result<Option<String>, NodeError> {
     if let Value::ServerError(error) = pong {
         return Err(refused("PING", error));
     }
-    Ok(match info {
-        Value::BulkString(info) => server(&String::from_utf8_lossy(&info)),
-        _ => None,
-    })
+    Ok(text(info).and_then(|info| server(&info)))
 }
 
 /// `redis 7.0.15` or `valkey 9.1.2`, from the reply to INFO.

@@ -5,6 +5,7 @@
 //! | `link` | the link to one server: made in the background, made again when lost, one pipeline per tick |
 //! | `command` | verbs to commands, replies to votes |
 //! | `script` | what runs on the server: the table of `scripts/*.lua`, and which of them a server knows |
+//! | `tracking` | how a link has a server tell of changes to the keys of held locks |
 //! | `watch` | the second connection, on which a server tells of keys that change |
 //! | `question` | a verb on its way, and where its vote goes |
 //! | `batch` | the questions of one tick: which go together, and whose reply is whose |
@@ -38,15 +39,16 @@ mod server;
 mod slot;
 mod stream;
 mod tls;
+mod tracking;
 mod turn;
 mod watch;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use redsync_engine::{Health, Keys, Kind, Node, Notice, Replies, Reply, Request, Verb};
+use redsync_engine::{Guard, Health, Keys, Kind, Node, Notice, Replies, Reply, Request, Verb};
 
 pub use address::{Access, Endpoint, Login};
 use cluster::Cluster;
@@ -61,8 +63,8 @@ pub use sentinel::Sentinels;
 pub use tls::{Tls, TlsOptions};
 use watch::Watch;
 
-/// Of a lock that is held.
-const EXTENSION: Verb = Verb::Extend { recreate: false };
+/// What locks that are held are asked about.
+const OF_HELD: [Verb; 2] = [Verb::Extend { recreate: false }, Verb::Owner];
 
 /// One independent Redis: it connects when it is first asked for something.
 pub enum RedisNode {
@@ -107,7 +109,7 @@ impl Node for RedisNode {
         let group = Group::new(verb, requests, replies);
         match self {
             // Ahead of what waits. Anything else keeps its place, and to the rules of its verb.
-            Self::Server(link, _) if verb == EXTENSION => link.ask_group(group),
+            Self::Server(link, _) if OF_HELD.contains(&verb) => link.ask_group(group),
             _ => group.into_questions().for_each(|question| self.put(question)),
         }
     }
@@ -130,6 +132,13 @@ impl Node for RedisNode {
         match self {
             Self::Server(_, watch) => Box::pin(watch.clone().works(limit)),
             Self::Cluster(cluster) => Box::pin(cluster.any_watch().works(limit)),
+        }
+    }
+
+    fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        match self {
+            Self::Server(link, _) => link.tell_of_changes(guard),
+            Self::Cluster(cluster) => cluster.tell_of_changes(guard),
         }
     }
 

@@ -269,7 +269,7 @@ impl Scanner {
             b'_' if content.is_empty() => Ok(self.element()),
             b'#' if matches!(content, b"t" | b"f") => Ok(self.element()),
             b'$' | b'*' if content == b"-1" => Ok(self.element()),
-            b'$' => {
+            b'$' | b'=' => {
                 self.state = State::String(length(content)? + 2);
                 Ok(false)
             }
@@ -367,6 +367,7 @@ mod tests {
             "*2\r\n:1\r\n*1\r\n$1\r\nx\r\n",
             "%1\r\n+a\r\n_\r\n",
             "#t\r\n",
+            "=15\r\ntxt:Some string\r\n",
         ] {
             let expected = parse_redis_value(reply.as_bytes()).unwrap();
             for times in [1, 2] {

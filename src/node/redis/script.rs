@@ -26,10 +26,15 @@ pub static ACQUIRE_FENCED_MANY: Script =
     Script::new(8, "acquireFencedMany", source!("acquire-fenced-many"));
 pub static RELEASE: Script = Script::new(1, "release", source!("release"));
 pub static RELEASE_MANY: Script = Script::new(2, "releaseMany", source!("release-many"));
-pub static EXTEND: Script = Script::new(3, "extend", source!("extend"));
-pub static EXTEND_MANY: Script = Script::new(4, "extendMany", source!("extend-many"));
-pub static SHORTEN: Script = Script::new(17, "shorten", source!("shorten"));
+pub static EXTEND: Script = Script::new(3, "extend", source!("prolong", "extend"));
+pub static EXTEND_MANY: Script = Script::new(4, "extendMany", source!("prolong", "extend-many"));
+pub static EXTEND_GUARDED: Script =
+    Script::new(17, "extendGuarded", source!("prolong-guarded", "extend"));
+pub static EXTEND_MANY_GUARDED: Script =
+    Script::new(18, "extendManyGuarded", source!("prolong-guarded", "extend-many"));
+pub static SHORTEN: Script = Script::new(20, "shorten", source!("shorten"));
 pub static OWNER: Script = Script::new(5, "owner", source!("owner"));
+pub static OWNER_MANY: Script = Script::new(19, "ownerMany", source!("owner-many"));
 pub static INSPECT: Script = Script::new(6, "inspect", source!("inspect"));
 pub static ACQUIRE_READ: Script = Script::new(9, "acquireRead", source!("readers", "acquire-read"));
 pub static EXTEND_READ: Script = Script::new(10, "extendRead", source!("readers", "extend-read"));
@@ -42,10 +47,10 @@ pub static ACQUIRE_WRITE_FENCED: Script =
     Script::new(14, "acquireWriteFenced", source!("token", "writer", "acquire-write-fenced"));
 pub static RELEASE_WRITE: Script = Script::new(15, "releaseWrite", source!("release-write"));
 pub static WATCH_READ: Script = Script::new(16, "watchRead", source!("watch-read"));
-pub static SCAN: Script = Script::new(18, "scan", source!("scan"));
+pub static SCAN: Script = Script::new(21, "scan", source!("scan"));
 
 /// All of them.
-pub static SCRIPTS: [&Script; 19] = [
+pub static SCRIPTS: [&Script; 22] = [
     &ACQUIRE,
     &ACQUIRE_FENCED,
     &ACQUIRE_FENCED_MANY,
@@ -53,8 +58,11 @@ pub static SCRIPTS: [&Script; 19] = [
     &RELEASE_MANY,
     &EXTEND,
     &EXTEND_MANY,
+    &EXTEND_GUARDED,
+    &EXTEND_MANY_GUARDED,
     &SHORTEN,
     &OWNER,
+    &OWNER_MANY,
     &INSPECT,
     &ACQUIRE_READ,
     &EXTEND_READ,
@@ -87,18 +95,42 @@ impl Script {
 /// The scripts that this link has sent in full. The first use of each is an EVAL, which also leaves
 /// it in the server's cache: no SCRIPT LOAD, no permission for it, and the commands keep their order.
 #[derive(Default)]
-pub struct KnownScripts(Cell<u32>);
+pub struct KnownScripts {
+    sent: Cell<u32>,
+    /// The server tells of changes, and has to be kept at that.
+    is_guarded: Cell<bool>,
+}
 
 impl KnownScripts {
     /// The server has answered NOSCRIPT: send the full bodies again.
     pub fn forget(&self) {
-        self.0.set(0);
+        self.sent.set(0);
+    }
+
+    /// From here on the server tells of changes to keys that were read.
+    pub fn guard(&self) {
+        self.is_guarded.set(true);
+    }
+
+    /// Does it tell?
+    pub fn is_guarded(&self) -> bool {
+        self.is_guarded.get()
+    }
+
+    /// What extends a lock.
+    pub fn extend(&self) -> &'static Script {
+        if self.is_guarded.get() { &EXTEND_GUARDED } else { &EXTEND }
+    }
+
+    /// What extends many.
+    pub fn extend_many(&self) -> &'static Script {
+        if self.is_guarded.get() { &EXTEND_MANY_GUARDED } else { &EXTEND_MANY }
     }
 
     /// How to call a script: by name if the server knows it already.
     pub fn call(&self, script: &'static Script) -> [&'static str; 2] {
-        let known = self.0.get() & script.bit != 0;
-        self.0.set(self.0.get() | script.bit);
+        let known = self.sent.get() & script.bit != 0;
+        self.sent.set(self.sent.get() | script.bit);
         if known { ["EVALSHA", script.sha1()] } else { script.in_full() }
     }
 }

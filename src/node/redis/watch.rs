@@ -26,6 +26,7 @@ use super::failure::code;
 use super::link::{FIRST_PAUSE, LAST_PAUSE, Link, STABLE_AFTER, found};
 use super::script::KnownScripts;
 use super::stream::DEAD_AFTER;
+use super::tracking::changed_keys;
 
 /// After so long a server that refuses is asked again: a permission may have been given.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
@@ -326,17 +327,11 @@ impl Watched {
 
     /// Tells those who wait for these keys; nil stands for all keys.
     fn changed(&mut self, data: Vec<Value>) {
-        match data.into_iter().next() {
-            Some(Value::Array(keys)) => {
-                for key in keys {
-                    if let Value::BulkString(key) = key
-                        && let Ok(key) = String::from_utf8(key)
-                    {
-                        tell(self.notices.remove(&*key).into_iter().flatten());
-                    }
-                }
+        match changed_keys(data) {
+            Some(keys) => {
+                keys.for_each(|key| tell(self.notices.remove(&*key).into_iter().flatten()));
             }
-            _ => tell(mem::take(&mut self.notices).into_values().flatten()),
+            None => tell(mem::take(&mut self.notices).into_values().flatten()),
         }
     }
 }

@@ -23,8 +23,9 @@ pub struct SimulatedHolder {
     /// To be extended no more from then on, on the client's clock.
     hold_until: Option<Duration>,
     is_replaced: bool,
-    /// What the nodes say to its extensions.
-    listening: Listening,
+    /// What the nodes say to its extensions, and when it is looked at it.
+    extensions: Listening,
+    looks: Listening,
 }
 
 impl SimulatedHolder {
@@ -58,14 +59,15 @@ impl SimulatedHolder {
     }
 
     fn of(client: &Rc<Client>, belief: &Rc<Belief>, is_replaced: bool) -> Self {
-        let verb = Verb::Extend { recreate: false };
+        let listen = |verb| client.world.hearing.open(verb, belief.value());
         Self {
             client: Rc::downgrade(client),
             belief: belief.clone(),
             last_alive: None,
             hold_until: None,
             is_replaced,
-            listening: client.world.hearing.open(verb, belief.value()),
+            extensions: listen(Verb::Extend { recreate: false }),
+            looks: listen(Verb::Owner),
         }
     }
 
@@ -75,8 +77,8 @@ impl SimulatedHolder {
         let is_over = now + EARLY >= self.belief.until();
         match why {
             Loss::Closed => client.is_closed.get(),
-            Loss::Taken => self.listening.taken(),
-            Loss::Deleted => self.listening.lost(),
+            Loss::Taken => self.extensions.taken() || self.looks.taken(),
+            Loss::Deleted => self.extensions.lost() || self.looks.lost(),
             Loss::MaxHold => is_over && self.hold_until.is_some_and(|until| now >= until),
             Loss::MaxStall => is_over && self.last_alive.is_some(),
             Loss::Expired => is_over && !(client.world.schedule.orderly && self.belief.is_kept()),

@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use redsync_engine::{Fate, Health, Keys, Kind, Node, NodeError, Notice, Reply, Request, Verb};
+use redsync_engine::{
+    Fate, Guard, Health, Keys, Kind, Node, NodeError, Notice, Reply, Request, Verb,
+};
 
 use crate::world::World;
 
@@ -23,6 +25,8 @@ pub struct Link {
     pub is_closed: Cell<bool>,
     /// When it logged in last, and for how long the node had been up then; none where that is long ago.
     pub login: Cell<Option<(u64, Duration)>>,
+    /// Who is told of changes to the keys of held locks.
+    pub guard: RefCell<Option<Rc<Telling>>>,
     /// What was asked while the node was down, for when it is back.
     pub queue: RefCell<Vec<Question>>,
 }
@@ -67,6 +71,22 @@ impl Link {
         self.is_closed.set(true);
         self.pending.take();
         self.queue.take();
+        self.guard.take();
+    }
+}
+
+/// What a node tells of changes, on its way over one link.
+pub struct Telling {
+    pub world: Weak<World>,
+    pub link: usize,
+    pub guard: Weak<dyn Guard>,
+}
+
+impl Guard for Telling {
+    fn changed(&self, key: Option<&str>) {
+        if let Some(world) = self.world.upgrade() {
+            world.tell_of_change(self.link, key);
+        }
     }
 }
 
@@ -94,6 +114,14 @@ impl Node for SimulatedLink {
         }
     }
 
+    fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        if self.world.schedule.watches {
+            let telling = Telling { world: Rc::downgrade(&self.world), link: self.index, guard };
+            self.world.links[self.index].guard.replace(Some(Rc::new(telling)));
+            self.world.begin_to_tell(self.index);
+        }
+    }
+
     fn watches(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
         Box::pin(ready(Some(self.world.schedule.watches)))
     }
@@ -107,5 +135,6 @@ impl Node for SimulatedLink {
             link.swept.set(link.connection.get());
         }
         link.queue.take();
+        link.guard.take();
     }
 }

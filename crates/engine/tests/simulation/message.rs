@@ -43,6 +43,8 @@ pub enum What {
     Answer(Answered),
     /// Somebody begins to watch keys.
     Watch(Watching),
+    /// A node tells over a link, and a connection of it, that this key has changed; `None`: any may have.
+    Told(usize, u32, Option<Box<str>>),
     /// A fault, and the next one after a pause.
     Fault,
     NodeResumes(usize),

@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Clock, Detail, Keys, Kind, MemoryNode, Node, Notice, READERS, Request, Value, Verb,
-    Window,
+    Answer, Clock, Detail, Guard, Keys, Kind, MemoryNode, Node, Notice, READERS, Request, Value,
+    Verb, Window,
 };
 
 use crate::clock::SimulatedClock;
@@ -122,6 +122,10 @@ impl SimulatedNode {
         if self.state.get() == State::Up {
             self.store.borrow().watch(keys, kind, notice);
         }
+    }
+
+    pub fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        self.store.borrow().tell_of_changes(guard);
     }
 
     pub fn forget_watchers(&self) {

@@ -210,6 +210,7 @@ impl Run {
             What::Arrival(command) => world.arrive(command),
             What::Answer(answered) => world.answer(answered),
             What::Watch(watching) => world.begin_to_watch(watching),
+            What::Told(link, connection, key) => world.told(link, connection, key.as_deref()),
             What::Fault => self.fault(),
             What::NodeResumes(node) => {
                 world.nodes[node].resume().into_iter().for_each(|command| world.arrive(command));

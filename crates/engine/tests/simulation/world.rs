@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{
-    Answer, Detail, Fate, Keys, Kind, NodeError, Notice, Quorum, Reply, Request, Value, Verb,
+    Answer, Detail, Fate, Guard, Keys, Kind, NodeError, Notice, Quorum, Reply, Request, Value, Verb,
 };
 
 use crate::chance::Chance;
@@ -215,6 +215,7 @@ impl World {
             }
         }
         link.login.set(uptime);
+        self.begin_to_tell(index);
     }
 
     fn write(&self, index: usize, verb: Verb, request: &Rc<Request>, reply: Reply) {
@@ -317,6 +318,32 @@ impl World {
         if is_current && watching.life == node.life.get() {
             node.watch(&watching.keys, watching.kind, watching.notice);
         }
+    }
+
+    /// Lets the node tell over this link, as after a login, and tells at first that any key may have changed.
+    pub fn begin_to_tell(&self, index: usize) {
+        let node = &self.nodes[index % self.nodes.len()];
+        let telling = self.links[index].guard.borrow().clone();
+        if let Some(telling) = telling.filter(|_| !node.is_down()) {
+            node.tell_of_changes(Rc::downgrade(&telling) as Weak<dyn Guard>);
+            self.tell_of_change(index, None);
+        }
+    }
+
+    /// Puts it on its way.
+    pub fn tell_of_change(&self, index: usize, key: Option<&str>) {
+        let connection = self.links[index].connection.get();
+        let at = self.now() + self.distance(index);
+        self.plan(at, What::Told(index, connection, key.map(Box::from)));
+    }
+
+    /// It has arrived.
+    pub fn told(&self, index: usize, connection: u32, key: Option<&str>) {
+        let link = &self.links[index];
+        let telling = link.guard.borrow().clone();
+        let is_current = connection == link.connection.get();
+        let guard = telling.filter(|_| is_current).and_then(|telling| telling.guard.upgrade());
+        guard.iter().for_each(|guard| guard.changed(key));
     }
 
     fn come_closer_to_closing(&self, client: usize) {

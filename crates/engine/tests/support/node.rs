@@ -8,8 +8,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{
-    Clock, Fate, Health, Keys, Kind, MemoryNode, Node, NodeError, Notice, Reply, Request, Status,
-    Value, Verb,
+    Clock, Fate, Guard, Health, Keys, Kind, MemoryNode, Node, NodeError, Notice, Reply, Request,
+    Status, Value, Verb,
 };
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -285,6 +285,12 @@ impl Node for ScriptedNode {
         self.watched.borrow_mut().push(self.clock.now());
         if self.is_watchable.get() {
             self.store.watch(keys, kind, notice);
+        }
+    }
+
+    fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        if self.is_watchable.get() {
+            self.store.tell_of_changes(guard);
         }
     }
 

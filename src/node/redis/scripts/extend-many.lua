@@ -7,9 +7,7 @@ local answers = {}
 for i, key in ipairs(KEYS) do
   local value = stored[i]
   if value == ARGV[i + 1] then
-    if redis.call('PTTL', key) < tonumber(ARGV[1]) then
-      redis.call('PEXPIRE', key, ARGV[1])
-    end
+    prolong(key, ARGV[1])
     answers[i] = '1'
   elseif value then
     answers[i] = '0'
@@ -18,4 +16,5 @@ for i, key in ipairs(KEYS) do
     answers[i] = redis.call('EXISTS', key) == 0 and '-' or '?'
   end
 end
+look('MGET', KEYS)
 return table.concat(answers)

@@ -1,5 +1,4 @@
--- Lets the lock live for `expiry` from now, and never shorter than it would have: a promise may
--- have been given on the longer life.
+-- Lets the lock live for `expiry` from now, and never shorter than it would have.
 -- KEYS: the names. ARGV: value, expiry in ms, 1 to store the value again where a name has vanished.
 -- Answers 1 extended, 0 another's, -1 absent.
 local absent = false
@@ -16,8 +15,9 @@ if absent and ARGV[3] ~= '1' then
 end
 for _, key in ipairs(KEYS) do
   local created = absent and redis.call('SET', key, ARGV[1], 'PX', ARGV[2], 'NX')
-  if not created and redis.call('PTTL', key) < tonumber(ARGV[2]) then
-    redis.call('PEXPIRE', key, ARGV[2])
+  if not created then
+    prolong(key, ARGV[2])
   end
 end
+look(#KEYS == 1 and 'GET' or 'EXISTS', KEYS)
 return 1
