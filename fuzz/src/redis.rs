@@ -22,7 +22,7 @@ use super::RedisNode;
 use super::address::{Access, Endpoint};
 use super::command::Redirect;
 use super::connection::Connection;
-use super::failure::{REASONS, refused};
+use super::failure::{HINTS, REASONS, refused};
 use super::link::Link;
 use super::replies::{MAX_REPLY, Replies, Violation};
 use super::route::Route;
@@ -114,7 +114,9 @@ fn is_discreet(error: &NodeError) {
     if let Cow::Owned(message) = message {
         let said = message.split_once(" was refused: ").map_or("", |(_, said)| said);
         let reason = said.strip_prefix(&**code).and_then(|said| said.strip_prefix(' '));
-        let is_refusal = said == code || reason.is_some_and(|reason| REASONS.contains(&reason));
+        let is_hint = HINTS.contains(&(&**code, said));
+        let is_refusal =
+            said == code || is_hint || reason.is_some_and(|reason| REASONS.contains(&reason));
         assert!(is_refusal || message == "the server wants a password: NOAUTH", "{message:?}");
         assert!(message.len() < 200, "{message:?}");
     }

@@ -72,6 +72,14 @@ pub const REPLICA: &str =
 pub const SENTINEL: &str =
     "the server is a sentinel: give it as redis+sentinel://, with the name of the master";
 
+/// What codes tell of servers that are not what they were given as. A link to a server of a cluster goes by the first
+/// instead.
+pub const HINTS: [(&str, &str); 3] = [
+    ("MOVED", CLUSTER),
+    ("READONLY", REPLICA),
+    ("CROSSSLOT", "the names are in different slots of a cluster"),
+];
+
 /// A server's error: its code, and of its text what is known to hold nothing that the command held.
 pub fn refused(command: &str, error: &ServerError) -> NodeError {
     let code: String = code(error).chars().take(32).collect();
@@ -85,18 +93,17 @@ pub fn refused(command: &str, error: &ServerError) -> NodeError {
     };
     let message = match code.as_str() {
         "NOAUTH" => "the server wants a password: NOAUTH".to_owned(),
-        // A link to a server of a cluster goes by this instead.
-        "MOVED" => format!("{command} was refused: {CLUSTER}"),
-        "READONLY" => format!("{command} was refused: {REPLICA}"),
-        "CROSSSLOT" => {
-            format!("{command} was refused: the names are in different slots of a cluster")
-        }
-        code => match reason(error) {
-            Some(reason) => format!("{command} was refused: {code} {reason}"),
-            None => format!("{command} was refused: {code}"),
+        code => match (hint(code), reason(error)) {
+            (Some(hint), _) => format!("{command} was refused: {hint}"),
+            (None, Some(reason)) => format!("{command} was refused: {code} {reason}"),
+            (None, None) => format!("{command} was refused: {code}"),
         },
     };
     NodeError::new(code, message).with(fate)
+}
+
+fn hint(code: &str) -> Option<&'static str> {
+    HINTS.iter().find(|(of, _)| *of == code).map(|(_, hint)| *hint)
 }
 
 fn reason(error: &ServerError) -> Option<&'static str> {
@@ -189,7 +196,8 @@ mod tests {
             };
             let refusal = refused("SET", &error);
             assert_eq!(refusal.code, code, "{reply}");
-            assert_eq!(refusal.message, format!("SET was refused: {code}"));
+            let said = if code == "READONLY" { REPLICA } else { code };
+            assert_eq!(refusal.message, format!("SET was refused: {said}"));
         }
     }
 }
