@@ -29,6 +29,8 @@ async function main([command, ...args]) {
     return say(`${require('../package.json').version}\n`);
   }
   process.removeAllListeners('warning').on('warning', warn);
+  // A terminal that has hung up, or a reader that has gone: what is to be done goes on without a word.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   try {
     if (command === undefined) throw new UsageError(`a command is missing: ${CHOICE}`);
     if (!(command in COMMANDS)) {

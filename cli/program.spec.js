@@ -297,6 +297,20 @@ terminalTest(
   },
 );
 
+terminalTest('run: the loss ends the program though the terminal is gone', async (t) => {
+  const servers = await useServers(t, 1);
+  const code = 'trap "" HUP TERM; echo "program is $$."; exec sleep 600';
+  const args = ['run', 'job', '--kill-after', '500', '--', 'sh', '-c', code];
+  const running = startAtTerminal(t, args, environment(servers));
+  await running.says('.');
+  const own = Number(/program is (\d+)/.exec(running.output.stdout)[1]);
+  running.child.kill('SIGKILL');
+  await running.ended;
+  t.false(areGone([own]), 'SIGHUP does not end it');
+  await servers[0].command('DEL', 'job');
+  await until(() => areGone([own]));
+});
+
 terminalTest(
   'run, at a terminal: nothing but the program is left when redsync is killed',
   async (t) => {
