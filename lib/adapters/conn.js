@@ -21,14 +21,6 @@ function takesOneOnly(conn) {
   takingMany.delete(conn);
 }
 
-/** What a client puts in front of all keys, by its connection. */
-const prefixes = new WeakMap();
-
-/** @param {unknown} conn */
-function prefixOf(conn) {
-  return prefixes.get(conn) ?? '';
-}
-
 /**
  * A connection over a client. It is shared, and so never closed.
  *
@@ -43,16 +35,16 @@ function prefixOf(conn) {
 class ClientConn {
   #commands;
 
-  /** @param {Commands} commands */
-  constructor(commands) {
+  /**
+   * @param {Commands} commands
+   * @param {string} keyPrefix what the client puts in front of all keys
+   */
+  constructor(commands, keyPrefix) {
     this.#commands = commands;
+    this.keyPrefix = keyPrefix;
     const { masters } = commands;
     if (masters === undefined) return;
-    this.masters = async () => {
-      const conns = (await masters()).map((each) => new ClientConn(each));
-      for (const conn of conns) prefixes.set(conn, prefixOf(this));
-      return conns;
-    };
+    this.masters = async () => (await masters()).map((each) => new ClientConn(each, keyPrefix));
   }
 
   get(name) {
@@ -92,6 +84,15 @@ class ClientConn {
   }
 
   close() {}
+}
+
+/**
+ * What is put in front of all keys behind a connection.
+ *
+ * @param {unknown} conn anybody's
+ */
+function prefixOf(conn) {
+  return conn instanceof ClientConn ? conn.keyPrefix : '';
 }
 
 /**
@@ -144,8 +145,7 @@ function poolOver(client, adapter, describe) {
   if (!pools.has(client)) {
     const { commands, endpoint, isCluster, keyPrefix = '' } = describe(client);
     const isPrefixed = keyPrefix !== '';
-    const conn = new ClientConn(commands);
-    prefixes.set(conn, keyPrefix);
+    const conn = new ClientConn(commands, keyPrefix);
     if (!isCluster) takingMany.add(conn);
     pools.set(client, Object.freeze({ get: () => conn, endpoint, isCluster, isPrefixed }));
   }
