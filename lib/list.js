@@ -5,7 +5,7 @@
 const { OPERATION, OUTCOME, now } = require('./calls.js');
 const { failure, nodeInspections } = require('./failures.js');
 const { ownerOf } = require('./owner.js');
-const { MAX: MAX_PERMITS, permitOf } = require('./permits.js');
+const { permitOf, readPermitKey } = require('./permits.js');
 const { quorumOf } = require('./quorum.js');
 const { READERS } = require('./values.js');
 const { Walk } = require('./walk.js');
@@ -18,9 +18,6 @@ const PATIENCE = 2000;
 
 /** What of the time is for the walk; the rest is for the looks. */
 const FOR_THE_WALK = 0.5;
-
-/** The key of a permit: see permitKey(). */
-const PERMIT_KEY = /^(.+):permit:([1-9]\d{0,3})$/s;
 
 /**
  * @param {import('./client.js').Client} client that is open
@@ -74,7 +71,7 @@ class Looks {
   async at(names, limit) {
     // The permits of a semaphore come one after the other.
     const candidates = names
-      .map(candidate)
+      .map((key) => ({ key, ...readPermitKey(key) }))
       .sort((one, other) => byName(one, other) || one.permit - other.permit);
     for (let i = 0; i < candidates.length && this.locked.size <= limit; i += AT_ONCE) {
       if (this.#end - now() <= 0) {
@@ -128,15 +125,6 @@ class Looks {
       known.owners.push(...owners);
     }
   }
-}
-
-/** A key as the name that it may be a permit of. */
-function candidate(key) {
-  const [, name, digits] = PERMIT_KEY.exec(key) ?? [];
-  const permit = Number(digits);
-  return permit > 1 && permit <= MAX_PERMITS
-    ? { key, name, permit }
-    : { key, name: key, permit: 1 };
 }
 
 function byName(one, other) {

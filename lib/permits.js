@@ -30,4 +30,19 @@ function permitKey(key, permit) {
   return permit === 1 ? key : `${key}:permit:${permit}`;
 }
 
-module.exports = { MAX, LENGTH, permitOf, permitKey };
+/** What permitKey() makes of a later permit than the first. */
+const PERMIT_KEY = /^(.+):permit:([1-9]\d{0,3})$/s;
+
+/**
+ * What a key may be: that of a name, or of one of its permits.
+ *
+ * @param {string} key
+ * @returns {{ name: string, permit: number }}
+ */
+function readPermitKey(key) {
+  const [, name, digits] = PERMIT_KEY.exec(key) ?? [];
+  const permit = Number(digits);
+  return permit > 1 && permit <= MAX ? { name, permit } : { name: key, permit: 1 };
+}
+
+module.exports = { MAX, LENGTH, permitOf, permitKey, readPermitKey };

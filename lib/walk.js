@@ -6,6 +6,7 @@
 const { OPERATION, OUTCOME, now } = require('./calls.js');
 const { failure } = require('./failures.js');
 const { literal, matcher } = require('./glob.js');
+const { MAX: MAX_PERMITS, permitKey } = require('./permits.js');
 const { PROBE_KEY } = require('./pool-proof.js');
 
 /** A server looks at 200 keys for a page, or at fewer that are long. */
@@ -16,7 +17,7 @@ const MAX_SIZE = 8 * 1024 * 1024;
 const BESIDE = 64;
 
 /** The longest name, and the longest end of the key of a permit. */
-const MAX_NAME = 1024 + ':permit:1000'.length;
+const MAX_NAME = 1024 + permitKey('', MAX_PERMITS).length;
 
 /** For a page, in milliseconds. */
 const PATIENCE = 2000;
