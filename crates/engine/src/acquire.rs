@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -290,7 +291,9 @@ impl Mutex {
         drop(asking);
         let Some(votes) = voted else {
             // Nobody waits for this any more, so it may wait for every node.
-            self.release_and_leave(place, &request, self.redsync.nodes.order(false)).await;
+            let nodes = self.redsync.nodes.order(false);
+            place.inspect(|place| self.leave_signs(place, &request, &nodes));
+            self.release_and_leave(place, &request.but_for_sign(), nodes).await;
             return Err(Error::Cancelled);
         };
         place.inspect(|place| place.signs().note(began, &request, &votes));
@@ -332,7 +335,7 @@ impl Mutex {
         let kind = self.options.kind;
         match place {
             _ if is_last => kind.without_sign(),
-            Some(place) if !place.signs().is_empty() => kind.renewing_signs(),
+            Some(place) if place.signs().are_known() => kind.renewing_signs(),
             _ => kind,
         }
     }
@@ -368,7 +371,7 @@ impl Mutex {
     }
 
     /// Releases an attempt wherever it may have stored its value: not where the node said "taken",
-    /// unless it may have been asked twice.
+    /// unless it may have been asked twice. Its signs go with the call.
     ///
     /// The last attempt waits, so that a failed call leaves nothing behind when it returns; but not
     /// for nodes that did not answer: they are cleaned up behind the caller's back, for they have had
@@ -380,16 +383,16 @@ impl Mutex {
         votes: &Votes<'_>,
         is_last: bool,
     ) {
-        let granting = votes.granting();
-        let mut silent = votes.holding(request.is_all_or_nothing());
-        silent.retain(|node| !granting.contains(node));
+        let (granting, mut silent) = (votes.granting(), votes.silent(request.is_all_or_nothing()));
+        place.inspect(|place| self.leave_signs(place, request, &silent));
         let members = self.redsync.nodes.members();
         silent.extend(votes.taking().into_iter().filter(|&node| members[node].may_repeat()));
-        self.redsync.cleanup.release(request, silent);
+        let request = request.but_for_sign();
+        self.redsync.cleanup.release(&request, silent);
         if is_last {
-            self.release_and_leave(place, request, granting).await;
+            self.release_and_leave(place, &request, granting).await;
         } else {
-            self.redsync.cleanup.release(request, granting);
+            self.redsync.cleanup.release(&request, granting);
         }
     }
 
@@ -474,20 +477,29 @@ impl Mutex {
         if !has_lock && !queue.line.is_empty() {
             return;
         }
-        let release = |Sign { node, request, .. }: Sign| {
-            let released = self.redsync.cleanup.release(&request, vec![node]);
-            // The request may be that of a call which waited for nodes for longer.
-            released.map(|released| timeout(self.means().timeout, released))
-        };
+        // Whatever is not released by then goes on in the background. The request may be that of a call which waited
+        // for nodes for longer.
+        let deadline = Instant::now() + self.means().timeout;
+        let release = |sign: Sign| self.take_back(&sign);
         let released: Vec<_> = queue.signs.take().into_iter().filter_map(release).collect();
         queues.tidy(&queue);
         if has_lock {
             return;
         }
         for released in released {
-            // Whatever is not released by then goes on in the background.
-            let _ = released.await;
+            let _ = timeout_at(deadline, released).await;
         }
+    }
+
+    /// What an attempt may have left on these nodes stays for those of its line who wait.
+    fn leave_signs(&self, place: &Place, request: &Rc<Request>, nodes: &[usize]) {
+        for older in place.signs().note_unsure(request, nodes) {
+            self.take_back(&older);
+        }
+    }
+
+    fn take_back(&self, sign: &Sign) -> Option<JoinHandle<()>> {
+        self.redsync.cleanup.release(&sign.request, vec![sign.node])
     }
 
     fn means(&self) -> Means {

@@ -78,6 +78,14 @@ impl Request {
         self.keys.len() == 1 && self.kind == Kind::default()
     }
 
+    /// The same for what its keys store, and not for the sign that it may have left: those of its line who wait need it.
+    pub(crate) fn but_for_sign(self: &Rc<Self>) -> Rc<Self> {
+        match self.kind.sign() {
+            Some(_) => Rc::new(Self { kind: Kind::Mutex, ..Self::clone(self) }),
+            None => self.clone(),
+        }
+    }
+
     /// What a server may be asked that has been up for so long: one that may have forgotten locks grants no new one,
     /// and stores none again.
     ///

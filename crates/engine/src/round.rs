@@ -239,6 +239,13 @@ impl Votes<'_> {
         })
     }
 
+    /// Those of them that have not said so.
+    pub(crate) fn silent(&self, is_all_or_nothing: bool) -> Vec<usize> {
+        let mut silent = self.holding(is_all_or_nothing);
+        silent.retain(|&node| !self.granted_by(node));
+        silent
+    }
+
     /// The nodes that have to be asked again.
     pub(crate) fn unsettled(&self) -> Vec<usize> {
         self.asked_where(|vote| match vote {

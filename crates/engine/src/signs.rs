@@ -7,11 +7,16 @@ use std::rc::Rc;
 use crate::node::Request;
 use crate::round::Votes;
 
+/// So many are remembered of a node that does not say which one it has: the last one may have been lost on its way.
+const MOST_UNSURE: usize = 2;
+
 /// The signs of a line that nodes may have: a node has the last one that came to it.
 #[derive(Default)]
 pub(crate) struct Signs {
     left: RefCell<Vec<Sign>>,
     next_number: Cell<u64>,
+    /// A node has said that it has one.
+    are_known: Cell<bool>,
 }
 
 pub(crate) struct Sign {
@@ -36,10 +41,35 @@ impl Signs {
         let mut left = self.left.borrow_mut();
         for node in votes.with_readers() {
             left.retain(|sign| sign.node != node || sign.number >= began);
-            let number = self.next_number.get();
-            self.next_number.set(number + 1);
-            left.push(Sign { number, node, request: request.clone() });
+            left.push(self.sign(node, request));
+            self.are_known.set(true);
         }
+    }
+
+    /// Notes the nodes where an attempt that was lost may have left one. Returns those that are to be taken back for it.
+    pub(crate) fn note_unsure(&self, request: &Rc<Request>, nodes: &[usize]) -> Vec<Sign> {
+        if request.kind.sign().is_none() {
+            return Vec::new();
+        }
+        let mut left = self.left.borrow_mut();
+        let mut note = |&node: &usize| {
+            left.push(self.sign(node, request));
+            let mut of_node = (0..left.len()).filter(|&index| left[index].node == node);
+            let oldest = of_node.next().filter(|_| of_node.count() >= MOST_UNSURE);
+            oldest.map(|oldest| left.remove(oldest))
+        };
+        nodes.iter().filter_map(&mut note).collect()
+    }
+
+    fn sign(&self, node: usize, request: &Rc<Request>) -> Sign {
+        let number = self.next_number.get();
+        self.next_number.set(number + 1);
+        Sign { number, node, request: request.clone() }
+    }
+
+    /// Has the line met readers?
+    pub(crate) fn are_known(&self) -> bool {
+        self.are_known.get()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -48,6 +78,7 @@ impl Signs {
 
     /// To be taken back.
     pub(crate) fn take(&self) -> Vec<Sign> {
+        self.are_known.set(false);
         self.left.take()
     }
 }

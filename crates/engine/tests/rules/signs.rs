@@ -314,3 +314,22 @@ async fn who_has_met_no_readers_leaves_none_behind_another_writer() {
     assert_eq!(signs(&world), [false; 3]);
     drop(writer);
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_stays_where_an_attempt_ended_before_the_node_had_answered() {
+    let (world, ..) = read_by_one().await;
+    world.scripted[2].become_(Behaviour::Slow(ms(3)));
+    let cancels = [CancellationToken::new(), CancellationToken::new()];
+    let options = || Options { fail_fast: true, ..write(u64::MAX) };
+    let [first, second] = cancels.clone().map(|cancel| cancellable(&world, options(), cancel));
+    for (cancel, writer) in cancels.into_iter().zip([first, second]) {
+        for _ in 0..100 {
+            sleep(ms(5)).await;
+            assert_eq!(signs(&world), [true; 3]);
+        }
+        cancel.cancel();
+        assert!(matches!(writer.await.unwrap(), Err(Error::Cancelled)));
+    }
+    assert_eq!(signs(&world), [false; 3]);
+    held(world.mutex(read()).lock(&CancellationToken::new()).await);
+}

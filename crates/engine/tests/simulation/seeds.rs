@@ -43,4 +43,8 @@ pub const SEEDS: &[(u64, &str)] = &[
     (283_786, "a call failed by what another of its line had been told long before"),
     (735_827, "who was told that the lock was taken still paused for another, who was too hasty"),
     (254_940, "a writer who left took the sign away that another of its line waited behind"),
+    (
+        31_489_481,
+        "an attempt to write took its sign away where it ended before the node had answered, and readers passed",
+    ),
 ];
