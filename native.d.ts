@@ -9,16 +9,22 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** One JavaScript environment's way to the engine thread. */
+/** One JavaScript environment's way to the engine. */
 export declare class Engine {
   /** `wake` is called when completions are ready to be drained. It never keeps the process alive. */
   constructor(wake: () => void)
   /**
    * Opens a `Redsync` over these nodes and returns its number. Nothing connects yet. Its random values name
-   * the owner.
+   * the owner. One whose nodes are all pools gets a number from `FIRST.LOOP_CLIENT` on.
    */
   open(nodes: Array<NodeSpec>, owner?: string | undefined | null): number
-  /** Hands over the records in the first `used` numbers, with their texts. */
+  /**
+   * Runs the engine of the event loop with the records in the first `used` numbers, of clients from
+   * `FIRST.LOOP_CLIENT` on, with their texts; with none when its alarm has rung. What comes out of it is to be drained
+   * then. Returns in how many milliseconds the alarm is to ring instead; a negative number if it stays as it is.
+   */
+  run(records: Float64Array, used: number, text: string): number
+  /** Hands over the records in the first `used` numbers, of clients of the engine thread, with their texts. */
   submit(records: Float64Array, used: number, text: string): void
   /** When the lock of a lease is over, in milliseconds on the clock of `now`; 0 when it has ended. */
   until(lease: number): number

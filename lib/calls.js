@@ -1,14 +1,17 @@
 'use strict';
 
-// The crossing to the engine thread. Calls are written as records of numbers into one array, their
-// strings into one text, and handed over once per turn; completions come back the same way. They are
-// read in src/binding/wire.rs, and completions are written in src/binding/outbox.rs.
+// The crossing to the engine. Calls are written as records of numbers into one array, their strings
+// into one text, and handed over once per turn; completions come back the same way. They are read in
+// src/binding/wire.rs, and completions are written in src/binding/outbox.rs. The engine has a thread of
+// its own; for clients whose nodes are all pools it runs here, and its completions come at once.
 
-const { setImmediate, setInterval } = require('node:timers');
+const { clearTimeout, setImmediate, setInterval, setTimeout } = require('node:timers');
 const native = require('./addon.js');
-const { OPERATION, OUTCOME, VOTE, FLAG, HEADER, OPERAND, COMPLETION } = require('./crossing.js');
+const crossing = require('./crossing.js');
 const { MAX_INT } = require('./fields.js');
 const { quarantineOf } = require('./quarantine.js');
+
+const { OPERATION, OUTCOME, VOTE, FLAG, HEADER, OPERAND, COMPLETION, FIRST } = crossing;
 
 // As it is now: test runners put another in its place.
 const { queueMicrotask } = globalThis;
@@ -71,6 +74,9 @@ let engine;
 const records = new Float64Array(RECORDS);
 let used = 0;
 let text = '';
+let isForLoop = false; // whether the records are of clients whose engine runs here
+
+let alarm; // rings when the engine that runs here has something to do
 
 // A pending call keeps the process alive, as a pending read of a socket does, and so does a routine of
 // using(), which may wait for nothing but its signal; nothing else does. It is
@@ -84,13 +90,21 @@ keepAlive.unref();
  * @returns {number} the engine's number for this set of nodes
  */
 function open(nodes, owner) {
-  engine ??= new native.Engine(drain); // with it comes the thread
+  engine ??= new native.Engine(drain);
   return engine.open(nodes, owner);
 }
 
-function reserve(count, schedule = queueMicrotask) {
-  // A burst crosses in parts, so that it takes no buffer of its size on either side.
-  if (used + count > records.length) flush();
+/** Is the engine of this client run here? */
+function isOfLoop(client) {
+  return client >= FIRST.LOOP_CLIENT;
+}
+
+function reserve(client, count, schedule = queueMicrotask) {
+  const isHere = isOfLoop(client);
+  // A burst crosses in parts, so that it takes no buffer of its size on either side. What it leads to here may be
+  // answered at once, and be in the buffer next.
+  while (used > 0 && (used + count > records.length || isHere !== isForLoop)) flush();
+  isForLoop = isHere;
   if (used === 0) schedule(flush);
 }
 
@@ -99,13 +113,25 @@ function flush() {
   const [count, strings] = [used, text];
   used = 0;
   text = '';
-  engine.submit(records, count, strings);
+  if (isForLoop) run(count, strings);
+  else engine.submit(records, count, strings);
+}
+
+/** Runs the engine here, with the records if there are any, and takes what it says. */
+function run(count, strings) {
+  const left = engine.run(records, count, strings);
+  if (left >= 0) {
+    clearTimeout(alarm);
+    alarm = setTimeout(run, Math.min(Math.ceil(left), MAX_INT), 0, '');
+    alarm.unref();
+  }
+  drain();
 }
 
 /** Begins a record, of which so many operands follow. */
 function begin(operation, client, call, operands, schedule) {
   const length = HEADER.OPERANDS + operands;
-  reserve(length, schedule);
+  reserve(client, length, schedule);
   records[used + HEADER.LENGTH] = length;
   records[used + HEADER.OPERATION] = operation;
   records[used + HEADER.CALL] = call;
@@ -397,9 +423,10 @@ function servePools(hear, end) {
  * @param {string} [message]
  */
 function answerPool(client, node, question, vote, code = '', message = '') {
-  // Replies come socket by socket, and some clients tell of each in a tick of its own: they cross
-  // together when all sockets have been read.
-  begin(OPERATION.POOL_ANSWER, client, question, 4, setImmediate);
+  // Replies come socket by socket, and some clients tell of each in a tick of its own: they cross to the
+  // thread together, when all sockets have been read.
+  const schedule = isOfLoop(client) ? queueMicrotask : setImmediate;
+  begin(OPERATION.POOL_ANSWER, client, question, 4, schedule);
   records[used++] = node;
   records[used++] = vote;
   putWellFormed(code);

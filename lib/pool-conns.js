@@ -10,24 +10,30 @@ const SAME_END = 5;
 
 /** What `get(signal)` is given: it aborts when nobody waits for the connection any more. */
 class Patience {
-  #controller = new AbortController();
+  #controller; // made for whoever reads the signal first: the connections of newPool() are there at once
   #waiting = 0;
   #timer;
 
   constructor(end) {
     this.end = end;
-    // All who wait together listen to it.
-    setMaxListeners(0, this.signal);
   }
 
   get signal() {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      setMaxListeners(0, this.#controller.signal); // all who wait together listen to it
+    }
     return this.#controller.signal;
+  }
+
+  get isOver() {
+    return this.#controller?.signal.aborted === true;
   }
 
   /** A timer is needed only while somebody waits. */
   wait(now) {
     if (this.#waiting++ > 0) return;
-    this.#timer = setTimeout(() => this.#controller.abort(), Math.max(1, this.end - now));
+    this.#timer = setTimeout(() => this.#controller?.abort(), Math.max(1, this.end - now));
     this.#timer.unref();
   }
 
@@ -40,7 +46,7 @@ let patience = new Patience(0);
 
 /** @param {number} end on the clock of the engine */
 function patienceUntil(end) {
-  if (patience.signal.aborted || Math.abs(patience.end - end) > SAME_END) {
+  if (patience.isOver || Math.abs(patience.end - end) > SAME_END) {
     patience = new Patience(end);
   }
   return patience;

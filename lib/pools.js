@@ -4,6 +4,7 @@
 // key is the engine's business (src/node/pool.rs): it never asks two of them at once.
 
 const calls = require('./calls.js');
+const { isInstant } = require('./adapters/conn.js');
 const { handOn, giveBack, patienceUntil } = require('./pool-conns.js');
 const { failureOf, forgetThrown, nonsense } = require('./pool-failures.js');
 const { proofOf } = require('./pool-proof.js');
@@ -43,6 +44,7 @@ const NOTHING = Object.freeze({ code: '', message: '' });
  * @typedef {object} PoolNode
  * @property {object} pool
  * @property {import('./pool-proof.js').Proof} proof
+ * @property {boolean} isInstant
  * @property {boolean} isCluster
  * @property {string} keyPrefix
  * @property {() => void} learn which server it is, after a look at the pool
@@ -129,6 +131,7 @@ class Question {
       proof.look(keyPrefix).then(node.learn);
       if (proof.fault !== undefined) return this.answer(VOTE.UNSENT, proof.fault);
     }
+    if (node.isInstant) return this.#take(pool.get());
     let conn;
     let then;
     const waiting = patienceUntil(end);
@@ -139,6 +142,10 @@ class Question {
       return this.answer(VOTE.UNSENT, failureOf('get', error));
     }
     if (typeof then === 'function') return this.#wait(conn, waiting, now);
+    return this.#take(conn);
+  }
+
+  #take(conn) {
     return Run.takes(conn, this) ? this.#join(conn) : this.use(conn);
   }
 
@@ -320,7 +327,7 @@ function serve(client, nodes, keyPrefix, servers) {
     const proof = proofOf(pool);
     const learn = () => servers.learn(index, proof.runId);
     learn();
-    return { pool, isCluster, proof, keyPrefix, learn, run: undefined };
+    return { pool, isInstant: isInstant(pool), isCluster, proof, keyPrefix, learn, run: undefined };
   };
   clients.set(client, nodes.map(served));
 }

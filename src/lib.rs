@@ -11,7 +11,8 @@
 //! | `fuzz` | what the fuzzers of `fuzz/` drive, and the tests with them |
 //!
 //! All of it but the N-API entries runs on one thread, which is started by the first call and serves
-//! every `Redsync` of the process, worker threads included.
+//! every `Redsync` of the process, worker threads included; but those whose nodes are all pools are served
+//! on the thread of their event loop.
 
 mod binding;
 mod clock;

@@ -118,6 +118,14 @@ function isSet(reply) {
 /** One pool a client, so that a client that is given twice is found out. */
 const pools = new WeakMap();
 
+/** Those pools: their connections are there at once. */
+const instant = new WeakSet();
+
+/** @param {object} pool anybody's */
+function isInstant(pool) {
+  return instant.has(pool);
+}
+
 /**
  * @typedef {object} Description
  * @property {Commands} commands
@@ -147,7 +155,9 @@ function poolOver(client, adapter, describe) {
     const isPrefixed = keyPrefix !== '';
     const conn = new ClientConn(commands, keyPrefix);
     if (!isCluster) takingMany.add(conn);
-    pools.set(client, Object.freeze({ get: () => conn, endpoint, isCluster, isPrefixed }));
+    const pool = Object.freeze({ get: () => conn, endpoint, isCluster, isPrefixed });
+    instant.add(pool);
+    pools.set(client, pool);
   }
   return pools.get(client);
 }
@@ -158,4 +168,4 @@ function isFor(adapter, found) {
   return adapter === found || (family.includes(adapter) && family.includes(found));
 }
 
-module.exports = { poolOver, prefixOf, runIdOf, takesMany, takesOneOnly };
+module.exports = { poolOver, isInstant, prefixOf, runIdOf, takesMany, takesOneOnly };

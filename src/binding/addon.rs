@@ -8,16 +8,20 @@ use std::time::Duration;
 use napi::bindgen_prelude::{Float64ArraySlice, Function};
 use napi::{Env, Error, Result};
 use napi_derive::napi;
+use redsync_engine::time::Instant;
 
-use super::crossing;
-use super::host::{self, Message, NodeAddress};
+use super::crossing::{self, First};
+use super::event_loop::EventLoop;
+use super::host::{Message, NodeAddress};
 use super::outbox::Outbox;
+use super::thread;
 use super::wire::{milliseconds, to_milliseconds};
 use crate::clock;
 use crate::node::redis::{Access, Endpoint, SCRIPTS, Sentinels, Tls, TlsOptions};
 
-/// The number of the next `Redsync` of the process.
-static NEXT_CLIENT: AtomicU32 = AtomicU32::new(1);
+/// The number of the next `Redsync` of the process that the engine thread serves, and of the next that an event loop does.
+static NEXT_CLIENT: AtomicU32 = AtomicU32::new(First::ThreadClient as u32);
+static NEXT_LOOP_CLIENT: AtomicU32 = AtomicU32::new(First::LoopClient as u32);
 
 /// The number of the next clock for tests of the process.
 static NEXT_CLOCK: AtomicU32 = AtomicU32::new(1);
@@ -142,10 +146,11 @@ fn required<T>(field: Option<T>, name: &str) -> Result<T> {
     field.ok_or_else(|| Error::from_reason(format!("a node has no {name}")))
 }
 
-/// One JavaScript environment's way to the engine thread.
+/// One JavaScript environment's way to the engine.
 #[napi]
 pub struct Engine {
     outbox: Arc<Outbox>,
+    event_loop: EventLoop,
 }
 
 #[napi]
@@ -156,23 +161,45 @@ impl Engine {
         let wake = wake.build_threadsafe_function().weak::<true>().build_callback(|_| Ok(()))?;
         let outbox = Arc::new(Outbox::new(wake));
         env.add_env_cleanup_hook(outbox.clone(), |outbox| {
-            // There is nobody left to tell if this fails.
-            let _ = host::send(Message::Gone { outbox });
+            thread::send_if_started(Message::Gone { outbox });
         })?;
-        Ok(Self { outbox })
+        Ok(Self { outbox, event_loop: EventLoop::default() })
     }
 
     /// Opens a `Redsync` over these nodes and returns its number. Nothing connects yet. Its random values name
-    /// the owner.
+    /// the owner. One whose nodes are all pools gets a number from `FIRST.LOOP_CLIENT` on.
     #[napi(catch_unwind)]
     pub fn open(&self, nodes: Vec<NodeSpec>, owner: Option<String>) -> Result<u32> {
-        let nodes = nodes.into_iter().map(NodeAddress::try_from).collect::<Result<_>>()?;
-        let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
-        send(Message::Open { client, outbox: self.outbox.clone(), nodes, owner })?;
+        let nodes: Vec<_> = nodes.into_iter().map(NodeAddress::try_from).collect::<Result<_>>()?;
+        let is_of_loop = nodes.iter().all(|node| matches!(node, NodeAddress::Pool { .. }));
+        let next = if is_of_loop { &NEXT_LOOP_CLIENT } else { &NEXT_CLIENT };
+        let client = next.fetch_add(1, Ordering::Relaxed);
+        let message = Message::Open { client, outbox: self.outbox.clone(), nodes, owner };
+        if is_of_loop {
+            self.event_loop.tell(message);
+        } else {
+            send(message)?;
+        }
         Ok(client)
     }
 
-    /// Hands over the records in the first `used` numbers, with their texts.
+    /// Runs the engine of the event loop with the records in the first `used` numbers, of clients from
+    /// `FIRST.LOOP_CLIENT` on, with their texts; with none when its alarm has rung. What comes out of it is to be drained
+    /// then. Returns in how many milliseconds the alarm is to ring instead; a negative number if it stays as it is.
+    #[napi(catch_unwind)]
+    pub fn run(&self, records: Float64ArraySlice<'_>, used: u32, text: String) -> f64 {
+        self.outbox.is_run();
+        let records: &[f64] = &records;
+        let numbers = records.get(..used as usize).unwrap_or(records);
+        if numbers.is_empty() {
+            self.event_loop.has_rung();
+        }
+        let deadline = self.event_loop.run(numbers, &text, &self.outbox);
+        let left = |deadline: Instant| to_milliseconds(deadline - Instant::now());
+        deadline.map_or(-1.0, left)
+    }
+
+    /// Hands over the records in the first `used` numbers, of clients of the engine thread, with their texts.
     #[napi(catch_unwind)]
     pub fn submit(&self, records: Float64ArraySlice<'_>, used: u32, text: String) -> Result<()> {
         self.outbox.turn();
@@ -236,7 +263,7 @@ pub fn scripts() -> HashMap<&'static str, &'static str> {
 }
 
 fn send(message: Message) -> Result<()> {
-    host::send(message).map_err(|error| {
+    thread::send(message).map_err(|error| {
         Error::from_reason(format!("the engine could not start: {}", error.kind()))
     })
 }

@@ -168,6 +168,11 @@ numbered! {
     }
 }
 
+numbered! {
+    /// The first number of the clients of the engine thread, and of those of an event loop.
+    enum First { ThreadClient = 1, LoopClient = 0x4000_0000, }
+}
+
 /// The numbers of all names, by the set and by the name.
 pub fn sets() -> HashMap<&'static str, HashMap<&'static str, i32>> {
     HashMap::from([
@@ -179,6 +184,7 @@ pub fn sets() -> HashMap<&'static str, HashMap<&'static str, i32>> {
         ("HEADER", numbers::<Header>()),
         ("OPERAND", numbers::<Operand>()),
         ("COMPLETION", numbers::<Completion>()),
+        ("FIRST", numbers::<First>()),
     ])
 }
 

@@ -1,23 +1,17 @@
-//! The engine thread: one for the process, with a current-thread runtime, started by the first call.
+//! What serves the messages of JavaScript, on whichever thread: it owns the clients.
 
 use std::collections::HashMap;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SysError;
 use redsync_engine::{Clock, Load, Loss, MemoryNode, Node, Queues, Redsync};
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::spawn_local;
 
 use super::client::{Client, Shared};
 use super::crossing::Outcome;
 use super::outbox::Outbox;
-use super::spin::spin;
 use super::wire::{NO_CALL, Operation, Reader, Record};
 use crate::clock::{BootClock, TestClock};
 use crate::node::pool::PoolNode;
@@ -72,7 +66,7 @@ impl NodeAddress {
     }
 }
 
-/// What the JavaScript threads tell the engine thread.
+/// What the engine is told.
 pub enum Message {
     /// A new `Redsync`.
     Open { client: u32, outbox: Arc<Outbox>, nodes: Vec<NodeAddress>, owner: Option<String> },
@@ -82,41 +76,9 @@ pub enum Message {
     Gone { outbox: Arc<Outbox> },
 }
 
-static HOST: Mutex<Option<UnboundedSender<Message>>> = Mutex::new(None);
-
-/// Sends to the engine thread, which is started if there is none.
-pub fn send(message: Message) -> io::Result<()> {
-    let mut host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
-    let sender = match &mut *host {
-        Some(sender) => sender,
-        none => none.insert(start()?),
-    };
-    // The receiver lives as long as the thread, and that as long as the process.
-    let _ = sender.send(message);
-    Ok(())
-}
-
-fn start() -> io::Result<UnboundedSender<Message>> {
-    let (sender, receiver) = unbounded_channel();
-    thread::Builder::new().name("redsync".to_owned()).spawn(move || {
-        let runtime =
-            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        match runtime {
-            Ok(runtime) => runtime.block_on(async move {
-                let host = Host::default();
-                spawn_local(spin(host.load.clone()));
-                // As a task among the others: the root future is polled out of turn.
-                let _ = spawn_local(host.run(receiver)).await;
-            }),
-            // Without a runtime the receiver is dropped here, and every call is told "closed".
-            Err(_) => refuse_all(receiver),
-        }
-    })?;
-    Ok(sender)
-}
-
+/// To be used where tasks can be spawned.
 #[derive(Default)]
-struct Host {
+pub struct Host {
     clients: HashMap<u32, Rc<Client>>,
     /// The nodes of a client that are pools, until it is closed.
     pools: HashMap<u32, HashMap<usize, Weak<PoolNode>>>,
@@ -124,30 +86,27 @@ struct Host {
     /// By their nodes.
     shared: HashMap<Vec<Identity>, Weak<Shared>>,
     clocks: HashMap<u32, Rc<TestClock>>,
-    load: Rc<Load>,
+    pub load: Rc<Load>,
 }
 
 impl Host {
-    async fn run(mut self, mut messages: UnboundedReceiver<Message>) {
-        while let Some(message) = messages.recv().await {
-            // The tasks of the calls are caught one by one by the runtime; this catches what starts
-            // them, so that a bug costs some calls and not the engine.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.handle(message)));
-        }
-    }
-
-    fn handle(&mut self, message: Message) {
-        match message {
+    /// The tasks of the calls are caught one by one by whoever runs them; this catches what starts them, so that a bug
+    /// costs some calls and not the engine.
+    pub fn handle(&mut self, message: Message) {
+        let _ = catch_unwind(AssertUnwindSafe(|| match message {
             Message::Open { client, outbox, nodes, owner } => {
                 self.open(client, outbox, nodes, owner.as_deref());
             }
-            Message::Calls { outbox, numbers, text } => {
-                let mut reader = Reader::new(&numbers, &text);
-                while let Some(record) = reader.next_record() {
-                    self.start(record, &outbox);
-                }
-            }
+            Message::Calls { outbox, numbers, text } => self.start_all(&numbers, &text, &outbox),
             Message::Gone { outbox } => self.forget(&outbox),
+        }));
+    }
+
+    /// The records of the calls of one turn of an event loop.
+    pub fn start_all(&mut self, numbers: &[f64], text: &str, outbox: &Outbox) {
+        let mut reader = Reader::new(numbers, text);
+        while let Some(record) = reader.next_record() {
+            self.start(record, outbox);
         }
     }
 
@@ -317,17 +276,6 @@ impl Host {
                 self.memory.entry(name).or_insert_with(new).clone()
             }
             NodeAddress::Pool { is_cluster } => self.pool(place, is_cluster, outbox.clone()),
-        }
-    }
-}
-
-/// Tells every call that there is no engine.
-fn refuse_all(mut messages: UnboundedReceiver<Message>) {
-    let mut host = Host::default();
-    while let Some(message) = messages.blocking_recv() {
-        // Where nothing is opened, every call is one of a client that is closed.
-        if let Message::Calls { .. } = message {
-            host.handle(message);
         }
     }
 }

@@ -6,7 +6,9 @@
 //! | `crossing` | the names and numbers of all that crosses |
 //! | `wire` | the records that cross, and how they are read |
 //! | `outbox` | completions on their way to one JavaScript environment |
-//! | `host` | the engine thread: takes messages, owns the clients |
+//! | `host` | takes messages, owns the clients |
+//! | `thread` | the engine thread, where a host runs |
+//! | `event_loop` | the event loop of JavaScript, where another one runs for pools |
 //! | `spin` | spinning for a little while before the thread parks |
 //! | `client` | one `Redsync`: its nodes and its calls |
 //! | `holders` | who is told of a lock that is kept alive or watched |
@@ -19,6 +21,7 @@
 mod addon;
 mod client;
 mod crossing;
+mod event_loop;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/src/binding.rs"]
 pub mod fuzz;
@@ -26,4 +29,5 @@ mod holders;
 mod host;
 mod outbox;
 mod spin;
+mod thread;
 mod wire;

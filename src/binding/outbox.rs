@@ -120,6 +120,12 @@ impl Outbox {
         last
     }
 
+    /// The event loop is awake: it drains when it has run the engine.
+    pub fn is_run(&self) {
+        self.turn();
+        self.lock().is_woken = true;
+    }
+
     /// Wakes the event loop unless it is awake already.
     fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
         let was_woken = mem::replace(&mut queue.is_woken, true);

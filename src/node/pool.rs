@@ -12,11 +12,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use redsync_engine::time::{Instant, timeout};
 use redsync_engine::{
     Answer, Bound, Detail, Fate, Health, Node, NodeError, Reply, Request, Status, Token, Verb, Vote,
 };
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
 
 use super::redis::{WRONG_TYPE, found, page};
 

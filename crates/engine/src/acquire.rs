@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Refused};
@@ -19,6 +18,7 @@ use crate::place::Place;
 use crate::queue::Chance;
 use crate::round::{Round, Votes};
 use crate::signs::Sign;
+use crate::time::{Instant, timeout, timeout_at};
 use crate::validity;
 use crate::value::Value;
 use crate::vote::{Answer, Bound, Vote};

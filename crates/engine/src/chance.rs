@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::quorum::Quorum;
+use crate::time::Instant;
 use crate::view::{Known, View, Watch};
 
 /// All that the decision goes by.

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::timeout;
 
 use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::round::{Round, Votes};
+use crate::time::timeout;
 
 /// The first pause before a node that did not answer is asked again; doubled from then on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Error;
 use crate::node::{Health, Node, Status};
 use crate::redsync::Redsync;
+use crate::time::{Instant, sleep, timeout};
 use crate::vote::{Answer, NodeError};
 
 /// Pause between two looks while waiting for a quorum to come up.

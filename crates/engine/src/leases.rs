@@ -10,7 +10,6 @@ use std::time::Duration;
 use hashbrown::HashTable;
 use tokio::sync::Notify;
 use tokio::task::{spawn_local, yield_now};
-use tokio::time::timeout;
 
 use crate::cleanup::Cleanup;
 use crate::guarded::Guarded;
@@ -21,6 +20,7 @@ use crate::notice::Guard;
 use crate::queue::Queues;
 use crate::round::{Round, Votes};
 use crate::schedule::{self, Schedule, take_due};
+use crate::time::timeout;
 use crate::value::Value;
 
 /// When an extension is due, those are made with it that are due within its interval divided by this:

@@ -34,6 +34,7 @@
 //! | `nodes` | the set of nodes |
 //! | `redsync` | what the mutexes of one set of nodes share |
 //! | `load` | how much is under way, for who drives the engine |
+//! | `time` | deadlines: of the runtime, or of a host that has none |
 //! | `token`, `fencing` | a number that grows with every holder; which are proposed, and which a node grants |
 //! | `kind` | what is acquired: by which rule a node grants |
 //! | `node` | the trait that a backend implements |
@@ -80,6 +81,7 @@ mod scan;
 mod schedule;
 mod signs;
 mod tally;
+pub mod time;
 mod token;
 mod turns;
 mod validity;

@@ -81,7 +81,7 @@ impl Request {
     /// The same for what its keys store, and not for the sign that it may have left: those of its line who wait need it.
     pub(crate) fn but_for_sign(self: &Rc<Self>) -> Rc<Self> {
         match self.kind.sign() {
-            Some(_) => Rc::new(Self { kind: Kind::Mutex, ..Self::clone(self) }),
+            Some(_) => Rc::new(Self { kind: self.kind.but_for_sign(), ..Self::clone(self) }),
             None => self.clone(),
         }
     }

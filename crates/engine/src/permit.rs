@@ -3,10 +3,9 @@
 
 use std::rc::Rc;
 
-use tokio::time::Instant;
-
 use crate::node::Keys;
 use crate::quorum::Quorum;
+use crate::time::Instant;
 use crate::value::Value;
 use crate::view::{Known, View, Watch};
 use crate::vote::Vote;

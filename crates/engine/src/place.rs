@@ -4,13 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
-
 use crate::line::Means;
 use crate::nodes::Nodes;
 use crate::permit::Permit;
 use crate::queue::{Chance, Next, Queue, Queues, Wanted};
 use crate::signs::Signs;
+use crate::time::{Instant, timeout_at};
 use crate::value::Value;
 use crate::view::Known;
 use crate::vote::{Answer, TOKEN_REFUSED, Vote};

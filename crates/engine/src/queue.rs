@@ -6,8 +6,6 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::chance::{Decision, Situation, earliest};
 use crate::kind::Kind;
 use crate::line::{Line, Means};
@@ -16,6 +14,7 @@ use crate::nodes::Nodes;
 use crate::notice::{Listener, Name, Notice, Sight};
 use crate::permit::{self, Permit};
 use crate::signs::Signs;
+use crate::time::Instant;
 use crate::turns::Turns;
 use crate::value::Value;
 use crate::view::{Known, View, Watch};

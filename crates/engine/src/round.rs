@@ -5,12 +5,11 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
-
 use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::quorum::Quorum;
 use crate::tally::{Replies, Reply, Tally};
+use crate::time::{Instant, timeout_at};
 use crate::vote::{Answer, Bound, Detail, Fate, NodeError, Vote};
 
 /// One fan-out: every node is asked at once, and each has the request's timeout to answer.

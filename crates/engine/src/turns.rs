@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::time::Instant;
 
 /// From one turn that leaves room for a stranger to the next.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,8 +1,7 @@
 //! What is known of the keys of a lock, node by node, while somebody waits for it.
 
-use tokio::time::Instant;
-
 use crate::notice::Sight;
+use crate::time::Instant;
 use crate::vote::{Answer, Fate, Vote};
 
 /// What is known of a node.
