@@ -383,7 +383,8 @@ impl Mutex {
         votes: &Votes<'_>,
         is_last: bool,
     ) {
-        let (granting, mut silent) = (votes.granting(), votes.silent(request.is_all_or_nothing()));
+        let granting = votes.granting();
+        let mut silent = votes.silent(request.is_all_or_nothing());
         place.inspect(|place| self.leave_signs(place, request, &silent));
         let members = self.redsync.nodes.members();
         silent.extend(votes.taking().into_iter().filter(|&node| members[node].may_repeat()));
