@@ -5,7 +5,7 @@
 const { spawnSync } = require('node:child_process');
 
 const { CORE_SPECS } = require('../tools/core-specs.js');
-const { bin, root } = require('../tools/setup.js');
+const { bin, canBuildWasm, root } = require('../tools/setup.js');
 
 const QUICK_SPECS = ['circles', 'documents', 'nodes-input', 'options'].map(
   (name) => `__test__/${name}.spec.js`,
@@ -111,6 +111,12 @@ const ALONE = [
       command: [bin('ava'), ...CORE_SPECS, ...QUICK_SPECS],
       env: { REDSYNC_TEST_KIND: 'redis' },
     },
+  },
+  {
+    title: 'as WebAssembly',
+    command: ['node', 'scripts/test-wasm.js'],
+    count: avaTests,
+    skip: () => !canBuildWasm() && 'rustc has no target for it here',
   },
   {
     title: 'beside other libraries',
