@@ -6,6 +6,7 @@ const { spawnSync } = require('node:child_process');
 
 const { CORE_SPECS } = require('../tools/core-specs.js');
 const { bin, root } = require('../tools/setup.js');
+const { actionlint } = require('./lint-workflows.js');
 
 const QUICK_SPECS = ['circles', 'documents', 'nodes-input', 'options'].map(
   (name) => `__test__/${name}.spec.js`,
@@ -99,6 +100,12 @@ const BESIDE = [
   { title: 'the package in an empty folder', command: ['npm', 'run', 'test:package'], count: one },
   { title: 'code style', command: ['npm', 'run', 'lint'], count: one, quick: {} },
   { title: 'types', command: ['npm', 'run', 'test:types'], count: one, quick: {} },
+  {
+    title: 'workflows',
+    command: ['npm', 'run', 'lint:workflows'],
+    count: one,
+    skip: () => !actionlint() && 'there is neither actionlint nor Go',
+  },
 ];
 
 /** Those that have the machine for themselves. */
