@@ -98,6 +98,12 @@ const BESIDE = [
     count: one,
   },
   { title: 'the package in an empty folder', command: ['npm', 'run', 'test:package'], count: one },
+  {
+    title: 'the packages of a release',
+    command: ['npm', 'run', 'release'],
+    count: one,
+    skip: () => !isGitCheckout() && 'not a git checkout',
+  },
   { title: 'code style', command: ['npm', 'run', 'lint'], count: one, quick: {} },
   { title: 'types', command: ['npm', 'run', 'test:types'], count: one, quick: {} },
   {
