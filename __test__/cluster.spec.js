@@ -641,4 +641,11 @@ test.serial('rediss+cluster: is TLS to every server', async (t) => {
   const { code, message } = await causeOf(one.newMutex(cluster.nameOn(second)).lock());
   t.is(code, 'ERR_TLS');
   t.true(message.endsWith(ofSecond), message);
+
+  // Servers are found by their addresses, and have certificates for a name.
+  const named = await authority.issue({ names: ['redis.example'] });
+  for (const server of cluster.servers) await server.useCertificate(named);
+  const servername = 'redis.example';
+  const byName = connect(t, { url, tls: { ca: authority.cert, servername } });
+  for (const server of cluster.servers) await works(t, byName, cluster.nameOn(server), server);
 });
