@@ -16,14 +16,20 @@ const PACKAGES = path.join(root, 'target', 'packages');
 
 const CORE = path.join('__test__', 'runtimes', 'core.js');
 
+/** What a program prints; its errors are shown. */
 function run(command, args, options) {
-  return execFileSync(command, args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    maxBuffer: 64 * 1024 * 1024,
-    shell: process.platform === 'win32' && command === 'npm', // a script there
-    ...options,
-  });
+  try {
+    return execFileSync(command, args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+      maxBuffer: 64 * 1024 * 1024,
+      shell: process.platform === 'win32' && command === 'npm', // a script there
+      ...options,
+    });
+  } catch (error) {
+    const why = error.signal ?? error.status ?? error.code;
+    throw new SetupError(`${path.basename(command)} ${args[0]} failed (${why})`);
+  }
 }
 
 /** This machine, as the names of packages and of Rust's targets have it. */

@@ -112,20 +112,29 @@ function checkPackage({ name, version, files, manifest }, url, expected) {
   }
 }
 
-/** Writes what the release consists of: of npm by npm, of Rust by cargo-cyclonedx. */
-function writeBills(stage) {
-  const args = ['sbom', '--package-lock-only', '--omit', 'dev', '--sbom-format', 'cyclonedx'];
-  fs.writeFileSync(path.join(PACKAGES, 'redsync.npm.cdx.json'), run('npm', args, { cwd: stage }));
+/** Writes what the release consists of: of npm by npm, of Rust by cargo-cyclonedx, if there is one. */
+function writeBills(stage, version) {
+  const npm = ['sbom', '--package-lock-only', '--omit', 'dev', '--sbom-format', 'cyclonedx'];
+  writeBill('redsync.npm.cdx.json', run('npm', npm, { cwd: stage }), version);
   const { error, status } = spawnSync('cargo', ['cyclonedx', '--version'], { stdio: 'ignore' });
   if (error || status !== 0) return false;
   const name = 'redsync.cargo.cdx';
-  run(
-    'cargo',
-    ['cyclonedx', '--format', 'json', '--target', 'all', '--override-filename', name, '--quiet'],
-    { cwd: stage, stdio: 'inherit' },
-  );
-  fs.copyFileSync(path.join(stage, `${name}.json`), path.join(PACKAGES, `${name}.json`));
+  const form = ['--format', 'json', '--spec-version', '1.5', '--override-filename', name];
+  run('cargo', ['cyclonedx', '--quiet', '--target', 'all', ...form], { cwd: stage });
+  // Crates of the tree have the folder in their names.
+  const bill = fs.readFileSync(path.join(stage, `${name}.json`), 'utf8');
+  writeBill(`${name}.json`, bill.replaceAll(stage, '/redsync'), version);
   return true;
+}
+
+function writeBill(name, bill, version) {
+  const { metadata, components } = JSON.parse(bill);
+  const { component } = metadata;
+  if (component.name !== 'redsync' || component.version !== version) {
+    throw new SetupError(`${name} is of ${component.name} ${component.version}`);
+  }
+  fs.writeFileSync(path.join(PACKAGES, name), bill);
+  announce(`${name}: redsync and ${components.length} others`);
 }
 
 function release({ artifacts, repository, tag }) {
@@ -141,7 +150,7 @@ function release({ artifacts, repository, tag }) {
     const manifests = filesBelow(path.join(stage, 'npm'), 'package.json');
     const packages = [...manifests.map((file) => path.dirname(file)), stage].map(pack);
     for (const each of packages) checkPackage(each, url, version);
-    if (!writeBills(stage)) {
+    if (!writeBills(stage, version)) {
       const missing = 'there is no cargo-cyclonedx: cargo install cargo-cyclonedx';
       if (tag !== undefined) throw new SetupError(missing);
       announce(`no bill of materials of Rust, ${missing}`);
