@@ -25,6 +25,7 @@ function copyTree(t) {
     'Cargo.toml',
     'crates/engine/Cargo.toml',
     'crates/mutants/Cargo.toml',
+    'examples/nestjs-payments/package.json',
     'native.js',
     'package-lock.json',
     'package.json',
@@ -67,6 +68,7 @@ const PLACES = [
   ['crates/engine/Cargo.toml', `version = "${version}"`, 'crates/engine/Cargo.toml '],
   ['crates/mutants/Cargo.toml', `version = "${version}"`, 'crates/mutants/Cargo.toml '],
   ['Cargo.lock', `name = "redsync-engine"\nversion = "${version}"`, 'Cargo.lock, redsync-engine '],
+  ['examples/nestjs-payments/package.json', `"redsync": "^${version}"`, 'payments/package.json '],
   ['native.js', `'${version}'`, 'native.js '],
 ];
 

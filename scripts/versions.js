@@ -7,6 +7,9 @@ const path = require('node:path');
 
 const { SetupError } = require('../tools/setup.js');
 
+/** Users install what it asks for. */
+const EXAMPLE = 'examples/nestjs-payments/package.json';
+
 const CRATES = ['Cargo.toml', 'crates/engine/Cargo.toml', 'crates/mutants/Cargo.toml'];
 
 function read(root, file) {
@@ -20,10 +23,12 @@ function versionsOf(root) {
   const crates = [
     ...read(root, 'Cargo.lock').matchAll(/^name = "(redsync[\w-]*)"\nversion = "(.*)"$/gm),
   ];
+  const asked = JSON.parse(read(root, EXAMPLE)).dependencies.redsync;
   return [
     ['package.json', JSON.parse(read(root, 'package.json')).version],
     ['package-lock.json', lock.version],
     ['package-lock.json, packages', lock.packages[''].version],
+    [EXAMPLE, asked.replace('^', '')],
     ...CRATES.map((file) => [file, /^version = "(.*)"$/m.exec(read(root, file))?.[1]]),
     ...crates.map(([, name, version]) => [`Cargo.lock, ${name}`, version]),
     ...[...new Set(loader.map(([, version]) => version))].map((each) => ['native.js', each]),
