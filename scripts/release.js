@@ -41,11 +41,12 @@ function filesBelow(folder, ending) {
     .map((name) => path.join(folder, name));
 }
 
-/** A copy of what git knows of the tree, whose manifest says where the source is. */
+/** A copy of the tree as it is, but for what git ignores; its manifest says where the source is. */
 function copyTree(stage, url) {
-  const files = run('git', ['ls-files', '-z'], { cwd: root }).split('\0').filter(Boolean);
-  for (const file of files) {
-    fs.cpSync(path.join(root, file), path.join(stage, file), { recursive: true });
+  const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard'];
+  for (const name of run('git', args, { cwd: root }).split('\0')) {
+    const file = path.join(root, name);
+    if (name !== '' && fs.existsSync(file)) fs.cpSync(file, path.join(stage, name));
   }
   const manifest = path.join(stage, 'package.json');
   writeJson(manifest, named(readJson(manifest), url));
