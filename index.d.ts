@@ -1316,7 +1316,8 @@ export interface ConnectionOptions {
 }
 
 /**
- * How to use TLS. The library always verifies the server's certificate; you cannot switch this off.
+ * How to use TLS. The library always verifies the server's certificate, by authorities or by a pin; you cannot
+ * switch this off.
  * `ca`, `cert` and `key` are PEM, in a string or a Buffer, of at most 1 MiB each.
  *
  * @example
@@ -1325,6 +1326,10 @@ export interface ConnectionOptions {
  *   cert: fs.readFileSync('client.pem'),
  *   key: fs.readFileSync('client-key.pem'),
  * };
+ *
+ * @example
+ * // A server that has made its certificate itself, which is renewed soon:
+ * const tls = { fingerprint256: [process.env.REDIS_PIN, process.env.NEXT_REDIS_PIN] };
  */
 export interface TlsOptions {
   /**
@@ -1332,12 +1337,22 @@ export interface TlsOptions {
    * @default those of the system
    */
   ca?: string | Uint8Array | undefined;
+  /**
+   * The SHA-256 of the certificate that the server must have, or of one of 1 to 64: each 32 bytes in hexadecimal,
+   * in either case, with colons (`AA:BB:…`, as `X509Certificate.fingerprint256` of Node.js and
+   * `openssl x509 -noout -fingerprint -sha256` print it) or without. It stands instead of `ca`: whoever has issued
+   * such a certificate, for which host and until when, is not asked; that the server has its key is. Where servers
+   * have different certificates, as in a cluster, give those of all. A server with another certificate fails with an
+   * `ERR_TLS` that says its fingerprint.
+   */
+  fingerprint256?: string | readonly string[] | undefined;
   /** Certificate of the client, with those that lead to its authority; goes with `key`. */
   cert?: string | Uint8Array | undefined;
   /** Private key of the client, not encrypted; goes with `cert`. */
   key?: string | Uint8Array | undefined;
   /**
-   * The host name that the server's certificate must name.
+   * The host name that the server's certificate must name; with `fingerprint256` it only tells the server which
+   * certificate is wanted.
    * @default the host that the engine connects to
    */
   servername?: string | undefined;

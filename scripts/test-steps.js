@@ -6,6 +6,7 @@ const { spawnSync } = require('node:child_process');
 
 const { CORE_SPECS } = require('../tools/core-specs.js');
 const { bin, canBuildWasm, root } = require('../tools/setup.js');
+const { actionlint } = require('./lint-workflows.js');
 
 const QUICK_SPECS = ['circles', 'documents', 'nodes-input', 'options'].map(
   (name) => `__test__/${name}.spec.js`,
@@ -97,8 +98,20 @@ const BESIDE = [
     count: one,
   },
   { title: 'the package in an empty folder', command: ['npm', 'run', 'test:package'], count: one },
+  {
+    title: 'the packages of a release',
+    command: ['npm', 'run', 'release'],
+    count: one,
+    skip: () => !isGitCheckout() && 'not a git checkout',
+  },
   { title: 'code style', command: ['npm', 'run', 'lint'], count: one, quick: {} },
   { title: 'types', command: ['npm', 'run', 'test:types'], count: one, quick: {} },
+  {
+    title: 'workflows',
+    command: ['npm', 'run', 'lint:workflows'],
+    count: one,
+    skip: () => !actionlint() && 'there is neither actionlint nor Go',
+  },
 ];
 
 /** Those that have the machine for themselves. */

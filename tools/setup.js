@@ -211,6 +211,7 @@ async function main(body) {
 
 module.exports = {
   SetupError,
+  WASM,
   announce,
   bin,
   build,

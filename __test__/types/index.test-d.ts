@@ -86,6 +86,9 @@ expectAssignable<ConnectionOptions>({
   clientName: 'c',
 });
 expectAssignable<TlsOptions>({ ca: 'a', cert: 'b', key: 'c', servername: 'd' });
+expectAssignable<TlsOptions>({ fingerprint256: 'AA:BB' });
+expectAssignable<TlsOptions>({ fingerprint256: ['AA:BB', 'CC:DD'] as const });
+expectNotAssignable<TlsOptions>({ fingerprint256: Buffer.alloc(32) });
 expectNotAssignable<TlsOptions>({ ca: 1 });
 
 // Redsync

@@ -38,10 +38,12 @@ pub struct Place {
     pub port: u16,
 }
 
-/// Certificates in PEM, and the name to verify.
+/// Certificates in PEM, the name to verify, or what is pinned instead.
 #[napi(object)]
 pub struct TlsSpec {
     pub ca: Option<String>,
+    /// As `AA:BB:...`, and sorted.
+    pub fingerprint256: Option<Vec<String>>,
     pub cert: Option<String>,
     pub key: Option<String>,
     pub servername: Option<String>,
@@ -90,6 +92,7 @@ impl From<TlsSpec> for Tls {
     fn from(spec: TlsSpec) -> Self {
         Self::new(TlsOptions {
             ca: spec.ca,
+            pins: spec.fingerprint256,
             identity: spec.cert.zip(spec.key),
             servername: spec.servername,
         })
