@@ -119,7 +119,7 @@ impl TryFrom<NodeSpec> for NodeAddress {
                 Self::Memory { name: spec.name, clock: spec.clock.map(|clock| (clock, ahead)) }
             }
             "pool" => Self::Pool { is_cluster: spec.is_cluster.unwrap_or_default() },
-            "cluster" => Self::Redis(RedisPlace::Cluster(seeds, access)),
+            "cluster" => Self::Redis(Box::new(RedisPlace::Cluster(seeds, access))),
             "sentinel" => {
                 let of_sentinels = Access {
                     username: spec.sentinel_username,
@@ -133,7 +133,7 @@ impl TryFrom<NodeSpec> for NodeAddress {
                     master_name: required(spec.master_name, "masterName")?,
                     access: of_sentinels,
                 };
-                Self::Redis(RedisPlace::Master(sentinels, access))
+                Self::Redis(Box::new(RedisPlace::Master(sentinels, access)))
             }
             "redis" => {
                 let endpoint = match spec.path {
@@ -143,7 +143,7 @@ impl TryFrom<NodeSpec> for NodeAddress {
                         port: required(spec.port, "port")?,
                     },
                 };
-                Self::Redis(RedisPlace::Server(endpoint, access))
+                Self::Redis(Box::new(RedisPlace::Server(endpoint, access)))
             }
             _ => return Err(Error::from_reason("the kind of a node is unknown")),
         })

@@ -22,7 +22,7 @@ use crate::random::OsRandom;
 /// Where a node is.
 pub enum NodeAddress {
     #[cfg(not(target_family = "wasm"))]
-    Redis(RedisPlace),
+    Redis(Box<RedisPlace>),
     /// A node in this process; those of the same name are the same.
     Memory {
         name: Option<String>,
@@ -243,7 +243,7 @@ impl Host {
                     let outbox = outbox.clone();
                     Rc::new(move |run_id: &str| outbox.logged_in(place, run_id))
                 };
-                Rc::new(RedisNode::at(redis, (!is_alone).then(on_login)))
+                Rc::new(RedisNode::at(*redis, (!is_alone).then(on_login)))
             }
             NodeAddress::Memory { name: None, clock } => {
                 Rc::new(MemoryNode::new(self.clock_or_boot(clock)))

@@ -1,7 +1,6 @@
 //! The verbs as Redis commands, and Redis' replies as votes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use redis::Value;
 use redsync_engine::{Answer, Bound, Detail, Kind, NodeError, Request, Token, Verb, Vote};
