@@ -76,6 +76,7 @@ class Redsync {
     checkQuarantine(settings, all);
     const asksUptime = settings.quarantine !== false;
     this.#client = new Client(all, keyPrefix, { owner: owner || undefined, asksUptime });
+    this.#client.redsync = this;
     this.#settings = settings;
   }
 
