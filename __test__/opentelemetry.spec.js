@@ -178,19 +178,21 @@ test.serial('waiting and holding are measured in seconds', async (t) => {
   start(t);
   const clock = newClock();
   const redsync = connect(t, clock.nodes(1), { expiry: 600_000 });
+  const since = performance.now();
   const lock = await redsync.acquire('name');
   await clock.advance(120_000);
   const waiter = redsync.newMutex('name', { retryDelay: 5 }).lock();
   await until(async () => (await sdk.points('lock.waiting'))[0]?.[0] === 1);
   await lock.unlock();
   const next = await waiter;
+  const longest = (performance.now() - since) / 1000;
 
   const wait = await sdk.metric('lock.wait.duration');
   t.is(wait.descriptor.unit, 's');
   const [{ value, attributes }] = wait.dataPoints;
   t.deepEqual(attributes, { 'lock.outcome': 'acquired' });
   t.is(value.count, 2);
-  t.true(value.sum > 0 && value.sum < 60, `${value.sum}`);
+  t.true(value.sum > 0 && value.sum <= longest, `${value.sum} s of ${longest} s`);
   t.is(value.buckets.boundaries[0], 0.0005);
   t.is(value.buckets.boundaries.at(-1), 60);
 
@@ -290,7 +292,6 @@ test.serial('what is held, who waits and which nodes are up is told as it is', a
     await rejection(pair.acquire('c', { tries: 1 }));
     return pair.stats().nodes[1].status === 'down';
   });
-  await other.health();
   const down = await sdk.points('lock.node.up');
   t.deepEqual(
     down.map(([up]) => up),
