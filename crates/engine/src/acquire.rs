@@ -296,7 +296,6 @@ impl Mutex {
             self.release_and_leave(place, &request.but_for_sign(), nodes).await;
             return Err(Error::Cancelled);
         };
-        place.inspect(|place| place.signs().note(began, &request, &votes));
         let now = self.redsync.now();
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
         if votes.granted() && now < until {
@@ -308,8 +307,11 @@ impl Mutex {
             if let (Some(token), Some(bound)) = (token, bound) {
                 self.redsync.learn(token, bound);
             }
+            // Its own sign stays where it has left one, and goes with the lock: nothing may ask a node to release a value
+            // that is held, or it might do so later.
             return Ok(Ok(Held { value, token, until }));
         }
+        place.inspect(|place| place.signs().note(began, &request, &votes));
         if again && let Some(bound) = votes.bound_of_quorum() {
             self.give_up(place, &request, &votes, false).await;
             return Ok(Err(Miss::Token(bound)));

@@ -44,6 +44,10 @@ pub const SEEDS: &[(u64, &str)] = &[
     (735_827, "who was told that the lock was taken still paused for another, who was too hasty"),
     (254_940, "a writer who left took the sign away that another of its line waited behind"),
     (
+        51_563_954,
+        "who got in to write took back his own sign, by a release that came late once more",
+    ),
+    (
         31_489_481,
         "an attempt to write took its sign away where it ended before the node had answered, and readers passed",
     ),
