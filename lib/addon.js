@@ -1,5 +1,7 @@
 'use strict';
 
+const path = require('node:path');
+
 // The addon, through the generated loader, which knows where the binary of each platform is. What the
 // loader says when it finds none is of no use to a person; what is missing, and how to get it, is.
 
@@ -17,6 +19,11 @@ const PLATFORMS = [
 const BUILD =
   'To build it, with Rust (https://rustup.rs), in a copy of the source: ' +
   '`npm run build && npm pack`, then `npm install` the packed file here.';
+
+const UNBUNDLE =
+  'redsync: a bundler has packed the package without its binary. Leave `redsync` out of the bundle: `external` of ' +
+  'esbuild, rolldown and Vite, `externals` of webpack, `serverExternalPackages` of Next.js; and install it where the ' +
+  'bundle runs (docs/bundlers.md).';
 
 /** The name of this platform, as the packages of the binaries have it. */
 function platform() {
@@ -41,11 +48,18 @@ function isInstalled(name) {
   }
 }
 
+/** Is this in a file of its own no more? A module that a bundler has made knows the name of none. */
+function isBundled() {
+  return typeof __filename !== 'string' || path.basename(__filename) !== 'addon.js';
+}
+
 function explain(cause) {
   const here = platform();
   const name = `redsync-${here}`;
   let message;
-  if (!PLATFORMS.includes(here)) {
+  if (isBundled()) {
+    message = UNBUNDLE;
+  } else if (!PLATFORMS.includes(here)) {
     message = `redsync: no binary is published for ${here}. ${BUILD}`;
   } else if (isInstalled(name)) {
     message = `redsync: the binary of the package ${name} cannot be loaded, see the cause. ${BUILD}`;
@@ -59,11 +73,15 @@ function explain(cause) {
 }
 
 function load() {
+  let addon;
   try {
-    return require('../native.js');
+    addon = require('../native.js');
   } catch (error) {
     throw explain(error);
   }
+  // Some bundlers put the path of a file in the place of what it exports.
+  if (typeof addon.Engine !== 'function') throw explain(new Error('it is no addon'));
+  return addon;
 }
 
 module.exports = load();
