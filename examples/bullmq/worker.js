@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { DelayedError, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import { Redsync, TakenError } from 'redsync';
+import { FailedError, Redsync } from 'redsync';
 import { newPool } from 'redsync/ioredis';
 
 const { REDIS_URL = 'redis://127.0.0.1', ACCOUNTS = '.', WORK = '20' } = process.env;
@@ -19,7 +19,11 @@ const LATER = 50;
 
 // One client for both: BullMQ's worker waits for jobs on a connection of its own.
 const connection = new Redis(REDIS_URL, { maxRetriesPerRequest: null });
-const redsync = new Redsync([newPool(connection)], { keyPrefix: 'lock:', expiry: 5000, tries: 1 });
+const redsync = new Redsync([newPool(connection)], {
+  keyPrefix: 'lock:',
+  expiry: 10_000,
+  tries: 1,
+});
 
 /** Stands for a store that all processes share and that knows no transactions. */
 async function charge({ customer, amount }, signal) {
@@ -33,7 +37,8 @@ async function chargeAlone(job, token) {
   try {
     await redsync.using(`customer:${job.data.customer}`, (signal) => charge(job.data, signal));
   } catch (error) {
-    if (!(error instanceof TakenError)) throw error;
+    // The lock is taken, or could not be had now: nothing of the job has been done.
+    if (!(error instanceof FailedError)) throw error;
     await job.moveToDelayed(Date.now() + LATER, token);
     throw new DelayedError(); // it has not failed
   }
