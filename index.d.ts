@@ -494,7 +494,10 @@ export interface Stats {
   extensionFailures: number;
   /** Locks whose loss the library has told. */
   lost: number;
-  /** Locks that the engine looks after now: with `autoExtend`, or with a `signal` in use. */
+  /**
+   * Locks that this Redsync holds now: acquired or extended by it, and neither released, lost nor over. One that
+   * nobody releases counts for up to a quarter of a second longer than it lasts. What `using()` shares is one lock.
+   */
   held: number;
   /** Calls to lock under way now. */
   waiting: number;
@@ -516,7 +519,7 @@ export interface NodeStats {
 /** What a node said in a round; `pending`: the round did not wait for it. */
 export type Vote = 'granted' | 'taken' | 'absent' | 'error' | 'pending';
 
-/** The message on `redsync:unlock` and `redsync:extend` when a call has ended. */
+/** The message on `redsync:extend` when a call of `extend()` has ended, and the beginning of others. */
 export interface CallEvent {
   /** The name of the mutex; of several, the first. */
   name: string;
@@ -539,8 +542,60 @@ export interface LockEvent extends CallEvent {
   waits: number | undefined;
 }
 
+/** The message on `redsync:unlock` when a call of `unlock()` has ended. */
+export interface UnlockEvent extends CallEvent {
+  /**
+   * How long this process had held the lock, in milliseconds: from the beginning of the attempt that acquired it to
+   * the end of this call. It is told once: `undefined` in a later call of `unlock()`, after a loss, which tells it
+   * itself, and if another process had acquired it.
+   */
+  heldFor: number | undefined;
+}
+
+/**
+ * The message on the channels of `tracing:redsync:extend`, and the beginning of those of `tracing:redsync:lock` and
+ * `tracing:redsync:unlock`: one object for all of a call. What is known only at its end is there from `asyncStart` or
+ * `error` on.
+ */
+export interface CallTrace {
+  /** Whose call it is. */
+  redsync: Redsync;
+  /** The name of the mutex; of several, the first. */
+  name: string;
+  names: readonly string[];
+  /** Where the node is, if there is one, and it is one server. */
+  serverAddress: string | undefined;
+  serverPort: number | undefined;
+  /** How long the call took, in milliseconds. */
+  duration?: number;
+  /** As in {@link CallEvent}. */
+  votes?: Vote[] | undefined;
+  /** What the call gave: only if it has succeeded. */
+  result?: unknown;
+  /** What the call rejected with: only if it has. */
+  error?: unknown;
+}
+
+/** The message on the channels of `tracing:redsync:lock`; the rest is as in {@link LockEvent}. */
+export interface LockTrace extends CallTrace {
+  acquired?: boolean;
+  attempts?: number | undefined;
+  waits?: number | undefined;
+  /** The lock itself: whoever listens can release it. `null`: `tryLock()` found it taken. */
+  result?: Lock | null;
+}
+
+/** The message on the channels of `tracing:redsync:unlock`. */
+export interface UnlockTrace extends CallTrace {
+  /** As in {@link UnlockEvent}. */
+  heldFor?: number | undefined;
+  result?: boolean;
+}
+
 /** The message on `redsync:lost` when a lock is lost. */
 export interface LostEvent {
+  /** Whose lock it was. */
+  redsync: Redsync;
   name: string;
   names: readonly string[];
   /** How long this process had held it, in milliseconds. NaN if another process had acquired it. */
@@ -1316,7 +1371,8 @@ export interface ConnectionOptions {
 }
 
 /**
- * How to use TLS. The library always verifies the server's certificate; you cannot switch this off.
+ * How to use TLS. The library always verifies the server's certificate, by authorities or by a pin; you cannot
+ * switch this off.
  * `ca`, `cert` and `key` are PEM, in a string or a Buffer, of at most 1 MiB each.
  *
  * @example
@@ -1325,6 +1381,10 @@ export interface ConnectionOptions {
  *   cert: fs.readFileSync('client.pem'),
  *   key: fs.readFileSync('client-key.pem'),
  * };
+ *
+ * @example
+ * // A server that has made its certificate itself, which is renewed soon:
+ * const tls = { fingerprint256: [process.env.REDIS_PIN, process.env.NEXT_REDIS_PIN] };
  */
 export interface TlsOptions {
   /**
@@ -1332,12 +1392,22 @@ export interface TlsOptions {
    * @default those of the system
    */
   ca?: string | Uint8Array | undefined;
+  /**
+   * The SHA-256 of the certificate that the server must have, or of one of 1 to 64: each 32 bytes in hexadecimal,
+   * in either case, with colons (`AA:BB:…`, as `X509Certificate.fingerprint256` of Node.js and
+   * `openssl x509 -noout -fingerprint -sha256` print it) or without. It stands instead of `ca`: whoever has issued
+   * such a certificate, for which host and until when, is not asked; that the server has its key is. Where servers
+   * have different certificates, as in a cluster, give those of all. A server with another certificate fails with an
+   * `ERR_TLS` that says its fingerprint.
+   */
+  fingerprint256?: string | readonly string[] | undefined;
   /** Certificate of the client, with those that lead to its authority; goes with `key`. */
   cert?: string | Uint8Array | undefined;
   /** Private key of the client, not encrypted; goes with `cert`. */
   key?: string | Uint8Array | undefined;
   /**
-   * The host name that the server's certificate must name.
+   * The host name that the server's certificate must name; with `fingerprint256` it only tells the server which
+   * certificate is wanted.
    * @default the host that the engine connects to
    */
   servername?: string | undefined;

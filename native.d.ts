@@ -86,9 +86,11 @@ export interface Place {
 /** What the nodes of this addon run on a server, by name, for the clients that run it on their behalf. */
 export declare function scripts(): Record<string, string>
 
-/** Certificates in PEM, and the name to verify. */
+/** Certificates in PEM, the name to verify, or what is pinned instead. */
 export interface TlsSpec {
   ca?: string
+  /** As `AA:BB:...`, and sorted. */
+  fingerprint256?: Array<string>
   cert?: string
   key?: string
   servername?: string

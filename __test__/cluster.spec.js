@@ -10,7 +10,7 @@ const test = require('ava');
 const { FailedError, Redsync } = require('../index.js');
 const { slotOf } = require('../lib/slots.js');
 const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
-const { createAuthority } = require('./helpers/certificates.js');
+const { createAuthority, fingerprintOf } = require('./helpers/certificates.js');
 const { useCluster } = require('./helpers/cluster.js');
 const { useProxy } = require('./helpers/proxy.js');
 const { BOUND, causeOf, worksAgain } = require('./helpers/recovery.js');
@@ -627,4 +627,25 @@ test.serial('rediss+cluster: is TLS to every server', async (t) => {
   const redsync = connect(t, { url, tls: { ca: authority.cert } });
   for (const server of cluster.servers) await works(t, redsync, cluster.nameOn(server), server);
   t.is((await causeOf(connect(t, url).newMutex('refused').lock())).code, 'ERR_TLS');
+
+  // Each has its own certificate here, so each has its own pin.
+  const [first, second] = cluster.servers;
+  const own = await authority.issue({ addresses: ['127.0.0.1'] });
+  await second.useCertificate(own);
+  const [ofFirst, ofSecond] = [tls.cert, own.cert].map(fingerprintOf);
+  const pinned = (fingerprint256) => connect(t, { url, tls: { fingerprint256 } });
+  const both = pinned([ofFirst, ofSecond]);
+  for (const server of cluster.servers) await works(t, both, cluster.nameOn(server), server);
+  const one = pinned(ofFirst);
+  await works(t, one, cluster.nameOn(first), first);
+  const { code, message } = await causeOf(one.newMutex(cluster.nameOn(second)).lock());
+  t.is(code, 'ERR_TLS');
+  t.true(message.endsWith(ofSecond), message);
+
+  // Servers are found by their addresses, and have certificates for a name.
+  const named = await authority.issue({ names: ['redis.example'] });
+  for (const server of cluster.servers) await server.useCertificate(named);
+  const servername = 'redis.example';
+  const byName = connect(t, { url, tls: { ca: authority.cert, servername } });
+  for (const server of cluster.servers) await works(t, byName, cluster.nameOn(server), server);
 });

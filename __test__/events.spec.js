@@ -17,6 +17,7 @@ const {
   TakenError,
 } = require('../index.js');
 const { newPool } = require('../lib/adapters/ioredis.js');
+const { newClock } = require('../lib/testing.js');
 const { rejection, until } = require('./helpers/async.js');
 const { overBackends } = require('./helpers/backends.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
@@ -223,6 +224,40 @@ eachBackend('a lock that is released is not told as lost', async (t, backend) =>
   await redsync.close();
   t.deepEqual(events, []);
   t.like(redsync.stats(), { locks: 1, unlocks: 1, lost: 0, held: 0 });
+});
+
+eachBackend('every lock that is held counts as held', async (t, backend) => {
+  const redsync = backend.connect(t, { expiry: 60_000 });
+  const held = () => redsync.stats().held;
+  const plain = await redsync.newMutex(backend.name()).lock();
+  t.is(held(), 1);
+  const kept = await redsync.acquire(backend.name(), { autoExtend: true });
+  await redsync.using(backend.name(), () => t.is(held(), 3));
+  t.is(held(), 2);
+  await plain.extend();
+  t.false(plain.signal.aborted);
+  t.is(held(), 2, 'the same lock, with an end or watched');
+  const unlocking = plain.unlock();
+  await Promise.all([unlocking, kept.unlock()]);
+  t.is(held(), 0);
+
+  const name = backend.name();
+  const { value } = await redsync.newMutex(name).lock();
+  const other = backend.connect(t);
+  await other.newMutex(name, { value }).extend();
+  t.is(other.stats().held, 1, 'here, too');
+});
+
+test.serial('a lock that nobody releases is held until it is over', async (t) => {
+  const clock = newClock();
+  const redsync = connect(t, clock.nodes());
+  await redsync.newMutex('long', { expiry: 100_000 }).lock();
+  for (const name of ['a', 'b']) await redsync.newMutex(name, { expiry: 10_000 }).lock();
+  t.is(redsync.stats().held, 3);
+  await clock.advance(11_000);
+  t.is(redsync.stats().held, 1, 'also behind one that lasts longer');
+  await clock.advance(90_000);
+  t.is(redsync.stats().held, 0);
 });
 
 test.serial('a node that goes down and comes up is told once each', async (t) => {

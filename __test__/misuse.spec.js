@@ -1091,7 +1091,12 @@ const MISUSES = [
   [
     () => new Redsync({ host: 'a', tls: { rejectUnauthorized: false } }),
     TYPE,
-    'The "nodes.tls.rejectUnauthorized" argument is unknown: certificates are always verified; give the authority in tls.ca',
+    'The "nodes.tls.rejectUnauthorized" argument is unknown: certificates are always verified; give the authority in tls.ca, or pin the certificate by tls.fingerprint256',
+  ],
+  [
+    () => new Redsync({ host: 'a', tls: { fingerprint256: 'AA:BB' } }),
+    TYPE,
+    'The "nodes.tls.fingerprint256" argument must be the SHA-256 of a certificate, 32 bytes in hexadecimal as "AA:BB:..." or without colons. Received a string of 5 characters',
   ],
   [
     () => new Redsync({ url: 'rediss://a', tls: false }),

@@ -30,9 +30,18 @@ const REDIS = {
   tls: undefined,
 };
 
-const TLS = { ca: undefined, cert: undefined, key: undefined, servername: undefined };
+const TLS = {
+  ca: undefined,
+  fingerprint256: undefined,
+  cert: undefined,
+  key: undefined,
+  servername: undefined,
+};
 const MIB = 1024 * 1024;
 const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+const PIN = Array.from({ length: 32 }, (_, i) => (i + 171).toString(16).toUpperCase()).join(':');
+const BARE_PIN = PIN.replaceAll(':', '');
+const LOWER_PIN = PIN.replace(/../, '0A');
 const KEY = '-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n';
 
 function tcp(host, port = 6379, more = {}) {
@@ -146,7 +155,9 @@ const GOOD = [
   ],
   [
     { host: 'a', tls: { ca: PEM, cert: PEM + PEM, key: KEY, servername: 'b.example' } },
-    tcp('a', 6379, { tls: { ca: PEM, cert: PEM + PEM, key: KEY, servername: 'b.example' } }),
+    tcp('a', 6379, {
+      tls: { ...TLS, ca: PEM, cert: PEM + PEM, key: KEY, servername: 'b.example' },
+    }),
   ],
   [
     { host: 'a', tls: { ca: Buffer.from(PEM), cert: new TextEncoder().encode(PEM), key: KEY } },
@@ -163,6 +174,19 @@ const GOOD = [
   [
     { host: 'a', tls: { ca: PEM.padEnd(MIB), servername: 's'.repeat(253) } },
     tcp('a', 6379, { tls: { ...TLS, ca: PEM.padEnd(MIB), servername: 's'.repeat(253) } }),
+  ],
+  // What is pinned: as Node.js prints it, whichever way it is written.
+  ...[PIN, PIN.toLowerCase(), [PIN], BARE_PIN, [BARE_PIN.toLowerCase(), PIN]].map((given) => [
+    { host: 'a', tls: { fingerprint256: given, servername: 'b.example' } },
+    tcp('a', 6379, { tls: { ...TLS, fingerprint256: [PIN], servername: 'b.example' } }),
+  ]),
+  [
+    { url: 'rediss+cluster://a', tls: { fingerprint256: [PIN, LOWER_PIN], cert: PEM, key: KEY } },
+    cluster('a:6379', { tls: { ...TLS, fingerprint256: [LOWER_PIN, PIN], cert: PEM, key: KEY } }),
+  ],
+  [
+    { host: 'a', tls: { fingerprint256: repeat(64, PIN) } },
+    tcp('a', 6379, { tls: { ...TLS, fingerprint256: [PIN] } }),
   ],
   // Sentinel
   ['redis+sentinel://a/m', sentinel('a:26379', 'm')],
@@ -429,15 +453,63 @@ const BAD = [
     RANGE,
     '.tls.servername',
   ]),
+  ...[
+    [null, /Received null$/],
+    [1, /Received a number$/],
+    [Buffer.from(PIN), /Received an object$/],
+    ['', /Received a string of 0 characters$/],
+    ['sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=', /a string of 51 characters$/],
+    [PIN.slice(3), /Received a string of 92 characters$/],
+    [`${PIN}:00`, /Received a string of 98 characters$/],
+    [PIN.slice(0, 59), /Received a string of 59 characters$/], // SHA-1
+    [PIN.replace('AB', 'GB'), /Received a string of 95 characters$/],
+    [PIN.replaceAll(':', ' '), /Received a string of 95 characters$/],
+    [PIN.replace(':', ''), /Received a string of 94 characters$/],
+    [`${PIN}\n`, /Received a string of 96 characters$/],
+    [`${BARE_PIN}\n`, /Received a string of 65 characters$/],
+    ['A'.repeat(5e6), /Received a string of 5000000 characters$/],
+    [KEY, /Received a string of \d+ characters$/],
+  ].flatMap(([fingerprint256, received]) => [
+    [{ host: 'a', tls: { fingerprint256 } }, TYPE, '.tls.fingerprint256', received],
+    [
+      { host: 'a', tls: { fingerprint256: [PIN, fingerprint256] } },
+      TYPE,
+      '.tls.fingerprint256[1]',
+      received,
+    ],
+  ]),
+  [
+    { host: 'a', tls: { fingerprint256: [] } },
+    TYPE,
+    '.tls.fingerprint256',
+    /an array of 1 to 64\. Received an array of 0$/,
+  ],
+  [
+    { host: 'a', tls: { fingerprint256: repeat(65, PIN) } },
+    TYPE,
+    '.tls.fingerprint256',
+    /Received an array of 65$/,
+  ],
+  [
+    { host: 'a', tls: { fingerprint256: PIN, ca: PEM } },
+    TYPE,
+    '.tls',
+    /either "ca" or "fingerprint256"/,
+  ],
   [{ host: 'a', tls: { cert: PEM } }, TYPE, '.tls', /both "cert" and "key"/],
   [{ host: 'a', tls: { key: KEY } }, TYPE, '.tls', /both "cert" and "key"/],
   ...[true, false, null].map((rejectUnauthorized) => [
     { host: 'a', tls: { rejectUnauthorized } },
     TYPE,
     '.tls.rejectUnauthorized',
-    /always verified; give the authority in tls\.ca/,
+    /always verified; give the authority in tls\.ca, or pin .* by tls\.fingerprint256$/,
   ]),
-  [{ host: 'a', tls: { passphrase: 'x' } }, TYPE, '.tls', /Known: ca, cert, key, servername$/],
+  [
+    { host: 'a', tls: { passphrase: 'x' } },
+    TYPE,
+    '.tls',
+    /Known: ca, fingerprint256, cert, key, servername$/,
+  ],
   [{ host: 'a', tls: { serverName: 'x' } }, TYPE, '.tls', /Did you mean "servername"/],
   [{ url: 'rediss://a', tls: false }, TYPE, '', /must not be false for a URL with TLS/],
   [{ url: 'rediss+cluster://a', tls: false }, TYPE, '', /must not be false for a URL with TLS/],
@@ -602,6 +674,8 @@ const LEAKS = [
   { host: 'a', tls: Buffer.from(SECRET) },
   { host: 'a', tls: [SECRET] },
   { host: 'a', tls: { ca: SECRET } },
+  { host: 'a', tls: { fingerprint256: SECRET } },
+  { host: 'a', tls: { fingerprint256: [SECRET] } },
   { host: 'a', tls: { ca: [PEM + SECRET] } },
   { host: 'a', tls: { ca: Buffer.from(SECRET) } },
   { host: 'a', tls: { key: KEY + SECRET } },
@@ -673,7 +747,11 @@ const READ_ONCE = [
   ],
   [
     { host: 'a', tls: { ca: PEM, cert: PEM, key: KEY, servername: 's' } },
-    tcp('a', 6379, { tls: { ca: PEM, cert: PEM, key: KEY, servername: 's' } }),
+    tcp('a', 6379, { tls: { ...TLS, ca: PEM, cert: PEM, key: KEY, servername: 's' } }),
+  ],
+  [
+    { host: 'a', tls: { fingerprint256: [LOWER_PIN, PIN] } },
+    tcp('a', 6379, { tls: { ...TLS, fingerprint256: [LOWER_PIN, PIN] } }),
   ],
   [
     {

@@ -771,6 +771,7 @@ const POLLUTION = {
   connectTimeout: 7,
   clientName: 'evil',
   ca: PEM,
+  fingerprint256: 'AB'.repeat(32),
   cert: PEM,
   key: PEM,
   servername: 'evil',

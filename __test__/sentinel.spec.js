@@ -8,7 +8,7 @@ const test = require('ava');
 
 const { Redsync } = require('../index.js');
 const { elapsed, rejection, until } = require('./helpers/async.js');
-const { createAuthority } = require('./helpers/certificates.js');
+const { createAuthority, fingerprintOf } = require('./helpers/certificates.js');
 const { BOUND, causeOf, worksAgain } = require('./helpers/recovery.js');
 const { roleOf, startSentinel, useSentinels } = require('./helpers/sentinels.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
@@ -375,6 +375,18 @@ test.serial('rediss+sentinel: is TLS to the sentinels and to the master', async 
   await works(t, redsync, master);
   t.is((await causeOf(connect(t, url).newMutex('refused').lock())).code, 'ERR_TLS');
   t.is((await causeOf(connect(t, group.url()).newMutex('refused').lock())).code, 'ECONNRESET');
+
+  // Each has its own certificate here, so each has its own pin.
+  const own = await authority.issue({ addresses: ['127.0.0.1'] });
+  await master.useCertificate(own);
+  const [ofSentinel, ofMaster] = [identity.cert, own.cert].map(fingerprintOf);
+  const pinned = (fingerprint256) => connect(t, { url, tls: { fingerprint256 } });
+  await works(t, pinned([ofSentinel, ofMaster]), master);
+  for (const pin of [ofSentinel, ofMaster]) {
+    const { code, message } = await causeOf(pinned(pin).newMutex('refused').lock());
+    t.is(code, 'ERR_TLS');
+    t.true(message.endsWith(pin === ofSentinel ? ofMaster : ofSentinel), message);
+  }
 
   await master.kill();
   await worksAgain(t, redsync, 'sentinel', SETTLED);

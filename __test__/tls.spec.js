@@ -7,7 +7,7 @@ const test = require('ava');
 
 const { FailedError, Redsync, RedisError } = require('../index.js');
 const { elapsed, rejection, until } = require('./helpers/async.js');
-const { createAuthority, signItself } = require('./helpers/certificates.js');
+const { createAuthority, fingerprintOf, signItself } = require('./helpers/certificates.js');
 const { startServer, useServers } = require('./helpers/servers.js');
 
 const run = promisify(execFile);
@@ -177,7 +177,84 @@ test.serial('a certificate that a server has made for itself is refused, and why
   const tls = { ca: own.cert };
   t.regex(
     await refused(t, { url: server.url, tls }, server),
-    /^the server's certificate is an authority's own: the server needs one that the authority has issued$/,
+    /^the server's certificate is an authority's own: the server needs one that the authority has issued, or pin this one by tls\.fingerprint256$/,
+  );
+});
+
+test.serial(
+  'a certificate that a server has made for itself is trusted when it is pinned',
+  async (t) => {
+    const own = await signItself();
+    const server = await useServer(t, own);
+    const pin = fingerprintOf(own.cert);
+    const bare = pin.replaceAll(':', '');
+    for (const fingerprint256 of [pin, pin.toLowerCase(), bare, bare.toLowerCase(), [pin]]) {
+      const tls = { fingerprint256 };
+      await works(t, connect(t, { url: server.url, tls }), server);
+      await works(t, connect(t, { host: 'localhost', port: server.port, tls }), server);
+    }
+  },
+);
+
+test.serial('a pinned certificate may be for another host, over, and not begun', async (t) => {
+  const certificates = [
+    ELSEWHERE,
+    {},
+    { ...HERE, fromDay: -3, toDay: -1 },
+    { ...HERE, fromDay: 1, toDay: 3 },
+  ];
+  for (const certificate of certificates) {
+    const issued = await authority.issue(certificate);
+    const server = await useServer(t, issued);
+    const tls = { fingerprint256: fingerprintOf(issued.cert) };
+    await works(t, connect(t, { url: server.url, tls }), server);
+  }
+});
+
+for (const protocols of ['TLSv1.2', 'TLSv1.3']) {
+  test.serial(
+    `a server with another certificate than the pinned one is refused (${protocols})`,
+    async (t) => {
+      const server = await useServer(t);
+      await server.command('CONFIG', 'SET', 'tls-protocols', protocols);
+      const found = fingerprintOf(identity.cert);
+      // One that the same authority has issued for the same host, and the authority itself.
+      const other = await authority.issue(HERE);
+      for (const cert of [other.cert, authority.cert]) {
+        const tls = { fingerprint256: fingerprintOf(cert) };
+        t.is(
+          await refused(t, { url: server.url, tls }, server),
+          `the server's certificate is not the pinned one: its fingerprint256 is ${found}`,
+        );
+      }
+      // What the message tells is what to pin.
+      await works(t, connect(t, { url: server.url, tls: { fingerprint256: found } }), server);
+    },
+  );
+}
+
+test.serial(
+  'one pin of several is enough, before and after the certificate is renewed',
+  async (t) => {
+    const server = await useServer(t);
+    const next = await signItself();
+    const fingerprint256 = [fingerprintOf(next.cert), fingerprintOf(identity.cert)];
+    await works(t, connect(t, { url: server.url, tls: { fingerprint256 } }), server);
+    await server.useCertificate(next);
+    await works(t, connect(t, { url: server.url, tls: { fingerprint256 } }), server);
+    const old = { fingerprint256: fingerprint256[1] };
+    t.regex(await refused(t, { url: server.url, tls: old }, server), /is not the pinned one/);
+  },
+);
+
+test.serial('a client certificate goes with a pin', async (t) => {
+  const server = await useServer(t, { authClients: 'yes' });
+  const { cert, key } = await authority.issue();
+  const fingerprint256 = fingerprintOf(identity.cert);
+  await works(t, connect(t, { url: server.url, tls: { fingerprint256, cert, key } }), server);
+  t.regex(
+    await refused(t, { url: server.url, tls: { fingerprint256 } }, server),
+    /requires a client certificate|refused the handshake/,
   );
 });
 
@@ -263,14 +340,7 @@ test.serial('a certificate that is renewed heals without a new Redsync', async (
   const redsync = connect(t, { url: server.url, tls: { ca: authority.cert } });
   const error = await rejection(redsync.newMutex('renewed').lock());
   t.is(error.errors[0].cause.code, 'ERR_TLS');
-  await server.command(
-    'CONFIG',
-    'SET',
-    'tls-cert-file',
-    server.file('renewed.pem', identity.cert),
-    'tls-key-file',
-    server.file('renewed-key.pem', identity.key),
-  );
+  await server.useCertificate(identity);
   const lock = await until(() =>
     redsync
       .newMutex('renewed')

@@ -1,135 +1,96 @@
 'use strict';
 
-// What redsync tells on its diagnostics channels as spans and metrics of OpenTelemetry. `instrument()`
-// is what a service would take over; the rest makes some traffic, and prints what was recorded.
+// A service with spans, and with metrics for Prometheus: `instrument()` is all that redsync needs for that. The service
+// locks, waits and loses a lock, then prints its spans and what Prometheus would get. grafana-dashboard.json shows
+// these metrics, prometheus-alerts.yml watches them.
 
-const diagnostics = require('node:diagnostics_channel');
-const { context, metrics, trace, SpanStatusCode } = require('@opentelemetry/api');
+const { once } = require('node:events');
+const http = require('node:http');
 
-/** @param {import('redsync').Redsync} redsync for what is counted; the channels are the process' */
-function instrument(redsync) {
-  const tracer = trace.getTracer('redsync');
-  const meter = metrics.getMeter('redsync');
-  const durations = meter.createHistogram('redsync.call.duration', { unit: 'ms' });
-  const losses = meter.createCounter('redsync.locks.lost');
+const { context, metrics, trace } = require('@opentelemetry/api');
+const { AsyncLocalStorageContextManager } = require('@opentelemetry/context-async-hooks');
+const { PrometheusExporter } = require('@opentelemetry/exporter-prometheus');
+const { MeterProvider } = require('@opentelemetry/sdk-metrics');
+const {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor,
+} = require('@opentelemetry/sdk-trace-base');
 
-  for (const call of ['lock', 'extend', 'unlock']) {
-    diagnostics.subscribe(`redsync:${call}`, (event) => {
-      // Metrics do without the name: each would be a time series of its own.
-      durations.record(event.duration, { call, outcome: outcomeOf(event) });
-      // The event comes in the context of whoever called, so the span finds its parent.
-      const span = tracer.startSpan(
-        `redsync.${call}`,
-        {
-          startTime: Date.now() - event.duration,
-          attributes: {
-            'redsync.name': event.name,
-            'redsync.outcome': outcomeOf(event),
-            'redsync.attempts': event.attempts,
-            'redsync.waits': event.waits,
-            'redsync.votes': event.votes,
-          },
-        },
-        context.active(),
-      );
-      if (event.error) {
-        span.recordException(event.error);
-        span.setStatus({ code: SpanStatusCode.ERROR });
-      }
-      span.end();
-    });
-  }
-  diagnostics.subscribe('redsync:lost', () => losses.add(1));
+const { Redsync } = require('../index.js'); // 'redsync'
+const { instrument } = require('../lib/opentelemetry.js'); // 'redsync/opentelemetry'
+const { findNodes } = require('./nodes.js');
 
-  const held = meter.createObservableGauge('redsync.locks.held');
-  const waiting = meter.createObservableGauge('redsync.calls.waiting');
-  const up = meter.createObservableGauge('redsync.node.up');
-  meter.addBatchObservableCallback(
-    (result) => {
-      const stats = redsync.stats();
-      result.observe(held, stats.held);
-      result.observe(waiting, stats.waiting);
-      for (const { node, status } of stats.nodes)
-        result.observe(up, status === 'up' ? 1 : 0, { node });
-    },
-    [held, waiting, up],
-  );
-}
-
-function outcomeOf({ acquired = true, error }) {
-  if (error) return error.code ?? error.name;
-  return acquired ? 'ok' : 'taken';
-}
-
-async function main() {
-  const { spans, readMetrics, stop } = startOpenTelemetry();
-  const { Redsync } = require('../index.js');
-  const { findNodes } = require('./nodes.js');
-  const nodes = await findNodes();
-  const redsync = new Redsync(nodes.urls, { keyPrefix: `example:${process.pid}:` });
-  try {
-    instrument(redsync);
-    await trace.getTracer('shop').startActiveSpan('order', async (span) => {
-      await redsync.using('order:42', async () => {
-        await redsync.newMutex('order:42').tryLock(); // taken
-        await redsync
-          .newMutex('order:42', { tries: 1 })
-          .lock()
-          .catch(() => {}); // an error
-        await show(readMetrics, ['redsync.locks.held', 'redsync.node.up']);
-      });
-      span.end();
-    });
-    for (const span of spans.getFinishedSpans()) {
-      const { attributes, name, parentSpanContext } = span;
-      const parent = parentSpanContext ? 'in a span' : 'root';
-      console.log(`span ${name}: ${attributes['redsync.outcome'] ?? '-'}, ${parent}`);
-    }
-    await show(readMetrics, ['redsync.call.duration', 'redsync.locks.held']);
-  } finally {
-    await redsync.close();
-    await nodes.stop();
-    await stop();
-  }
-}
-
-async function show(readMetrics, names) {
-  for (const { descriptor, dataPoints } of await readMetrics()) {
-    if (!names.includes(descriptor.name)) continue;
-    for (const { attributes, value } of dataPoints) {
-      const labels = Object.entries(attributes)
-        .map(([key, label]) => `${key}=${label}`)
-        .join(' ');
-      console.log(`metric ${descriptor.name} ${labels}: ${value.count ?? value}`);
-    }
-  }
-}
-
-/** The SDK, with everything kept in memory where a service would have exporters. */
+/** The SDK. Spans are kept in memory, where a service would export them. */
 function startOpenTelemetry() {
-  const { AsyncLocalStorageContextManager } = require('@opentelemetry/context-async-hooks');
-  const sdk = {
-    ...require('@opentelemetry/sdk-trace-base'),
-    ...require('@opentelemetry/sdk-metrics'),
-  };
-  const spans = new sdk.InMemorySpanExporter();
-  const tracing = new sdk.BasicTracerProvider({
-    spanProcessors: [new sdk.SimpleSpanProcessor(spans)],
-  });
-  const recorded = new sdk.InMemoryMetricExporter(sdk.AggregationTemporality.CUMULATIVE);
-  const reader = new sdk.PeriodicExportingMetricReader({ exporter: recorded });
-  const metering = new sdk.MeterProvider({ readers: [reader] });
+  const spans = new InMemorySpanExporter();
+  const tracing = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] });
+  const prometheus = new PrometheusExporter({ preventServerStart: true }); // we have a server
+  const metering = new MeterProvider({ readers: [prometheus] });
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   trace.setGlobalTracerProvider(tracing);
   metrics.setGlobalMeterProvider(metering);
   return {
     spans,
-    readMetrics: async () => {
-      const { resourceMetrics } = await reader.collect();
-      return resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics);
-    },
+    prometheus,
     stop: () => Promise.all([tracing.shutdown(), metering.shutdown()]),
   };
+}
+
+/** One order: its lock is taken for others, who try once, or wait in vain. */
+async function takeOrder(redsync) {
+  await redsync.using('order:42', async (signal, lock) => {
+    await redsync.newMutex('order:42').tryLock();
+    await redsync.newMutex('order:42', { tries: 1 }).lock().catch(showCode);
+    await lock.extend();
+  });
+}
+
+/** Somebody else releases the lock while the work goes on. */
+async function loseLock(redsync) {
+  const lock = await redsync.acquire('report');
+  const lost = new Promise((resolve) => lock.signal.addEventListener('abort', resolve));
+  await redsync.newMutex('report', { value: lock.value }).unlock();
+  await lost;
+  showCode(lock.signal.reason);
+  await lock.extend().catch(showCode);
+}
+
+function showCode({ code }) {
+  console.log(`told: ${code}`);
+}
+
+function showSpan({ name, attributes, parentSpanContext }) {
+  const outcome = attributes['lock.outcome'] ?? '-';
+  console.log(`span ${name}: ${outcome}, ${parentSpanContext ? 'in a span' : 'root'}`);
+}
+
+async function main() {
+  const { spans, prometheus, stop } = startOpenTelemetry();
+  const stopInstrument = instrument();
+  const server = http.createServer((request, response) =>
+    prometheus.getMetricsRequestHandler(request, response),
+  );
+  await once(server.listen(process.env.PORT ?? 0), 'listening');
+  const nodes = await findNodes();
+  const redsync = new Redsync(nodes.urls, { keyPrefix: `example:${process.pid}:` });
+  try {
+    await trace.getTracer('shop').startActiveSpan('order', async (span) => {
+      await takeOrder(redsync);
+      span.end();
+    });
+    await loseLock(redsync);
+    spans.getFinishedSpans().forEach(showSpan);
+    const scraped = await fetch(`http://localhost:${server.address().port}/metrics`);
+    console.log(await scraped.text());
+  } finally {
+    stopInstrument();
+    await redsync.close();
+    await nodes.stop();
+    server.close();
+    server.closeAllConnections();
+    await stop();
+  }
 }
 
 main();

@@ -3,7 +3,8 @@
 const path = require('node:path');
 
 // The addon, through the generated loader, which knows where the binary of each platform is. What the
-// loader says when it finds none is of no use to a person; what is missing, and how to get it, is.
+// loader says when it finds none is of no use to a person; what is missing, and how to get it, is. Without
+// an addon there is the same engine as WebAssembly, which has no connections of its own.
 
 /** The platforms that binaries are published for: the `napi.targets` of package.json. */
 const PLATFORMS = [
@@ -72,16 +73,26 @@ function explain(cause) {
   return Object.assign(new Error(message, { cause }), { code: 'ERR_ADDON_NOT_LOADED' });
 }
 
+/** @returns {object} with `missing`, the reason why it is no addon, if it is none */
 function load() {
-  let addon;
   try {
-    addon = require('../native.js');
+    if (process.env.REDSYNC_ENGINE === 'wasm') throw new Error('REDSYNC_ENGINE is "wasm"');
+    const addon = require('../native.js');
+    // Some bundlers put the path of a file in the place of what it exports.
+    if (typeof addon.Engine !== 'function') throw new Error('it is no addon');
+    return addon;
   } catch (error) {
-    throw explain(error);
+    const missing = explain(error);
+    let wasm;
+    try {
+      wasm = require('./wasm.js');
+    } catch {
+      throw missing;
+    }
+    missing.message +=
+      ' Without it, nodes can be clients of yours: newPool(), see docs/clients.md.';
+    return { ...wasm, missing };
   }
-  // Some bundlers put the path of a file in the place of what it exports.
-  if (typeof addon.Engine !== 'function') throw explain(new Error('it is no addon'));
-  return addon;
 }
 
 module.exports = load();

@@ -74,4 +74,29 @@ function showServers(servers) {
   return (servers.length > SHOWN_SEEDS ? [...shown, '...'] : shown).join(',');
 }
 
-module.exports = { HOST_NAME, MAX_SEEDS, matching, host, port, path, seeds, showServers };
+/** Behind the name of a client, where it is one. */
+const ONE_SERVER = /^(?:[\w-]+ )?(?:\[([^\]]+)\]|([\w.-]+)):(\d{1,5})$/;
+
+/**
+ * @param {string} endpoint as errors and counters show a node
+ * @returns {{ address: string, port?: number } | undefined} none if it is not one server
+ */
+function serverOf(endpoint) {
+  if (endpoint.startsWith('/')) return { address: endpoint };
+  if (endpoint.startsWith('memory:')) return undefined;
+  const [, bracketed, plain, port] = ONE_SERVER.exec(endpoint) ?? [];
+  const address = bracketed ?? plain;
+  return address === undefined ? undefined : { address, port: Number(port) };
+}
+
+module.exports = {
+  HOST_NAME,
+  MAX_SEEDS,
+  matching,
+  host,
+  port,
+  path,
+  seeds,
+  showServers,
+  serverOf,
+};

@@ -41,9 +41,10 @@ class Client {
     this.nodes = nodes;
     this.clusters = nodes.filter(({ isCluster }) => isCluster);
     this.keyPrefix = keyPrefix;
-    this.stats = new Stats(nodes);
-    this.servers = new Servers(nodes);
     this.holds = new Holds(() => this.now());
+    this.stats = new Stats(nodes, this.holds);
+    this.servers = new Servers(nodes);
+    this.redsync = undefined; // whose it is, for whoever listens
     this.number = undefined; // the engine's, from the first call on
     this.#owner = owner;
     this.#asksUptime = asksUptime;

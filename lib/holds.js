@@ -40,6 +40,17 @@ class Holds {
     this.#others.set(grain, (count ?? 0) + 1);
   }
 
+  /** How many others there are. */
+  get others() {
+    const now = this.#now();
+    let sum = 0;
+    for (const [grain, count] of this.#others) {
+      if (grain * GRAIN > now) sum += count;
+      else this.#others.delete(grain);
+    }
+    return sum;
+  }
+
   /** It was released, or has another end now. */
   remove(until) {
     const grain = grainOf(until);

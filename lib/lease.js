@@ -92,7 +92,13 @@ class Lease {
     client.stats.lose();
     if (LOST.hasSubscribers) {
       const duration = client.now() - beginningOf(this.#firstUntil, settings);
-      LOST.publish({ name: names[0], names, duration, error: this.#error });
+      LOST.publish({
+        redsync: client.redsync,
+        name: names[0],
+        names,
+        duration,
+        error: this.#error,
+      });
     }
     this.#controller?.abort(this.#error);
   }

@@ -72,6 +72,7 @@ class Lock {
       if (outcome.kind === OUTCOME.DONE) return (lock.#isReleased = true);
       throw lock.#resource.failure(OPERATION.UNLOCK, outcome, lock.#whyNothingIsHeld());
     },
+    heldSince: (lock) => lock.#heldSince,
   };
 
   /** @type {import('./resource.js').TrackedCall} */
@@ -224,6 +225,15 @@ class Lock {
   #take(lease) {
     this.#lease = lease;
     dropped.register(this, lease, this);
+  }
+
+  /**
+   * Since when this process has held it, on the clock of the locks. None if it was acquired elsewhere, or is held
+   * no more: its time is told once.
+   */
+  get #heldSince() {
+    if (this.#isAdopted || this.#isOver || this.#lease?.isLost) return undefined;
+    return beginningOf(this.#firstUntil, this.#resource.settings);
   }
 
   /** Does it count among what its client holds? With a lease, that counts. */

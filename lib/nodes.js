@@ -1,5 +1,6 @@
 'use strict';
 
+const { missing } = require('./addon.js');
 const { matching, host, port, path, seeds, showServers } = require('./addresses.js');
 const { adapterFor } = require('./adapters/clients.js');
 const { clockOf } = require('./clocks.js');
@@ -102,6 +103,7 @@ const PLAIN = Object.freeze({
 });
 
 function toSpec(argument, parts) {
+  if (parts.memory === undefined && missing !== undefined) throw missing;
   const spec = parts.memory === undefined ? redisSpec(argument, parts) : memorySpec(parts);
   return Object.freeze({ ...PLAIN, ...spec });
 }

@@ -53,6 +53,9 @@ function checkRoutine(routine) {
 /** @type {(redsync: object) => object | undefined} what is shown of a Redsync: where its nodes are, without logins */
 let describe;
 
+/** @type {(redsync: object) => boolean | undefined} none of another copy of this package */
+let isClosed;
+
 /** A set of independent nodes that vote on locks. */
 class Redsync {
   #client;
@@ -68,6 +71,8 @@ class Redsync {
         closed: isClosed,
       };
     };
+
+    isClosed = (redsync) => (#client in redsync ? redsync.#client.isClosed : undefined);
   }
 
   constructor(nodes, options) {
@@ -76,6 +81,7 @@ class Redsync {
     checkQuarantine(settings, all);
     const asksUptime = settings.quarantine !== false;
     this.#client = new Client(all, keyPrefix, { owner: owner || undefined, asksUptime });
+    this.#client.redsync = this;
     this.#settings = settings;
   }
 
@@ -224,4 +230,4 @@ refuseMethods(Redsync, {
 
 showAs(Redsync, describe);
 
-module.exports = { Redsync };
+module.exports = { Redsync, isClosed };

@@ -1,8 +1,8 @@
 'use strict';
 
-const { OPERATION, letExpire, now } = require('./calls.js');
+const { OPERATION, letExpire } = require('./calls.js');
 const { checkNames } = require('./conflicts.js');
-const { publishCall } = require('./events.js');
+const { ToldCall, newTrace } = require('./events.js');
 const { failure } = require('./failures.js');
 const { readCallOptions } = require('./options.js');
 const { throwIfAborted } = require('./signals.js');
@@ -13,10 +13,12 @@ const { requireOneSlot, requireTags } = require('./slots.js');
  * with every call.
  *
  * @typedef {object} TrackedCall
- * @property {import('node:diagnostics_channel').Channel} event
+ * @property {import('./events.js').CallChannels} event
  * @property {(caller: object, signal?: AbortSignal) => Promise<import('./client.js').Outcome>} ask
  * @property {(caller: object, outcome: import('./client.js').Outcome) => unknown} read gives what the
  *   caller gets, or throws
+ * @property {(caller: object) => number | undefined} [heldSince] since when the caller has held what the
+ *   call ends, on the clock of the locks
  */
 
 /** What a mutex locks: names, on the nodes of a client, by the settings of the mutex. */
@@ -73,11 +75,21 @@ class Resource {
    * @param {object} caller the Mutex or Lock
    * @param {AbortSignal} [signal]
    */
-  async track({ event, ask, read }, caller, signal) {
+  track(call, caller, signal) {
+    const { traced } = call.event;
+    // Node.js before 20.13 does not tell whether anybody listens.
+    const isTraced = traced.hasSubscribers !== false && !signal?.aborted;
+    if (!isTraced) return this.#make(call, caller, signal);
+    const trace = newTrace(this);
+    return traced.tracePromise(() => this.#make(call, caller, signal, trace), trace);
+  }
+
+  async #make({ event, ask, read, heldSince }, caller, signal, trace) {
     throwIfAborted(signal);
     const { stats } = this.client;
     stats.begin(event);
-    const began = event.hasSubscribers ? now() : undefined;
+    const isTold = trace !== undefined || event.ended.hasSubscribers;
+    const told = isTold ? new ToldCall(event, this, trace, heldSince?.(caller)) : undefined;
     let outcome;
     let error;
     try {
@@ -88,7 +100,7 @@ class Resource {
       throw reason;
     } finally {
       stats.end(event, outcome, error);
-      if (began !== undefined) publishCall(event, this, now() - began, outcome, error);
+      told?.end(outcome, error);
     }
   }
 

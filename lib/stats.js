@@ -19,20 +19,26 @@ class Stats {
     extensions: 0,
     extensionFailures: 0,
     lost: 0,
-    held: 0,
     waiting: 0,
   };
+  #leases = 0; // locks that the engine looks after
+  #holds;
   #nodes;
   #down = 0; // nodes
 
-  /** @param {readonly { endpoint: string }[]} nodes */
-  constructor(nodes) {
+  /**
+   * @param {readonly { endpoint: string }[]} nodes
+   * @param {import('./holds.js').Holds} holds
+   */
+  constructor(nodes, holds) {
+    this.#holds = holds;
     this.#nodes = nodes.map(({ endpoint }, node) => ({ node, endpoint, errors: 0, status: 'up' }));
   }
 
   /** As they are now. */
   read() {
-    return { ...this.#calls, nodes: this.#nodes.map((node) => ({ ...node })) };
+    const held = this.#leases + this.#holds.others;
+    return { ...this.#calls, held, nodes: this.#nodes.map((node) => ({ ...node })) };
   }
 
   /** A call of lock(), unlock() or extend() begins. */
@@ -68,7 +74,7 @@ class Stats {
 
   /** The engine looks after one more lock, or one less. */
   hold(change) {
-    this.#calls.held += change;
+    this.#leases += change;
   }
 
   lose() {

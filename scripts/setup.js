@@ -1,10 +1,12 @@
 'use strict';
 
-// `npm run build`: installs what is missing, and builds the addon unless it is newer than its sources.
+// `npm run build`: installs what is missing, and builds the addon unless it is newer than its sources. With
+// `--wasm`, the WebAssembly module instead.
 
-const { build, install, main } = require('../tools/setup.js');
+const { build, buildWasm, install, main } = require('../tools/setup.js');
 
 main(() => {
   install();
-  build({ debug: process.argv.includes('--debug') });
+  if (process.argv.includes('--wasm')) buildWasm();
+  else build({ debug: process.argv.includes('--debug') });
 });

@@ -5,7 +5,8 @@
 const { spawnSync } = require('node:child_process');
 
 const { CORE_SPECS } = require('../tools/core-specs.js');
-const { bin, root } = require('../tools/setup.js');
+const { bin, canBuildWasm, root } = require('../tools/setup.js');
+const { actionlint } = require('./lint-workflows.js');
 
 const QUICK_SPECS = ['circles', 'documents', 'nodes-input', 'options'].map(
   (name) => `__test__/${name}.spec.js`,
@@ -39,6 +40,8 @@ function avaTests(lines) {
     failed: lines.filter((line) => /^\s*[✘×] /.test(line)).length,
   };
 }
+
+const NO_WASM = 'rustc has no target for WebAssembly here';
 
 const CARGO_TEST = ['cargo', 'test', '--workspace', '--locked'];
 
@@ -97,8 +100,20 @@ const BESIDE = [
     count: one,
   },
   { title: 'the package in an empty folder', command: ['npm', 'run', 'test:package'], count: one },
+  {
+    title: 'the packages of a release',
+    command: ['npm', 'run', 'release'],
+    count: one,
+    skip: () => (!isGitCheckout() && 'not a git checkout') || (!canBuildWasm() && NO_WASM),
+  },
   { title: 'code style', command: ['npm', 'run', 'lint'], count: one, quick: {} },
   { title: 'types', command: ['npm', 'run', 'test:types'], count: one, quick: {} },
+  {
+    title: 'workflows',
+    command: ['npm', 'run', 'lint:workflows'],
+    count: one,
+    skip: () => !actionlint() && 'there is neither actionlint nor Go',
+  },
 ];
 
 /** Those that have the machine for themselves. */
@@ -111,6 +126,12 @@ const ALONE = [
       command: [bin('ava'), ...CORE_SPECS, ...QUICK_SPECS],
       env: { REDSYNC_TEST_KIND: 'redis' },
     },
+  },
+  {
+    title: 'as WebAssembly',
+    command: ['node', 'scripts/test-wasm.js'],
+    count: avaTests,
+    skip: () => !canBuildWasm() && NO_WASM,
   },
   {
     title: 'beside other libraries',

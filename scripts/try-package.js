@@ -68,6 +68,7 @@ import { newPool as overIoredis } from 'redsync/ioredis';
 import { newPool as overIovalkey } from 'redsync/iovalkey';
 import { newPool as overNodeRedis } from 'redsync/node-redis';
 import { newPool as overGlide } from 'redsync/valkey-glide';
+import { instrument } from 'redsync/opentelemetry';
 import { newClock } from 'redsync/testing';
 
 const clock = newClock();
@@ -78,6 +79,7 @@ const node = { host: '10.0.0.1', tls: { ca: undefined }, sentinels: undefined };
 export const lock: Promise<Lock> = redsync.acquire('name', { signal, value: undefined });
 export const pools = [overIoredis, overIovalkey, overNodeRedis, overGlide].map(({ length }) => length);
 export const others = [new Redsync(node), redlock.acquire(['name'], 1000), ExecutionError.name];
+export const stop: () => void = instrument(redsync);
 `;
 
 const ENTRIES = TYPED.match(/from 'redsync/g).length;

@@ -63,8 +63,9 @@ fn since_zero(time: rustix::time::Timespec) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Windows: `Instant` reads `QueryPerformanceCounter`, which counts suspended time.
-#[cfg(windows)]
+/// Windows: `Instant` reads `QueryPerformanceCounter`, which counts suspended time. WebAssembly: whatever clock the host
+/// hands in.
+#[cfg(any(windows, target_family = "wasm"))]
 pub fn now() -> Duration {
     use std::sync::OnceLock;
     use std::time::Instant;

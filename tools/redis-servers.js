@@ -91,6 +91,12 @@ class RedisServer {
     return file;
   }
 
+  /** Renews the certificate of a server with TLS while it runs. */
+  async useCertificate({ cert, key }) {
+    const [certFile, keyFile] = [this.file('next.pem', cert), this.file('next-key.pem', key)];
+    await this.command('CONFIG', 'SET', 'tls-cert-file', certFile, 'tls-key-file', keyFile);
+  }
+
   get pid() {
     return this.#child.pid;
   }

@@ -126,6 +126,26 @@ function build({ debug = false } = {}) {
   else fs.rmSync(DEBUG_MARK, { force: true });
 }
 
+const WASM = 'redsync.wasm';
+const WASM_TARGET = 'wasm32-wasip1';
+
+/** Has rustc what it takes for a WebAssembly module? It is asked for where rustup is. */
+function canBuildWasm() {
+  return !succeeds('rustup') || succeeds('rustup', ['target', 'add', WASM_TARGET]);
+}
+
+/** Builds the engine as a WebAssembly module, unless that is newer than every Rust source. */
+function buildWasm() {
+  const newest = Math.max(...ADDON_SOURCES.flatMap(filesBelow).map(modified));
+  if (modified(WASM) >= newest) return;
+  requireCargo();
+  if (!canBuildWasm()) throw new SetupError(`rustup could not add the target ${WASM_TARGET}`);
+  const folder = path.join(root, 'target');
+  const options = ['--lib', '--target', WASM_TARGET, '--profile', 'wasm', '--locked'];
+  run('cargo', ['build', ...options, '--target-dir', folder]);
+  fs.copyFileSync(path.join(folder, WASM_TARGET, 'wasm', WASM), path.join(root, WASM));
+}
+
 function hasRedisServer() {
   return succeeds('redis-server');
 }
@@ -191,9 +211,12 @@ async function main(body) {
 
 module.exports = {
   SetupError,
+  WASM,
   announce,
   bin,
   build,
+  buildWasm,
+  canBuildWasm,
   hasRedisServer,
   install,
   installProgram,

@@ -12,7 +12,7 @@ const BUNDLERS = {
       bundle: true,
       platform: 'node',
       outfile: file,
-      external: { external: ['redsync'], 'without the binary': ['*.node'] }[how],
+      external: { external: ['redsync'], 'without the binary': ['*.node', '*.wasm'] }[how],
       loader: {
         'with a copy of the binary': { '.node': 'copy' },
         'with a path for the binary': { '.node': 'file' },
@@ -24,7 +24,7 @@ const BUNDLERS = {
   async webpack() {
     const { default: webpack } = await import('webpack');
     const isBinary = ({ request }, done) =>
-      request.endsWith('.node') ? done(null, `commonjs ${request}`) : done();
+      /\.(node|wasm)$/.test(request) ? done(null, `commonjs ${request}`) : done();
     const stats = await new Promise((resolve, reject) => {
       const options = {
         mode: 'production',
@@ -45,7 +45,7 @@ const BUNDLERS = {
 
   async rolldown() {
     const { rolldown } = await import('rolldown');
-    const external = { external: ['redsync'], 'without the binary': /\.node$/ }[how];
+    const external = { external: ['redsync'], 'without the binary': /\.(node|wasm)$/ }[how];
     const bundle = await rolldown({ input: 'app.js', platform: 'node', external });
     await bundle.write({ file, format: 'cjs' });
   },

@@ -1,5 +1,7 @@
 'use strict';
 
+const { X509Certificate } = require('node:crypto');
+
 const selfsigned = require('selfsigned');
 
 const DAY = 24 * 60 * 60 * 1000;
@@ -72,4 +74,9 @@ async function signItself() {
   return { ca: cert, cert, key };
 }
 
-module.exports = { createAuthority, signItself };
+/** What a pin is; as Node.js prints it. */
+function fingerprintOf(cert) {
+  return new X509Certificate(cert).fingerprint256;
+}
+
+module.exports = { createAuthority, fingerprintOf, signItself };

@@ -10,6 +10,7 @@ import { newPool as overIoredis } from '../../lib/adapters/ioredis';
 import { newPool as overIovalkey } from '../../lib/adapters/iovalkey';
 import { newPool as overNodeRedis } from '../../lib/adapters/node-redis';
 import { newPool as overGlide } from '../../lib/adapters/valkey-glide';
+import { instrument } from '../../lib/opentelemetry';
 import { newClock } from '../../lib/testing';
 import type { TestClock } from '../../lib/testing';
 
@@ -91,3 +92,10 @@ expectType<Promise<void>>(clock.advance(1000));
 expectType<Redsync>(new Redsync(clock.nodes()));
 expectError(clock.advance());
 expectError(clock.nodes('3'));
+
+// OpenTelemetry
+expectType<() => void>(instrument());
+expectType<() => void>(instrument(new Redsync('memory:')));
+expectType<() => void>(instrument(undefined));
+expectError(instrument('memory:'));
+expectError(instrument(null));

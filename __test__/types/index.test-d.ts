@@ -22,12 +22,16 @@ import type {
   Lock,
   MutexOptions,
   CallEvent,
+  CallTrace,
   LockEvent,
   LockOwner,
   LockedName,
   LockedNames,
+  LockTrace,
   LostEvent,
   NodeEvent,
+  UnlockEvent,
+  UnlockTrace,
   NodeHealth,
   NodeInspection,
   Stats,
@@ -86,6 +90,9 @@ expectAssignable<ConnectionOptions>({
   clientName: 'c',
 });
 expectAssignable<TlsOptions>({ ca: 'a', cert: 'b', key: 'c', servername: 'd' });
+expectAssignable<TlsOptions>({ fingerprint256: 'AA:BB' });
+expectAssignable<TlsOptions>({ fingerprint256: ['AA:BB', 'CC:DD'] as const });
+expectNotAssignable<TlsOptions>({ fingerprint256: Buffer.alloc(32) });
 expectNotAssignable<TlsOptions>({ ca: 1 });
 
 // Redsync
@@ -393,7 +400,22 @@ expectAssignable<CallEvent>(lockEvent);
 expectType<boolean>(lockEvent.acquired);
 expectType<number | undefined>(lockEvent.attempts);
 expectType<Vote[] | undefined>(lockEvent.votes);
+declare const unlockEvent: UnlockEvent;
+expectAssignable<CallEvent>(unlockEvent);
+expectType<number | undefined>(unlockEvent.heldFor);
+declare const lockTrace: LockTrace;
+expectAssignable<CallTrace>(lockTrace);
+expectType<Redsync>(lockTrace.redsync);
+expectType<number | undefined>(lockTrace.serverPort);
+expectType<boolean | undefined>(lockTrace.acquired);
+expectType<Lock | null | undefined>(lockTrace.result);
+expectType<unknown>(lockTrace.error);
+declare const unlockTrace: UnlockTrace;
+expectAssignable<CallTrace>(unlockTrace);
+expectType<number | undefined>(unlockTrace.heldFor);
+expectError((lockTrace.names[0] = 'name'));
 declare const lostEvent: LostEvent;
+expectType<Redsync>(lostEvent.redsync);
 expectType<LockLostError>(lostEvent.error);
 declare const nodeEvent: NodeEvent;
 expectType<RedisError | undefined>(nodeEvent.error);

@@ -104,7 +104,7 @@ pub fn nodes(input: &[u8]) {
         db: Some(port as u32),
         connect_timeout: Some(timeout),
         // Without a `ca` it is the system's, which takes long to read.
-        tls: ca.map(|ca| TlsSpec { ca: Some(ca), cert, key, servername }),
+        tls: ca.map(|ca| TlsSpec { ca: Some(ca), fingerprint256: None, cert, key, servername }),
         ..NodeSpec::default()
     });
     if let Ok(address) = address {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use napi::bindgen_prelude::{Float64ArraySlice, Function};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Error, Result};
 use napi_derive::napi;
 use redsync_engine::time::Instant;
@@ -17,7 +18,8 @@ use super::outbox::Outbox;
 use super::thread;
 use super::wire::{milliseconds, to_milliseconds};
 use crate::clock;
-use crate::node::redis::{Access, Endpoint, SCRIPTS, Sentinels, Tls, TlsOptions};
+use crate::node::redis::{Access, Endpoint, RedisPlace, Sentinels, Tls, TlsOptions};
+use crate::node::script::SCRIPTS;
 
 /// The number of the next `Redsync` of the process that the engine thread serves, and of the next that an event loop does.
 static NEXT_CLIENT: AtomicU32 = AtomicU32::new(First::ThreadClient as u32);
@@ -26,6 +28,9 @@ static NEXT_LOOP_CLIENT: AtomicU32 = AtomicU32::new(First::LoopClient as u32);
 /// The number of the next clock for tests of the process.
 static NEXT_CLOCK: AtomicU32 = AtomicU32::new(1);
 
+/// Wakes the environment's event loop, without keeping it alive.
+type Wake = ThreadsafeFunction<(), (), (), napi::Status, false, true, 0>;
+
 /// A server's place.
 #[napi(object)]
 pub struct Place {
@@ -33,10 +38,12 @@ pub struct Place {
     pub port: u16,
 }
 
-/// Certificates in PEM, and the name to verify.
+/// Certificates in PEM, the name to verify, or what is pinned instead.
 #[napi(object)]
 pub struct TlsSpec {
     pub ca: Option<String>,
+    /// As `AA:BB:...`, and sorted.
+    pub fingerprint256: Option<Vec<String>>,
     pub cert: Option<String>,
     pub key: Option<String>,
     pub servername: Option<String>,
@@ -85,6 +92,7 @@ impl From<TlsSpec> for Tls {
     fn from(spec: TlsSpec) -> Self {
         Self::new(TlsOptions {
             ca: spec.ca,
+            pins: spec.fingerprint256,
             identity: spec.cert.zip(spec.key),
             servername: spec.servername,
         })
@@ -111,7 +119,7 @@ impl TryFrom<NodeSpec> for NodeAddress {
                 Self::Memory { name: spec.name, clock: spec.clock.map(|clock| (clock, ahead)) }
             }
             "pool" => Self::Pool { is_cluster: spec.is_cluster.unwrap_or_default() },
-            "cluster" => Self::Cluster(seeds, access),
+            "cluster" => Self::Redis(Box::new(RedisPlace::Cluster(seeds, access))),
             "sentinel" => {
                 let of_sentinels = Access {
                     username: spec.sentinel_username,
@@ -125,7 +133,7 @@ impl TryFrom<NodeSpec> for NodeAddress {
                     master_name: required(spec.master_name, "masterName")?,
                     access: of_sentinels,
                 };
-                Self::Master(sentinels, access)
+                Self::Redis(Box::new(RedisPlace::Master(sentinels, access)))
             }
             "redis" => {
                 let endpoint = match spec.path {
@@ -135,7 +143,7 @@ impl TryFrom<NodeSpec> for NodeAddress {
                         port: required(spec.port, "port")?,
                     },
                 };
-                Self::Server(endpoint, access)
+                Self::Redis(Box::new(RedisPlace::Server(endpoint, access)))
             }
             _ => return Err(Error::from_reason("the kind of a node is unknown")),
         })
@@ -158,8 +166,12 @@ impl Engine {
     /// `wake` is called when completions are ready to be drained. It never keeps the process alive.
     #[napi(constructor, catch_unwind)]
     pub fn new(env: Env, wake: Function<'_, (), ()>) -> Result<Self> {
-        let wake = wake.build_threadsafe_function().weak::<true>().build_callback(|_| Ok(()))?;
-        let outbox = Arc::new(Outbox::new(wake));
+        let wake: Wake =
+            wake.build_threadsafe_function().weak::<true>().build_callback(|_| Ok(()))?;
+        let outbox = Arc::new(Outbox::new(Box::new(move || {
+            // An environment that is being torn down refuses: nobody is left to be told.
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        })));
         env.add_env_cleanup_hook(outbox.clone(), |outbox| {
             thread::send_if_started(Message::Gone { outbox });
         })?;

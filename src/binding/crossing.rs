@@ -168,9 +168,16 @@ numbered! {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 numbered! {
     /// The first number of the clients of the engine thread, and of those of an event loop.
     enum First { ThreadClient = 1, LoopClient = 0x4000_0000, }
+}
+
+#[cfg(target_family = "wasm")]
+numbered! {
+    /// All clients are of the event loop, and a clock for tests is told of there, too.
+    enum First { LoopClient = 1, }
 }
 
 /// The numbers of all names, by the set and by the name.

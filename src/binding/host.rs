@@ -15,14 +15,14 @@ use super::outbox::Outbox;
 use super::wire::{NO_CALL, Operation, Reader, Record};
 use crate::clock::{BootClock, TestClock};
 use crate::node::pool::PoolNode;
-use crate::node::redis::{Access, Endpoint, Login, OnLogin, RedisNode, Sentinels};
+#[cfg(not(target_family = "wasm"))]
+use crate::node::redis::{OnLogin, RedisIdentity, RedisNode, RedisPlace};
 use crate::random::OsRandom;
 
 /// Where a node is.
 pub enum NodeAddress {
-    Server(Endpoint, Access),
-    Master(Sentinels, Access),
-    Cluster(Vec<Endpoint>, Access),
+    #[cfg(not(target_family = "wasm"))]
+    Redis(Box<RedisPlace>),
     /// A node in this process; those of the same name are the same.
     Memory {
         name: Option<String>,
@@ -30,17 +30,14 @@ pub enum NodeAddress {
         clock: Option<(u32, Duration)>,
     },
     /// A pool of JavaScript, which knows it by the client and the index of the node.
-    Pool {
-        is_cluster: bool,
-    },
+    Pool { is_cluster: bool },
 }
 
-/// A node and a login. Those who share it are told the same, so that one can ask for all of them.
+/// A node as it is known to all: those who share it are told the same.
 #[derive(PartialEq, Eq, Hash)]
 pub enum Identity {
-    Server(Endpoint, Login),
-    Master { sentinels: Vec<Endpoint>, name: String, sentinel_login: Login, login: Login },
-    Cluster(Vec<Endpoint>, Login),
+    #[cfg(not(target_family = "wasm"))]
+    Redis(RedisIdentity),
     Memory(String),
 }
 
@@ -48,18 +45,8 @@ impl NodeAddress {
     /// `None` for a node that nobody else can have.
     pub fn identity(&self) -> Option<Identity> {
         match self {
-            Self::Server(endpoint, access) => {
-                Some(Identity::Server(endpoint.clone(), access.login()))
-            }
-            Self::Master(Sentinels { sentinels, master_name, access: of_sentinels }, access) => {
-                Some(Identity::Master {
-                    sentinels: sentinels.clone(),
-                    name: master_name.clone(),
-                    sentinel_login: of_sentinels.login(),
-                    login: access.login(),
-                })
-            }
-            Self::Cluster(seeds, access) => Some(Identity::Cluster(seeds.clone(), access.login())),
+            #[cfg(not(target_family = "wasm"))]
+            Self::Redis(place) => Some(Identity::Redis(place.identity())),
             Self::Memory { name, .. } => name.clone().map(Identity::Memory),
             Self::Pool { .. } => None,
         }
@@ -248,22 +235,15 @@ impl Host {
         is_alone: bool,
         outbox: &Arc<Outbox>,
     ) -> Rc<dyn Node> {
-        // Whether it is the same as another one.
-        let on_login = || -> Option<OnLogin> {
-            let outbox = outbox.clone();
-            (!is_alone).then(|| -> OnLogin {
-                Rc::new(move |run_id: &str| outbox.logged_in(place, run_id))
-            })
-        };
         match address {
-            NodeAddress::Server(endpoint, access) => {
-                Rc::new(RedisNode::server(endpoint, access, on_login()))
-            }
-            NodeAddress::Master(sentinels, access) => {
-                Rc::new(RedisNode::master(sentinels, access, on_login()))
-            }
-            NodeAddress::Cluster(seeds, access) => {
-                Rc::new(RedisNode::cluster(seeds, access, on_login()))
+            #[cfg(not(target_family = "wasm"))]
+            NodeAddress::Redis(redis) => {
+                // Whether it is the same as another one.
+                let on_login = || -> OnLogin {
+                    let outbox = outbox.clone();
+                    Rc::new(move |run_id: &str| outbox.logged_in(place, run_id))
+                };
+                Rc::new(RedisNode::at(*redis, (!is_alone).then(on_login)))
             }
             NodeAddress::Memory { name: None, clock } => {
                 Rc::new(MemoryNode::new(self.clock_or_boot(clock)))

@@ -3,6 +3,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `addon` | what JavaScript sees: `Engine`, `now`, `crossing`, `scripts` |
+//! | `wasm` | the same where no addon can be loaded: an engine for pools only |
 //! | `crossing` | the names and numbers of all that crosses |
 //! | `wire` | the records that cross, and how they are read |
 //! | `outbox` | completions on their way to one JavaScript environment |
@@ -18,6 +19,7 @@
 //! `Float64Array`, with its strings in one text: all calls of a turn of the event loop are one
 //! crossing, and so are all completions that are ready. Every call gets exactly one completion.
 
+#[cfg(not(target_family = "wasm"))]
 mod addon;
 mod client;
 mod crossing;
@@ -28,6 +30,10 @@ pub mod fuzz;
 mod holders;
 mod host;
 mod outbox;
+#[cfg(not(target_family = "wasm"))]
 mod spin;
+#[cfg(not(target_family = "wasm"))]
 mod thread;
+#[cfg(target_family = "wasm")]
+mod wasm;
 mod wire;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use redsync_engine::{
     Answer, Error, Fate, Found, Health, Held, Kind, Loss, NodeError, Page, Report, Status, Token,
     Verb, Vote,
@@ -18,8 +17,8 @@ use crate::clock;
 use crate::node::pool::Asked;
 use crate::node::side_keys::{FENCE, SIGN, side_key, sides};
 
-/// Wakes the environment's event loop, without keeping it alive.
-pub type Wake = ThreadsafeFunction<(), (), (), napi::Status, false, true, 0>;
+/// Wakes the environment's event loop, from any thread.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// What a pool is asked.
 fn pool_question(asked: Asked<'_>) -> Outcome {
@@ -131,8 +130,7 @@ impl Outbox {
         let was_woken = mem::replace(&mut queue.is_woken, true);
         drop(queue);
         if !was_woken {
-            // An environment that is being torn down refuses: nobody is left to be told.
-            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            (self.wake)();
         }
     }
 

@@ -18,7 +18,7 @@ use redsync_engine::{
 };
 use tokio::sync::oneshot;
 
-use super::redis::{WRONG_TYPE, found, page};
+use super::script::{WRONG_TYPE, found, page};
 
 /// How many questions may wait for an answer. Beyond that the pool is not asked, so that one that
 /// never answers costs no more memory than this.
@@ -61,7 +61,7 @@ pub fn vote_of(said: Said, code: String, message: String) -> (Vote, Option<Detai
         Said::Granted => return (Ok(Answer::Granted), None),
         Said::Taken => return (Ok(Answer::Taken), None),
         Said::Absent => return (Ok(Answer::Absent), None),
-        Said::Found => return (Ok(Answer::Taken), found(&message)),
+        Said::Found => return (Ok(Answer::Taken), found(&message).map(Detail::Found)),
         Said::Readers => return (Ok(Answer::Taken), Some(Detail::Readers)),
         Said::Page => {
             let page = page(&message).ok_or_else(NodeError::protocol);

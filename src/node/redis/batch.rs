@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::command::{self, fits, fits_many, write, write_many};
 use super::connection::text;
+use super::known::KnownScripts;
 use super::question::{Group, Introduction, Question};
-use super::script::KnownScripts;
 use super::tracking::Step;
 
 /// Requests in one command. A server does nothing else meanwhile: so many take it about as long as

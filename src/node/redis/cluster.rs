@@ -10,9 +10,10 @@ use redsync_engine::{Answer, Detail, Guard, NodeError, Page, Verb};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
+use super::super::script::THE_END;
 use super::super::side_keys::tag_of;
 use super::address::{Access, Endpoint};
-use super::command::{Redirect, THE_END};
+use super::command::Redirect;
 use super::link::{Link, OnLogin, OnRedirect};
 use super::question::Question;
 use super::route::Route;

@@ -1,29 +1,21 @@
 //! The verbs as Redis commands, and Redis' replies as votes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use redis::Value;
-use redsync_engine::{
-    Answer, Bound, Detail, Found, Kind, NodeError, Page, Request, Token, Verb, Vote,
-};
+use redsync_engine::{Answer, Bound, Detail, Kind, NodeError, Request, Token, Verb, Vote};
 
+use super::super::script::{
+    ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, ACQUIRE_READ, ACQUIRE_WRITE,
+    ACQUIRE_WRITE_FENCED, EXTEND_READ, INSPECT, OWNER, OWNER_MANY, OWNER_READ, RELEASE,
+    RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, SCAN, SHORTEN, THE_END, WATCH_READ, found, page,
+};
 use super::super::side_keys::{FENCE, side_key, sides};
 use super::failure::refused;
-use super::script::{
-    ACQUIRE, ACQUIRE_FENCED, ACQUIRE_FENCED_MANY, ACQUIRE_READ, ACQUIRE_WRITE,
-    ACQUIRE_WRITE_FENCED, EXTEND_READ, INSPECT, KnownScripts, OWNER, OWNER_MANY, OWNER_READ,
-    RELEASE, RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, SCAN, SHORTEN, WATCH_READ,
-};
+use super::known::KnownScripts;
 
 /// So many keys a server looks at for one page.
 const SCANNED_AT_ONCE: u64 = 200;
-
-/// The longest cursor: a number, and that of a server before it, if a pool leads to several.
-const MAX_CURSOR: usize = 32;
-
-/// What a server says for the end of its keys, and is told for their beginning.
-pub const THE_END: &str = "0";
 
 /// Writes the command for a verb, to a server of a cluster or to one that stands alone.
 pub fn write(
@@ -269,7 +261,9 @@ pub fn vote(verb: Verb, request: &Request, reply: Value) -> Vote {
 /// What the reply to a verb brings beside its vote.
 pub fn detail(verb: Verb, request: &Request, reply: &Value) -> Option<Detail> {
     match (request.kind, verb, reply) {
-        (_, Verb::Inspect, Value::BulkString(reply)) => found(&String::from_utf8_lossy(reply)),
+        (_, Verb::Inspect, Value::BulkString(reply)) => {
+            found(&String::from_utf8_lossy(reply)).map(Detail::Found)
+        }
         (_, Verb::Scan, Value::BulkString(reply)) => {
             let mut page = page(&String::from_utf8_lossy(reply))?;
             // A server of a cluster is told with where it ends, for others follow.
@@ -289,27 +283,6 @@ pub fn detail(verb: Verb, request: &Request, reply: &Value) -> Option<Detail> {
 fn bound(number: i64) -> Option<Detail> {
     let token = Token::new(number.unsigned_abs()).filter(|token| token.get() > 1)?;
     Some(Detail::Bound(if number > 0 { Bound::Above(token) } else { Bound::UpTo(token) }))
-}
-
-/// What a look has found: `5200 the value`.
-pub fn found(text: &str) -> Option<Detail> {
-    let (left, value) = text.split_once(' ')?;
-    let left: i64 = left.parse().ok()?;
-    // -1: it does not expire.
-    let remaining = u64::try_from(left).ok().map(Duration::from_millis);
-    Some(Detail::Found(Found { value: value.to_owned(), remaining }))
-}
-
-/// What a walk over the keys tells: the next cursor, a line break and the keys in JSON.
-pub fn page(text: &str) -> Option<Page> {
-    let (next, keys) = text.split_once('\n')?;
-    let is_cursor = matches!(next.len(), 1..=MAX_CURSOR)
-        && next.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
-    if !is_cursor || !keys.starts_with('[') {
-        return None;
-    }
-    let next = if next == THE_END { "" } else { next };
-    Some(Page { next: next.to_owned(), keys: keys.to_owned() })
 }
 
 /// Can this be the reply to so many requests at once? One letter each.

@@ -5,6 +5,8 @@ use std::io;
 use redis::ServerError;
 use redsync_engine::{Fate, NodeError};
 
+use super::super::script::WRONG_TYPE;
+
 /// The error of a socket, by the name that Node.js gives it. Its own text may quote what was sent.
 pub fn io_error(error: &io::Error) -> NodeError {
     use io::ErrorKind::*;
@@ -49,9 +51,6 @@ const REFUSALS: [&str; 18] = [
     "TRYAGAIN",
     "WRONGPASS",
 ];
-
-/// How a server refuses a command on a key of another type.
-pub const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// What servers say behind a code, as far as it is always the same. The rest of their text is never told.
 pub const REASONS: [&str; 8] = [

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `link` | the link to one server: made in the background, made again when lost, one pipeline per tick |
 //! | `command` | verbs to commands, replies to votes |
-//! | `script` | what runs on the server: the table of `scripts/*.lua`, and which of them a server knows |
+//! | `known` | which of the scripts of `node::script` a server knows |
 //! | `tracking` | how a link has a server tell of changes to the keys of held locks |
 //! | `watch` | the second connection, on which a server tells of keys that change |
 //! | `question` | a verb on its way, and where its vote goes |
@@ -13,7 +13,7 @@
 //! | `replies` | what a server may say, and how much |
 //! | `stream`, `tls` | the socket |
 //! | `failure` | what goes wrong, told without secrets |
-//! | `address`, `route` | where a server is, how to get in, and who is the master |
+//! | `address`, `place`, `route` | where a server is, and a node; how to get in, and who is the master |
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
 //! | `server`, `slot`, `turn` | one of a cluster; who has a slot, and the line of what is asked about it; who has left that line |
 //! | `news` | the sentinels' news that the master has changed |
@@ -28,12 +28,13 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../fuzz/src/redis.rs"]
 pub mod fuzz;
+mod known;
 mod link;
 mod news;
+mod place;
 mod question;
 mod replies;
 mod route;
-mod script;
 mod sentinel;
 mod server;
 mod slot;
@@ -50,15 +51,13 @@ use std::time::Duration;
 
 use redsync_engine::{Guard, Health, Keys, Kind, Node, Notice, Replies, Reply, Request, Verb};
 
-pub use address::{Access, Endpoint, Login};
+pub use address::{Access, Endpoint};
 use cluster::Cluster;
-pub use command::{found, page};
-pub use failure::WRONG_TYPE;
 use link::Link;
 pub use link::OnLogin;
+pub use place::{RedisIdentity, RedisPlace};
 use question::{Group, Question};
 use route::Route;
-pub use script::SCRIPTS;
 pub use sentinel::Sentinels;
 pub use tls::{Tls, TlsOptions};
 use watch::Watch;
@@ -73,23 +72,24 @@ pub enum RedisNode {
 }
 
 impl RedisNode {
-    /// A server at a fixed place.
-    pub fn server(endpoint: Endpoint, access: Access, on_login: Option<OnLogin>) -> Self {
-        Self::of(Link::new(Route::Fixed(endpoint), access, None, on_login))
-    }
-
-    /// The server that the sentinels call the master.
-    pub fn master(sentinels: Sentinels, access: Access, on_login: Option<OnLogin>) -> Self {
-        Self::of(Link::new(Route::Master(sentinels), access, None, on_login))
+    /// The node of that place: a server, the master that sentinels name, or a cluster that is known by some of its
+    /// servers.
+    pub fn at(place: RedisPlace, on_login: Option<OnLogin>) -> Self {
+        match place {
+            RedisPlace::Server(endpoint, access) => {
+                Self::of(Link::new(Route::Fixed(endpoint), access, None, on_login))
+            }
+            RedisPlace::Master(sentinels, access) => {
+                Self::of(Link::new(Route::Master(sentinels), access, None, on_login))
+            }
+            RedisPlace::Cluster(seeds, access) => {
+                Self::Cluster(Cluster::new(seeds, access, on_login))
+            }
+        }
     }
 
     fn of(link: Rc<Link>) -> Self {
         Self::Server(link.clone(), Watch::new(link))
-    }
-
-    /// A cluster, known by some of its servers.
-    pub fn cluster(seeds: Vec<Endpoint>, access: Access, on_login: Option<OnLogin>) -> Self {
-        Self::Cluster(Cluster::new(seeds, access, on_login))
     }
 
     fn put(&self, question: Question) {

@@ -23,8 +23,8 @@ use super::super::side_keys::{SIGN, side_key};
 use super::command::write_watch;
 use super::connection::Connection;
 use super::failure::code;
+use super::known::KnownScripts;
 use super::link::{FIRST_PAUSE, LAST_PAUSE, Link, STABLE_AFTER, found};
-use super::script::KnownScripts;
 use super::stream::DEAD_AFTER;
 use super::tracking::changed_keys;
 

@@ -1,7 +1,9 @@
-//! What runs on the server.
+//! What runs on a server: the table of `redis/scripts/*.lua`, and how what they tell is read.
 
-use std::cell::Cell;
 use std::sync::OnceLock;
+use std::time::Duration;
+
+use redsync_engine::{Found, Page};
 
 /// A Lua script.
 pub struct Script {
@@ -10,13 +12,13 @@ pub struct Script {
     pub source: &'static str,
     /// Its name in the server's script cache.
     sha1: OnceLock<String>,
-    /// Its bit in [`KnownScripts`].
-    bit: u32,
+    /// A bit that no other has.
+    pub bit: u32,
 }
 
 /// The text of a script, with what it shares with others before it.
 macro_rules! source {
-    ($($file:literal),+) => { concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+) };
+    ($($file:literal),+) => { concat!($(include_str!(concat!("redis/scripts/", $file, ".lua"))),+) };
 }
 
 pub static ACQUIRE: Script = Script::new(0, "acquire", source!("acquire"));
@@ -87,52 +89,40 @@ impl Script {
         ["EVAL", self.source]
     }
 
-    fn sha1(&self) -> &str {
-        self.sha1.get_or_init(|| redis::Script::new(self.source).get_hash().to_owned())
+    /// Made by whoever needs it first.
+    pub fn sha1(&self, hash: impl FnOnce(&str) -> String) -> &str {
+        self.sha1.get_or_init(|| hash(self.source))
     }
 }
 
-/// The scripts that this link has sent in full. The first use of each is an EVAL, which also leaves
-/// it in the server's cache: no SCRIPT LOAD, no permission for it, and the commands keep their order.
-#[derive(Default)]
-pub struct KnownScripts {
-    sent: Cell<u32>,
-    /// The server tells of changes, and has to be kept at that.
-    is_guarded: Cell<bool>,
+/// How a server refuses a command on a key of another type.
+pub const WRONG_TYPE: &str = "WRONGTYPE";
+
+/// The longest cursor: a number, and that of a server before it, if a pool leads to several.
+const MAX_CURSOR: usize = 32;
+
+/// What a server says for the end of its keys, and is told for their beginning.
+pub const THE_END: &str = "0";
+
+/// What a look has found: `5200 the value`.
+pub fn found(text: &str) -> Option<Found> {
+    let (left, value) = text.split_once(' ')?;
+    let left: i64 = left.parse().ok()?;
+    // -1: it does not expire.
+    let remaining = u64::try_from(left).ok().map(Duration::from_millis);
+    Some(Found { value: value.to_owned(), remaining })
 }
 
-impl KnownScripts {
-    /// The server has answered NOSCRIPT: send the full bodies again.
-    pub fn forget(&self) {
-        self.sent.set(0);
+/// What a walk over the keys tells: the next cursor, a line break and the keys in JSON.
+pub fn page(text: &str) -> Option<Page> {
+    let (next, keys) = text.split_once('\n')?;
+    let is_cursor = matches!(next.len(), 1..=MAX_CURSOR)
+        && next.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+    if !is_cursor || !keys.starts_with('[') {
+        return None;
     }
-
-    /// From here on the server tells of changes to keys that were read.
-    pub fn guard(&self) {
-        self.is_guarded.set(true);
-    }
-
-    /// Does it tell?
-    pub fn is_guarded(&self) -> bool {
-        self.is_guarded.get()
-    }
-
-    /// What extends a lock.
-    pub fn extend(&self) -> &'static Script {
-        if self.is_guarded.get() { &EXTEND_GUARDED } else { &EXTEND }
-    }
-
-    /// What extends many.
-    pub fn extend_many(&self) -> &'static Script {
-        if self.is_guarded.get() { &EXTEND_MANY_GUARDED } else { &EXTEND_MANY }
-    }
-
-    /// How to call a script: by name if the server knows it already.
-    pub fn call(&self, script: &'static Script) -> [&'static str; 2] {
-        let known = self.sent.get() & script.bit != 0;
-        self.sent.set(self.sent.get() | script.bit);
-        if known { ["EVALSHA", script.sha1()] } else { script.in_full() }
-    }
+    let next = if next == THE_END { "" } else { next };
+    Some(Page { next: next.to_owned(), keys: keys.to_owned() })
 }
 
 #[cfg(test)]
