@@ -12,6 +12,7 @@ const NODE = [
   'Event',
   'EventTarget',
   'FinalizationRegistry',
+  'Request',
   'URL',
   'WeakRef',
   'clearImmediate',
@@ -55,6 +56,14 @@ module.exports = [
         module: 'writable',
         require: 'readonly',
       },
+    },
+  },
+  {
+    // Programs with a package.json of their own, which makes them modules.
+    files: ['bullmq', 'fastify', 'nextjs'].map((name) => `examples/${name}/**/*.js`),
+    languageOptions: {
+      sourceType: 'module',
+      globals: { ...readonly(['Response']), require: 'off' },
     },
   },
   { files: ['**/*.jest.js', '**/jest.test.js'], languageOptions: { globals: readonly(JEST) } },

@@ -120,13 +120,16 @@ const CHECKS = {
 };
 
 test('every example is run', (t) => {
-  // Those of testing/ are run in testing.spec.js, that of nestjs-payments/ in examples-nestjs.spec.js, and the service
+  // Those of testing/ are run in testing.spec.js, those of frameworks in examples-frameworks.spec.js, and the service
   // does not end by itself: see below. The other files are what the examples need, or go with them.
   const others = [
+    'bullmq',
+    'fastify',
     'grafana-dashboard.json',
     'http-service.js',
     'late-writer.js',
-    'nestjs-payments',
+    'nestjs',
+    'nextjs',
     'nodes.js',
     'object-store.js',
     'prometheus-alerts.yml',

@@ -13,6 +13,9 @@ const { checkVersions, notesOf } = require('../scripts/versions.js');
 const manifest = require('../package.json');
 
 const ROOT = path.join(__dirname, '..');
+const EXAMPLES = ['bullmq', 'fastify', 'nestjs', 'nextjs'].map(
+  (name) => `examples/${name}/package.json`,
+);
 const { version } = manifest;
 
 /** A copy of every file that names the version. */
@@ -25,7 +28,7 @@ function copyTree(t) {
     'Cargo.toml',
     'crates/engine/Cargo.toml',
     'crates/mutants/Cargo.toml',
-    'examples/nestjs-payments/package.json',
+    ...EXAMPLES,
     'native.js',
     'package-lock.json',
     'package.json',
@@ -68,7 +71,7 @@ const PLACES = [
   ['crates/engine/Cargo.toml', `version = "${version}"`, 'crates/engine/Cargo.toml '],
   ['crates/mutants/Cargo.toml', `version = "${version}"`, 'crates/mutants/Cargo.toml '],
   ['Cargo.lock', `name = "redsync-engine"\nversion = "${version}"`, 'Cargo.lock, redsync-engine '],
-  ['examples/nestjs-payments/package.json', `"redsync": "^${version}"`, 'payments/package.json '],
+  ...EXAMPLES.map((file) => [file, `"redsync": "^${version}"`, `${file} `]),
   ['native.js', `'${version}'`, 'native.js '],
 ];
 

@@ -1,5 +1,7 @@
 'use strict';
 
+const path = require('node:path');
+
 // The addon, through the generated loader, which knows where the binary of each platform is. What the
 // loader says when it finds none is of no use to a person; what is missing, and how to get it, is. Without
 // an addon there is the same engine as WebAssembly, which has no connections of its own.
@@ -18,6 +20,11 @@ const PLATFORMS = [
 const BUILD =
   'To build it, with Rust (https://rustup.rs), in a copy of the source: ' +
   '`npm run build && npm pack`, then `npm install` the packed file here.';
+
+const UNBUNDLE =
+  'redsync: a bundler has packed the package without its binary. Leave `redsync` out of the bundle: `external` of ' +
+  'esbuild, rolldown and Vite, `externals` of webpack, `serverExternalPackages` of Next.js; and install it where the ' +
+  'bundle runs (docs/bundlers.md).';
 
 /** The name of this platform, as the packages of the binaries have it. */
 function platform() {
@@ -42,11 +49,18 @@ function isInstalled(name) {
   }
 }
 
+/** Is this in a file of its own no more? A module that a bundler has made knows the name of none. */
+function isBundled() {
+  return typeof __filename !== 'string' || path.basename(__filename) !== 'addon.js';
+}
+
 function explain(cause) {
   const here = platform();
   const name = `redsync-${here}`;
   let message;
-  if (!PLATFORMS.includes(here)) {
+  if (isBundled()) {
+    message = UNBUNDLE;
+  } else if (!PLATFORMS.includes(here)) {
     message = `redsync: no binary is published for ${here}. ${BUILD}`;
   } else if (isInstalled(name)) {
     message = `redsync: the binary of the package ${name} cannot be loaded, see the cause. ${BUILD}`;
@@ -63,7 +77,10 @@ function explain(cause) {
 function load() {
   try {
     if (process.env.REDSYNC_ENGINE === 'wasm') throw new Error('REDSYNC_ENGINE is "wasm"');
-    return require('../native.js');
+    const addon = require('../native.js');
+    // Some bundlers put the path of a file in the place of what it exports.
+    if (typeof addon.Engine !== 'function') throw new Error('it is no addon');
+    return addon;
   } catch (error) {
     const missing = explain(error);
     let wasm;

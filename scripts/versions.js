@@ -7,8 +7,10 @@ const path = require('node:path');
 
 const { SetupError } = require('../tools/setup.js');
 
-/** Users install what it asks for. */
-const EXAMPLE = 'examples/nestjs-payments/package.json';
+/** Users install what they ask for. */
+const EXAMPLES = ['bullmq', 'fastify', 'nestjs', 'nextjs'].map(
+  (name) => `examples/${name}/package.json`,
+);
 
 const CRATES = ['Cargo.toml', 'crates/engine/Cargo.toml', 'crates/mutants/Cargo.toml'];
 
@@ -23,12 +25,12 @@ function versionsOf(root) {
   const crates = [
     ...read(root, 'Cargo.lock').matchAll(/^name = "(redsync[\w-]*)"\nversion = "(.*)"$/gm),
   ];
-  const asked = JSON.parse(read(root, EXAMPLE)).dependencies.redsync;
+  const asked = EXAMPLES.map((file) => [file, JSON.parse(read(root, file)).dependencies.redsync]);
   return [
     ['package.json', JSON.parse(read(root, 'package.json')).version],
     ['package-lock.json', lock.version],
     ['package-lock.json, packages', lock.packages[''].version],
-    [EXAMPLE, asked.replace('^', '')],
+    ...asked.map(([file, range]) => [file, range.replace('^', '')]),
     ...CRATES.map((file) => [file, /^version = "(.*)"$/m.exec(read(root, file))?.[1]]),
     ...crates.map(([, name, version]) => [`Cargo.lock, ${name}`, version]),
     ...[...new Set(loader.map(([, version]) => version))].map((each) => ['native.js', each]),

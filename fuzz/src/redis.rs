@@ -214,7 +214,7 @@ async fn converse(calls: &[u8], said: &[u8], piece: usize) {
     let served = spawn_local({
         let link = link.clone();
         async move {
-            is_discreet(&link.serve(Connection::over(Box::pin(Socket(client)))).await);
+            is_discreet(&link.serve(Connection::over(Box::pin(Socket(client)))).await.error);
             link.close();
         }
     });

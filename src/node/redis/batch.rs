@@ -111,6 +111,11 @@ impl Batch {
         if all_fit { Ok((self.entries, self.replies.into_iter())) } else { Err(self) }
     }
 
+    /// What it asks, in the order in which it was written.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+
     /// Nobody will answer it any more.
     pub fn fail(self, error: &NodeError) {
         self.entries.into_iter().for_each(|entry| entry.fail(error));

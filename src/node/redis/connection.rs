@@ -72,6 +72,11 @@ impl Connection {
         self.unwritten += write(&mut self.output);
     }
 
+    /// How many of the commands that were sent last have not left at all.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten
+    }
+
     /// Moves bytes until there are replies, and gives them away.
     pub fn poll_replies(
         &mut self,

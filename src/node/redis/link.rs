@@ -35,8 +35,8 @@ use crate::random::OsRandom;
 pub const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub const LAST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A link that lived shorter than this is not trusted to be back: connecting again starts with a
-/// pause.
+/// A link that lived shorter than this, and answered nothing or was lost over a question, is not trusted to be back:
+/// connecting again starts with a pause.
 pub const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// From one try to listen to a sentinel to the next.
@@ -84,6 +84,13 @@ impl Unusable {
     }
 }
 
+/// How a connection has ended.
+pub struct Lost {
+    pub error: NodeError,
+    /// It had answered something, and owed nothing any more.
+    was_at_rest: bool,
+}
+
 fn silent() -> NodeError {
     NodeError::new("ETIMEDOUT", "the server does not answer")
 }
@@ -102,6 +109,8 @@ pub struct Link {
     introductions: RefCell<Vec<Introduction>>,
     /// What was sent and is not answered yet.
     unanswered: RefCell<VecDeque<Batch>>,
+    /// This connection has answered something.
+    has_answered: Cell<bool>,
     /// Somebody would ask, if the server were not down.
     is_wanted: Cell<bool>,
     /// The server wants another login, or is no master any more.
@@ -138,6 +147,7 @@ impl Link {
             groups: RefCell::default(),
             introductions: RefCell::default(),
             unanswered: RefCell::default(),
+            has_answered: Cell::default(),
             is_wanted: Cell::default(),
             must_reconnect: RefCell::default(),
             unheard: RefCell::default(),
@@ -351,20 +361,20 @@ impl Link {
                 Ok((server, connection)) => {
                     let since = Instant::now();
                     self.server.replace(Some(server));
-                    let lost = self.serve(connection).await;
+                    let Lost { error, was_at_rest } = self.serve(connection).await;
                     self.server.take();
-                    let was_stable = since.elapsed() >= STABLE_AFTER;
+                    let was_stable = was_at_rest || since.elapsed() >= STABLE_AFTER;
                     if was_stable {
                         longest_pause = FIRST_PAUSE;
                     }
-                    if was_stable && lost.code == NodeError::lost().code {
+                    if was_stable && error.code == NodeError::lost().code {
                         if is_of_cluster && self.has_nothing_to_ask() {
                             return self.enter_unless_closed(State::Unused);
                         }
                         self.enter_unless_closed(State::Connecting(Instant::now()));
                         continue;
                     }
-                    lost
+                    error
                 }
             };
             self.enter_unless_closed(State::Down(error.clone()));
@@ -425,17 +435,46 @@ impl Link {
     }
 
     /// Serves until the connection is lost or the link is closed, which is then the answer to all that
-    /// was sent. Gives the reason.
-    pub async fn serve(&self, connection: Connection) -> NodeError {
-        let lost = self.write_and_read(connection).await;
-        for batch in self.unanswered.take() {
-            batch.fail(&lost);
-        }
-        lost
+    /// has left. What has not left waits for the next connection.
+    pub async fn serve(&self, mut connection: Connection) -> Lost {
+        self.has_answered.set(false);
+        let error = self.write_and_read(&mut connection).await;
+        self.put_back(connection.unwritten());
+        let unanswered = self.unanswered.take();
+        let was_at_rest = self.has_answered.get() && unanswered.is_empty();
+        // Before anybody hears of it: a connection that owes replies is reset.
+        drop(connection);
+        unanswered.into_iter().for_each(|batch| batch.fail(&error));
+        Lost { error, was_at_rest }
     }
 
-    /// Writes one pipeline per tick.
-    async fn write_and_read(&self, mut connection: Connection) -> NodeError {
+    /// Puts what the last so many commands ask before all that waits.
+    fn put_back(&self, mut commands: usize) {
+        let mut unanswered = self.unanswered.borrow_mut();
+        let mut first = unanswered.len();
+        while first > 0 && unanswered[first - 1].expected() <= commands {
+            first -= 1;
+            commands -= unanswered[first].expected();
+        }
+        let (mut groups, mut questions) = (Vec::new(), VecDeque::new());
+        for entry in unanswered.split_off(first).into_iter().flat_map(Batch::into_entries) {
+            match entry {
+                Entry::One(question) => questions.push_back(question),
+                Entry::Run(run) => questions.extend(run),
+                Entry::Group(group) => groups.push(group),
+                Entry::Introduction(answer) => self.introductions.borrow_mut().push(answer),
+                // The next connection begins anew with it.
+                Entry::Tracking(_) => {}
+            }
+        }
+        self.groups.borrow_mut().splice(..0, groups);
+        let mut queue = self.queue.borrow_mut();
+        questions.append(&mut queue);
+        *queue = questions;
+    }
+
+    /// Writes one pipeline per tick. Gives the reason for which it has ended.
+    async fn write_and_read(&self, connection: &mut Connection) -> NodeError {
         self.must_reconnect.take();
         // Before anything is written: the server may have forgotten what it is asked for.
         self.uptime.replace(connection.uptime.take());
@@ -450,7 +489,7 @@ impl Link {
         // TCP only notices a peer that does not acknowledge; a stopped process does.
         let mut dead = pin!(sleep(DEAD_AFTER));
         loop {
-            self.write(&mut connection, &scripts, may_run.get(), &tracking);
+            self.write(connection, &scripts, may_run.get(), &tracking);
             tokio::select! {
                 biased;
                 moved = poll_fn(|cx| connection.poll_replies(cx, |reply| self.take(reply))) => {
@@ -577,6 +616,7 @@ impl Link {
             }
             let Some(batch) = unanswered.pop_front() else { return };
             drop(unanswered);
+            self.has_answered.set(true);
             let (entries, mut replies) = match batch.answered() {
                 Ok(answered) => answered,
                 Err(batch) => {

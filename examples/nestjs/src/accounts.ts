@@ -8,11 +8,15 @@ import { Injectable } from '@nestjs/common';
 export class Accounts {
   readonly #folder = process.env['ACCOUNTS'] ?? '.';
 
-  async balance(account: string, signal: AbortSignal): Promise<number> {
+  async balance(account: string, signal: AbortSignal | undefined): Promise<number> {
     return Number(await readFile(this.#file(account), { encoding: 'utf8', signal }));
   }
 
-  async setBalance(account: string, balance: number, signal: AbortSignal): Promise<void> {
+  async setBalance(
+    account: string,
+    balance: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     await writeFile(this.#file(account), `${balance}`, { signal });
   }
 

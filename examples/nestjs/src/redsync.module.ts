@@ -1,24 +1,20 @@
-import { Module, type OnApplicationShutdown } from '@nestjs/common';
+import { Global, Module, type OnApplicationShutdown } from '@nestjs/common';
 import { Redsync } from 'redsync';
-
-import { Accounts } from './accounts.js';
-import { PaymentsController } from './payments.controller.js';
-import { Payments } from './payments.service.js';
 
 const NODES = (process.env['REDIS_URLS'] ?? 'redis://127.0.0.1').split(',');
 
+/** One `Redsync` for the whole application, which lets go of its locks at the end of it. */
+@Global()
 @Module({
-  controllers: [PaymentsController],
   providers: [
-    Accounts,
-    Payments,
     {
       provide: Redsync,
       useFactory: () => new Redsync(NODES, { keyPrefix: 'payments:', expiry: 2000 }),
     },
   ],
+  exports: [Redsync],
 })
-export class AppModule implements OnApplicationShutdown {
+export class RedsyncModule implements OnApplicationShutdown {
   constructor(private readonly redsync: Redsync) {}
 
   /** By now no request is left; what was begun otherwise gets some time to end. */

@@ -1,0 +1,2 @@
+// The package has a binary, which no bundler can pack: Next.js leaves it in node_modules.
+export default { serverExternalPackages: ['redsync'] };
