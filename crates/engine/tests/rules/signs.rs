@@ -183,7 +183,7 @@ async fn who_has_the_lock_takes_back_the_signs_of_earlier_attempts() {
     sleep(ms(1)).await;
     // There it is that of the lock, which goes with it: a release of its value could come late.
     assert_eq!(signs(&world), [false, false, true]);
-    assert!(world.asked(Verb::Release).iter().all(|asked| asked.value != &*written.value));
+    assert!(world.asked(Verb::Release).iter().all(|asked| asked.value != *written.value));
     world.mutex(write(1)).unlock(written.value).await.unwrap();
     assert_eq!(signs(&world), [false; 3]);
 }
