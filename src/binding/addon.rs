@@ -9,7 +9,6 @@ use napi::bindgen_prelude::{Float64ArraySlice, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Error, Result};
 use napi_derive::napi;
-use redsync_engine::time::Instant;
 
 use super::crossing::{self, First};
 use super::event_loop::EventLoop;
@@ -200,15 +199,9 @@ impl Engine {
     /// then. Returns in how many milliseconds the alarm is to ring instead; a negative number if it stays as it is.
     #[napi(catch_unwind)]
     pub fn run(&self, records: Float64ArraySlice<'_>, used: u32, text: String) -> f64 {
-        self.outbox.is_run();
         let records: &[f64] = &records;
         let numbers = records.get(..used as usize).unwrap_or(records);
-        if numbers.is_empty() {
-            self.event_loop.has_rung();
-        }
-        let deadline = self.event_loop.run(numbers, &text, &self.outbox);
-        let left = |deadline: Instant| to_milliseconds(deadline - Instant::now());
-        deadline.map_or(-1.0, left)
+        self.event_loop.run(numbers, &text, &self.outbox)
     }
 
     /// Hands over the records in the first `used` numbers, of clients of the engine thread, with their texts.

@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 
 use super::host::{Host, Message};
 use super::outbox::Outbox;
+use super::wire::to_milliseconds;
 
 /// Runs when it is told to, and never waits.
 #[derive(Default)]
@@ -42,14 +43,14 @@ impl EventLoop {
         self.enter(|host| host.handle(message));
     }
 
-    /// The alarm has rung, which may be a little early.
-    pub fn has_rung(&self) {
-        self.alarm.set(None);
-    }
-
-    /// Starts what the records ask for, and lets all tasks go on until each waits. Gives when to set the alarm for, if
-    /// that is earlier than the one that is set.
-    pub fn run(&self, numbers: &[f64], text: &str, outbox: &Outbox) -> Option<Instant> {
+    /// Starts what the records ask for, and lets all tasks go on until each waits. No records: the alarm has rung, which
+    /// may be a little early. Gives in how many milliseconds it is to ring instead of when it would; a negative number if
+    /// it stays as it is.
+    pub fn run(&self, numbers: &[f64], text: &str, outbox: &Outbox) -> f64 {
+        if numbers.is_empty() {
+            self.alarm.set(None);
+        }
+        outbox.is_run();
         self.enter(|host| host.start_all(numbers, text, outbox));
         let _timers = self.timers.enter();
         self.timers.ring(Instant::now());
@@ -66,7 +67,7 @@ impl EventLoop {
         let is_earlier = |next: &Instant| self.alarm.get().is_none_or(|alarm| *next < alarm);
         let next = self.timers.next().filter(is_earlier);
         self.alarm.set(next.or(self.alarm.get()));
-        next
+        next.map_or(-1.0, |next| to_milliseconds(next - Instant::now()))
     }
 
     fn enter(&self, tell: impl FnOnce(&mut Host)) {

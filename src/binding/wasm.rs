@@ -6,8 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use redsync_engine::time::Instant;
-
 use super::crossing::{self, First};
 use super::event_loop::EventLoop;
 use super::host::{Message, NodeAddress};
@@ -123,13 +121,9 @@ extern "C" fn open(has_owner: u32) -> u32 {
 extern "C" fn run() -> f64 {
     MODULE.with(|module| {
         let (numbers, text) = (module.numbers.take(), module.take_text());
-        if numbers.is_empty() {
-            module.event_loop.has_rung();
-        }
-        module.outbox.is_run();
-        let deadline = module.event_loop.run(&numbers, &text, &module.outbox);
+        let left = module.event_loop.run(&numbers, &text, &module.outbox);
         module.numbers.replace(numbers);
-        deadline.map_or(-1.0, |deadline| to_milliseconds(deadline - Instant::now()))
+        left
     })
 }
 

@@ -18,7 +18,7 @@ use crate::place::Place;
 use crate::queue::Chance;
 use crate::round::{Round, Votes};
 use crate::signs::Sign;
-use crate::time::{Instant, timeout, timeout_at};
+use crate::time::{FOR_EVER, Instant, timeout, timeout_at};
 use crate::validity;
 use crate::value::Value;
 use crate::vote::{Answer, Bound, Vote};
@@ -31,9 +31,6 @@ const RANDOM_TO: Duration = Duration::from_millis(250);
 /// So many fencing tokens an attempt proposes, if the nodes want greater ones. Clocks that are apart need two;
 /// the third is for a holder who was quicker.
 const MOST_PROPOSALS: u32 = 3;
-
-/// Longer than any lock is waited for: 30 years.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// How to ask.
 #[derive(Clone, Copy)]

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 pub use tokio::time::Instant;
 
+/// Longer than anybody waits: 30 years.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 thread_local! {
     static ENTERED: RefCell<Option<Rc<Timers>>> = const { RefCell::new(None) };
 }
@@ -134,6 +137,3 @@ fn after(duration: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(duration).unwrap_or_else(|| now + FOR_EVER)
 }
-
-/// Longer than anybody waits: 30 years.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
