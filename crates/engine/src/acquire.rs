@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Refused};
@@ -308,7 +307,8 @@ impl Mutex {
             // that is held, or it might do so later.
             return Ok(Ok(Held { value, token, until }));
         }
-        place.inspect(|place| place.signs().note(began, &request, &votes));
+        let cleanup = &self.redsync.cleanup;
+        place.inspect(|place| place.signs().note(began, &request, &votes, cleanup));
         if again && let Some(bound) = votes.bound_of_quorum() {
             self.give_up(place, &request, &votes, false).await;
             return Ok(Err(Miss::Token(bound)));
@@ -480,8 +480,8 @@ impl Mutex {
         // Whatever is not released by then goes on in the background. The request may be that of a call which waited
         // for nodes for longer.
         let deadline = Instant::now() + self.means().timeout;
-        let release = |sign: Sign| self.take_back(&sign);
-        let released: Vec<_> = queue.signs.take().into_iter().filter_map(release).collect();
+        let release = |sign: &Sign| sign.take_back(&self.redsync.cleanup);
+        let released: Vec<_> = queue.signs.take().iter().filter_map(release).collect();
         queues.tidy(&queue);
         if has_lock {
             return;
@@ -493,13 +493,10 @@ impl Mutex {
 
     /// What an attempt may have left on these nodes stays for those of its line who wait.
     fn leave_signs(&self, place: &Place, request: &Rc<Request>, nodes: &[usize]) {
-        for older in place.signs().note_unsure(request, nodes) {
-            self.take_back(&older);
+        let cleanup = &self.redsync.cleanup;
+        for older in place.signs().note_unsure(request, nodes, cleanup) {
+            older.take_back(cleanup);
         }
-    }
-
-    fn take_back(&self, sign: &Sign) -> Option<JoinHandle<()>> {
-        self.redsync.cleanup.release(&sign.request, vec![sign.node])
     }
 
     fn means(&self) -> Means {

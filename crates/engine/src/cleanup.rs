@@ -65,6 +65,11 @@ impl Cleanup {
         Rc::new(Self { nodes, missed, is_stopped: Cell::new(false) })
     }
 
+    /// Can nothing be asked any more?
+    pub(crate) fn is_over(&self) -> bool {
+        self.nodes.are_closed()
+    }
+
     /// Asks no more again, where there was no answer.
     pub(crate) fn stop(&self) {
         self.is_stopped.set(true);

@@ -24,6 +24,7 @@ pub(crate) struct Nodes {
     round_ended: Notify,
     busy: Cell<usize>,
     idle: Notify,
+    are_closed: Cell<bool>,
 }
 
 impl Nodes {
@@ -44,6 +45,7 @@ impl Nodes {
             round_ended: Notify::new(),
             busy: Cell::new(0),
             idle: Notify::new(),
+            are_closed: Cell::new(false),
         })
     }
 
@@ -140,9 +142,14 @@ impl Nodes {
         while self.busy.get() > 0 {
             self.idle.notified().await;
         }
+        self.are_closed.set(true);
         for node in &self.members {
             node.close();
         }
+    }
+
+    pub(crate) fn are_closed(&self) -> bool {
+        self.are_closed.get()
     }
 }
 

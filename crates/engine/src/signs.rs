@@ -4,6 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use tokio::task::JoinHandle;
+
+use crate::cleanup::Cleanup;
 use crate::node::Request;
 use crate::round::Votes;
 
@@ -22,38 +25,63 @@ pub(crate) struct Signs {
 pub(crate) struct Sign {
     /// The how manyth that was noted.
     number: u64,
-    pub(crate) node: usize,
+    node: usize,
     /// The attempt that has left it.
-    pub(crate) request: Rc<Request>,
+    request: Rc<Request>,
+    /// On the connections of that attempt: those who stand in line may have opened the nodes each for himself.
+    over: Rc<Cleanup>,
+}
+
+impl Sign {
+    /// Asks the node to delete it, behind the command that has left it; or over these connections if that one's are closed.
+    pub(crate) fn take_back(&self, or_over: &Rc<Cleanup>) -> Option<JoinHandle<()>> {
+        let over = if self.over.is_over() { or_over } else { &self.over };
+        over.release(&self.request, vec![self.node])
+    }
 }
 
 impl Signs {
-    /// The number of the next one. An attempt that begins now replaces the signs with smaller numbers.
+    /// The number of the next one. An attempt that begins now replaces the signs with smaller numbers, of its own
+    /// connections: a command on another one may come after it.
     pub(crate) fn next_number(&self) -> u64 {
         self.next_number.get()
     }
 
     /// Notes where an attempt has left a sign that began with this number. Of attempts side by side any may be the last.
-    pub(crate) fn note(&self, began: u64, request: &Rc<Request>, votes: &Votes<'_>) {
+    pub(crate) fn note(
+        &self,
+        began: u64,
+        request: &Rc<Request>,
+        votes: &Votes<'_>,
+        over: &Rc<Cleanup>,
+    ) {
         if request.kind.sign().is_none() {
             return;
         }
         let mut left = self.left.borrow_mut();
         for node in votes.with_readers() {
-            left.retain(|sign| sign.node != node || sign.number >= began);
-            left.push(self.sign(node, request));
+            let is_replaced = |sign: &Sign| {
+                sign.node == node && sign.number < began && Rc::ptr_eq(&sign.over, over)
+            };
+            left.retain(|sign| !is_replaced(sign));
+            left.push(self.sign(node, request, over));
             self.are_known.set(true);
         }
     }
 
     /// Notes the nodes where an attempt that was lost may have left one. Returns those that are to be taken back for it.
-    pub(crate) fn note_unsure(&self, request: &Rc<Request>, nodes: &[usize]) -> Vec<Sign> {
+    pub(crate) fn note_unsure(
+        &self,
+        request: &Rc<Request>,
+        nodes: &[usize],
+        over: &Rc<Cleanup>,
+    ) -> Vec<Sign> {
         if request.kind.sign().is_none() {
             return Vec::new();
         }
         let mut left = self.left.borrow_mut();
         let mut note = |&node: &usize| {
-            left.push(self.sign(node, request));
+            left.push(self.sign(node, request, over));
             let mut of_node = (0..left.len()).filter(|&index| left[index].node == node);
             let oldest = of_node.next().filter(|_| of_node.count() >= MOST_UNSURE);
             oldest.map(|oldest| left.remove(oldest))
@@ -61,10 +89,10 @@ impl Signs {
         nodes.iter().filter_map(&mut note).collect()
     }
 
-    fn sign(&self, node: usize, request: &Rc<Request>) -> Sign {
+    fn sign(&self, node: usize, request: &Rc<Request>, over: &Rc<Cleanup>) -> Sign {
         let number = self.next_number.get();
         self.next_number.set(number + 1);
-        Sign { number, node, request: request.clone() }
+        Sign { number, node, request: request.clone(), over: over.clone() }
     }
 
     /// Has the line met readers?

@@ -1,15 +1,22 @@
 //! The sign of a writer who waits: it is left wherever readers are, and taken back by a call that ends without the lock.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use redsync_engine::{
-    CancellationToken, Delay, Error, Extension, Held, Kind, Mutex, Options, READERS, Request, Verb,
+    CancellationToken, Delay, Error, Extension, Health, Held, Kind, Mutex, Node, Options, Queues,
+    READERS, Redsync, Reply, Request, Verb,
 };
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
 use crate::support::{
-    Behaviour, FOREIGN, KEY, World, cancellable, held, keys, lock, ms, release, taken, timed, tries,
+    Behaviour, FOREIGN, KEY, Outcome, ScriptedNode, TokioClock, World, cancellable, held, keys,
+    lock, ms, release, taken, timed, tries,
 };
 
 const SIGN: &str = "the lock:sign";
@@ -336,4 +343,93 @@ async fn it_stays_where_an_attempt_ended_before_the_node_had_answered() {
     }
     assert_eq!(signs(&world), [false; 3]);
     held(world.mutex(read()).lock(&CancellationToken::new()).await);
+}
+
+/// A second connection to a node: what is sent on it arrives at once.
+struct Near(Rc<ScriptedNode>);
+
+impl Node for Near {
+    fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
+        self.0.store.ask(verb, request, reply);
+    }
+
+    fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
+        self.0.store.health(limit)
+    }
+
+    fn close(&self) {}
+}
+
+/// Somebody who reads, and two who have opened the same nodes and stand in one line; the first one's commands take 20 ms.
+async fn far_and_near() -> (World, [Rc<Redsync>; 2]) {
+    let (world, ..) = read_by_one().await;
+    world.all_become(Behaviour::Far(ms(20)));
+    let far = world.scripted.iter().map(|node| node.clone() as Rc<dyn Node>).collect();
+    let near = world.scripted.iter().map(|node| Rc::new(Near(node.clone())) as Rc<dyn Node>);
+    let near = near.collect();
+    let queues = Rc::<Queues>::default();
+    let redsync = |seed, members| {
+        let rng = Box::new(StdRng::seed_from_u64(seed));
+        let (load, clock) = (Rc::default(), TokioClock::start());
+        Redsync::sharing(load, queues.clone(), members, clock, rng, None)
+    };
+    (world, [redsync(2, far), redsync(3, near)])
+}
+
+/// Waits for the lock to write, and asks after each pause, three times, or as soon as there is a chance.
+fn wait(redsync: &Rc<Redsync>, pause: u64, cancel: &CancellationToken) -> JoinHandle<Outcome> {
+    let options = Options { delay: Delay::Fixed(ms(pause)), ..write(3) };
+    let writer = Mutex::new(redsync.clone(), keys(&[KEY]), options);
+    let cancel = cancel.clone();
+    spawn_local(async move { writer.lock(&cancel).await })
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn it_is_taken_back_over_the_connection_that_it_was_left_over() {
+    let (world, [far, near]) = far_and_near().await;
+    let cancel = CancellationToken::new();
+    let waiting = [wait(&far, 1000, &cancel), wait(&near, 1000, &cancel)];
+    // The first one's attempt is on its way, and the second one waits behind him.
+    sleep(ms(5)).await;
+    cancel.cancel();
+    for writer in waiting {
+        assert!(matches!(writer.await.unwrap(), Err(Error::Cancelled)));
+    }
+    sleep(ms(100)).await;
+    assert_eq!(signs(&world), [false; 3], "whoever comes last must not be there first");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn one_that_comes_late_over_another_connection_is_taken_back_too() {
+    let (world, [far, near]) = far_and_near().await;
+    let cancel = CancellationToken::new();
+    let first = wait(&far, 1000, &cancel);
+    sleep(ms(5)).await;
+    let second = wait(&near, 3, &CancellationToken::new());
+    cancel.cancel();
+    assert!(matches!(first.await.unwrap(), Err(Error::Cancelled)));
+    // He has left signs of his own, and has failed, before those of the first one come.
+    assert!(matches!(second.await.unwrap(), Err(Error::Taken { attempts: 3, .. })));
+    sleep(ms(100)).await;
+    assert_eq!(signs(&world), [false; 3]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_has_closed_leaves_it_to_those_who_wait() {
+    let (world, [far, near]) = far_and_near().await;
+    let (stop_first, stop_second) = (CancellationToken::new(), CancellationToken::new());
+    let first = wait(&far, 1000, &stop_first);
+    sleep(ms(5)).await;
+    let second = wait(&near, 1000, &stop_second);
+    sleep(ms(50)).await;
+    assert_eq!(signs(&world), [true; 3]);
+    stop_first.cancel();
+    assert!(matches!(first.await.unwrap(), Err(Error::Cancelled)));
+    far.close().await;
+    world.all_become(Behaviour::Closed);
+    assert_eq!(signs(&world), [true; 3], "for him who waits");
+    stop_second.cancel();
+    assert!(matches!(second.await.unwrap(), Err(Error::Cancelled)));
+    sleep(ms(100)).await;
+    assert_eq!(signs(&world), [false; 3]);
 }

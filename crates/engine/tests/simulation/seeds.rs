@@ -51,4 +51,8 @@ pub const SEEDS: &[(u64, &str)] = &[
         31_489_481,
         "an attempt to write took its sign away where it ended before the node had answered, and readers passed",
     ),
+    (
+        60_688_623,
+        "a sign was taken back over another connection than it was left over, and came later",
+    ),
 ];
