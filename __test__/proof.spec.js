@@ -444,3 +444,24 @@ test('nothing is left of it when the client is closed behind the Redsync', async
     t.deepEqual(await server.command('KEYS', '*'), []);
   }
 });
+
+test('names that are taken in one tick are looked at one by one until the client is believed', async (t) => {
+  const [server] = await useServers(t, 1);
+  const client = new Redis({ host: HOST, port: server.port });
+  t.teardown(() => client.disconnect());
+  // Its scripts are given another value than it is.
+  for (const method of ['eval', 'evalsha']) {
+    const run = client[method];
+    client[method] = (script, ...words) =>
+      run.call(client, script, ...words.map((word) => (isValue(word) ? `"${word}"` : word)));
+  }
+  const redsync = open(t, newPool(client));
+  const names = Array.from({ length: 20 }, (_, i) => `name ${i}`);
+  const errors = await Promise.all(names.map((name) => rejection(redsync.acquire(name))));
+  for (const error of errors) t.true(error instanceof FailedError, error?.stack);
+});
+
+/** Is it a random ownership value, with its owner? */
+function isValue(word) {
+  return typeof word === 'string' && /^[\w+/]{22}==/.test(word);
+}

@@ -1,11 +1,11 @@
 'use strict';
 
-// What together.spec.js shows of URLs, over the clients that an application has already: releases and
-// extensions that come in one tick are asked with one command, and each gets its own answer.
+// What together.spec.js shows of URLs, over the clients that an application has already: acquisitions, releases
+// and extensions that come in one tick are asked with one command, and each gets its own answer.
 
 const test = require('ava');
 
-const { LockExpiredError, Redsync, TakenError } = require('../index.js');
+const { FailedError, LockExpiredError, Redsync, TakenError } = require('../index.js');
 const { rejection, until } = require('./helpers/async.js');
 const { believed } = require('./helpers/believed.js');
 const { CLIENTS, CLUSTER_CLIENTS } = require('./helpers/clients.js');
@@ -160,5 +160,79 @@ for (const kind of ADAPTERS) {
     t.true(
       (await Promise.all(locks.map((lock) => lock.unlock()))).every((result) => result === true),
     );
+  });
+}
+
+const FENCED = [false, true];
+
+for (const kind of ADAPTERS) {
+  for (const fencing of FENCED) {
+    const title = `[${kind}${fencing ? ', fencing' : ''}]`;
+    test.serial(
+      `200 locks are acquired by a few commands, each with its own answer ${title}`,
+      async (t) => {
+        const servers = await useServers(t, 3);
+        const redsync = await connect(t, kind, servers, { fencing });
+        const names = Array.from({ length: 200 }, (_, i) => `name ${i}`);
+        const isTaken = (i) => i % 2 === 1;
+        for (const server of servers) {
+          for (const [i, name] of names.entries()) {
+            if (isTaken(i)) await server.command('SET', name, 'foreign', 'PX', 60_000);
+          }
+        }
+        const { settle } = await monitor(t, servers[0]);
+        const expiry = (i) => 100_000 * (1 + (i % 3));
+        const outcomes = await Promise.all(
+          names.map((name, i) =>
+            redsync.acquire(name, { expiry: expiry(i) }).catch((error) => error),
+          ),
+        );
+        const asked = await settle();
+        const commands = asked.filter(([verb]) => /^(evalsha|eval|set)$/i.test(verb)).length;
+        t.true(commands < 40, `${commands} commands`);
+        for (const [i, outcome] of outcomes.entries()) {
+          if (isTaken(i)) {
+            t.true(outcome instanceof TakenError, outcome.stack);
+            continue;
+          }
+          t.is(await servers[1].command('GET', names[i]), outcome.value);
+          const left = await servers[2].command('PTTL', names[i]);
+          t.true(left > expiry(i) - 60_000 && left <= expiry(i), `${left} of ${expiry(i)} ms`);
+          t.is(typeof outcome.token, fencing ? 'number' : 'undefined');
+        }
+        const tokens = outcomes.map(({ token }) => token).filter((token) => token !== undefined);
+        t.is(new Set(tokens).size, tokens.length);
+      },
+    );
+  }
+
+  test.serial(`what a server refuses is told to each that is acquired [${kind}]`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const redsync = await connect(t, kind, [server]);
+    await server.command('CONFIG', 'SET', 'maxmemory', '1');
+    const names = Array.from({ length: 50 }, (_, i) => `name ${i}`);
+    const errors = await Promise.all(names.map((name) => rejection(redsync.acquire(name))));
+    for (const error of errors) {
+      t.true(error instanceof FailedError, error.stack);
+      t.is(error.errors[0].cause.code, 'OOM');
+    }
+    await server.command('CONFIG', 'SET', 'maxmemory', '0');
+    t.is(await server.command('DBSIZE'), 0);
+    t.is((await Promise.all(names.map((name) => redsync.acquire(name)))).length, 50);
+  });
+
+  test.serial(`a last token that is none refuses its own name only [${kind}]`, async (t) => {
+    const [server] = await useServers(t, 1);
+    const redsync = await connect(t, kind, [server], { fencing: true });
+    await server.command('SET', 'name 7:fence', 'no number');
+    const names = Array.from({ length: 50 }, (_, i) => `name ${i}`);
+    const outcomes = await Promise.all(
+      names.map((name) => redsync.acquire(name).catch((error) => error)),
+    );
+    outcomes.forEach((outcome, i) => {
+      if (i === 7) t.true(outcome instanceof FailedError, outcome.stack);
+      else t.is(typeof outcome.token, 'number');
+    });
+    t.is(await server.command('EXISTS', 'name 7'), 0);
   });
 }

@@ -48,11 +48,11 @@ const NOTHING = Object.freeze({ code: '', message: '' });
  * @property {boolean} isCluster
  * @property {string} keyPrefix
  * @property {() => void} learn which server it is, after a look at the pool
- * @property {Run | undefined} run
+ * @property {Map<number | string, Run>} runs by what those have in common that are asked together
  */
 const clients = new Map();
 
-/** The nodes that have a run. */
+/** The nodes that have runs. */
 const running = [];
 
 /** Puts questions together. Each comes as several records: whom to ask, the keys, what is asked. */
@@ -73,8 +73,8 @@ function endRuns() {
   if (running.length === 0) return;
   const runs = [];
   for (const node of running.splice(0)) {
-    runs.push(node.run);
-    node.run = undefined;
+    runs.push(...node.runs.values());
+    node.runs.clear();
   }
   for (const run of runs) run.ask();
 }
@@ -146,7 +146,7 @@ class Question {
   }
 
   #take(conn) {
-    return Run.takes(conn, this) ? this.#join(conn) : this.use(conn);
+    return Run.takes(conn, this, this.#node.proof.isProven) ? this.#join(conn) : this.use(conn);
   }
 
   #wait(promise, waiting, now) {
@@ -166,13 +166,16 @@ class Question {
 
   /** The engine has no other question open about its key, so it does not matter which goes first. */
   #join(conn) {
-    const node = this.#node;
-    if (!node.run?.goesWith(conn, this)) {
-      if (node.run === undefined) running.push(node);
-      else node.run.ask();
-      node.run = new Run(conn, this);
+    const { runs } = this.#node;
+    const key = Run.keyOf(this);
+    let run = runs.get(key);
+    if (!run?.hasRoomOn(conn)) {
+      if (runs.size === 0) running.push(this.#node);
+      run?.ask();
+      run = new Run(conn, this);
+      runs.set(key, run);
     }
-    node.run.add(this);
+    run.add(this);
   }
 
   /** A release is of use at any time: what is released may have been acquired late. */
@@ -327,7 +330,8 @@ function serve(client, nodes, keyPrefix, servers) {
     const proof = proofOf(pool);
     const learn = () => servers.learn(index, proof.runId);
     learn();
-    return { pool, isInstant: isInstant(pool), isCluster, proof, keyPrefix, learn, run: undefined };
+    const runs = new Map();
+    return { pool, isInstant: isInstant(pool), isCluster, proof, keyPrefix, learn, runs };
   };
   clients.set(client, nodes.map(served));
 }

@@ -6,23 +6,27 @@ const { closeClients, connectClients } = require('../clients.js');
 
 const EXPIRY = 8000;
 
-let clients;
-let redsync;
+/** An adapter for redsync with these options, over ioredis with those. */
+function redsyncOver(clientOptions, options) {
+  let clients;
+  let redsync;
+  return {
+    async connect(urls) {
+      clients = await connectClients(urls, clientOptions);
+      redsync = new Redsync(clients.map(newPool), options);
+    },
 
-module.exports = {
-  async connect(urls) {
-    clients = await connectClients(urls, { enableAutoPipelining: true });
-    redsync = new Redsync(clients.map(newPool));
-  },
+    async cycle(key, whileHeld) {
+      const lock = await redsync.newMutex(key, { expiry: EXPIRY }).lock();
+      if (whileHeld) await whileHeld();
+      await lock.unlock();
+    },
 
-  async cycle(key, whileHeld) {
-    const lock = await redsync.newMutex(key, { expiry: EXPIRY }).lock();
-    if (whileHeld) await whileHeld();
-    await lock.unlock();
-  },
+    async close() {
+      await redsync.close();
+      closeClients(clients);
+    },
+  };
+}
 
-  async close() {
-    await redsync.close();
-    closeClients(clients);
-  },
-};
+module.exports = { ...redsyncOver(), redsyncOver };

@@ -22,6 +22,8 @@ macro_rules! source {
 }
 
 pub static ACQUIRE: Script = Script::new(0, "acquire", source!("acquire"));
+/// For pools: a link writes many commands at no more cost than one.
+pub static ACQUIRE_MANY: Script = Script::new(22, "acquireMany", source!("acquire-many"));
 pub static ACQUIRE_FENCED: Script =
     Script::new(7, "acquireFenced", source!("token", "acquire-fenced"));
 pub static ACQUIRE_FENCED_MANY: Script =
@@ -52,8 +54,9 @@ pub static WATCH_READ: Script = Script::new(16, "watchRead", source!("watch-read
 pub static SCAN: Script = Script::new(21, "scan", source!("scan"));
 
 /// All of them.
-pub static SCRIPTS: [&Script; 22] = [
+pub static SCRIPTS: [&Script; 23] = [
     &ACQUIRE,
+    &ACQUIRE_MANY,
     &ACQUIRE_FENCED,
     &ACQUIRE_FENCED_MANY,
     &RELEASE,

@@ -1,0 +1,5 @@
+'use strict';
+
+const { redsyncOver } = require('./redsync-over-ioredis.js');
+
+module.exports = redsyncOver({ enableAutoPipelining: true });
