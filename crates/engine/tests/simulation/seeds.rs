@@ -55,4 +55,8 @@ pub const SEEDS: &[(u64, &str)] = &[
         60_688_623,
         "a sign was taken back over another connection than it was left over, and came later",
     ),
+    (
+        70_147_344,
+        "who asked a node for a permit that did not answer was passed by those who asked for others",
+    ),
 ];

@@ -122,6 +122,8 @@ pub struct Waiters {
     last_look: Cell<u64>,
     /// When each client has last ended a call that writes.
     ended: RefCell<Vec<(usize, u64)>>,
+    /// At the last look nothing was in the way of a call but other calls.
+    is_calm: Cell<bool>,
     found: RefCell<Vec<Violation>>,
 }
 
@@ -133,6 +135,7 @@ impl Waiters {
             next_number: Cell::default(),
             last_look: Cell::default(),
             ended: RefCell::default(),
+            is_calm: Cell::default(),
             found: RefCell::default(),
         }
     }
@@ -195,6 +198,7 @@ impl Waiters {
     /// Counts for how long each could have had its lock. `None`: more is in the way than calls.
     pub fn look(&self, nodes: &[SimulatedNode], now: u64, is_calm: bool, quarantine: u64) {
         let passed = now - self.last_look.replace(now);
+        self.is_calm.set(is_calm);
         let all = self.all.borrow();
         for waiter in all.iter().filter(|waiter| waiter.signs_within.is_some()) {
             // It leaves its sign where readers are.
@@ -277,7 +281,9 @@ impl Waiting<'_> {
                 && (other.mode, me.mode) != (Mode::Read, Mode::Read)
                 && (other.mode == Mode::Read) == (me.mode == Mode::Read)
                 && other.wishes.len() == me.wishes.len();
-            if is_before_me && is_of_my_line && other.patience.is_some() {
+            // Of several permits others may have one after the other while it waits for a node that does not answer.
+            let is_hindered = other.wishes.len() > 1 && !self.waiters.is_calm.get();
+            if is_before_me && is_of_my_line && other.patience.is_some() && !is_hindered {
                 other.overtaken.set(other.overtaken.get() + 1);
                 if other.overtaken.get() > other.may_be_overtaken && !other.cancel.is_cancelled() {
                     self.waiters.found.borrow_mut().push(Violation::Overtaken);
