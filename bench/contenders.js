@@ -33,4 +33,4 @@ const CONTENDERS = [
   limit('rust-fail-fast', 'Rust alone, fail-fast', 'a quorum', '--fail-fast'),
 ];
 
-module.exports = { CONTENDERS };
+module.exports = { CONTENDERS, library };

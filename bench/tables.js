@@ -102,4 +102,4 @@ function overview(results, id, metric) {
   return times === UNKNOWN ? number(value) : `${number(value)} (${times})`;
 }
 
-module.exports = { TITLES, number, pointTable, pointTitle, summaryTable };
+module.exports = { TITLES, figure, number, pointTable, pointTitle, summaryTable };
