@@ -27,7 +27,10 @@ const known = (id) => CONTENDERS.find((contender) => contender.id === id);
 const STAGES = [
   ['lock and release: JavaScript, engine, servers, and back', known('redsync')],
   ['the same, which goes on with the answers of a quorum', known('redsync-fail-fast')],
-  ['JavaScript, engine, and back: nodes in memory', library('redsync-in-memory', 'redsync in memory')],
+  [
+    'JavaScript, engine, and back: nodes in memory',
+    library('redsync-in-memory', 'redsync in memory'),
+  ],
   ['servers, and back to a thread that waits: Rust alone', known('rust')],
   ['servers, and back to the event loop: ioredis by hand', known('ioredis')],
 ];
