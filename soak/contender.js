@@ -6,8 +6,8 @@ const { isMainThread, threadId, Worker, workerData } = require('node:worker_thre
 const { setTimeout: delay } = require('node:timers/promises');
 
 const { Redsync, RedsyncError } = require('../index.js');
-const { Journal } = require('./journal.js');
-const { KINDS, NAMES } = require('./kinds.js');
+const { FAILED, Journal } = require('./journal.js');
+const { KINDS, LIMITS, NAMES } = require('./kinds.js');
 const { Store } = require('./store.js');
 
 const plan = isMainThread ? JSON.parse(process.argv[2]) : workerData;
@@ -29,19 +29,34 @@ const chance = (share) => Math.random() < share;
 const upTo = (ms) => Math.ceil(Math.random() * ms);
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
 
-/** Makes a call, and writes down that it has settled. */
-async function settled(name, call) {
+/**
+ * Makes a call, and writes down when it began and how it has settled.
+ *
+ * @param {string} name
+ * @param {'lock' | 'extend' | 'downgrade' | 'unlock'} what
+ * @param {() => Promise<unknown>} call
+ * @param {string} [value] of the lock
+ */
+async function settled(name, what, call, value) {
   const number = ++calls;
-  journal.write('began', number, name);
+  journal.writeCall('began', number, name, what, value);
   try {
-    return await call();
+    const result = await call();
+    if (what === 'lock') {
+      journal.writeCall('ended', number, name, what, result.value, kindOf(result));
+    } else journal.writeCall('ended', number, name, what, value);
+    return result;
   } catch (error) {
     const isExpected = error instanceof RedsyncError || error.name === 'TimeoutError';
     if (!isExpected) throw error;
+    journal.writeCall('ended', number, name, what, value, FAILED);
     return undefined;
-  } finally {
-    journal.write('ended', number, name);
   }
+}
+
+/** As what a lock is held, as the history has it. */
+function kindOf({ mode, mutex: { name } }) {
+  return mode ?? (name in LIMITS ? `permit:${LIMITS[name]}` : 'mutex');
 }
 
 function block(ms) {
@@ -71,11 +86,11 @@ async function hold(lock, name) {
   const end = performance.now() + pick([1, 5, 20, 100, expiry, expiry * 2]);
   while (performance.now() < end && show('still')) {
     if (chance(0.01)) block(Math.random() * expiry * 1.5);
-    if (chance(0.05)) await settled(name, () => lock.extend());
+    if (chance(0.05)) await settled(name, 'extend', () => lock.extend(), lock.value);
     if (lock.token !== undefined && chance(0.2)) await write(lock, name);
     if (lock.mode === 'write' && chance(0.05)) {
       journal.write('over', number, name); // from now on others may read
-      await settled(name, () => lock.downgrade());
+      await settled(name, 'downgrade', () => lock.downgrade(), lock.value);
       number = numberOf();
     }
     await delay(1 + Math.random() * 10);
@@ -84,7 +99,7 @@ async function hold(lock, name) {
   journal.write('over', number, name);
   if (lock.token !== undefined && chance(0.5)) await write(lock, name); // which may be late
   // Now and then it just leaves, and the lock expires.
-  if (!chance(0.03)) await settled(name, () => lock.unlock());
+  if (!chance(0.03)) await settled(name, 'unlock', () => lock.unlock(), lock.value);
 }
 
 async function compete() {
@@ -98,7 +113,7 @@ async function compete() {
       ...KINDS[name](),
       shufflePools: chance(0.3),
     });
-    const lock = await settled(name, () => mutex.lock({ signal }));
+    const lock = await settled(name, 'lock', () => mutex.lock({ signal }));
     if (lock) await hold(lock, name);
     await delay(Math.random() * 20);
   }
@@ -120,8 +135,8 @@ async function leaveNothing() {
     Array.from({ length: LONG_CALLS }, async (_, i) => {
       const signal = chance(0.7) ? AbortSignal.timeout(upTo(20)) : undefined;
       const mutex = redsync.newMutex(`long:${i % 20}`, { expiry: LONG, tries: 3 });
-      const lock = await settled(mutex.name, () => mutex.lock({ signal }));
-      if (lock) await settled(mutex.name, () => lock.unlock());
+      const lock = await settled(mutex.name, 'lock', () => mutex.lock({ signal }));
+      if (lock) await settled(mutex.name, 'unlock', () => lock.unlock(), lock.value);
     }),
   );
 }

@@ -12,10 +12,14 @@ function now() {
 
 /**
  * Lines of: time, event, number of the hold or call, name, milliseconds of validity left.
- * `began` and `ended` are about calls, the others about locks:
+ * `began` and `ended` are about calls. Behind them stand what was called, the value of the lock and how it has ended: `done`,
+ * `failed`, or as what the lock is held. The others are about locks:
  * `held` and `still` say that it is held, and how long it will be; `over` that it is not any more. `accepted`, `refused`
  * and `wrong` are about writes to a store, with the fencing token for the time.
  */
+const NONE = '-';
+const FAILED = 'failed';
+
 class Journal {
   #file;
 
@@ -23,9 +27,17 @@ class Journal {
     this.#file = fs.openSync(path, 'a');
   }
 
-  write(event, number, name = '-', left = 0, at = now()) {
+  write(event, number, name = NONE, left = 0, at = now()) {
+    this.#add(at, event, number, name, left);
+  }
+
+  writeCall(event, number, name, what, value = NONE, outcome = 'done') {
+    this.#add(now(), event, number, name, 0, what, value, outcome);
+  }
+
+  #add(...fields) {
     // Written at once: the process may be killed at any time.
-    fs.writeSync(this.#file, `${at} ${event} ${number} ${name} ${left}\n`);
+    fs.writeSync(this.#file, `${fields.join(' ')}\n`);
   }
 }
 
@@ -38,4 +50,4 @@ function read(path) {
   });
 }
 
-module.exports = { Journal, now, read };
+module.exports = { FAILED, Journal, now, read };

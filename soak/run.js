@@ -15,6 +15,7 @@ const { startServers } = require('../tools/redis-servers.js');
 const { build, install, main, requireRedisServer } = require('../tools/setup.js');
 const { calls, crowds, holds, most, writes } = require('./checker.js');
 const { injectFaults } = require('./faults.js');
+const { checkHistory, prepareHistory } = require('./history.js');
 const { read } = require('./journal.js');
 const { LIMITS, NAMES } = require('./kinds.js');
 const { Store } = require('./store.js');
@@ -29,8 +30,8 @@ const DEFAULTS = { minutes: 10 };
 const HELP = `Usage: npm run soak -- [options]
 
 ${CONTENDERS} processes take mutexes, semaphores, and locks to read and to write on ${SERVERS} redis-servers while both are killed
-and stopped, and the network between them fails. Ends with an error if more ever held one lock than may, a call got
-stuck, a key is left, or a store that compares fencing tokens refused who held the lock.
+and stopped, and the network between them fails. Ends with an error if more ever held one lock than may, the history of
+a lock is not linearizable, a call got stuck, a key is left, or a store that compares fencing tokens refused who held the lock.
 
   --minutes N  (default ${DEFAULTS.minutes})
   --help       prints this
@@ -141,6 +142,7 @@ main(async () => {
   install();
   build();
   requireRedisServer();
+  prepareHistory();
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-soak-'));
   const servers = await startServers(SERVERS);
   const [storing] = await startServers(1); // to which nothing happens
@@ -177,6 +179,8 @@ main(async () => {
   const { accepted, refused, wrong } = found.writes;
   console.log(`${accepted} writes to a store that compares tokens, and ${refused} that it refused`);
 
+  const history = checkHistory(directory, EXPIRY);
+  console.log(history.told.trimEnd());
   const complaints = contenders.flatMap((contender) => contender.complaints);
   const failures = [
     ...found.crowds.map((crowd) => `too many held "${crowd[0].name}": ${JSON.stringify(crowd)}`),
@@ -185,6 +189,7 @@ main(async () => {
     ...(left > 0 ? [`${left} keys are left`] : []),
     ...wrong.map(({ name, left: token }) => `the store refused ${token}, who held "${name}"`),
     ...(accepted > 0 && refused > 0 ? [] : ['the store was not put to the test']),
+    ...(history.isLinearizable ? [] : ['a history is not linearizable']),
     ...tokens.flatMap(backward).map((pair) => `writes went backwards: ${pair}`),
     ...complaints,
   ];
@@ -195,6 +200,6 @@ main(async () => {
   }
   fs.rmSync(directory, { recursive: true });
   console.log(
-    'Never too many at once, no call stuck, no key left, no holder refused by the store.',
+    'Never too many at once, every history linearizable, no call stuck, no key left, no holder refused by the store.',
   );
 });

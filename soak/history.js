@@ -1,0 +1,33 @@
+'use strict';
+
+// The program that checks the histories of locks: history/, in Go.
+
+const { spawnSync } = require('node:child_process');
+const path = require('node:path');
+
+const { requireGo } = require('../tools/go.js');
+const { root, run } = require('../tools/setup.js');
+
+const PROGRAM = path.join(root, 'target', 'history');
+
+/** A checker that finds nothing would prove nothing: it is tested each time. */
+function prepareHistory() {
+  requireGo();
+  const folder = path.join(__dirname, 'history');
+  run('go', ['test', '-C', folder, '-mod=readonly', '.']);
+  run('go', ['build', '-C', folder, '-mod=readonly', '-o', PROGRAM, '.']);
+}
+
+/**
+ * @param {string} directory of the journals
+ * @param {number} expiry of all locks, in milliseconds
+ * @returns {{ isLinearizable: boolean, told: string }}
+ */
+function checkHistory(directory, expiry) {
+  const { status, stdout, stderr } = spawnSync(PROGRAM, [directory, String(expiry)], {
+    encoding: 'utf8',
+  });
+  return { isLinearizable: status === 0, told: stdout + stderr };
+}
+
+module.exports = { checkHistory, prepareHistory };
