@@ -129,7 +129,7 @@ class Redsync {
     if (shared !== undefined) return shared.share(signal, routine);
     const isHeld = settings.value !== undefined;
     const lock = await (isHeld ? adopt(mutex, { signal }) : acquire(mutex, signal));
-    return await use(this.#client, lock, signal, routine);
+    return use(this.#client, lock, signal, routine); // not awaited: this frame would last as long as the routine
   }
 
   async lead(name, ...rest) {
