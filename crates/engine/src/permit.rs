@@ -103,9 +103,14 @@ impl Permit {
     /// This process has the lock of this value, until then.
     pub(crate) fn won(&mut self, value: &Value, until: Instant) {
         self.held = Some((value.clone(), until));
+        self.go_on();
+        self.see_all_as(Known::Nothing);
+    }
+
+    /// There is no reason to pause any more.
+    pub(crate) fn go_on(&mut self) {
         self.splits = 0;
         self.paused_until = None;
-        self.see_all_as(Known::Nothing);
     }
 
     /// What the nodes have said to an attempt.

@@ -201,6 +201,10 @@ impl Place {
     pub(crate) fn lost(&self, permit: usize, votes: &[Option<Vote>], is_taken: bool) {
         self.hear(permit, votes);
         self.queue.answered();
+        if votes.iter().flatten().all(|vote| *vote == Ok(Answer::Taken)) {
+            // It is somebody's, whoever has split votes with others or was refused.
+            self.queue.permit(permit).go_on();
+        }
         if self.queue.wanted.permits == 1 {
             self.hear_of_all(votes, is_taken);
         }

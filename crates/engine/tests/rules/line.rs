@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use redsync_engine::{Delay, Options, Value, Verb};
+use redsync_engine::{CancellationToken, Delay, Error, Options, Value, Verb};
 use tokio::time::sleep;
 
-use crate::support::{A_WHILE, Behaviour, TIMEOUT, held, lock, ms, release, taken, timed, tries};
+use crate::support::{
+    A_WHILE, Behaviour, FOREIGN, KEY, TIMEOUT, cancellable, held, lock, ms, release, taken, timed,
+    tries,
+};
 
 /// Long after the rest of a test.
 const LATER: Duration = Duration::from_secs(600);
@@ -109,4 +112,30 @@ async fn nodes_that_are_free_and_refuse_all_the_same_are_asked_less_and_less() {
     let (outcome, elapsed) = timed(waiting).await;
     held(outcome.unwrap());
     assert!(elapsed < ms(1000), "{elapsed:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_pause_ends_when_the_nodes_say_that_the_lock_is_taken() {
+    let world = taken(3);
+    for _ in 0..20 {
+        let cancel = CancellationToken::new();
+        let refused = cancellable(&world, patient(), cancel.clone());
+        sleep(ms(10)).await;
+        world.all_become(Behaviour::Error { applied: false });
+        release(&world);
+        sleep(ms(5000)).await;
+        cancel.cancel();
+        assert!(matches!(refused.await.unwrap(), Err(Error::Cancelled)));
+        world.all_become(Behaviour::Ok);
+        world.scripted.iter().for_each(|node| node.plant(KEY, FOREIGN));
+        // It is told so at once, and has no reason to go on with the pause of the other.
+        let waiting = lock(&world, patient());
+        sleep(ms(1)).await;
+        release(&world);
+        let (outcome, elapsed) = timed(waiting).await;
+        let lock = held(outcome.unwrap());
+        assert!(elapsed < ms(20), "{elapsed:?}");
+        world.mutex(patient()).unlock(lock.value).await.unwrap();
+        world.scripted.iter().for_each(|node| node.plant(KEY, FOREIGN));
+    }
 }

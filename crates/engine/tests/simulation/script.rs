@@ -83,7 +83,7 @@ async fn lock(client: &Rc<Client>, chance: &mut Chance) {
 async fn take_over(client: &Rc<Client>, chance: &mut Chance, (target, value): (Target, Value)) {
     client.world.faults.count(Fault::HandedOver);
     let expiry = chance.pick(&[client.world.schedule.expiry, client.world.schedule.expiry / 2]);
-    let way = client.way(chance, target, expiry);
+    let way = client.way(chance, target, expiry).without_recreation();
     match client.settled(&way, way.deadline(), way.mutex.extend(value.clone())).await {
         Ok(held) if client.is_closed.get() => drop(unlock(client, &way, &held.value).await),
         Ok(held) => {

@@ -59,4 +59,5 @@ pub const SEEDS: &[(u64, &str)] = &[
         70_147_344,
         "who asked a node for a permit that did not answer was passed by those who asked for others",
     ),
+    (52_799_324, "who was told that the lock was taken went on with the pause of one who had left"),
 ];

@@ -66,6 +66,7 @@ pub fn longest_sign() -> u64 {
 /// How one call of the engine is made.
 pub struct Way {
     pub mutex: Mutex,
+    options: Options,
     pub redsync: Rc<Redsync>,
     pub target: Target,
     pub expiry: u64,
@@ -98,15 +99,15 @@ impl Client {
     /// A mutex with options as they come.
     pub fn way(&self, chance: &mut Chance, target: Target, expiry: u64) -> Way {
         let schedule = &self.world.schedule;
-        let (way, options) = self.plain_way(chance, &self.sets[0], target, expiry);
+        let way = self.plain_way(chance, &self.sets[0], target, expiry);
         let is_alone = schedule.sets == 1 && schedule.slow_sources == 0 && !schedule.orderly;
-        if is_alone { way } else { self.in_company(way, options) }
+        if is_alone { way } else { self.in_company(way) }
     }
 
     /// Another way to the lock of this one, which may be a reader's by now.
     pub fn way_again(&self, chance: &mut Chance, way: &Way, mode: Mode, expiry: u64) -> Way {
         let target = Target { mode, ..way.target.clone() };
-        self.plain_way(chance, &way.redsync, target, expiry).0
+        self.plain_way(chance, &way.redsync, target, expiry)
     }
 
     fn plain_way(
@@ -115,7 +116,7 @@ impl Client {
         redsync: &Rc<Redsync>,
         target: Target,
         expiry: u64,
-    ) -> (Way, Options) {
+    ) -> Way {
         let schedule = &self.world.schedule;
         let (delay, longest_pause) = match chance.within(0..=2) {
             _ if schedule.eager => {
@@ -159,7 +160,7 @@ impl Client {
         };
         let mutex = Mutex::new(redsync.clone(), target.names.clone(), options.clone());
         let timeout = schedule.timeout(expiry).as_millis() as u64 + 1;
-        let way = Way {
+        Way {
             mutex,
             redsync: redsync.clone(),
             target,
@@ -172,18 +173,18 @@ impl Client {
             is_hasty: false,
             recreates: options.recreate_on_extend,
             is_fenced: options.fencing,
-        };
-        (way, options)
+            options,
+        }
     }
 
     /// The same, or a way that is in the way of others.
-    fn in_company(&self, mut way: Way, mut options: Options) -> Way {
+    fn in_company(&self, mut way: Way) -> Way {
         let schedule = &self.world.schedule;
         let set = self.aside.borrow_mut().index(self.sets.len());
         way.redsync = self.sets[set].clone();
         if schedule.orderly && schedule.watches && self.percent(40) {
             // Notices have to do, or others that leave the line.
-            (way.longest_pause, options.delay) =
+            (way.longest_pause, way.options.delay) =
                 (PATIENT, Delay::Fixed(Duration::from_millis(PATIENT)));
         }
         if schedule.hasty && set > 0 {
@@ -191,11 +192,11 @@ impl Client {
             way.is_hasty = true;
             way.expiry = schedule.hasty_expiry();
             way.timeout = schedule.timeout(way.expiry).as_millis() as u64 + 1;
-            options.expiry = Duration::from_millis(way.expiry);
+            way.options.expiry = Duration::from_millis(way.expiry);
             let pause = self.aside.borrow_mut().within(50..=1000);
-            (way.longest_pause, options.delay) =
+            (way.longest_pause, way.options.delay) =
                 (pause, Delay::Fixed(Duration::from_millis(pause)));
-            (way.tries, options.tries) = (u64::MAX, u64::MAX);
+            (way.tries, way.options.tries) = (u64::MAX, u64::MAX);
         } else if self.percent(schedule.slow_sources) {
             way.sources = if self.percent(40) { Sources::Silent } else { Sources::Late };
             self.world.faults.count(if way.sources == Sources::Late {
@@ -207,14 +208,13 @@ impl Client {
             let mut aside = self.aside.borrow_mut();
             let latency = Latency { longest: way.source_time(), sources: way.sources };
             if of_values {
-                options.values = late_values(aside.split(), latency);
+                way.options.values = late_values(aside.split(), latency);
             } else {
-                options.delay = late_pauses(aside.split(), latency, way.longest_pause);
+                way.options.delay = late_pauses(aside.split(), latency, way.longest_pause);
             }
         }
-        options.kind = way.target.mode.kind(way.longest_pause);
-        way.mutex = Mutex::new(way.redsync.clone(), way.target.names.clone(), options);
-        way
+        way.options.kind = way.target.mode.kind(way.longest_pause);
+        way.with_its_options()
     }
 }
 
@@ -279,12 +279,27 @@ impl Way {
             is_fenced: options.fencing,
             timeout: timeout.as_millis() as u64 + 1,
             longest_pause: GO_REDSYNCS_PAUSE,
-            mutex: Mutex::new(redsync.clone(), target.names.clone(), options),
+            mutex: Mutex::new(redsync.clone(), target.names.clone(), options.clone()),
+            options,
             redsync,
             target,
             sources: Sources::Prompt,
             is_hasty: false,
         }
+    }
+
+    fn with_its_options(mut self) -> Self {
+        let names = self.target.names.clone();
+        self.mutex = Mutex::new(self.redsync.clone(), names, self.options.clone());
+        self
+    }
+
+    /// The same, but for an extension that stores a value again. For a value that was handed over that is not promised: a
+    /// release by its first holder may still be on its way.
+    pub fn without_recreation(mut self) -> Self {
+        self.options.recreate_on_extend = false;
+        self.recreates = false;
+        self.with_its_options()
     }
 
     /// The longest that lock() may take.
