@@ -217,6 +217,7 @@ async function main(body) {
 module.exports = {
   SetupError,
   WASM,
+  WASM_TARGET,
   announce,
   asRoot,
   bin,
