@@ -83,7 +83,7 @@ function makePlatforms(stage, artifacts) {
     }
     const file = path.join(folder, 'package.json');
     const manifest = readJson(file);
-    writeJson(file, { ...manifest, files: [...manifest.files, NOTICES] });
+    writeJson(file, { ...manifest, type: 'commonjs', files: [...manifest.files, NOTICES] });
   }
   napi('pre-publish', '--tag-style', 'npm', '--no-gh-release', '--skip-optional-publish');
   // It has put them beside the loader, too.
@@ -142,6 +142,12 @@ function checkPackage({ name, version, files, manifest }, url, expected) {
   }
 }
 
+/** What others check a package by, before npm has it. */
+function lint({ name, file }) {
+  run(bin('publint'), ['run', file, '--strict'], { cwd: root });
+  announce(`${name}: publint has nothing to complain of`);
+}
+
 /** Writes what the release consists of: of npm by npm, of Rust by cargo-cyclonedx, if there is one. */
 function writeBills(stage, version) {
   const npm = ['sbom', '--package-lock-only', '--omit', 'dev', '--sbom-format', 'cyclonedx'];
@@ -181,7 +187,10 @@ function release({ artifacts, repository, tag }) {
     makePlatforms(stage, artifacts ? path.resolve(artifacts) : keepOwnPlatform(stage));
     const manifests = filesBelow(path.join(stage, 'npm'), 'package.json');
     const packages = [...manifests.map((file) => path.dirname(file)), stage].map(pack);
-    for (const each of packages) checkPackage(each, url, version);
+    for (const each of packages) {
+      checkPackage(each, url, version);
+      lint(each);
+    }
     if (!writeBills(stage, version)) {
       const missing = 'there is no cargo-cyclonedx: cargo install cargo-cyclonedx';
       if (tag !== undefined) throw new SetupError(missing);
