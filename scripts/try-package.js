@@ -17,7 +17,7 @@ const { startServers } = require('../tools/redis-servers.js');
 const { announce, bin, main, root } = require('../tools/setup.js');
 const { complaintsAbout, makeProject, resolutionsOf } = require('./typed-project.js');
 
-const MAXIMUM_SIZE = 5_000_000; // bytes, unpacked
+const MAXIMUM_SIZE = 5_500_000; // bytes, unpacked, with the binary and the module if that is built
 
 function run(command, args, options) {
   return execFileSync(command, args, { encoding: 'utf8', ...options });
