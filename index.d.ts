@@ -135,8 +135,8 @@ export class Redsync {
   acquire(name: string | readonly string[], options?: MutexOptions & CallOptions): Promise<Lock>;
 
   /**
-   * Acquires the lock, keeps it alive while `routine` runs, then releases it. Settles as `routine`
-   * settles: neither a failed release nor the loss of the lock replaces its result. The process stays alive
+   * Acquires the lock, keeps it alive while `routine` runs, also if `autoExtend` is false, then releases it. Settles as
+   * `routine` settles: neither a failed release nor the loss of the lock replaces its result. The process stays alive
    * while `routine` runs, even if that waits for nothing but its `signal`.
    *
    * With the option `value` it acquires no lock, but holds the lock of that value, which another process

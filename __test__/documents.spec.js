@@ -11,7 +11,7 @@ const path = require('node:path');
 const test = require('ava');
 const ts = require('typescript');
 
-const { scripts } = require('../package.json');
+const { engines, scripts } = require('../package.json');
 
 const ROOT = path.join(__dirname, '..');
 const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'].concat(
@@ -171,6 +171,29 @@ test('the figures of the README are those of the benchmarks', (t) => {
     figures.filter((figure) => !measured.has(figure)),
     [],
   );
+});
+
+/** The versions of something from which on it is supported, as a page says. */
+function supported(document, what) {
+  const names = new RegExp(`\\b${what}(?: \\|)? ([\\d.]+\\d|\\d+),? (?:and|or) newer`, 'g');
+  return [...read(document).matchAll(names)].map(([, version]) => version);
+}
+
+test('every page says the same of what is supported', (t) => {
+  const [, node] = /^>=(\d+)$/.exec(engines.node);
+  const floors = { 'Node.js': node, Redis: '6.2', Valkey: '7.2', TypeScript: '4.9' };
+  for (const [what, floor] of Object.entries(floors)) {
+    const [, tried] = new RegExp(`^\\| ${what} ([\\d.]+) \\|`, 'm').exec(read('docs/platforms.md'));
+    t.is(tried, floor, `the first ${what} that was tried`);
+    for (const document of ['docs/support.md', 'docs/platforms.md']) {
+      t.deepEqual(supported(document, what), [floor], `${what} in ${document}`);
+    }
+  }
+  for (const what of ['Node.js', 'TypeScript']) {
+    for (const document of DOCUMENTS) {
+      for (const version of supported(document, what)) t.is(version, floors[what], document);
+    }
+  }
 });
 
 test('every answer to a question is short and leads to more', (t) => {

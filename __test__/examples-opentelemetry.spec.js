@@ -1,21 +1,26 @@
 'use strict';
 
 // The dashboard and the alerts ask for metrics, labels and values that the example really exports: it is run on real
-// servers, and what Prometheus would get is compared with every query.
+// servers, and what Prometheus would get is compared with every query. Prometheus itself, as promtool, reads every query
+// and plays the alerts.
 
-const { execFile } = require('node:child_process');
+const childProcess = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { promisify } = require('node:util');
 
 const { parser } = require('@prometheus-io/lezer-promql');
 const test = require('ava');
-const { parse } = require('yaml');
+const { parse, stringify } = require('yaml');
 
+const { findPromtool } = require('../tools/promtool.js');
 const { useServers } = require('./helpers/servers.js');
 
 const EXAMPLES = path.join(__dirname, '..', 'examples');
 const TIMEOUT = 60_000;
+
+const execFile = promisify(childProcess.execFile);
 
 /** Labels that Prometheus gives to what it scrapes. */
 const SCRAPED = ['job', 'instance'];
@@ -77,11 +82,10 @@ function seriesOf(lines) {
 test('every query asks for what the example exports', async (t) => {
   const servers = await useServers(t, 3);
   const REDIS_URLS = servers.map(({ url }) => url).join(',');
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [path.join(EXAMPLES, 'opentelemetry.js')],
-    { env: { ...process.env, REDIS_URLS }, timeout: TIMEOUT },
-  );
+  const { stdout } = await execFile(process.execPath, [path.join(EXAMPLES, 'opentelemetry.js')], {
+    env: { ...process.env, REDIS_URLS },
+    timeout: TIMEOUT,
+  });
   const series = seriesOf(stdout.split('\n'));
   t.true(series.size >= 10, [...series.keys()].join());
 
@@ -149,5 +153,48 @@ test('every alert says how bad it is, and what to do', (t) => {
       t.true(['critical', 'warning'].includes(labels.severity), alert);
       t.true(annotations.summary.length > 0 && annotations.description.length > 0, alert);
     }
+  }
+});
+
+const promtool = findPromtool();
+const testByPrometheus = promtool
+  ? test
+  : (title, run) => test.skip(`${title} (not tried: no promtool, which npm test fetches)`, run);
+
+/** Rejects with what promtool has found. */
+async function runPromtool(...args) {
+  try {
+    return (await execFile(promtool, args, { cwd: EXAMPLES, timeout: TIMEOUT })).stdout;
+  } catch (error) {
+    const told = `${error.stdout}${error.stderr}`;
+    throw new Error(`promtool ${args[0]} ${args[1]}:\n${told}`, { cause: error });
+  }
+}
+
+testByPrometheus('Prometheus can read the alerts, and every query of the dashboard', async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'redsync-rules-'));
+  t.teardown(() => fs.rmSync(folder, { recursive: true }));
+  const rules = dashboardQueries().map((expr, i) => ({ record: `panel:query:${i}`, expr }));
+  const file = path.join(folder, 'dashboard.yml');
+  fs.writeFileSync(file, stringify({ groups: [{ name: 'dashboard', rules }] }));
+  const told = await runPromtool('check', 'rules', 'prometheus-alerts.yml', file);
+  const counts = [...told.matchAll(/SUCCESS: (\d+) rules found/g)].map(([, count]) =>
+    Number(count),
+  );
+  t.deepEqual(counts, [alertQueries().length, rules.length]);
+});
+
+testByPrometheus('every alert fires when it should', async (t) => {
+  t.regex(await runPromtool('test', 'rules', 'prometheus-alerts.test.yml'), /SUCCESS/);
+});
+
+test('of every alert it is tested when it fires, and when it is silent', (t) => {
+  const { groups } = parse(read('prometheus-alerts.yml'));
+  const { tests } = parse(read('prometheus-alerts.test.yml'));
+  const tried = tests.flatMap(({ alert_rule_test: each }) => each);
+  for (const { alert } of groups.flatMap(({ rules }) => rules)) {
+    const expected = tried.filter(({ alertname }) => alertname === alert);
+    const firing = expected.filter(({ exp_alerts: alerts = [] }) => alerts.length > 0);
+    t.true(firing.length > 0 && firing.length < expected.length, alert);
   }
 });

@@ -85,6 +85,7 @@ const OF_A_NODE = [
   ['ssl', 'tls'],
   ['name', 'masterName'],
   ['timeout', 'connectTimeout'],
+  ['socket', 'host'],
 ];
 
 for (const [option, meant] of OF_A_NODE) {
@@ -95,6 +96,22 @@ for (const [option, meant] of OF_A_NODE) {
     t.notRegex(message, /hunter2/);
   });
 }
+
+for (const option of ['nodes', 'servers', 'rootNodes']) {
+  test(`option ${option} of a node: they are an array`, (t) => {
+    const { message } = t.throws(() => new Redsync({ [option]: ['redis://:hunter2@a'] }), TYPE);
+    t.regex(message, /Did you mean an array of nodes, .* or "cluster" if they are one\? Known: /);
+    t.notRegex(message, /hunter2/);
+  });
+}
+
+test('a second node where the options are is told to be one, and not shown', (t) => {
+  for (const second of ['redis://:hunter2@b', ['redis://:hunter2@b']]) {
+    const { message } = t.throws(() => new Redsync('redis://a', second), TYPE);
+    t.regex(message, /several nodes are an array: new Redsync\(\[url, url\]\)/);
+    t.notRegex(message, /hunter2/);
+  }
+});
 
 test('what is no option of anything is not guessed', (t) => {
   for (const key of ['nonsense', 'constructor', '__proto__', 'toString', 'hasOwnProperty']) {

@@ -100,6 +100,19 @@ eachBackend('a permit rests, and no other', async (t, backend) => {
   t.true(await third.unlock());
 });
 
+eachBackend('permits that rest limit a rate', async (t, backend) => {
+  const name = backend.name();
+  const clients = [backend.connect(t, OPTIONS), backend.connect(t, OPTIONS)];
+  const begun = [];
+  const start = performance.now();
+  const begin = () => begun.push(performance.now());
+  const options = { permits: 2, holdAtLeast: REST, wait: 60_000 };
+  const calls = Array.from({ length: 6 }, (_, i) => clients[i % 2].using(name, options, begin));
+  await Promise.all(calls);
+  t.is(begun.length, 6);
+  begun.forEach((at, i) => t.true(at - start >= Math.floor(i / 2) * REST, `${i}: ${at - start}`));
+});
+
 eachBackend('whoever has the value ends the rest', async (t, backend) => {
   const redsync = backend.connect(t, OPTIONS);
   const name = backend.name();

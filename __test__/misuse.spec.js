@@ -23,6 +23,8 @@ const OF_A_NODE =
 const URLS =
   'redis:, rediss:, redis+unix:, redis+sentinel:, rediss+sentinel:, redis+cluster:, rediss+cluster: or memory: URL, such as redis://localhost:6379';
 const OPTIONS = 'an object with options, such as { expiry: 5000 }';
+const OPTIONS_OF_A_REDSYNC =
+  "an object with options, such as { keyPrefix: 'lock:' } (several nodes are an array: new Redsync([url, url]))";
 const SIGNAL = 'an object with signal (how long a lock lasts is the expiry of its mutex)';
 const NAMES = 'a string or a non-empty array of at most 64 strings';
 
@@ -927,6 +929,21 @@ const MISUSES = [
     'The URL in the "nodes" argument must have no fragment (write # as %23)',
   ],
   [
+    () => new Redsync('redis://:hunter2/x@a'),
+    RANGE,
+    'The URL in the "nodes" argument must have no / or ? in its user or password (write %2F, %3F)',
+  ],
+  [
+    () => new Redsync('redis://hunter2?x@a'),
+    RANGE,
+    'The URL in the "nodes" argument must have no / or ? in its user or password (write %2F, %3F)',
+  ],
+  [
+    () => new Redsync('rediss+sentinel://:hunter2/x@a/m'),
+    RANGE,
+    'The URL in the "nodes" argument must have no / or ? in its user or password (write %2F, %3F)',
+  ],
+  [
     () => new Redsync('redis://user:p%ss@localhost'),
     RANGE,
     'The URL in the "nodes" argument must have valid percent-encoding',
@@ -1108,7 +1125,7 @@ const MISUSES = [
   [
     () => new Redsync('memory:', 'lock:'),
     TYPE,
-    `The "options" argument must be ${OPTIONS}. Received type string ("lock:")`,
+    `The "options" argument must be ${OPTIONS_OF_A_REDSYNC}. Received a string`,
   ],
   [
     () => new Redsync('memory:', { keyPrefix: 42 }),

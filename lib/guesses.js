@@ -21,18 +21,21 @@ const OPTIONS = {
   mode: 'shared exclusive readonly',
   keyPrefix: 'prefix namespace',
   url: 'uri connectionstring',
-  host: 'hostname address',
+  host: 'hostname address socket',
   path: 'socketpath unix',
   username: 'user login',
   password: 'pass auth',
   db: 'database',
   tls: 'ssl',
   masterName: 'name master',
-  cluster: 'nodes servers',
+  cluster: 'nodes servers rootnodes',
   connectTimeout: 'timeout',
   drain: 'timeout wait grace graceperiod',
   timeout: 'wait',
 };
+
+/** Whoever gives nodes as an option may mean either. */
+const CLUSTER = 'an array of nodes, as in new Redsync([url, url]), or "cluster" if they are one';
 
 /** By the other name. */
 const meant = new Map();
@@ -55,7 +58,7 @@ function meantOptions(key, known, places = {}) {
   const here = all.filter((name) => known.includes(name));
   const elsewhere = all.filter((name) => !here.includes(name) && Object.hasOwn(places, name));
   const shown = [
-    ...here.map((name) => `"${name}"`),
+    ...here.map((name) => (name === 'cluster' ? CLUSTER : `"${name}"`)),
     ...elsewhere.map((name) => `"${name}" of ${places[name]}`),
   ];
   if (shown.length > 0) return shown;

@@ -177,6 +177,11 @@ const OF_A_MUTEX = {
   ...HINTS,
   expected: 'an object with options, such as { expiry: 5000 }',
 };
+const OF_A_REDSYNC = {
+  ...HINTS,
+  expected:
+    "an object with options, such as { keyPrefix: 'lock:' } (several nodes are an array: new Redsync([url, url]))",
+};
 const OF_A_LOCK = {
   ...HINTS,
   expected: 'an object with signal (how long a lock lasts is the expiry of its mutex)',
@@ -247,7 +252,11 @@ function readRedsyncOptions(input) {
   if (input === undefined) {
     return Object.freeze({ keyPrefix: '', owner: undefined, settings: DEFAULTS });
   }
-  const fields = readOptions(input, REDSYNC_RULES);
+  if (typeof input === 'string') {
+    // It may be the URL of a second node, with a password.
+    throw invalidType('options', input, OF_A_REDSYNC.expected, true);
+  }
+  const fields = readOptions(input, REDSYNC_RULES, undefined, OF_A_REDSYNC);
   const defaults = { ...DEFAULTS, quarantine: fields.quarantine ?? DEFAULTS.quarantine };
   const { keyPrefix = '', owner } = fields;
   return Object.freeze({ keyPrefix, owner, settings: settle(fields, defaults) });

@@ -48,6 +48,9 @@ function readUrl(argument, url) {
   if (/[\0-\x20\x7f]/.test(url)) throw badUrl(argument, 'no spaces or control characters');
   const [, , user, address, route, query = '', fragment] = match;
   if (fragment !== undefined) throw badUrl(argument, 'no fragment (write # as %23)');
+  if (address && `${route}${query}`.includes('@')) {
+    throw badUrl(argument, 'no / or ? in its user or password (write %2F, %3F)');
+  }
   return read(argument, { user, address, route, query });
 }
 

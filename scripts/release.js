@@ -1,8 +1,8 @@
 'use strict';
 
-// Makes the packages of a release in target/packages, with the bill of materials (CycloneDX) and the notes. Then it
-// installs them in an empty folder, takes a lock there, and has npm say that it would publish them. It publishes
-// nothing, and never changes the tree.
+// Makes the packages of a release in target/packages, with the licenses of what is compiled in, the bill of materials
+// (CycloneDX) and the notes. Then it installs them in an empty folder, takes a lock there, and has npm say that it would
+// publish them. It publishes nothing, and never changes the tree.
 //
 //   npm run release
 //   node scripts/release.js --artifacts FOLDER --tag vX.Y.Z     as the workflow does it
@@ -13,7 +13,17 @@ const os = require('node:os');
 const path = require('node:path');
 
 const { readOptions } = require('../tools/command-line.js');
-const { SetupError, WASM, announce, bin, buildWasm, main, root } = require('../tools/setup.js');
+const {
+  SetupError,
+  WASM,
+  WASM_TARGET,
+  announce,
+  bin,
+  buildWasm,
+  main,
+  root,
+} = require('../tools/setup.js');
+const { NOTICES, noticesOf } = require('./notices.js');
 const { PACKAGES, ownPlatform, run, tryPackages } = require('./packages.js');
 const { publishAll } = require('./publish.js');
 const { hostingUrl, named } = require('./repository.js');
@@ -53,13 +63,27 @@ function copyTree(stage, url) {
   fs.copyFileSync(path.join(root, WASM), path.join(stage, WASM)); // which git ignores
 }
 
+/** Writes the licenses of what is in any of the binaries, and in the module: one file for all packages. */
+function writeNotices(stage) {
+  const { targets } = readJson(path.join(root, 'package.json')).napi;
+  const text = noticesOf(stage, [...targets, WASM_TARGET]);
+  fs.writeFileSync(path.join(stage, NOTICES), text);
+  announce(`${NOTICES}: ${text.length} bytes`);
+}
+
 /** Puts each binary into a package of its own, which the package then depends on. */
 function makePlatforms(stage, artifacts) {
   const napi = (...args) => run(bin('napi'), args, { cwd: stage, stdio: 'inherit' });
   napi('create-npm-dirs');
   napi('artifacts', '--output-dir', artifacts);
   for (const platform of fs.readdirSync(path.join(stage, 'npm'))) {
-    fs.copyFileSync(path.join(stage, 'LICENSE'), path.join(stage, 'npm', platform, 'LICENSE'));
+    const folder = path.join(stage, 'npm', platform);
+    for (const name of ['LICENSE', NOTICES]) {
+      fs.copyFileSync(path.join(stage, name), path.join(folder, name));
+    }
+    const file = path.join(folder, 'package.json');
+    const manifest = readJson(file);
+    writeJson(file, { ...manifest, type: 'commonjs', files: [...manifest.files, NOTICES] });
   }
   napi('pre-publish', '--tag-style', 'npm', '--no-gh-release', '--skip-optional-publish');
   // It has put them beside the loader, too.
@@ -105,7 +129,9 @@ function checkPackage({ name, version, files, manifest }, url, expected) {
   if (manifest.repository?.url !== `git+${url}.git`) fail('does not name the repository');
   if (!manifest.homepage || !manifest.bugs?.url) fail('names no homepage, or no place for bugs');
   if (manifest.license !== 'MIT') fail('names no license');
-  for (const name of ['README.md', 'LICENSE']) if (!paths.includes(name)) fail(`has no ${name}`);
+  for (const name of ['README.md', 'LICENSE', NOTICES]) {
+    if (!paths.includes(name)) fail(`has no ${name}`);
+  }
   const binaries = paths.filter((name) => name.endsWith('.node'));
   if (manifest.main.endsWith('.node')) {
     if (binaries.join() !== manifest.main) fail(`has ${binaries.length} binaries`);
@@ -114,6 +140,12 @@ function checkPackage({ name, version, files, manifest }, url, expected) {
   } else if (!paths.includes(WASM)) {
     fail(`has no ${WASM}`);
   }
+}
+
+/** What others check a package by, before npm has it. */
+function lint({ name, file }) {
+  run(bin('publint'), ['run', file, '--strict'], { cwd: root });
+  announce(`${name}: publint has nothing to complain of`);
 }
 
 /** Writes what the release consists of: of npm by npm, of Rust by cargo-cyclonedx, if there is one. */
@@ -151,10 +183,14 @@ function release({ artifacts, repository, tag }) {
   const stage = path.join(folder, 'redsync'); // the bill of materials takes its name from there
   try {
     copyTree(stage, url);
+    writeNotices(stage);
     makePlatforms(stage, artifacts ? path.resolve(artifacts) : keepOwnPlatform(stage));
     const manifests = filesBelow(path.join(stage, 'npm'), 'package.json');
     const packages = [...manifests.map((file) => path.dirname(file)), stage].map(pack);
-    for (const each of packages) checkPackage(each, url, version);
+    for (const each of packages) {
+      checkPackage(each, url, version);
+      lint(each);
+    }
     if (!writeBills(stage, version)) {
       const missing = 'there is no cargo-cyclonedx: cargo install cargo-cyclonedx';
       if (tag !== undefined) throw new SetupError(missing);

@@ -7,6 +7,7 @@ const { spawn } = require('node:child_process');
 const { stripVTControlCharacters } = require('node:util');
 
 const { readOptions } = require('../tools/command-line.js');
+const { fetchPromtool } = require('../tools/promtool.js');
 const setup = require('../tools/setup.js');
 const { ALONE, BESIDE, COMPUTING, quick } = require('./test-steps.js');
 
@@ -75,6 +76,11 @@ async function runBeside(steps) {
   };
 }
 
+function requireForExamples() {
+  setup.requirePostgres();
+  if (!fetchPromtool()) announce('no promtool is to be had: Prometheus does not try the alerts');
+}
+
 async function runSetup({ debug }) {
   const start = performance.now();
   let failed = 0;
@@ -83,7 +89,7 @@ async function runSetup({ debug }) {
     setup.install();
     setup.build({ debug });
     setup.requireRedisServer();
-    if (!debug) setup.requirePostgres(); // the quick run plays no examples
+    if (!debug) requireForExamples(); // the quick run plays none
     failed = 0;
   });
   return {

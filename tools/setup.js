@@ -150,12 +150,17 @@ function hasRedisServer() {
   return succeeds('redis-server');
 }
 
+/** A command as the administrator runs it, where that takes a word more. */
+function asRoot(...command) {
+  const isRoot = process.getuid?.() === 0;
+  return !isRoot && succeeds('sudo') ? ['sudo', ...command] : command;
+}
+
 /** Asks the system's package manager for a program, by the names of its packages. */
 function installProgram({ apt, brew }) {
   if (succeeds('apt-get')) {
-    const sudo = process.getuid() !== 0 && succeeds('sudo') ? ['sudo'] : [];
     for (const args of [['update'], ['install', '--yes', '--no-install-recommends', apt]]) {
-      const [command, ...rest] = [...sudo, 'apt-get', ...args];
+      const [command, ...rest] = asRoot('apt-get', ...args);
       run(command, rest, { DEBIAN_FRONTEND: 'noninteractive' });
     }
   } else if (succeeds('brew')) {
@@ -212,7 +217,9 @@ async function main(body) {
 module.exports = {
   SetupError,
   WASM,
+  WASM_TARGET,
   announce,
+  asRoot,
   bin,
   build,
   buildWasm,

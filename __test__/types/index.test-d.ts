@@ -299,13 +299,6 @@ expectError((lock.signal = new AbortController().signal));
 expectError((lock.remaining = 1));
 expectError(lock.lock());
 
-async function disposal(): Promise<void> {
-  await using owner = new Redsync('memory:');
-  await using held = await owner.newMutex('a').lock();
-  expectType<Lock>(held);
-}
-expectType<Promise<void>>(disposal());
-
 // Errors
 declare const failed: FailedError;
 declare const taken: TakenError;
