@@ -4,9 +4,11 @@
 
 const SENT = {
   redsync: ['set', 'eval', 'evalsha', 'pttl', 'hello', 'client|tracking'],
+  'redsync-over-ioredis': ['set', 'eval', 'evalsha'],
   redlock: ['eval', 'evalsha'],
   'redis-semaphore': ['set', 'eval', 'evalsha'],
   'redlock-universal': ['set', 'eval', 'evalsha'],
+  rueidislock: ['eval', 'evalsha'],
 };
 
 /** How many commands of a library the servers have seen since their start. */

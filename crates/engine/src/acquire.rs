@@ -13,7 +13,7 @@ use crate::line::Means;
 use crate::mutex::{Held, Mutex};
 use crate::node::{Request, Verb};
 use crate::options::{Asked, Delay, Options, ValueSource};
-use crate::place::Place;
+use crate::place::{Habits, Place};
 use crate::queue::Chance;
 use crate::round::{Round, Votes};
 use crate::signs::Sign;
@@ -99,8 +99,7 @@ impl Mutex {
         }
         let deadline = Instant::now() + self.options.wait.min(FOR_EVER);
         let nodes = &self.redsync.nodes;
-        let signs = self.options.kind.sign().is_some();
-        let place = Place::join(&self.redsync.queues, self.wanted(), self.means(), signs);
+        let place = Place::join(&self.redsync.queues, self.wanted(), self.means(), self.habits());
         let mut value = None;
         if place.may_ask(nodes).is_some() {
             let fresh = self.fresh_value(Some(&place), 1, cancel).await?;
@@ -196,9 +195,9 @@ impl Mutex {
                 }
                 continue;
             };
-            let manner = match manner(place) {
-                Manner::AtOnce => Manner::AtOnce,
-                _ => Manner::OneFirst(Some(first)),
+            let manner = match (manner(place), first) {
+                (Manner::AtOnce, _) | (_, None) => Manner::AtOnce,
+                (_, first) => Manner::OneFirst(first),
             };
             let (is_last, looks) = (false, false);
             let attempt = Attempt { number, is_last, manner, value: fresh, permit, looks };
@@ -496,6 +495,16 @@ impl Mutex {
         let cleanup = &self.redsync.cleanup;
         for older in place.signs().note_unsure(request, nodes, cleanup) {
             older.take_back(cleanup);
+        }
+    }
+
+    fn habits(&self) -> Habits {
+        let Options { kind, permits, ref delay, ref values, .. } = self.options;
+        // Not against the caller's wish, nor by a function of his; and what has several holders needs no such haste.
+        let is_free_to = matches!((delay, values), (Delay::Random, ValueSource::Random));
+        Habits {
+            leaves_signs: kind.sign().is_some(),
+            may_repeat: is_free_to && permits == 1 && kind == Kind::Mutex,
         }
     }
 

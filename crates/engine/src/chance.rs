@@ -16,6 +16,10 @@ pub(crate) struct Situation<'a> {
     pub(crate) order: &'a [usize],
     /// How long it takes others to take what is free.
     pub(crate) moment: Duration,
+    /// How long a chance is left to others.
+    pub(crate) room: Duration,
+    /// When to ask again for what is taken, if no node tells of changes.
+    pub(crate) ask_again: Option<Instant>,
     /// Since when there has been a chance that was left to others.
     pub(crate) chance_since: Option<Instant>,
     pub(crate) is_our_turn: bool,
@@ -56,10 +60,12 @@ impl Situation<'_> {
             }
             // See whether somebody takes it.
             Wait {
-                until: if is_our_turn { self.paused_until } else { Some(since + self.moment) },
+                until: if is_our_turn { self.paused_until } else { Some(since + self.room) },
                 watch: self.gate().into_iter().collect(),
                 chance_since: Some(since),
             }
+        } else if self.ask_again.is_some_and(|again| again <= self.now) {
+            return Decision::Ask { first: self.order.first().copied().unwrap_or_default() };
         } else {
             self.wait_for_change()
         };
@@ -71,7 +77,7 @@ impl Situation<'_> {
 
     /// Was there a chance that was left to others, and nobody took it?
     pub(crate) fn stood_back_for_nobody(&self) -> bool {
-        let is_over = |since| self.now >= since + self.moment;
+        let is_over = |since| self.now >= since + self.room;
         !self.is_our_turn && self.is_chance() && self.chance_since.is_some_and(is_over)
     }
 
@@ -91,6 +97,7 @@ impl Situation<'_> {
         let is_long = self.now >= settled;
         let next_end = self.views.iter().filter_map(|view| view.ends).min();
         let until = earliest(next_end, (!is_long).then_some(settled));
+        let until = earliest(until, self.ask_again);
         let mut watch = Vec::new();
         if is_long || self.held_until.is_none() {
             watch.extend(self.gate());
@@ -168,6 +175,8 @@ mod tests {
             views,
             order: &[0, 1, 2],
             moment: MOMENT,
+            room: MOMENT,
+            ask_again: None,
             chance_since: None,
             is_our_turn: true,
             paused_until: None,

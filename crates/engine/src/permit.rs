@@ -51,6 +51,10 @@ pub(crate) struct Permit {
     pub(crate) is_taken_anew: bool,
     /// When something was last heard of the lock.
     pub(crate) last_news: Option<Instant>,
+    /// Since when others have been found to have it, whenever this process asked.
+    pub(crate) taken_since: Option<Instant>,
+    /// When to ask again, if no node tells of changes.
+    pub(crate) ask_again: Option<Instant>,
 }
 
 impl Permit {
@@ -102,6 +106,7 @@ impl Permit {
 
     /// This process has the lock of this value, until then.
     pub(crate) fn won(&mut self, value: &Value, until: Instant) {
+        (self.taken_since, self.ask_again) = (None, None);
         self.held = Some((value.clone(), until));
         self.go_on();
         self.see_all_as(Known::Nothing);
@@ -124,6 +129,8 @@ impl Permit {
         }
         self.last_news = Some(now);
         self.is_taken_anew = false;
+        self.taken_since = self.is_known(Known::Taken).then(|| self.taken_since.unwrap_or(now));
+        self.ask_again = None;
     }
 
     /// Nodes that could not be watched may be able to by now, and may grant what they refused.
@@ -134,6 +141,12 @@ impl Permit {
                 view.watch = Watch::Off;
             }
         }
+    }
+
+    /// Does no node tell of changes?
+    pub(crate) fn is_untold(&self) -> bool {
+        let mut watches = self.views.iter().map(|view| view.watch);
+        !self.views.is_empty() && watches.all(|watch| watch == Watch::Refused)
     }
 
     /// Is a quorum known to be taken, and watched?

@@ -31,8 +31,16 @@ pub(crate) struct Place {
     ticket: u64,
     standing: Cell<Standing>,
     means: Means,
-    /// Whether its attempts keep readers off who come later.
-    leaves_signs: bool,
+    habits: Habits,
+}
+
+/// How a call asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Habits {
+    /// Its attempts keep readers off who come later.
+    pub(crate) leaves_signs: bool,
+    /// It may ask more often than its schedule says where no node tells of changes.
+    pub(crate) may_repeat: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,16 +52,11 @@ enum Standing {
 
 impl Place {
     /// Joins the end of the line.
-    pub(crate) fn join(
-        queues: &Rc<Queues>,
-        wanted: Wanted,
-        means: Means,
-        leaves_signs: bool,
-    ) -> Self {
+    pub(crate) fn join(queues: &Rc<Queues>, wanted: Wanted, means: Means, habits: Habits) -> Self {
         let queue = queues.queue(wanted);
         let ticket = queue.line.join(means);
         let standing = Cell::new(Standing::Present);
-        let place = Self { queues: queues.clone(), queue, ticket, standing, means, leaves_signs };
+        let place = Self { queues: queues.clone(), queue, ticket, standing, means, habits };
         if place.may_do_better() {
             place.queue.prefer_better();
         }
@@ -131,15 +134,15 @@ impl Place {
                 if (is_better || queue.has_untried())
                     && let Some(permit) = queue.pick(nodes)
                 {
-                    return Chance { permit, first: nodes.order_of(&queue.wanted.keys)[0] };
+                    return Chance { permit, first: Some(nodes.order_of(&queue.wanted.keys)[0]) };
                 }
-                match queue.decide(nodes) {
+                match queue.decide(nodes, self.habits.may_repeat) {
                     Next::Ask(chance) => return chance,
                     // Readers who take turns leave no other chance: it takes a sign to keep them off.
-                    Next::Wait(_) if self.leaves_signs && queue.permit(0).is_taken_anew => {
+                    Next::Wait(_) if self.habits.leaves_signs && queue.permit(0).is_taken_anew => {
                         let mut permit = queue.permit(0);
                         permit.is_taken_anew = false;
-                        return Chance { permit: 0, first: permit.gate };
+                        return Chance { permit: 0, first: Some(permit.gate) };
                     }
                     Next::Wait(time) => until = time,
                 }
@@ -235,6 +238,7 @@ impl Place {
         let mut permit = queue.permit(permit);
         if votes.contains(&Some(Ok(Answer::Taken))) && !permit.is_held_here(now) {
             queue.has_met_others.set(true);
+            queue.turns.borrow_mut().found_taken(now);
         }
         // What the head goes by is its own; where others may ask beside it, they go by what each has heard.
         if self.is_first() || queue.wanted.has_several() {
@@ -277,8 +281,12 @@ impl Place {
         if queue.wanted.is_shared() {
             return queue.permit(permit).see_all_as(Known::Free); // for others, too
         }
-        queue.turns.borrow_mut().own(now);
-        queue.permit(permit).won(value, now + left);
+        let mut permit = queue.permit(permit);
+        match permit.is_untold() {
+            true => queue.turns.borrow_mut().own_untold(now),
+            false => queue.turns.borrow_mut().own(now),
+        }
+        permit.won(value, now + left);
     }
 
     /// The nodes that were seen to store a key without an expiry. Not of a semaphore: each of its permits has a key.

@@ -27,6 +27,17 @@ const MEMORY: Duration = Duration::from_secs(1);
 /// first node is watched; on top of two round trips.
 const MOMENT: Duration = Duration::from_millis(2);
 
+/// How long a lock is left free for others who ask again and again because no node tells them: longer than their
+/// shortest pauses, and a round trip.
+const ROOM: Duration = Duration::from_millis(15);
+
+/// The pauses of those, at first. They grow with the time that it takes: a sixteenth of it.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_SHARE: u32 = 256;
+
+/// As long as the longest pause of the schedule.
+const LONG_PAUSE: Duration = Duration::from_millis(250);
+
 /// The longest round trip that is reckoned with.
 const LONGEST_TRIP: Duration = Duration::from_millis(100);
 
@@ -251,8 +262,14 @@ impl Queue {
         // Nothing is known of one that was acquired when nobody else was here.
         let may_be_held = permit.held.as_ref().is_none_or(|(held, _)| held == value);
         if may_be_held {
-            permit.held = None;
+            if permit.held.take().is_none() && permit.taken_since.take().is_some() {
+                self.turns.borrow_mut().found_ourselves();
+            }
             permit.see_all_as(Known::Free);
+            if permit.is_untold() && permit.attempts == 0 {
+                // Others have a chance from now on, whoever waits here.
+                permit.chance_since = Some(Instant::now());
+            }
             drop(permit);
             self.heard.take();
             self.last_used.set(Some(Instant::now()));
@@ -288,8 +305,15 @@ impl Queue {
         MOMENT + 2 * self.trip.get()
     }
 
-    /// Decides what the head does next, and has the nodes watched that have to be.
-    pub(crate) fn decide(self: &Rc<Self>, nodes: &Nodes) -> Next {
+    /// How long a chance is left to others.
+    fn room(&self, permit: &Permit, now: Instant) -> Duration {
+        let is_asked_for = permit.is_untold() && self.turns.borrow().has_found_others(now);
+        if is_asked_for { ROOM + self.moment() } else { self.moment() }
+    }
+
+    /// Decides what the head does next, and has the nodes watched that have to be. If none of them tells of changes the
+    /// head asks again and again, if it `may_repeat`.
+    pub(crate) fn decide(self: &Rc<Self>, nodes: &Nodes, may_repeat: bool) -> Next {
         let now = Instant::now();
         let order = nodes.order_of(&self.wanted.keys);
         let mut permits = self.permits.borrow_mut();
@@ -302,12 +326,21 @@ impl Queue {
             }
             permit.views.resize(order.len(), View::default());
             permit.views.iter_mut().for_each(|view| view.expire(now));
+            let is_untold = permit.is_untold();
+            if may_repeat && is_untold && permit.ask_again.is_none() {
+                permit.ask_again = permit.taken_since.map(|since| {
+                    let longest = LONG_PAUSE.min(SHORT_PAUSE.max((now - since) / PAUSE_SHARE));
+                    now + nodes.random_duration(longest / 2, longest)
+                });
+            }
             let situation = Situation {
                 now,
                 quorum: nodes.quorum(),
                 views: &permit.views,
                 order: &order,
                 moment: self.moment(),
+                room: self.room(permit, now),
+                ask_again: permit.ask_again.filter(|_| may_repeat && is_untold),
                 chance_since: permit.chance_since,
                 is_our_turn: self.is_our_turn(),
                 paused_until: permit.paused_until.filter(|until| now < *until),
@@ -321,8 +354,12 @@ impl Queue {
             permit.gate = gate.unwrap_or_default();
             match decision {
                 Decision::Ask { first } => {
+                    // What this process has just released itself is nobody's yet on any node.
+                    let is_own = is_untold
+                        && !situation.stood_back_for_nobody()
+                        && permit.views.iter().all(|view| view.known == Known::Free);
                     permit.chance_since = None;
-                    return Next::Ask(Chance { permit: index, first });
+                    return Next::Ask(Chance { permit: index, first: (!is_own).then_some(first) });
                 }
                 Decision::Wait(wait) => {
                     permit.chance_since = wait.chance_since;
@@ -363,8 +400,8 @@ pub(crate) enum Next {
 #[derive(Clone, Copy)]
 pub(crate) struct Chance {
     pub(crate) permit: usize,
-    /// The node to ask first.
-    pub(crate) first: usize,
+    /// The node to ask first; none if all may be asked at once.
+    pub(crate) first: Option<usize>,
 }
 
 impl Listener for Queue {

@@ -4,6 +4,9 @@
 //! back until as many others have had the lock as between its last two turns, or until the lock was
 //! left free for a moment. Four times a second it stands back for one more, to find out whether there
 //! is somebody who never gets it.**
+//!
+//! Where no node tells of changes it sees nothing of that. It knows of others only that they had the lock when
+//! it asked. **Then it has the lock for a shift, and leaves it free for as long as others take to ask again.**
 
 use std::time::Duration;
 
@@ -11,6 +14,12 @@ use crate::time::Instant;
 
 /// From one turn that leaves room for a stranger to the next.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// From the first turn after others had the lock to the one that leaves it to them, where no node tells.
+const SHIFT: Duration = Duration::from_millis(100);
+
+/// Others who had the lock are reckoned with for so long, where no node tells.
+const MEMORY: Duration = Duration::from_secs(2);
 
 /// More processes than this are not waited for.
 const MAX_OTHERS: u32 = 64;
@@ -28,6 +37,8 @@ pub(crate) struct Turns {
     next_probe: Option<Instant>,
     /// Nobody came while it stood back.
     is_excused: bool,
+    /// When others were last found to have the lock, without being told.
+    found: Option<Instant>,
 }
 
 impl Turns {
@@ -52,6 +63,33 @@ impl Turns {
             self.next_probe = Some(now + PROBE_INTERVAL);
         }
         self.seen = 0;
+        self.is_excused = false;
+    }
+
+    /// Others were found to have the lock, by asking for it.
+    pub(crate) fn found_taken(&mut self, now: Instant) {
+        self.found = Some(now);
+    }
+
+    /// Those who were found were this process itself.
+    pub(crate) fn found_ourselves(&mut self) {
+        self.found = None;
+    }
+
+    /// Were others found to have the lock lately?
+    pub(crate) fn has_found_others(&self, now: Instant) -> bool {
+        self.found.is_some_and(|found| now < found + MEMORY)
+    }
+
+    /// The lock came to this process, and no node tells of the turns of others.
+    pub(crate) fn own_untold(&mut self, now: Instant) {
+        let interval = if self.has_found_others(now) { SHIFT } else { PROBE_INTERVAL };
+        let end = *self.next_probe.get_or_insert(now + interval);
+        self.is_probing = now >= end;
+        if self.is_probing {
+            self.next_probe = None;
+        }
+        (self.others, self.seen) = (0, 0);
         self.is_excused = false;
     }
 
