@@ -8,7 +8,7 @@ use redis::Value;
 use redsync_engine::{NodeError, Verb};
 use tokio::time::Instant;
 
-use super::command::{self, fits, fits_many, write, write_many};
+use super::command::{self, fits, fits_many, write, write_deletion, write_many};
 use super::connection::text;
 use super::known::KnownScripts;
 use super::question::{Group, Introduction, Question};
@@ -226,12 +226,18 @@ impl<'a> Writer<'a> {
         self.push(Entry::Tracking(step));
     }
 
-    fn add_alone(&mut self, question: Question) {
+    fn add_alone(&mut self, mut question: Question) {
         if question.is_asking {
             self.output.extend(b"*1\r\n$6\r\nASKING\r\n");
         }
         let Question { verb, request, .. } = &question;
-        write(*verb, request, self.is_of_cluster, self.scripts, self.output);
+        let is_release = *verb == Verb::Release && command::can_run(*verb, request);
+        let deletion = self.scripts.deletion().filter(|_| is_release);
+        match deletion {
+            Some(deletion) => write_deletion(deletion, request, self.output),
+            None => write(*verb, request, self.is_of_cluster, self.scripts, self.output),
+        }
+        question.is_deletion = deletion.is_some();
         self.push(Entry::One(question));
     }
 
