@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use redis::{Pipeline, PushKind, Value};
-use redsync_engine::{Answer, Fate, Guard, Health, NodeError, Status, Verb};
+use redsync_engine::{Fate, Guard, Health, NodeError, Status, Verb};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -687,17 +687,13 @@ impl Link {
                 if let Some(detail) = detail(question.verb, &question.request, &reply) {
                     question.reply.bring(detail);
                 }
-                let vote = match vote(question.verb, &question.request, reply) {
-                    // Stored again since: it was absent.
-                    Ok(Answer::Granted) if question.has_missed => Ok(Answer::Absent),
-                    vote => vote,
-                };
+                let vote = vote(question.verb, &question.request, reply);
                 if let Err(error) = &vote
                     && matches!(&*error.code, "READONLY" | "NOAUTH")
                 {
                     *self.must_reconnect.borrow_mut() = Some(error.clone());
                 }
-                question.reply.send(vote);
+                question.answer(vote);
             }
         }
     }
@@ -724,7 +720,7 @@ impl Link {
         let mut queue = self.queue.borrow_mut();
         for (index, mut question) in questions.enumerate() {
             match letters.get(index).and_then(|letter| vote_of(*letter)) {
-                Some(answer) => question.reply.send(Ok(answer)),
+                Some(answer) => question.answer(Ok(answer)),
                 None if !question.may_be_repeated() => question.fail_unsent(&NodeError::closed()),
                 None => {
                     question.is_alone = !is_unknown || question.is_repeated;

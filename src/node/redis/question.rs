@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use redsync_engine::{Fate, NodeError, Replies, Reply, Request, Verb};
+use redsync_engine::{Answer, Fate, NodeError, Replies, Reply, Request, Verb, Vote};
 use tokio::sync::oneshot;
 
 use super::command::can_run;
@@ -62,7 +62,15 @@ impl Question {
     pub fn ask_whose(&mut self) {
         self.verb = Verb::Owner;
         self.has_missed = true;
-        self.is_alone = true;
+    }
+
+    /// Casts the vote.
+    pub fn answer(self, vote: Vote) {
+        self.reply.send(match vote {
+            // Stored since: it was absent.
+            Ok(Answer::Granted) if self.has_missed => Ok(Answer::Absent),
+            vote => vote,
+        });
     }
 
     pub fn fail(self, error: &NodeError) {
