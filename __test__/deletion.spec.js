@@ -10,16 +10,9 @@ const { rejection, until } = require('./helpers/async.js');
 const { useCluster } = require('./helpers/cluster.js');
 const { useProxy } = require('./helpers/proxy.js');
 const { roleOf, useSentinels } = require('./helpers/sentinels.js');
-const { monitor, useServers } = require('./helpers/servers.js');
+const { deletionOf, monitor, useServers } = require('./helpers/servers.js');
 
 const OPTIONS = { expiry: 20_000, tries: 1 };
-const COMMANDS = ['DELIFEQ', 'DELEX'];
-
-/** The command that a server has for it, if it has one. */
-async function commandOf(server) {
-  const infos = await server.command('COMMAND', 'INFO', ...COMMANDS);
-  return COMMANDS.find((_, i) => infos[i]?.length > 0);
-}
 
 function connect(t, nodes, options) {
   const redsync = new Redsync(nodes, { ...OPTIONS, ...options });
@@ -49,7 +42,7 @@ async function secondCycle(t, redsync, servers, name) {
 test.serial('a release is one command, without a script if the server can', async (t) => {
   const [server] = await useServers(t, 1);
   const redsync = connect(t, server.url);
-  const release = (await commandOf(server)) ?? 'EVALSHA';
+  const release = (await deletionOf(server)) ?? 'EVALSHA';
   t.deepEqual(await secondCycle(t, redsync, [server], 'one'), ['SET', release]);
   t.is(await server.command('DBSIZE'), 0);
 
@@ -70,7 +63,7 @@ test.serial('a release is one command, without a script if the server can', asyn
 test.serial('the releases of one tick are a command each, or one script', async (t) => {
   const [server] = await useServers(t, 1);
   const redsync = connect(t, server.url);
-  const command = await commandOf(server);
+  const command = await deletionOf(server);
   const names = Array.from({ length: 10 }, (_, i) => `name:${i}`);
   const lockAll = () => Promise.all(names.map((name) => redsync.newMutex(name).lock()));
   const unlockAll = async (locks) => {
@@ -134,7 +127,7 @@ test.serial('what a release has missed is looked at, and not deleted', async (t)
   t.is(extended.value, true);
   const verbs = verbsAbout(await settle(), 'again');
   t.is(await server.command('GET', 'again'), lock.value);
-  const command = await commandOf(server);
+  const command = await deletionOf(server);
   t.deepEqual(verbs, command ? [command, 'EVAL', 'EVAL'] : ['EVAL', 'EVAL']);
   t.true(await heir.unlock());
 });
@@ -154,7 +147,7 @@ test.serial('a key of another type is refused as by the script', async (t) => {
 
 test.serial('a user who may not has scripts, and is refused once a connection', async (t) => {
   const [server] = await useServers(t, 1);
-  const command = await commandOf(server);
+  const command = await deletionOf(server);
   const without = command ? [`-${command}`] : [];
   await server.command('ACL', 'SETUSER', 'app', 'on', '>password', '~*', '&*', '+@all', ...without);
   const redsync = connect(t, server.url.replace('//', '//app:password@'));
@@ -181,7 +174,7 @@ test.serial('a server that does not know the command is asked once a connection'
   const [server] = await useServers(t, 1);
   const proxy = await useProxy(t, server);
   // It has the version of the other program, and so not the command that it tells of.
-  const isRedis = (await commandOf(server)) === 'DELEX';
+  const isRedis = (await deletionOf(server)) === 'DELEX';
   const lie = says(isRedis ? 'valkey_version:9.0.0' : 'redis_version:8.4.0');
   const asked = [];
   proxy.answerWith((words) => {
@@ -203,7 +196,7 @@ test.serial('what a server can do is asked anew on each connection', async (t) =
   const [server] = await useServers(t, 1);
   const proxy = await useProxy(t, server);
   const redsync = connect(t, proxy.url, { tries: 10, retryDelay: 20 });
-  const release = (await commandOf(server)) ?? 'EVALSHA';
+  const release = (await deletionOf(server)) ?? 'EVALSHA';
   t.deepEqual(await secondCycle(t, redsync, [server], 'one'), ['SET', release]);
   for (const [version, expected] of [
     ['redis_version:7.0.15', 'EVALSHA'],
@@ -223,7 +216,7 @@ test.serial('the master that sentinels name is released on without a script', as
   const group = await useSentinels(t, { replicas: 1 });
   const redsync = connect(t, group.url(), { tries: 50, retryDelay: 100 });
   const [master] = group.servers;
-  const release = (await commandOf(master)) ?? 'EVALSHA';
+  const release = (await deletionOf(master)) ?? 'EVALSHA';
   t.deepEqual(await secondCycle(t, redsync, [master], 'one'), ['SET', release]);
   const lock = await redsync.newMutex('kept').lock();
   const next = await group.handOver(master);
@@ -236,7 +229,7 @@ test.serial('a cluster is released on without a script, also where a slot moves'
   const cluster = await useCluster(t);
   const redsync = connect(t, cluster.url(), { tries: 10, retryDelay: 20 });
   const [from, to] = cluster.servers;
-  const release = (await commandOf(from)) ?? 'EVALSHA';
+  const release = (await deletionOf(from)) ?? 'EVALSHA';
   const name = cluster.nameOn(from);
   t.deepEqual(await secondCycle(t, redsync, [from], name), ['SET', release]);
 
