@@ -18,8 +18,8 @@ const [, USER, PASSWORD, RULE] =
   /^ACL SETUSER (\S+) on >(\S+) (~lock:\* resetchannels -@all .*)$/m.exec(OPERATIONS);
 const COMMANDS = [...RULE.matchAll(/\+(\S+)/g)].map(([, command]) => command);
 
-// Asked for on every connection, and done without where it is refused.
-const COURTESIES = /^(client|hello|info|role)\b/;
+// Tried on every connection, and done without where it is refused.
+const COURTESIES = /^(client|delex|delifeq|hello|info|role)\b/;
 
 /** A server that lets a user of that name in, by the rule. */
 async function useServerWith(t, rule = RULE.split(' '), options) {

@@ -23,7 +23,7 @@ const {
   closeAll,
   open,
 } = require('./helpers/mishaps.js');
-const { only, useProxy } = require('./helpers/proxy.js');
+const { LOCKING, only, useProxy } = require('./helpers/proxy.js');
 const { deadUrl, useServers } = require('./helpers/servers.js');
 
 const CHILD = require.resolve('./helpers/mishaps.js');
@@ -50,7 +50,6 @@ async function useWorld(t) {
     proxy.answerWith(answer);
     return withLogin(proxy.url);
   };
-  const LOCKING = 'SET EVAL EVALSHA SENTINEL';
   return {
     up: withLogin(up.url),
     taken: withLogin(taken.url),
@@ -60,7 +59,7 @@ async function useWorld(t) {
     forbidden: withLogin(up.url, LOGIN.replace(':', '-nobody:')),
     dead: withLogin(await deadUrl()),
     silent: withLogin(silent.url),
-    lies: await Promise.all(LIES.map((lie) => lying(only(LOCKING, lie)))),
+    lies: await Promise.all(LIES.map((lie) => lying(only(`${LOCKING} SENTINEL`, lie)))),
     greetings: await Promise.all(LIES.map(lying)),
     servers: { up },
   };

@@ -12,7 +12,7 @@ const { slotOf } = require('../lib/slots.js');
 const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
 const { createAuthority, fingerprintOf } = require('./helpers/certificates.js');
 const { useCluster } = require('./helpers/cluster.js');
-const { useProxy } = require('./helpers/proxy.js');
+const { LOCKING, useProxy } = require('./helpers/proxy.js');
 const { BOUND, causeOf, worksAgain } = require('./helpers/recovery.js');
 const { deadUrl, monitor, useServers } = require('./helpers/servers.js');
 
@@ -340,7 +340,7 @@ test.serial('no SET is sent on when its release has been answered meanwhile', as
   await redsync.ready();
   const heldBack = [];
   asked.answerWith(([verb]) => {
-    if (verb !== 'SET' && !verb.startsWith('EVAL')) return undefined;
+    if (!LOCKING.split(' ').includes(verb)) return undefined;
     heldBack.push(verb);
     return '';
   });

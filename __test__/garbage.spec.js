@@ -7,7 +7,7 @@ const test = require('ava');
 
 const { FailedError, Redsync, RedisError, TakenError } = require('../index.js');
 const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
-const { only, useProxy } = require('./helpers/proxy.js');
+const { HOLDING, LOCKING, only, useProxy } = require('./helpers/proxy.js');
 const { useServers } = require('./helpers/servers.js');
 
 const EXPIRY = 120_000;
@@ -18,8 +18,6 @@ const HEALED_WITHIN = 3000;
 
 const MIB = 1024 * 1024;
 const MAX_GROWTH = 32 * MIB;
-
-const LOCKING = 'SET EVAL EVALSHA';
 
 /** One node whose server stores somebody else's lock under `taken`, behind a proxy. */
 async function useNode(t) {
@@ -189,7 +187,7 @@ for (const reply of MISFITS_OF_SCRIPTS) {
   test.serial(`no vote for a holder: ${JSON.stringify(reply)}`, async (t) => {
     const node = await useNode(t);
     const lock = await node.redsync.newMutex('held').lock();
-    node.proxy.answerWith(only('EVAL EVALSHA', reply));
+    node.proxy.answerWith(only(HOLDING, reply));
     for (const [action, code] of [
       [() => lock.extend(), 'ERR_EXTEND_FAILED'],
       [() => lock.mutex.valid(), 'ERR_LOCK_FAILED'],

@@ -10,7 +10,7 @@ const test = require('ava');
 
 const { FailedError, NodeTakenError, Redsync, RedisError, TakenError } = require('../index.js');
 const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
-const { only, useProxy } = require('./helpers/proxy.js');
+const { LOCKING, only, useProxy } = require('./helpers/proxy.js');
 const { useServers } = require('./helpers/servers.js');
 
 // Far longer than any test, so that no key goes by itself.
@@ -24,7 +24,6 @@ const HEALED_WITHIN = 3000;
 
 const SOAK_SECONDS = Number(process.env.REDSYNC_SOAK_SECONDS ?? 5);
 
-const LOCKING = 'SET EVAL EVALSHA';
 const NOBODY = ['127.0.0.1', '1']; // no server listens there
 
 /** A server, behind a proxy if the fault needs one, and the URL to reach it by. */
@@ -240,8 +239,8 @@ const FAULTS = [
     message: /\bSET was refused: NOPERM/,
     login: 'app:old@',
     prepare: allowApp,
-    begin: ({ server }) => server.command('ACL', 'SETUSER', 'app', '-set', '-eval', '-evalsha'),
-    end: ({ server }) => server.command('ACL', 'SETUSER', 'app', '+set', '+eval', '+evalsha'),
+    begin: ({ server }) => server.command('ACL', 'SETUSER', 'app', '-@string', '-@scripting'),
+    end: ({ server }) => server.command('ACL', 'SETUSER', 'app', '+@string', '+@scripting'),
   },
 ];
 

@@ -4,12 +4,12 @@
 // processor time, by script and by the commands that newer servers have. With names of
 // tools/fetch-servers.js on these, otherwise on the redis-server that is installed.
 
-const fs = require('node:fs');
 const path = require('node:path');
 
+const { SCRIPTS } = require('../lib/scripts.js');
 const { fetchServer, SERVERS } = require('../tools/fetch-servers.js');
 const { startServer } = require('../tools/redis-servers.js');
-const { main, root } = require('../tools/setup.js');
+const { main } = require('../tools/setup.js');
 const { render } = require('../tools/tables.js');
 const { cpuOf } = require('./cpu.js');
 const { prepare } = require('./prepare.js');
@@ -21,9 +21,6 @@ const LOCKS = 64; // in a pipeline
 const EXPIRY = 8000;
 const VALUE = 'p2Wm8k0QbB1rYl9sZx4cVA==';
 
-const script = (name) =>
-  fs.readFileSync(path.join(root, 'src', 'node', 'redis', 'scripts', `${name}.lua`), 'utf8');
-
 /** What is added to the pipeline, for all of its keys. */
 const WAYS = [
   [
@@ -33,7 +30,7 @@ const WAYS = [
   ],
   [
     'release: one script for all',
-    { script: 'release-many' },
+    { script: 'releaseMany' },
     (sha) => (key, i, keys) =>
       i === 0 && ['EVALSHA', sha, LOCKS, ...keys, 0, ...keys.map(() => VALUE)],
   ],
@@ -46,7 +43,7 @@ const WAYS = [
   ],
   [
     'extend: one script for all',
-    { script: 'extend-many' },
+    { script: 'extendMany' },
     (sha) => (key, i, keys) =>
       i === 0 && ['EVALSHA', sha, LOCKS, ...keys, EXPIRY, ...keys.map(() => VALUE)],
   ],
@@ -99,7 +96,7 @@ async function measureServer() {
   const ways = [];
   for (const [title, needs, make] of WAYS) {
     if (!(await knows(client, needs))) continue;
-    const sha = needs.script && (await client.script('LOAD', script(needs.script)));
+    const sha = needs.script && (await client.script('LOAD', SCRIPTS[needs.script].source));
     ways.push({ title, command: make(sha), figures: [] });
   }
   for (let round = 0; round <= ROUNDS; round++) {

@@ -15,7 +15,7 @@ const { announce, main, root } = require('../tools/setup.js');
 const { publish } = require('./result-table.js');
 
 const TIMEOUT = 600_000;
-const SPECS = [...CORE_SPECS, '__test__/acl.spec.js'];
+const SPECS = [...CORE_SPECS, '__test__/acl.spec.js', '__test__/deletion.spec.js'];
 
 function testServer(server, specs) {
   const { name } = server;

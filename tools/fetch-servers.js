@@ -33,6 +33,13 @@ const SERVERS = [
   { name: 'Redis 7', version: /v=7\./, from: DEBIAN, suite: 'bookworm', program: 'redis-server' },
   { name: 'Redis 8', version: /v=8\./, from: DEBIAN, suite: 'trixie', program: 'redis-server' },
   {
+    name: 'Redis 8.6', // has DELEX, which is new in 8.4
+    version: /v=8\.6\./,
+    from: DEBIAN,
+    suite: 'experimental sid',
+    program: 'redis-server',
+  },
+  {
     name: 'Valkey 7.2',
     version: /v=7\.2\./,
     from: UBUNTU,
@@ -93,6 +100,8 @@ function openSuite(distribution, suite, folder) {
     'Dir::Etc::SourceParts': '/dev/null',
     'Dir::Etc::Preferences': '/dev/null',
     'Dir::Etc::PreferencesParts': '/dev/null',
+    // One that is not released yet is not preferred by itself.
+    'APT::Default-Release': suite.split(' ')[0],
     'APT::Install-Recommends': 'false',
     'APT::Sandbox::User': 'root',
     'Acquire::Languages': 'none',

@@ -336,4 +336,8 @@ function only(verbs, answer) {
   return ([verb]) => (asked.includes(verb) ? answer : undefined);
 }
 
-module.exports = { only, startProxy, useProxy };
+/** The commands about a lock that is held, and about any. */
+const HOLDING = 'EVAL EVALSHA DELIFEQ DELEX';
+const LOCKING = `SET ${HOLDING}`;
+
+module.exports = { HOLDING, LOCKING, only, startProxy, useProxy };

@@ -22,6 +22,14 @@ async function deadUrl() {
   return `redis://127.0.0.1:${await freePort()}`;
 }
 
+const DELETIONS = ['DELIFEQ', 'DELEX'];
+
+/** The command by which a server releases a lock without a script, if it has one. */
+async function deletionOf(server) {
+  const infos = await server.command('COMMAND', 'INFO', ...DELETIONS);
+  return DELETIONS.find((_, i) => infos[i]?.length > 0);
+}
+
 /**
  * Records what clients ask of `server` from now on, as arrays of words, without what scripts call
  * on the server itself. `settle()` waits until everything sent before it has been recorded.
@@ -48,4 +56,4 @@ async function monitor(t, server) {
   return { commands, settle };
 }
 
-module.exports = { deadUrl, monitor, startServer, startServers, storedOn, useServers };
+module.exports = { deadUrl, deletionOf, monitor, startServer, startServers, storedOn, useServers };

@@ -22,6 +22,7 @@ use super::RedisNode;
 use super::address::{Access, Endpoint};
 use super::command::Redirect;
 use super::connection::Connection;
+use super::deletion::Deletion;
 use super::failure::{HINTS, REASONS, refused};
 use super::link::Link;
 use super::replies::{MAX_REPLY, Replies, Violation};
@@ -40,8 +41,8 @@ fn max_read(calls: usize) -> usize {
 }
 
 /// What a call asks a server at most: alone and together with others, with a script by its name and in
-/// full, and a release behind it.
-const MAX_COMMANDS: usize = 4;
+/// full, and a release behind it, which is tried without a script first.
+const MAX_COMMANDS: usize = 5;
 
 /// What the replies were, up to the first that may not be said.
 fn read(said: &[u8], owed: usize, hears_pushes: bool, cuts: impl Iterator<Item = usize>) -> Said {
@@ -183,21 +184,28 @@ const TURN: u8 = 0xfe;
 /// A link: whatever the server says to its commands, every call settles, and nobody holds a lock that
 /// the server has not granted.
 ///
-/// The first byte says how many calls follow, one byte each; all else is what the server says, and in
+/// The first byte says how many calls follow, one byte each, and in its highest bits how the server releases a lock
+/// without a script; all else is what the server says, and in
 /// pieces of which size.
 pub fn link(input: &[u8]) {
     let Some((&first, rest)) = input.split_first() else { return };
     let Some((calls, rest)) = rest.split_at_checked(usize::from(first) % MAX_CALLS) else { return };
     let Some((&piece, said)) = rest.split_first() else { return };
     let piece = if piece == 0 { PIPE } else { piece.into() };
+    let deletion = match first >> 6 {
+        1 => Some(Deletion::DelIfEq),
+        2 => Some(Deletion::DelEx),
+        _ => None,
+    };
     thread_local! {
         static RUNTIME: Runtime = Builder::new_current_thread().enable_all().build()
             .expect("a runtime can be made");
     }
-    RUNTIME.with(|runtime| LocalSet::new().block_on(runtime, converse(calls, said, piece)));
+    RUNTIME
+        .with(|runtime| LocalSet::new().block_on(runtime, converse(calls, said, piece, deletion)));
 }
 
-async fn converse(calls: &[u8], said: &[u8], piece: usize) {
+async fn converse(calls: &[u8], said: &[u8], piece: usize, deletion: Option<Deletion>) {
     let (client, server) = duplex(PIPE);
     let access = Access {
         username: None,
@@ -214,7 +222,9 @@ async fn converse(calls: &[u8], said: &[u8], piece: usize) {
     let served = spawn_local({
         let link = link.clone();
         async move {
-            is_discreet(&link.serve(Connection::over(Box::pin(Socket(client)))).await.error);
+            let mut connection = Connection::over(Box::pin(Socket(client)));
+            connection.deletion = deletion;
+            is_discreet(&link.serve(connection).await.error);
             link.close();
         }
     });

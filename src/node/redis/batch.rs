@@ -8,8 +8,9 @@ use redis::Value;
 use redsync_engine::{NodeError, Verb};
 use tokio::time::Instant;
 
-use super::command::{self, fits, fits_many, write, write_many};
+use super::command::{self, fits, fits_many, write, write_deletion, write_many};
 use super::connection::text;
+use super::deletion::Deletion;
 use super::known::KnownScripts;
 use super::question::{Group, Introduction, Question};
 use super::tracking::Step;
@@ -159,7 +160,7 @@ const RUNS: usize = 3;
 ///
 /// Releases, extensions and acquisitions with fencing tokens are put off for as long as nothing else is asked
 /// about their keys, and asked many at once: a script of a hundred locks costs the server a third of a hundred
-/// scripts.
+/// scripts. Where the server releases without a script, only the others are.
 pub struct Writer<'a> {
     output: &'a mut Vec<u8>,
     scripts: &'a KnownScripts,
@@ -193,7 +194,7 @@ impl<'a> Writer<'a> {
                 self.end_run(index);
             }
         }
-        if !self.may_run || !can_run(&question) {
+        if !self.may_run || !can_run(&question) || self.deletion_for(&question).is_some() {
             return self.add_alone(question);
         }
         let index = match question.verb {
@@ -226,13 +227,24 @@ impl<'a> Writer<'a> {
         self.push(Entry::Tracking(step));
     }
 
-    fn add_alone(&mut self, question: Question) {
+    fn add_alone(&mut self, mut question: Question) {
         if question.is_asking {
             self.output.extend(b"*1\r\n$6\r\nASKING\r\n");
         }
+        let deletion = self.deletion_for(&question);
         let Question { verb, request, .. } = &question;
-        write(*verb, request, self.is_of_cluster, self.scripts, self.output);
+        match deletion {
+            Some(deletion) => write_deletion(deletion, request, self.output),
+            None => write(*verb, request, self.is_of_cluster, self.scripts, self.output),
+        }
+        question.is_deletion = deletion.is_some();
         self.push(Entry::One(question));
+    }
+
+    /// How the server does without a script what is asked: that costs it less than one script for all.
+    fn deletion_for(&self, Question { verb, request, .. }: &Question) -> Option<Deletion> {
+        let is_release = *verb == Verb::Release && command::can_run(*verb, request);
+        self.scripts.deletion().filter(|_| is_release)
     }
 
     fn end_run(&mut self, index: usize) {

@@ -11,6 +11,7 @@ use super::super::script::{
     RELEASE_MANY, RELEASE_READ, RELEASE_WRITE, SCAN, SHORTEN, THE_END, WATCH_READ, found, page,
 };
 use super::super::side_keys::{FENCE, side_key, sides};
+use super::deletion::Deletion;
 use super::failure::refused;
 use super::known::KnownScripts;
 
@@ -74,6 +75,17 @@ pub fn write(
     }
     string(output, &request.value);
     operands.iter().for_each(|operand| number(output, *operand));
+}
+
+/// Writes a release without a script, of a request that can be asked together with others.
+pub fn write_deletion(deletion: Deletion, request: &Request, output: &mut Vec<u8>) {
+    let (key, value) = (&*request.keys[0], &*request.value);
+    let words: &[&str] = match deletion {
+        Deletion::DelIfEq => &["DELIFEQ", key, value],
+        Deletion::DelEx => &["DELEX", key, "IFEQ", value],
+    };
+    header(output, b'*', words.len());
+    words.iter().for_each(|word| string(output, word));
 }
 
 /// Writes the question for what is in a reader's way: see `watch-read.lua`.

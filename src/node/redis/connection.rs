@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::{Access, Endpoint};
+use super::deletion::Deletion;
 use super::failure::{CLUSTER, REPLICA, SENTINEL, io_error, refused};
 use super::replies::{Replies, Violation, unasked};
 use super::stream::{self, Stream};
@@ -34,6 +35,8 @@ pub struct Connection {
     pub uptime: Option<Result<(Duration, Instant), NodeError>>,
     /// What the server calls itself from its start to its end, under whichever name it was found.
     pub run_id: Option<String>,
+    /// How the server releases a lock without a script, if it can.
+    pub deletion: Option<Deletion>,
 }
 
 impl Connection {
@@ -59,6 +62,7 @@ impl Connection {
             early: VecDeque::new(),
             uptime: None,
             run_id: None,
+            deletion: None,
         }
     }
 
@@ -219,6 +223,7 @@ impl Connection {
                 reply if step == "INFO" => {
                     self.uptime = access.asks_uptime.then(|| uptime(&reply));
                     self.run_id = run_id(&reply);
+                    self.deletion = deletion(&reply);
                     says_cluster = is_of_cluster(&reply);
                 }
                 // A name is a courtesy: old servers know no SETINFO, and an ACL may refuse these.
@@ -338,6 +343,12 @@ fn run_id(info: &Value) -> Option<String> {
     let run_id = info_field(&info, "run_id")?;
     let is_well_formed = run_id.len() == 40 && run_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_well_formed.then(|| run_id.to_owned())
+}
+
+/// How the server releases a lock without a script, by the version that it tells.
+fn deletion(info: &Value) -> Option<Deletion> {
+    let info = text(info)?;
+    Deletion::of(info_field(&info, "valkey_version"), info_field(&info, "redis_version"))
 }
 
 /// Does the server say that it is one of a cluster? Valkey has another name for its mode.

@@ -482,7 +482,7 @@ impl Link {
             on_login(connection.run_id.as_deref().unwrap_or_default());
         }
         self.enter_unless_closed(State::Up);
-        let scripts = KnownScripts::default();
+        let scripts = KnownScripts::beside(connection.deletion);
         // A cluster would have to be asked for the keys of one slot.
         let may_run = Cell::new(self.on_redirect.is_none());
         let tracking = Tracking::default();
@@ -606,8 +606,8 @@ impl Link {
     }
 
     /// Casts the votes of the batches that are complete. What the server did not run is asked again:
-    /// with the full script, if its cache was flushed; alone, if it refused many at once; elsewhere,
-    /// if it is one of a cluster.
+    /// with the full script, if its cache was flushed; with a script, if it refused to do without; alone, if it
+    /// refused many at once; elsewhere, if it is one of a cluster.
     fn deliver(&self, scripts: &KnownScripts, may_run: &Cell<bool>, tracking: &Tracking) {
         loop {
             let mut unanswered = self.unanswered.borrow_mut();
@@ -662,6 +662,15 @@ impl Link {
             scripts.forget();
         }
         match (code(&reply), &self.on_redirect) {
+            _ if question.is_deletion && reply == Value::Int(0) => {
+                question.ask_whose();
+                self.queue.borrow_mut().push_back(question);
+            }
+            // It does not know the command, does not allow it, or (DELEX) has another type of key there.
+            ("ERR" | "NOPERM", _) if question.is_deletion => {
+                scripts.forget_deletion();
+                self.queue.borrow_mut().push_back(question);
+            }
             // What comes behind it may have been run before it. That does no harm, unless it stores a key.
             ("NOSCRIPT", _) if !question.is_repeated && question.may_be_repeated() => {
                 question.is_repeated = true;
@@ -684,7 +693,7 @@ impl Link {
                 {
                     *self.must_reconnect.borrow_mut() = Some(error.clone());
                 }
-                question.reply.send(vote);
+                question.answer(vote);
             }
         }
     }
@@ -711,7 +720,7 @@ impl Link {
         let mut queue = self.queue.borrow_mut();
         for (index, mut question) in questions.enumerate() {
             match letters.get(index).and_then(|letter| vote_of(*letter)) {
-                Some(answer) => question.reply.send(Ok(answer)),
+                Some(answer) => question.answer(Ok(answer)),
                 None if !question.may_be_repeated() => question.fail_unsent(&NodeError::closed()),
                 None => {
                     question.is_alone = !is_unknown || question.is_repeated;

@@ -5,6 +5,7 @@
 //! | `link` | the link to one server: made in the background, made again when lost, one pipeline per tick |
 //! | `command` | verbs to commands, replies to votes |
 //! | `known` | which of the scripts of `node::script` a server knows |
+//! | `deletion` | the command by which a newer server releases a lock without one |
 //! | `tracking` | how a link has a server tell of changes to the keys of held locks |
 //! | `watch` | the second connection, on which a server tells of keys that change |
 //! | `question` | a verb on its way, and where its vote goes |
@@ -24,6 +25,7 @@ mod batch;
 mod cluster;
 mod command;
 mod connection;
+mod deletion;
 mod failure;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../fuzz/src/redis.rs"]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use redsync_engine::{Fate, NodeError, Replies, Reply, Request, Verb};
+use redsync_engine::{Answer, Fate, NodeError, Replies, Reply, Request, Verb, Vote};
 use tokio::sync::oneshot;
 
 use super::command::can_run;
@@ -22,6 +22,10 @@ pub struct Question {
     pub is_repeated: bool,
     /// Asked together with others it got no answer.
     pub is_alone: bool,
+    /// It is a release that has left without a script.
+    pub is_deletion: bool,
+    /// It was one, and has found nothing of its own: now it asks what there is.
+    pub has_missed: bool,
     /// What it holds while it is with a server of a cluster.
     pub turn: Option<Turn>,
 }
@@ -36,6 +40,8 @@ impl Question {
             redirects: 0,
             is_repeated: false,
             is_alone: false,
+            is_deletion: false,
+            has_missed: false,
             turn: None,
         }
     }
@@ -49,6 +55,22 @@ impl Question {
     /// its own release: there is none yet while its round goes on.
     pub fn may_be_repeated(&self) -> bool {
         self.verb != Verb::Acquire || self.reply.is_open()
+    }
+
+    /// A deletion does not tell a lock that is gone from somebody else's. The script that does only reads: what was asked
+    /// meanwhile may have stored the value again.
+    pub fn ask_whose(&mut self) {
+        self.verb = Verb::Owner;
+        self.has_missed = true;
+    }
+
+    /// Casts the vote.
+    pub fn answer(self, vote: Vote) {
+        self.reply.send(match vote {
+            // Stored since: it was absent.
+            Ok(Answer::Granted) if self.has_missed => Ok(Answer::Absent),
+            vote => vote,
+        });
     }
 
     pub fn fail(self, error: &NodeError) {
