@@ -122,11 +122,20 @@ impl Mutex {
             let token = request.value.token().filter(|_| self.options.fencing);
             return Ok(Held { value: request.value.clone(), token, until });
         }
-        if self.options.recreate_on_extend && votes.taken() {
-            // What was stored again on a minority is nobody's lock.
-            self.redsync.cleanup.release(&request, votes.holding(false));
+        if votes.taken() {
+            self.release_lost(&request, &votes);
         }
         Err(Error::NotExtended { votes: votes.into_inner() })
+    }
+
+    /// A quorum stores somebody else's value. What an extension has stored again on a minority is nobody's lock, and
+    /// so is the sign that a writer has left where he was not granted his.
+    fn release_lost(&self, request: &Rc<Request>, votes: &Votes<'_>) {
+        if matches!(request.kind, Kind::Write { .. }) {
+            self.redsync.cleanup.release(request, self.redsync.nodes.order(false));
+        } else if self.options.recreate_on_extend {
+            self.redsync.cleanup.release(request, votes.holding(false));
+        }
     }
 
     /// Does a quorum still store this value?

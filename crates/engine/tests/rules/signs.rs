@@ -196,6 +196,31 @@ async fn who_has_the_lock_takes_back_the_signs_of_earlier_attempts() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn who_is_told_that_he_has_lost_the_lock_takes_back_what_is_left() {
+    for recreate_on_extend in [false, true] {
+        let (world, reader, read) = read_by_one().await;
+        let writing = Options { recreate_on_extend, ..write(u64::MAX) };
+        let writer = lock(&world, writing.clone());
+        sleep(ms(5)).await;
+        reader.unlock(read.value).await.unwrap();
+        // Before the writer comes to this node, a mutex does: his sign stays there beside it.
+        world.scripted[2].plant(KEY, FOREIGN);
+        let written = held(writer.await.unwrap());
+        sleep(ms(1)).await;
+        assert_eq!(signs(&world), [false, false, true]);
+        for node in &world.scripted {
+            node.wipe(KEY);
+            node.plant(KEY, FOREIGN);
+        }
+        let lost = world.mutex(writing).extend(written.value).await;
+        assert!(matches!(lost, Err(Error::NotExtended { .. })), "{lost:?}");
+        sleep(ms(1)).await;
+        assert_eq!(signs(&world), [false; 3], "{recreate_on_extend}");
+        assert!(world.stored().iter().all(|stored| stored.as_deref() == Some(FOREIGN)));
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn where_one_node_is_asked_first_and_has_readers_the_others_get_the_sign_too() {
     let (world, ..) = read_by_one().await;
     // Each of these has met the other, so each asks one node first.

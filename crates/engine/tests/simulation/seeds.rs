@@ -60,4 +60,7 @@ pub const SEEDS: &[(u64, &str)] = &[
         "who asked a node for a permit that did not answer was passed by those who asked for others",
     ),
     (52_799_324, "who was told that the lock was taken went on with the pause of one who had left"),
+    (70_635_271, "a writer who was told that his lock was lost left the sign of his last attempt"),
+    (71_218_097, "the same, where a minority still stored his value"),
+    (90_441_339, "others who ask every few milliseconds were quicker three times in three seconds"),
 ];

@@ -15,8 +15,8 @@ use crate::way::{Mode, Target, Way};
 /// have asked a moment too early, and the last attempt of another may come in the moment in which a lock expires.
 const OVERTAKEN: u32 = 2;
 
-/// The same where nodes do not tell, and who comes later may ask more often.
-const OVERTAKEN_UNTOLD: u32 = 3;
+/// The same where who comes later may ask more often: nodes do not tell, or others ask every few milliseconds.
+const OVERTAKEN_BY_EAGER: u32 = 3;
 
 /// So often the time of its patience a lock may be free in pieces that are each too short.
 const PIECES: u64 = 6;
@@ -85,11 +85,11 @@ impl Waiter {
         schedule: &Schedule,
         cancel: CancellationToken,
     ) -> Self {
-        let is_told = schedule.is_told_of_changes();
+        let is_quiet = schedule.is_told_of_changes() && !schedule.eager;
         let Target { names, permits, mode } = &way.target;
         let keys = permit::bits_of_each(names, *permits);
         Self {
-            may_be_overtaken: if is_told { OVERTAKEN } else { OVERTAKEN_UNTOLD },
+            may_be_overtaken: if is_quiet { OVERTAKEN } else { OVERTAKEN_BY_EAGER },
             patience: way.patience(schedule),
             client,
             names: names.clone(),
