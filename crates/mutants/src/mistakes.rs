@@ -242,8 +242,8 @@ pub const MISTAKES: &[Mistake] = &[
         breaks: &["Leftover"],
         lines: &[
             ("mutex.rs",
-                "if self.options.recreate_on_extend && votes.taken() {",
-                "if self.options.recreate_on_extend && votes.taken() && !WRONG {"),
+                "        } else if self.options.recreate_on_extend {\n",
+                "        } else if self.options.recreate_on_extend && !WRONG {\n"),
         ],
     },
     // A node grants any fencing token.
