@@ -112,6 +112,11 @@ impl Permit {
         self.see_all_as(Known::Nothing);
     }
 
+    /// Until when to pause, if that is to come.
+    pub(crate) fn pause_left(&self, now: Instant) -> Option<Instant> {
+        self.paused_until.filter(|until| now < *until)
+    }
+
     /// There is no reason to pause any more.
     pub(crate) fn go_on(&mut self) {
         self.splits = 0;

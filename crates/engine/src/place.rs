@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::chance::earliest;
 use crate::line::Means;
 use crate::nodes::Nodes;
 use crate::permit::Permit;
@@ -138,13 +139,18 @@ impl Place {
                 }
                 match queue.decide(nodes, self.habits.may_repeat) {
                     Next::Ask(chance) => return chance,
-                    // Readers who take turns leave no other chance: it takes a sign to keep them off.
-                    Next::Wait(_) if self.habits.leaves_signs && queue.permit(0).is_taken_anew => {
-                        let mut permit = queue.permit(0);
-                        permit.is_taken_anew = false;
-                        return Chance { permit: 0, first: Some(permit.gate) };
-                    }
                     Next::Wait(time) => until = time,
+                }
+                // Readers who take turns leave no other chance: it takes a sign to keep them off.
+                if self.habits.leaves_signs && queue.permit(0).is_taken_anew {
+                    let mut permit = queue.permit(0);
+                    match permit.pause_left(Instant::now()) {
+                        None => {
+                            permit.is_taken_anew = false;
+                            return Chance { permit: 0, first: Some(permit.gate) };
+                        }
+                        pause => until = earliest(until, pause),
+                    }
                 }
             }
             match until {

@@ -343,7 +343,7 @@ impl Queue {
                 ask_again: permit.ask_again.filter(|_| may_repeat && is_untold),
                 chance_since: permit.chance_since,
                 is_our_turn: self.is_our_turn(),
-                paused_until: permit.paused_until.filter(|until| now < *until),
+                paused_until: permit.pause_left(now),
                 last_news: permit.last_news,
                 held_until: permit.held_until(now),
             };

@@ -370,6 +370,37 @@ async fn it_stays_where_an_attempt_ended_before_the_node_had_answered() {
     held(world.mutex(read()).lock(&CancellationToken::new()).await);
 }
 
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn where_no_quorum_answers_he_does_not_ask_whenever_another_has_asked() {
+    for good in 0..3 {
+        let world = taken(3);
+        let patient = Options { delay: Delay::Fixed(Duration::from_secs(600)), ..write(2) };
+        let writer = lock(&world, patient);
+        sleep(ms(10)).await;
+        for (index, node) in world.scripted.iter().enumerate() {
+            let is_good = index == good;
+            node.become_(if is_good {
+                Behaviour::Far(ms(2))
+            } else {
+                Behaviour::Error { applied: false }
+            });
+        }
+        // Another one asks again and again, and fares no better.
+        let asked = || world.asked(Verb::Acquire).iter().filter(|it| it.node == good).count();
+        for _ in 0..1000 {
+            world.scripted[good].plant(KEY, FOREIGN);
+            sleep(ms(1)).await;
+            // By the time that the writer comes there it is free, and the others answer nobody.
+            world.scripted[good].wipe(KEY);
+            sleep(ms(9)).await;
+        }
+        assert!(asked() < 200, "{} times", asked());
+        world.all_become(Behaviour::Ok);
+        release(&world);
+        held(writer.await.unwrap());
+    }
+}
+
 /// A second connection to a node: what is sent on it arrives at once.
 struct Near(Rc<ScriptedNode>);
 

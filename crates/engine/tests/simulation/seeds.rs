@@ -63,4 +63,8 @@ pub const SEEDS: &[(u64, &str)] = &[
     (70_635_271, "a writer who was told that his lock was lost left the sign of his last attempt"),
     (71_218_097, "the same, where a minority still stored his value"),
     (90_441_339, "others who ask every few milliseconds were quicker three times in three seconds"),
+    (
+        100_924_819,
+        "writers asked whenever another had asked, with no pause, where no quorum answered",
+    ),
 ];
