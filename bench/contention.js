@@ -7,24 +7,29 @@ const path = require('node:path');
 const readline = require('node:readline');
 
 const { startServers } = require('../tools/redis-servers.js');
+const { RUEIDISLOCK } = require('./prepare.js');
 const { countCommands } = require('./sent.js');
 const { percentile } = require('./statistics.js');
 
 const KEY = 'bench:contended';
-const RUEIDISLOCK = path.join(__dirname, 'target', 'rueidislock');
 
-/** Those that `contended.js` compares, and how many nodes they can do with. */
-const CONTENDERS = {
-  redsync: Infinity,
-  'redsync-over-ioredis': Infinity,
-  redlock: Infinity,
-  'redis-semaphore': Infinity,
-  rueidislock: 1,
-};
+/** Rueidislock as it comes, and with what its documentation says is faster: one key, and NOLOOP. Both for one node. */
+const GO = { rueidislock: 3, 'rueidislock-one-key': 1 };
+
+/** Those that can be compared. */
+const CONTENDERS = [
+  'redsync',
+  'redsync-over-ioredis',
+  'redlock',
+  'redis-semaphore',
+  ...Object.keys(GO),
+];
+
+const isOfGo = (name) => name in GO;
 
 /** The command that starts a process of a contender. */
 function commandOf(name) {
-  if (name === 'rueidislock') return [RUEIDISLOCK];
+  if (isOfGo(name)) return [RUEIDISLOCK, GO[name]];
   return [process.execPath, path.join(__dirname, 'contended-worker.js'), name];
 }
 
@@ -116,4 +121,4 @@ async function contend(name, options, command = commandOf(name)) {
   }
 }
 
-module.exports = { CONTENDERS, contend };
+module.exports = { CONTENDERS, contend, isOfGo };

@@ -9,6 +9,7 @@ const SENT = {
   'redis-semaphore': ['set', 'eval', 'evalsha'],
   'redlock-universal': ['set', 'eval', 'evalsha'],
   rueidislock: ['eval', 'evalsha'],
+  'rueidislock-one-key': ['eval', 'evalsha'],
 };
 
 /** How many commands of a library the servers have seen since their start. */

@@ -6,7 +6,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { findGo, requireGo } = require('../tools/go.js');
+const { buildGo, findGo, requireGo } = require('../tools/go.js');
 const setup = require('../tools/setup.js');
 
 /** Installs the other libraries, and this one beside them. */
@@ -14,18 +14,6 @@ function installLibraries() {
   setup.install('interop');
   const own = path.join(__dirname, 'node_modules', 'redsync');
   if (!fs.existsSync(own)) fs.symlinkSync(setup.root, own, 'junction');
-}
-
-function buildGo() {
-  setup.run('go', [
-    'build',
-    '-C',
-    path.join(__dirname, 'go'),
-    '-mod=readonly',
-    '-o',
-    path.join(__dirname, 'target', 'go-redsync'),
-    '.',
-  ]);
 }
 
 /**
@@ -39,7 +27,9 @@ function prepare({ installGo }) {
   installLibraries();
   if (installGo) requireGo();
   const isThere = findGo();
-  if (isThere) buildGo();
+  if (isThere) {
+    buildGo(path.join(__dirname, 'go'), path.join(__dirname, 'target', 'go-redsync'));
+  }
   return isThere;
 }
 

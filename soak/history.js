@@ -5,7 +5,7 @@
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 
-const { requireGo } = require('../tools/go.js');
+const { buildGo, requireGo } = require('../tools/go.js');
 const { root, run } = require('../tools/setup.js');
 
 const PROGRAM = path.join(root, 'target', 'history');
@@ -15,7 +15,7 @@ function prepareHistory() {
   requireGo();
   const folder = path.join(__dirname, 'history');
   run('go', ['test', '-C', folder, '-mod=readonly', '.']);
-  run('go', ['build', '-C', folder, '-mod=readonly', '-o', PROGRAM, '.']);
+  buildGo(folder, PROGRAM);
 }
 
 /**

@@ -1,12 +1,12 @@
 'use strict';
 
-// Go, for the programs of tests that are written in it.
+// Go, and the programs in it. Uses Node's built-ins only.
 
 const { spawnSync } = require('node:child_process');
 const os = require('node:os');
 const path = require('node:path');
 
-const { SetupError, installProgram } = require('./setup.js');
+const setup = require('./setup.js');
 
 const AT_LEAST = [1, 21]; // from which on Go fetches the version that go.mod asks for
 
@@ -27,12 +27,17 @@ function findGo() {
 /** Makes sure that there is a Go, with the system's package manager if need be. */
 function requireGo() {
   if (findGo()) return;
-  installProgram({ apt: 'golang-go', brew: 'go' });
+  setup.installProgram({ apt: 'golang-go', brew: 'go' });
   if (hasGo()) return;
-  throw new SetupError(
+  throw new setup.SetupError(
     `Go ${AT_LEAST.join('.')} or newer was not found and could not be ` +
       'installed: get it from https://go.dev/dl, put go on the PATH and try again',
   );
 }
 
-module.exports = { findGo, requireGo };
+/** Builds the program of a folder. */
+function buildGo(folder, program) {
+  setup.run('go', ['build', '-C', folder, '-mod=readonly', '-o', program, '.']);
+}
+
+module.exports = { buildGo, findGo, requireGo };

@@ -2,7 +2,9 @@
 // which locks one key, holds it, unlocks it and thinks, over and over. What it prints is what
 // contended-worker.js prints.
 //
-//	KEY WAITERS HOLD THINK DURATION URL
+//	KEYS KEY WAITERS HOLD THINK DURATION URL
+//
+// Of so many keys it takes more than half for a lock. One server is one node, so one key says as much as three.
 package main
 
 import (
@@ -45,17 +47,24 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-func connect(url string) rueidislock.Locker {
+func number(index int) int64 {
+	number, err := strconv.ParseInt(os.Args[index], 10, 64)
+	if err != nil {
+		fail(err)
+	}
+	return number
+}
+
+func connect(url string, keys int64) rueidislock.Locker {
 	option, err := rueidis.ParseURL(url)
 	if err != nil {
 		fail(err)
 	}
 	locker, err := rueidislock.NewLocker(rueidislock.LockerOption{
-		ClientOption: option,
-		KeyValidity:  8 * time.Second,
-		// One server is one node, so one key says as much as three; and it saves commands.
-		KeyMajority:    majority(),
-		NoLoopTracking: os.Getenv("LOOP") == "",
+		ClientOption:   option,
+		KeyValidity:    8 * time.Second,
+		KeyMajority:    int32(keys+1) / 2,
+		NoLoopTracking: keys == 1,
 	})
 	if err != nil {
 		fail(err)
@@ -64,17 +73,9 @@ func connect(url string) rueidislock.Locker {
 }
 
 func main() {
-	key := os.Args[1]
-	var numbers [4]int64
-	for i := range numbers {
-		number, err := strconv.ParseInt(os.Args[2+i], 10, 64)
-		if err != nil {
-			fail(err)
-		}
-		numbers[i] = number
-	}
-	waiters, hold, think, duration := numbers[0], numbers[1], numbers[2], numbers[3]
-	locker := connect(os.Args[6])
+	key := os.Args[2]
+	keys, waiters, hold, think, duration := number(1), number(3), number(4), number(5), number(6)
+	locker := connect(os.Args[7], keys)
 	defer locker.Close()
 	fmt.Println("ready")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
@@ -113,9 +114,4 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(all); err != nil {
 		fail(err)
 	}
-}
-
-func majority() int32 {
-	n, _ := strconv.Atoi(os.Getenv("MAJ"))
-	return int32(n)
 }

@@ -502,10 +502,9 @@ impl Mutex {
         let Options { kind, permits, ref delay, ref values, .. } = self.options;
         // Not against the caller's wish, nor by a function of his; and what has several holders needs no such haste.
         let is_free_to = matches!((delay, values), (Delay::Random, ValueSource::Random));
-        Habits {
-            leaves_signs: kind.sign().is_some(),
-            may_repeat: is_free_to && permits == 1 && kind == Kind::Mutex,
-        }
+        let leaves_signs = kind.sign().is_some();
+        let is_mutex = permits == 1 && !kind.is_shared() && !leaves_signs;
+        Habits { leaves_signs, may_repeat: is_free_to && is_mutex }
     }
 
     fn means(&self) -> Means {

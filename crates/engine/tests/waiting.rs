@@ -653,6 +653,23 @@ async fn where_no_node_tells_one_process_does_not_stand_back_for_nobody() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn where_no_node_tells_its_own_lock_is_not_taken_for_that_of_others() {
+    let time = Duration::from_millis(1900);
+    let most = Processes::untold(1, 3).contend(5, Options::default(), time).await[0];
+    let processes = Processes::untold(1, 3);
+    // Nothing is noted of a lock that nobody waits for.
+    let mutex = Mutex::new(processes.redsync[0].clone(), keys(&[KEY]), Options::default());
+    let lock = held(mutex.lock(&never()).await);
+    let releasing = spawn_local(async move {
+        sleep(ms(20)).await;
+        mutex.unlock(lock.value).await.expect("released");
+    });
+    let turns = processes.contend(5, Options::default(), time + ms(20)).await[0];
+    releasing.await.expect("no panic");
+    assert!(turns * 100 >= most * 99, "{turns} of {most}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn where_no_node_tells_what_stood_back_for_others_goes_on_when_they_are_gone() {
     let processes = Processes::untold(2, 3);
     processes.contend(2, Options::default(), A_WHILE).await;
