@@ -31,7 +31,7 @@ const MOMENT: Duration = Duration::from_millis(2);
 /// shortest pauses, and a round trip.
 const ROOM: Duration = Duration::from_millis(15);
 
-/// The pauses of those, at first. They grow with the time that it takes: a sixteenth of it.
+/// The pauses of those, at first; and which part of the time that it takes they are later.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_SHARE: u32 = 256;
 
