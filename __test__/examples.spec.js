@@ -132,6 +132,7 @@ test('every example is run', (t) => {
     'nextjs',
     'nodes.js',
     'object-store.js',
+    'prometheus-alerts.test.yml',
     'prometheus-alerts.yml',
     'stopping.js',
     'testing',

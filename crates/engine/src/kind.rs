@@ -38,6 +38,11 @@ impl Kind {
         self.without_sign()
     }
 
+    /// Can it have left a sign?
+    pub(crate) fn is_writers(self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+
     /// For how long a sign of it lasts; `None` if it leaves none.
     pub(crate) fn sign(self) -> Option<Duration> {
         match self {

@@ -131,7 +131,7 @@ impl Mutex {
     /// A quorum stores somebody else's value. What an extension has stored again on a minority is nobody's lock, and
     /// so is the sign that a writer has left where he was not granted his.
     fn release_lost(&self, request: &Rc<Request>, votes: &Votes<'_>) {
-        if matches!(request.kind, Kind::Write { .. }) {
+        if request.kind.is_writers() {
             self.redsync.cleanup.release(request, self.redsync.nodes.order(false));
         } else if self.options.recreate_on_extend {
             self.redsync.cleanup.release(request, votes.holding(false));
