@@ -305,6 +305,9 @@ async fn leave(client: &Rc<Client>, chance: &mut Chance, way: &Way, belief: &Bel
             let is_unhindered = is_unhindered(client, way, belief);
             belief.release();
             let is_released = unlock(client, way, &value).await;
+            if !is_released && client.is_closed.get() {
+                witness.excuse(&value); // nobody could be asked any more: it expires
+            }
             if is_unhindered && !is_released && !client.is_closed.get() {
                 witness.report(Violation::NeedlessFailure);
             }

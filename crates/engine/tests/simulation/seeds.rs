@@ -67,4 +67,8 @@ pub const SEEDS: &[(u64, &str)] = &[
         100_924_819,
         "writers asked whenever another had asked, with no pause, where no quorum answered",
     ),
+    (
+        114_400_270,
+        "who was closed could not release what he had lost, and it expired a little later",
+    ),
 ];
