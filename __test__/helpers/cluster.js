@@ -37,6 +37,14 @@ async function findPort() {
   });
 }
 
+/** The id of the one who has a slot, and the epoch, as a server tells it. */
+async function whoHas(server, slot) {
+  const ranges = await server.command('CLUSTER', 'SLOTS');
+  const range = ranges.find(([first, last]) => first <= slot && slot <= last);
+  const [, epoch] = /cluster_current_epoch:(\d+)/.exec(await server.command('CLUSTER', 'INFO'));
+  return `${range?.[2][2]} ${epoch}`;
+}
+
 /** Masters that share the slots, and perhaps a replica. */
 class Cluster {
   constructor(servers) {
@@ -85,9 +93,14 @@ class Cluster {
     }
   }
 
+  /** Waits until all servers know it: the next move, too early, would be counted like this one, and undo it. */
   async endMove(slot, from, to) {
     const id = await this.idOf(to);
     for (const server of [to, from]) await server.command('CLUSTER', 'SETSLOT', slot, 'NODE', id);
+    await until(async () => {
+      const [first, ...others] = await Promise.all(this.servers.map((each) => whoHas(each, slot)));
+      return first.startsWith(id) && others.every((other) => other === first);
+    }, SETTLED);
   }
 
   /** Waits until every server says that the cluster is whole. */
