@@ -5,7 +5,7 @@
 
 const { setTimeout: delay } = require('node:timers/promises');
 
-const { startServers } = require('../tools/redis-servers.js');
+const { lockKeys, startServers } = require('../tools/redis-servers.js');
 const { Contender } = require('./contender.js');
 const { cpuOf, spent } = require('./cpu.js');
 
@@ -44,19 +44,14 @@ async function connect(contender, servers) {
 async function expectLocks(contender, servers, locks, atLeast) {
   const deadline = Date.now() + SETTLE;
   for (;;) {
-    const counts = await Promise.all(servers.map(locksOn));
+    const keys = await Promise.all(servers.map(lockKeys));
+    const counts = keys.map(({ length }) => length);
     if (counts.filter((count) => count === locks).length >= atLeast) return;
     if (Date.now() > deadline) {
       throw new Error(`${contender.title}: the nodes store ${counts} locks instead of ${locks}`);
     }
     await delay(1); // what a quorum has settled may still be on its way to the others
   }
-}
-
-/** The last fencing token of a name stays for hours by design, and is no lock. */
-async function locksOn(server) {
-  const keys = await server.command('KEYS', '*');
-  return keys.filter((key) => !key.endsWith(':fence')).length;
 }
 
 /** No lock is left; and whoever comes next does not share the servers with a hundred thousand tokens. */

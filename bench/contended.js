@@ -7,7 +7,7 @@ const { SetupError, main } = require('../tools/setup.js');
 const { render } = require('../tools/tables.js');
 const { CONTENDERS, contend, isOfGo } = require('./contention.js');
 const { prepare } = require('./prepare.js');
-const { summary } = require('./statistics.js');
+const { shown } = require('./statistics.js');
 
 const DEFAULTS = {
   nodes: 3,
@@ -31,13 +31,6 @@ ${Object.entries(DEFAULTS)
   .map(([name, value]) => `  --${name} N  (default ${value})`)
   .join('\n')}
 `;
-
-/** The median, with the lowest and the highest if there are several; of small figures two decimals count. */
-function shown(values) {
-  const text = (value) => value.toFixed(Number.isInteger(value) || value >= 100 ? 0 : 2);
-  const { median, min, max } = summary(values);
-  return values.length === 1 ? text(median) : `${text(median)} (${text(min)}–${text(max)})`;
-}
 
 main(async () => {
   const args = process.argv.slice(2);

@@ -8,7 +8,7 @@ const { main } = require('../tools/setup.js');
 const { render } = require('../tools/tables.js');
 const { contend } = require('./contention.js');
 const { prepare } = require('./prepare.js');
-const { summary } = require('./statistics.js');
+const { shown, summary } = require('./statistics.js');
 
 const DEFAULTS = { rounds: 5, duration: 5000, processes: 2, waiters: 8 };
 
@@ -26,26 +26,19 @@ const BETWEEN = 'release to next, p50 ms';
 const OF_PROCESS = 'least of a process / fair';
 const OF_WAITER = 'least of a waiter / fair';
 
+const OF_POOLS = {
+  library: 'redsync-over-ioredis',
+  beside: 'redis-semaphore',
+  bars: [
+    { figure: HAND_OVERS, least: 1.3 },
+    { figure: OF_PROCESS, own: 0.5 },
+  ],
+};
+
 /** On so many nodes, beside that one: what is compared, in its way, or what is to be reached by itself. */
 const CASES = [
-  {
-    library: 'redsync-over-ioredis',
-    nodes: 3,
-    beside: 'redis-semaphore',
-    bars: [
-      { figure: HAND_OVERS, least: 1.3 },
-      { figure: OF_PROCESS, own: 0.5 },
-    ],
-  },
-  {
-    library: 'redsync-over-ioredis',
-    nodes: 1,
-    beside: 'redis-semaphore',
-    bars: [
-      { figure: HAND_OVERS, least: 1.3 },
-      { figure: OF_PROCESS, own: 0.5 },
-    ],
-  },
+  { ...OF_POOLS, nodes: 3 },
+  { ...OF_POOLS, nodes: 1 },
   {
     library: 'redsync',
     nodes: 1,
@@ -73,11 +66,6 @@ const CASES = [
   },
 ];
 
-function shown({ median, min, max }) {
-  const text = (value) => value.toFixed(value >= 100 ? 0 : 2);
-  return `${text(median)} (${text(min)}–${text(max)})`;
-}
-
 /** Is the median where it is to be? */
 function judge({ least, most, own }, ours, theirs) {
   const ratio = ours.median / theirs.median;
@@ -99,9 +87,9 @@ main(async () => {
       }
     }
     for (const bar of bars) {
-      const of = (name) => summary(runs[name].map((run) => run[bar.figure]));
+      const of = (name) => runs[name].map((run) => run[bar.figure]);
       const [ours, theirs] = [of(library), of(beside)];
-      const [isReached, text] = judge(bar, ours, theirs);
+      const [isReached, text] = judge(bar, summary(ours), summary(theirs));
       if (!isReached) process.exitCode = 1;
       const where = `${library}, ${nodes} ${nodes === 1 ? 'node' : 'nodes'}`;
       const outcome = isReached ? 'reached' : 'MISSED';

@@ -14,4 +14,11 @@ function summary(values) {
   return { median, min: sorted[0], max: sorted.at(-1) };
 }
 
-module.exports = { percentile, summary };
+/** The median, with the lowest and the highest if there are several; of small figures two decimals count. */
+function shown(values) {
+  const text = (value) => value.toFixed(Number.isInteger(value) || value >= 100 ? 0 : 2);
+  const { median, min, max } = summary(values);
+  return values.length === 1 ? text(median) : `${text(median)} (${text(min)}–${text(max)})`;
+}
+
+module.exports = { percentile, shown, summary };

@@ -10,6 +10,9 @@ function now() {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
+const NONE = '-';
+const FAILED = 'failed';
+
 /**
  * Lines of: time, event, number of the hold or call, name, milliseconds of validity left.
  * `began` and `ended` are about calls. Behind them stand what was called, the value of the lock and how it has ended: `done`,
@@ -17,9 +20,6 @@ function now() {
  * `held` and `still` say that it is held, and how long it will be; `over` that it is not any more. `accepted`, `refused`
  * and `wrong` are about writes to a store, with the fencing token for the time.
  */
-const NONE = '-';
-const FAILED = 'failed';
-
 class Journal {
   #file;
 

@@ -11,7 +11,7 @@ const { setTimeout: delay } = require('node:timers/promises');
 
 const { startProxy } = require('../__test__/helpers/proxy.js');
 const { readNumbers } = require('../tools/command-line.js');
-const { startServers } = require('../tools/redis-servers.js');
+const { lockKeys, startServers } = require('../tools/redis-servers.js');
 const { build, install, main, requireRedisServer } = require('../tools/setup.js');
 const { calls, crowds, holds, most, writes } = require('./checker.js');
 const { injectFaults } = require('./faults.js');
@@ -99,8 +99,7 @@ class Contender {
 async function keysLeft(servers) {
   const deadline = Date.now() + 5 * EXPIRY;
   for (;;) {
-    const keys = await Promise.all(servers.map((server) => server.command('KEYS', '*')));
-    const left = keys.flat().filter((key) => !key.endsWith(':fence')).length;
+    const left = (await Promise.all(servers.map(lockKeys))).flat().length;
     if (left === 0 || Date.now() > deadline) return left;
     await delay(100);
   }

@@ -221,4 +221,10 @@ function startServers(count, options) {
   return Promise.all(Array.from({ length: count }, () => startServer(options)));
 }
 
-module.exports = { freePort, startServer, startServers };
+/** The keys of a server but for the last fencing tokens of names, which stay for hours and are no locks. */
+async function lockKeys(server) {
+  const keys = await server.command('KEYS', '*');
+  return keys.filter((key) => !key.endsWith(':fence'));
+}
+
+module.exports = { freePort, lockKeys, startServer, startServers };

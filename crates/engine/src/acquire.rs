@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use crate::line::Means;
 use crate::mutex::{Held, Mutex};
 use crate::node::{Request, Verb};
-use crate::options::{Asked, Delay, Options, ValueSource};
+use crate::options::{Asked, Delay, LONGEST_PAUSE, Options, SHORTEST_PAUSE, ValueSource};
 use crate::place::{Habits, Place};
 use crate::queue::Chance;
 use crate::round::{Round, Votes};
@@ -21,11 +21,6 @@ use crate::time::{FOR_EVER, Instant, timeout, timeout_at};
 use crate::validity;
 use crate::value::Value;
 use crate::vote::{Answer, Bound, Vote};
-
-/// go-redsync's default pause between two attempts: long enough for a short critical section, random so
-/// that two contenders that have split the votes do not meet again.
-const RANDOM_FROM: Duration = Duration::from_millis(50);
-const RANDOM_TO: Duration = Duration::from_millis(250);
 
 /// So many fencing tokens an attempt proposes, if the nodes want greater ones. Clocks that are apart need two;
 /// the third is for a holder who was quicker.
@@ -417,7 +412,7 @@ impl Mutex {
         cancel: &CancellationToken,
     ) -> Result<Duration, Error> {
         match &self.options.delay {
-            Delay::Random => Ok(self.redsync.nodes.random_duration(RANDOM_FROM, RANDOM_TO)),
+            Delay::Random => Ok(self.redsync.nodes.random_duration(SHORTEST_PAUSE, LONGEST_PAUSE)),
             Delay::Fixed(delay) => Ok(*delay),
             Delay::Ask(ask) => self.ask_caller(Some(place), ask(attempts), cancel).await,
         }

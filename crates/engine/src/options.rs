@@ -12,6 +12,11 @@ use crate::kind::Kind;
 /// An answer of the caller's own function, which may take its time.
 pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T, Refused>>>>;
 
+/// go-redsync's default pauses between two attempts: long enough for a short critical section, random so that two
+/// contenders that have split the votes do not meet again.
+pub(crate) const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
 /// The pause before the next attempt.
 #[derive(Clone)]
 pub enum Delay {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::chance::earliest;
 use crate::line::Means;
 use crate::nodes::Nodes;
+use crate::options::LONGEST_PAUSE;
 use crate::permit::Permit;
 use crate::queue::{Chance, Next, Queue, Queues, Wanted};
 use crate::signs::Signs;
@@ -18,9 +19,6 @@ use crate::vote::{Answer, TOKEN_REFUSED, Vote};
 /// The release that made the first node free may not have reached the others yet. That can be so more
 /// than once in a row, but not often.
 const ORDINARY_SPLITS: u32 = 2;
-
-/// As long as the longest pause of the schedule, if no other is chosen.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// So often the pause is doubled.
 const MOST_DOUBLED: u32 = 7;

@@ -12,6 +12,7 @@ use crate::line::{Line, Means};
 use crate::node::{Keys, Request};
 use crate::nodes::Nodes;
 use crate::notice::{Listener, Name, Notice, Sight};
+use crate::options::LONGEST_PAUSE;
 use crate::permit::{self, Permit};
 use crate::signs::Signs;
 use crate::time::Instant;
@@ -34,9 +35,6 @@ const ROOM: Duration = Duration::from_millis(15);
 /// The pauses of those, at first; and which part of the time that it takes they are later.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_SHARE: u32 = 256;
-
-/// As long as the longest pause of the schedule.
-const LONG_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest round trip that is reckoned with.
 const LONGEST_TRIP: Duration = Duration::from_millis(100);
@@ -329,7 +327,7 @@ impl Queue {
             let is_untold = permit.is_untold();
             if may_repeat && is_untold && permit.ask_again.is_none() {
                 permit.ask_again = permit.taken_since.map(|since| {
-                    let longest = LONG_PAUSE.min(SHORT_PAUSE.max((now - since) / PAUSE_SHARE));
+                    let longest = LONGEST_PAUSE.min(SHORT_PAUSE.max((now - since) / PAUSE_SHARE));
                     now + nodes.random_duration(longest / 2, longest)
                 });
             }
