@@ -57,6 +57,7 @@ impl Mutex {
         let round = Round::ask_each(nodes, Verb::Owner, &requests);
         let votes = cancel.run_until_cancelled(round.votes_on_each()).await;
         let votes = votes.ok_or(Error::Cancelled)?;
+        place.inspect(|place| place.looked());
         let mut free = None;
         for (permit, votes) in looked_at.iter().zip(votes.iter()) {
             place.inspect(|place| place.hear(*permit, votes.as_slice()));

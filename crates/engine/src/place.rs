@@ -92,7 +92,8 @@ impl Place {
     }
 
     /// Is it known, without asking, what an attempt would be told? By the nodes, which would tell of a
-    /// release; or by an attempt of another since that time, unless it failed with less means.
+    /// release; or by an attempt of another since that time, unless it failed with less means, or asked for one permit
+    /// of several and did not look for another.
     ///
     /// The `last` attempt ends the call, so that the others have to be from a moment ago.
     pub(crate) fn is_informed(&self, nodes: &Nodes, since: Instant, last: bool) -> bool {
@@ -221,6 +222,11 @@ impl Place {
     pub(crate) fn hear_of_all(&self, votes: &[Option<Vote>], is_taken: bool) {
         let is_known = is_taken && votes.iter().all(Option::is_some);
         *self.queue.heard.borrow_mut() = is_known.then(|| (votes.to_vec(), self.means));
+    }
+
+    /// An attempt has looked for whichever permit is free.
+    pub(crate) fn looked(&self) {
+        self.queue.looked();
     }
 
     /// An attempt has failed, because too few nodes answered in time. Those go first who may do better.

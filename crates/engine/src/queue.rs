@@ -148,7 +148,7 @@ pub(crate) struct Queue {
     permits: RefCell<Vec<Permit>>,
     pub(crate) next_number: Cell<u64>,
     pub(crate) turns: RefCell<Turns>,
-    /// When the nodes last answered an attempt.
+    /// When the nodes last answered an attempt; of several permits, one that looked for whichever is free.
     pub(crate) answered: Cell<Option<Instant>>,
     /// When and with what means attempts have failed since then.
     pub(crate) failed: Cell<Option<(Instant, Means)>>,
@@ -282,9 +282,17 @@ impl Queue {
         }
     }
 
+    /// The nodes have answered an attempt to get one permit, which says nothing of any other.
     pub(crate) fn answered(&self) {
-        self.answered.set(Some(Instant::now()));
         self.failed.set(None);
+        if self.wanted.permits == 1 {
+            self.looked();
+        }
+    }
+
+    /// They have told of all there is to have.
+    pub(crate) fn looked(&self) {
+        self.answered.set(Some(Instant::now()));
     }
 
     /// What nobody waits for a node need not tell: whoever comes next has the nodes watched anew.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{CancellationToken, Delay, Error, Options, Value, Verb};
+use redsync_engine::{CancellationToken, Delay, Error, Options, Value, ValueSource, Verb};
 use tokio::time::sleep;
 
 use crate::support::{
@@ -255,6 +255,27 @@ async fn what_was_heard_of_many_permits_ends_no_call_that_another_could_serve() 
         nodes.scripted.iter().for_each(|node| node.wipe(&key(other)));
     });
     held(second.await.unwrap());
+    assert!(!first.is_finished());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_attempt_for_one_permit_keeps_nobody_from_asking_for_another() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    plant(&world, 1..=2);
+    let late = ValueSource::Ask(Rc::new(|_| {
+        Box::pin(async {
+            sleep(ms(50)).await;
+            Ok("late".to_owned())
+        })
+    }));
+    let first = lock(&world, Options { values: late, ..every(ms(100), 2, 10) });
+    let prompt = lock(&world, every(ms(100), 2, 10));
+    let permits = world.scripted.clone();
+    // Behind the first attempt of either.
+    after(ms(60), move || permits.iter().for_each(|node| node.wipe(&key(1))));
+    let (outcome, elapsed) = timed(prompt).await;
+    held(outcome.unwrap());
+    assert_eq!(elapsed, ms(100), "it asks on its schedule, though the head has asked meanwhile");
     assert!(!first.is_finished());
 }
 

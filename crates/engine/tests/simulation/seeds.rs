@@ -71,4 +71,8 @@ pub const SEEDS: &[(u64, &str)] = &[
         114_400_270,
         "who was closed could not release what he had lost, and it expired a little later",
     ),
+    (
+        121_417_694,
+        "one did not ask for a free permit, for another of its line had asked for one that was taken",
+    ),
 ];
