@@ -40,6 +40,16 @@ pub const MISTAKES: &[Mistake] = &[
                 "if WRONG { Duration::ZERO } else { expiry.mul_f64(drift_factor) + CLOCK_GRANULARITY }\n"),
         ],
     },
+    // Who is told "taken" by a client that may have asked twice takes the value for another's.
+    Mistake {
+        name: "RepetitionIgnored",
+        breaks: &["Leftover"],
+        lines: &[
+            ("acquire.rs",
+                "members[node].may_repeat()",
+                "!WRONG && members[node].may_repeat()"),
+        ],
+    },
     // The validity is counted from the answers and not from the question.
     Mistake {
         name: "LateClock",

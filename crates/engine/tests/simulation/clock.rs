@@ -13,7 +13,8 @@ pub type Time = Rc<Cell<u64>>;
 pub struct SimulatedClock {
     time: Time,
     zero: Duration,
-    rate: f64,
+    /// Its rate, since when, and what it showed then.
+    pace: Cell<(f64, u64, Duration)>,
     /// Counts whole milliseconds, as a Redis server does.
     is_whole: bool,
     /// What the wall clock showed at the start; it may jump.
@@ -23,12 +24,29 @@ pub struct SimulatedClock {
 impl SimulatedClock {
     /// A client's clock.
     pub fn of_client(time: Time, zero: Duration, rate: f64, wall: i64) -> Rc<Self> {
-        Rc::new(Self { time, zero, rate, is_whole: false, wall: Cell::new(around(wall)) })
+        Self::new(time, zero, rate, false, wall)
     }
 
     /// A node's clock.
     pub fn of_node(time: Time, zero: Duration, rate: f64, wall: i64) -> Rc<Self> {
-        Rc::new(Self { time, zero, rate, is_whole: true, wall: Cell::new(around(wall)) })
+        Self::new(time, zero, rate, true, wall)
+    }
+
+    fn new(time: Time, zero: Duration, rate: f64, is_whole: bool, wall: i64) -> Rc<Self> {
+        let (pace, wall) = (Cell::new((rate, 0, zero)), Cell::new(around(wall)));
+        Rc::new(Self { time, zero, pace, is_whole, wall })
+    }
+
+    /// From now on it runs so fast.
+    pub fn run(&self, rate: f64) {
+        let now = self.time.get();
+        self.pace.set((rate, now, self.shows(now)));
+    }
+
+    /// It is set, by so many milliseconds.
+    pub fn step(&self, millis: i64) {
+        let (now, (rate, ..)) = (self.time.get(), self.pace.get());
+        self.pace.set((rate, now, moved(self.shows(now), millis)));
     }
 
     /// The wall clock jumps by so many milliseconds.
@@ -38,13 +56,15 @@ impl SimulatedClock {
 
     /// The last millisecond of the simulation in which this clock shows less than `time`.
     pub fn last_before(&self, time: Duration) -> u64 {
-        let left = time.saturating_sub(self.zero).as_secs_f64() / self.rate;
-        let near = (left * 1000.0).ceil() as u64;
+        let (rate, since, then) = self.pace.get();
+        let left = time.saturating_sub(then).as_secs_f64() / rate;
+        let near = since + (left * 1000.0).ceil() as u64;
         if self.shows(near) < time { near } else { near.saturating_sub(1) }
     }
 
     fn shows(&self, millis: u64) -> Duration {
-        self.zero + Duration::from_millis(millis).mul_f64(self.rate)
+        let (rate, since, then) = self.pace.get();
+        then + Duration::from_millis(millis - since).mul_f64(rate)
     }
 }
 

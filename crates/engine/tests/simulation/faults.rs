@@ -30,6 +30,14 @@ faults! {
     NodeForgot => "nodes crashed, data lost",
     FailedOver => "nodes failed over to a replica that lags",
     Jumped => "clocks of nodes that jumped",
+    Paced => "clocks of nodes that ran faster or slower from then on",
+    Stepped => "clocks of nodes that were set, by less than the drift",
+    Stuttered => "nodes that stood still for a moment",
+    /// It was granted, and the node was back before the round was over.
+    Amnesia => "nodes that granted a lock, told so, and forgot it at once",
+    Repeated => "commands that a client sent twice",
+    Strayed => "commands that others of their link overtook",
+    Split => "nodes with two lives, each with some of the clients",
     Abstained => "acquisitions refused by nodes that have just started",
     OtherToken => "acquisitions refused for their fencing tokens",
     ClientPaused => "clients paused",
@@ -47,11 +55,30 @@ faults! {
     SilentSource => "calls whose values or pauses never come",
 }
 
+/// The faults of nodes and connections, each of which can cost an attempt.
+const FAILURES: &[Fault] = &[
+    Fault::Unsent,
+    Fault::Reset,
+    Fault::NodePaused,
+    Fault::Stuttered,
+    Fault::NodeCrashed,
+    Fault::NodeForgot,
+    Fault::Amnesia,
+    Fault::FailedOver,
+    Fault::Split,
+];
+
 const COUNT: usize = Fault::ALL.len();
 
 /// How often each fault was injected.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Injected([u64; COUNT]);
+
+impl Default for Injected {
+    fn default() -> Self {
+        Self([0; COUNT])
+    }
+}
 
 impl AddAssign<&Self> for Injected {
     fn add_assign(&mut self, other: &Self) {
@@ -79,10 +106,20 @@ impl fmt::Display for Injected {
 }
 
 /// The faults of the schedule that is running.
-#[derive(Default)]
 pub struct Counter([Cell<u64>; COUNT]);
 
+impl Default for Counter {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Cell::default()))
+    }
+}
+
 impl Counter {
+    /// How often a node or a connection has failed.
+    pub fn failures(&self) -> u64 {
+        FAILURES.iter().map(|&fault| self.0[fault as usize].get()).sum()
+    }
+
     pub fn count(&self, fault: Fault) {
         let cell = &self.0[fault as usize];
         cell.set(cell.get() + 1);

@@ -20,6 +20,8 @@ pub struct Link {
     /// The last connection of which late commands may not arrive any more.
     pub swept: Cell<u32>,
     pub last_arrival: Cell<u64>,
+    /// When the last of those arrives that others have overtaken.
+    pub last_stray: Cell<u64>,
     pub last_answer: Cell<u64>,
     pending: RefCell<Vec<(u64, Reply)>>,
     pub is_closed: Cell<bool>,
@@ -53,7 +55,7 @@ impl Link {
 
     /// When what is on its way has come.
     pub fn quiet_from(&self) -> u64 {
-        self.last_arrival.get().max(self.last_answer.get())
+        self.last_arrival.get().max(self.last_answer.get()).max(self.last_stray.get())
     }
 
     /// Ends the connection: what was not answered is answered with an error.
@@ -124,6 +126,10 @@ impl Node for SimulatedLink {
 
     fn watches(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
         Box::pin(ready(Some(self.world.schedule.watches)))
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.world.schedule.repeats > 0
     }
 
     fn close(&self) {

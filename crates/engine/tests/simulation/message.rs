@@ -17,6 +17,8 @@ pub struct Command {
     pub request: Rc<Request>,
     /// Still in the client's buffer: it need not leave when nobody wants its answer any more.
     pub is_buffered: bool,
+    /// It will be sent again, and answered then.
+    pub is_unheard: bool,
 }
 
 /// An answer on its way back.
@@ -51,6 +53,8 @@ pub enum What {
     NodeRestarts(usize),
     /// Its clock jumps by so many milliseconds.
     Jump(usize, i64),
+    /// Of its two lives the later one stays.
+    Reunion(usize),
     ClientResumes(usize),
     Close(usize),
     Abort(CancellationToken),

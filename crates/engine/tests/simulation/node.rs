@@ -32,6 +32,10 @@ pub struct SimulatedNode {
     window: Window,
     /// What a replica has, and what it will have, so much later.
     replica: Option<(Duration, RefCell<MemoryNode>, RefCell<OnTheWay>)>,
+    /// The replica was promoted, and is a life of its own, but to some it is the node still.
+    pub is_split: Cell<bool>,
+    /// When its clock was last set.
+    pub stepped: Cell<u64>,
     /// When it started last, on its own clock; long ago, if it has not yet.
     started: Cell<Option<Duration>>,
     /// Until when those that have a quarantine keep it from granting again what it has forgotten.
@@ -51,6 +55,8 @@ impl SimulatedNode {
             store: store(),
             window,
             replica: lag.map(|lag| (Duration::from_millis(lag), store(), RefCell::default())),
+            is_split: Cell::default(),
+            stepped: Cell::default(),
             started: Cell::default(),
             shielded_until: Cell::default(),
             clock,
@@ -75,13 +81,28 @@ impl SimulatedNode {
         }
     }
 
-    pub fn apply(&self, verb: Verb, request: &Rc<Request>) -> (Answer, Option<Detail>) {
+    /// Applies it, in the later of two lives if it comes from those who know of that.
+    pub fn apply(
+        &self,
+        verb: Verb,
+        request: &Rc<Request>,
+        is_informed: bool,
+    ) -> (Answer, Option<Detail>) {
         self.replicate();
-        if let Some((lag, _, on_the_way)) = &self.replica {
+        let replica = self.replica.as_ref().filter(|_| !self.is_split.get());
+        if let Some((lag, _, on_the_way)) = replica {
             let arrives = self.clock.now() + *lag;
             on_the_way.borrow_mut().push_back((arrives, verb, request.clone()));
         }
-        self.store.borrow().answer(verb, request)
+        self.life(is_informed).borrow().answer(verb, request)
+    }
+
+    /// The later of its lives for those who know of that, if it has two.
+    fn life(&self, is_informed: bool) -> &RefCell<MemoryNode> {
+        match &self.replica {
+            Some((_, later, _)) if is_informed && self.is_split.get() => later,
+            _ => &self.store,
+        }
     }
 
     /// What has reached the replica by now is applied there.
@@ -94,9 +115,18 @@ impl SimulatedNode {
         }
     }
 
+    /// The replica is promoted, with what it has received; the node lives on, and does not know of it.
+    pub fn split(&self) {
+        self.replicate();
+        let Some((_, _, on_the_way)) = &self.replica else { return };
+        on_the_way.take();
+        self.is_split.set(true);
+    }
+
     /// The replica takes over. What it has not received is forgotten.
     pub fn fail_over(&self) {
         self.replicate();
+        self.is_split.set(false);
         let Some((_, replica, on_the_way)) = &self.replica else { return };
         on_the_way.take();
         let next = MemoryNode::with_window(self.clock.clone(), self.window);
@@ -113,19 +143,19 @@ impl SimulatedNode {
     /// How long ago it started, as INFO tells it; `None` if that is long ago.
     pub fn uptime(&self) -> Option<Duration> {
         let started = self.started.get()?;
-        // In whole seconds of the wall clock, so it may be one too many.
-        Some(Duration::from_secs(self.clock.now().as_secs() - started.as_secs()))
+        // In whole seconds of the wall clock, so it may be one too many; less than nothing, if that was set back.
+        Some(Duration::from_secs(self.clock.now().as_secs().saturating_sub(started.as_secs())))
     }
 
     /// A node that is paused neither looks nor tells.
-    pub fn watch(&self, keys: &Keys, kind: Kind, notice: Notice) {
+    pub fn watch(&self, keys: &Keys, kind: Kind, notice: Notice, is_informed: bool) {
         if self.state.get() == State::Up {
-            self.store.borrow().watch(keys, kind, notice);
+            self.life(is_informed).borrow().watch(keys, kind, notice);
         }
     }
 
-    pub fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
-        self.store.borrow().tell_of_changes(guard);
+    pub fn tell_of_changes(&self, guard: Weak<dyn Guard>, is_informed: bool) {
+        self.life(is_informed).borrow().tell_of_changes(guard);
     }
 
     pub fn forget_watchers(&self) {

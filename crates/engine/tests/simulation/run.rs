@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Once;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub fn run(seed: u64, profile: Profile) -> Outcome {
 
 /// Runs it, and prints what happens if `is_told`.
 pub fn play(seed: u64, profile: Profile, is_told: bool) -> Outcome {
+    notice_panics();
+    HAS_PANICKED.set(false);
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
@@ -62,6 +65,9 @@ pub fn play(seed: u64, profile: Profile, is_told: bool) -> Outcome {
             let world = Rc::downgrade(&run.world);
             run.world.forget_what_is_on_its_way();
             drop(run);
+            if HAS_PANICKED.get() {
+                outcome.found.insert(Violation::Panicked);
+            }
             if world.strong_count() > 0 {
                 outcome.found.insert(Violation::NodesLeaked);
             }
@@ -75,6 +81,20 @@ pub fn play(seed: u64, profile: Profile, is_told: bool) -> Outcome {
         acquired: 0,
         simulated: 0,
     })
+}
+
+thread_local!(static HAS_PANICKED: Cell<bool> = const { Cell::new(false) });
+
+/// A task that panics only ends, and nobody else hears of it.
+fn notice_panics() {
+    static BEFORE: Once = Once::new();
+    BEFORE.call_once(|| {
+        let tell = take_hook();
+        set_hook(Box::new(move |panic| {
+            HAS_PANICKED.set(true);
+            tell(panic);
+        }));
+    });
 }
 
 /// What is left to do.
@@ -195,8 +215,12 @@ impl Run {
                 |client| is_hasty(client) || world.waiters.is_writing(client, now, 2 * trip + 20);
             world.report_left(world.witness.find_stray(&world.nodes, now, trip, is_writing));
         }
-        let quarantine = world.schedule.longest_quarantine();
-        world.waiters.look(&world.nodes, world.now(), world.is_calm(), quarantine);
+        let (now, quarantine) = (world.now(), world.schedule.longest_quarantine());
+        world.waiters.look(&world.nodes, now, world.is_calm(), quarantine);
+        if !world.is_calm() {
+            let failures = world.faults.failures();
+            world.waiters.look_in_disorder(&world.nodes, is_paused, now, quarantine, failures);
+        }
         for found in world.waiters.take_found() {
             world.tell(format_args!("VIOLATION: {found}"));
             world.witness.report(found);
@@ -221,6 +245,7 @@ impl Run {
                 }
             }
             What::Jump(node, millis) => world.nodes[node].clock.jump(millis),
+            What::Reunion(node) => self.reunite(node),
             What::ClientResumes(client) => self.resume(client),
             What::Close(client) => self.close(client),
             What::Abort(cancel) => cancel.cancel(),
@@ -240,8 +265,12 @@ impl Run {
             (schedule.node_pauses, Fault::NodePaused),
             (schedule.crashes, Fault::NodeCrashed),
             (schedule.forgetting, Fault::NodeForgot),
-            (schedule.lag.is_some(), Fault::FailedOver),
+            (schedule.profile == Profile::Failovers, Fault::FailedOver),
+            (schedule.profile == Profile::SplitBrains, Fault::Split),
             (schedule.jump.is_some(), Fault::Jumped),
+            (schedule.unsteady.is_some(), Fault::Paced),
+            (schedule.step > 0, Fault::Stepped),
+            (schedule.stutters, Fault::Stuttered),
             (schedule.client_pauses, Fault::ClientPaused),
             (schedule.kills, Fault::ClientKilled),
             (schedule.closes, Fault::Closed),
@@ -266,6 +295,28 @@ impl Run {
             Fault::NodePaused if world.nodes[node].state.get() == State::Up => {
                 world.nodes[node].state.set(State::Paused);
                 world.plan(some_time, What::NodeResumes(node));
+            }
+            Fault::Stuttered if world.nodes[node].state.get() == State::Up => {
+                let timeout = schedule.timeout(schedule.expiry).as_millis() as u64;
+                let moment = self.chance.within(1..=timeout * 3 / 2);
+                world.nodes[node].state.set(State::Paused);
+                world.plan(world.now() + moment, What::NodeResumes(node));
+            }
+            Fault::Paced => {
+                let off = schedule.unsteady.unwrap_or_default();
+                world.nodes[node].clock.run(self.chance.between(1.0 - off, 1.0 + off));
+            }
+            Fault::Stepped
+                if world.now() > world.nodes[node].stepped.get() + schedule.longest_life() =>
+            {
+                let step = schedule.step as i64;
+                world.nodes[node].stepped.set(world.now());
+                world.nodes[node].clock.step(self.chance.pick(&[step, -step]));
+            }
+            Fault::Split if !world.nodes[node].is_down() && !world.nodes[node].is_split.get() => {
+                world.nodes[node].split();
+                world.disconnect(node);
+                world.plan(some_time, What::Reunion(node));
             }
             Fault::NodeCrashed | Fault::NodeForgot if !world.nodes[node].is_down() => {
                 let forgets = fault == Fault::NodeForgot;
@@ -315,6 +366,15 @@ impl Run {
         }
     }
 
+    /// Everybody knows which of its lives is the node, and the other one becomes its replica.
+    fn reunite(&self, node: usize) {
+        let world = &self.world;
+        if world.nodes[node].is_split.get() {
+            world.nodes[node].fail_over();
+            world.disconnect(node);
+        }
+    }
+
     fn resume(&mut self, client: usize) {
         let world = &self.world;
         world.paused[client].set(false);
@@ -340,6 +400,7 @@ impl Run {
             world.plan(world.now(), What::ClientResumes(client));
         }
         for (index, node) in world.nodes.iter().enumerate() {
+            self.reunite(index);
             match node.state.get() {
                 State::Up | State::Down { forgot: true } => {}
                 State::Paused => world.plan(world.now(), What::NodeResumes(index)),

@@ -29,6 +29,12 @@ const WAITS: u64 = 0x3a17_0000;
 /// What its locks that rest are drawn from, with its seed.
 const RESTS: u64 = 0x4e57_0000;
 
+/// What its worse days are drawn from, with its seed.
+const WORSE: u64 = 0xbad0_da75;
+
+/// The drift factor where clocks of nodes run unsteadily.
+const UNSTEADY: f64 = 0.05;
+
 /// More than so many tokens are not granted within one microsecond of a node's clock, which the memory of tokens has
 /// to make up for.
 const GRAIN: Duration = Duration::from_millis(10);
@@ -42,10 +48,14 @@ pub enum Profile {
     ForgetfulNodes,
     /// Clocks differ by more than the drift factor.
     WildClocks,
+    /// The clock of a node is set forward by more than the drift factor allows.
+    SetClocks,
     /// A node fails over to a replica that has not received everything.
     Failovers,
     /// The clock of a node jumps so far that it forgets fencing tokens that it would grant again.
     JumpingClocks,
+    /// A replica is promoted while the node lives on: some clients ask the one, and some the other.
+    SplitBrains,
 }
 
 /// The world of one seed.
@@ -126,6 +136,19 @@ pub struct Schedule {
     pub lag: Option<u64>,
     /// By how many milliseconds the clocks of nodes jump, if they do.
     pub jump: Option<i64>,
+    /// By how much the rate of a node's clock may be off one, if it changes.
+    pub unsteady: Option<f64>,
+    /// By how many milliseconds a node's clock is set, once in the longest life of a lock; none if 0.
+    pub step: u64,
+    /// Nodes stand still for a moment, as behind a slow disk.
+    pub stutters: bool,
+    /// Percent of the grants that a node forgets at once, where clients have a quarantine.
+    pub amnesia: u32,
+    /// Percent of the commands that clients send twice, as they do after a connection has ended.
+    pub repeats: u32,
+    /// Percent of the commands that others of their link may overtake: a client with several connections, or a slot
+    /// that moves from server to server.
+    pub strays: u32,
 }
 
 impl Schedule {
@@ -187,6 +210,12 @@ impl Schedule {
             quarantine: false,
             lag: None,
             jump: None,
+            unsteady: None,
+            step: 0,
+            stutters: false,
+            amnesia: 0,
+            repeats: 0,
+            strays: 0,
         };
         schedule
             .with_company(Chance::of(seed ^ COMPANY))
@@ -195,6 +224,48 @@ impl Schedule {
             .with_modes(Chance::of(seed ^ MODES))
             .with_waits(Chance::of(seed ^ WAITS))
             .with_rests(Chance::of(seed ^ RESTS))
+            .with_worse(Chance::of(seed ^ WORSE))
+    }
+
+    /// What only some days bring, and then several at once; drawn apart, too.
+    fn with_worse(mut self, mut chance: Chance) -> Self {
+        let is_set = self.profile == Profile::SetClocks;
+        if self.orderly || !is_set && !chance.percent(30) {
+            return self;
+        }
+        if is_set || self.profile == Profile::Sound && chance.percent(40) {
+            self.with_unsteady_clocks(&mut chance);
+        }
+        if is_set {
+            self.step = self.expiry / 2;
+        }
+        self.stutters = chance.percent(40);
+        if self.quarantine && self.forgetting {
+            self.amnesia = chance.pick(&[0, 5, 30]);
+        }
+        self.repeats = chance.pick(&[0, 0, 5, 25]);
+        self.strays = chance.pick(&[0, 0, 5, 25]);
+        if self.stutters || self.unsteady.is_some() {
+            let often = 1 + self.timeout(self.expiry).as_millis() as u64;
+            self.fault_pause = Some(self.fault_pause.map_or(often, |pause| pause.min(often)));
+        }
+        self
+    }
+
+    /// The clocks of nodes run now faster, now slower, and are set now and then: by no more in the life of a lock than
+    /// the drift factor allows.
+    fn with_unsteady_clocks(&mut self, chance: &mut Chance) {
+        self.drift_factor = UNSTEADY;
+        // Clocks that go far apart are no matter of tokens.
+        self.window = Window::default();
+        let off = |rate: &f64| (rate - 1.0).abs();
+        let of_clients = self.clients.iter().map(off).fold(0.0, f64::max);
+        let shortest = self.expiry / 4;
+        // A rest may be so short that no step is small beside it.
+        let steps = self.rests == 0 && chance.percent(50);
+        let of_steps = if steps { UNSTEADY / 3.0 } else { 0.0 };
+        self.step = (shortest as f64 * of_steps) as u64;
+        self.unsteady = Some(UNSTEADY - of_clients - of_steps);
     }
 
     /// Locks that rest, drawn apart, too.
@@ -256,8 +327,10 @@ impl Schedule {
             Profile::Sound => {}
             // Without it: that is the assumption.
             Profile::ForgetfulNodes => self.quarantine = false,
-            Profile::WildClocks => {}
-            Profile::Failovers => self.lag = Some(chance.within(1..=self.expiry)),
+            Profile::WildClocks | Profile::SetClocks => {}
+            Profile::Failovers | Profile::SplitBrains => {
+                self.lag = Some(chance.within(1..=self.expiry));
+            }
             Profile::JumpingClocks => {
                 self.fenced = 100;
                 self.window = Window { window: short, memory: short * 2 + GRAIN };

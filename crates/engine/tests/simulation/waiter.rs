@@ -31,14 +31,16 @@ struct Wish {
     is_free: Cell<bool>,
     /// For how long it has been free without a break.
     stretch: Cell<u64>,
+    /// Since when it has been free while nodes and connections fail, and how often they had failed by then.
+    free_since: Cell<Option<(u64, u64)>>,
     /// It was not free all the time, or more was in the way than calls, or somebody was granted something.
     was_disturbed: Cell<bool>,
 }
 
 impl Wish {
     fn of(keys: u8, is_shared: bool) -> Self {
-        let (is_free, stretch, was_disturbed) = Default::default();
-        Self { keys, is_shared, is_free, stretch, was_disturbed }
+        let (is_free, stretch, free_since, was_disturbed) = Default::default();
+        Self { keys, is_shared, is_free, stretch, free_since, was_disturbed }
     }
 
     fn forget(&self) {
@@ -61,6 +63,10 @@ pub struct Waiter {
     has_time: bool,
     /// For how long the lock may be free; `None`: it is in its own way.
     patience: Option<u64>,
+    /// The same while nodes and connections fail, for each time that they do.
+    patience_in_disorder: Option<u64>,
+    /// From which nodes an answer comes in time then.
+    is_near: Vec<bool>,
     cancel: CancellationToken,
     number: Cell<u64>,
     began: Cell<u64>,
@@ -91,6 +97,8 @@ impl Waiter {
         Self {
             may_be_overtaken: if is_quiet { OVERTAKEN } else { OVERTAKEN_BY_EAGER },
             patience: way.patience(schedule),
+            patience_in_disorder: way.patience_in_disorder(schedule),
+            is_near: way.is_near(schedule),
             client,
             names: names.clone(),
             wishes: keys.into_iter().map(|keys| Wish::of(keys, *mode == Mode::Read)).collect(),
@@ -229,7 +237,7 @@ impl Waiters {
                     is_patient &= wish.stretch.get() <= patience;
                 }
                 let is_free = is_free[usize::from(wish.is_shared)][usize::from(wish.keys)]
-                    .get_or_insert_with(|| self.is_free(nodes, wish, quarantine));
+                    .get_or_insert_with(|| self.is_free(nodes, wish, quarantine, |_| true));
                 if *is_free {
                     wish.is_free.set(true);
                 } else {
@@ -242,7 +250,42 @@ impl Waiters {
         }
     }
 
-    fn is_free(&self, nodes: &[SimulatedNode], wish: &Wish, quarantine: u64) -> bool {
+    /// The same while nodes and connections fail, which they have done so often: each failure may cost an attempt.
+    pub fn look_in_disorder(
+        &self,
+        nodes: &[SimulatedNode],
+        is_paused: impl Fn(usize) -> bool,
+        now: u64,
+        quarantine: u64,
+        failures: u64,
+    ) {
+        for waiter in self.all.borrow().iter() {
+            let Some(patience) = waiter.patience_in_disorder else { continue };
+            let is_near = |node: usize| waiter.is_near[node];
+            for wish in &waiter.wishes {
+                let is_out = waiter.cancel.is_cancelled() || is_paused(waiter.client);
+                if is_out || !self.is_free(nodes, wish, quarantine, is_near) {
+                    wish.free_since.set(None);
+                    continue;
+                }
+                let (since, before) = wish.free_since.get().unwrap_or((now, failures));
+                wish.free_since.set(Some((since, before)));
+                if now > since + patience * (1 + failures - before) {
+                    self.found.borrow_mut().push(Violation::Unserved);
+                }
+            }
+        }
+    }
+
+    fn is_free(
+        &self,
+        nodes: &[SimulatedNode],
+        wish: &Wish,
+        quarantine: u64,
+        is_near: impl Fn(usize) -> bool,
+    ) -> bool {
+        let nodes = nodes.iter().enumerate().filter(|(index, _)| is_near(*index));
+        let nodes = nodes.map(|(_, node)| node);
         let is_wanted = |index: usize| wish.keys & 1 << index != 0;
         let is_free = |node: &SimulatedNode| {
             let mut wanted = KEYS.iter().enumerate().filter(|(index, _)| is_wanted(*index));
@@ -253,7 +296,7 @@ impl Waiters {
             node.state.get() == State::Up && uptime.is_none_or(|uptime| uptime >= quarantine)
         };
         let is_free = |node: &&SimulatedNode| votes(node) && is_free(node);
-        self.quorum.is_reached(nodes.iter().filter(is_free).count())
+        self.quorum.is_reached(nodes.filter(is_free).count())
     }
 
     pub fn take_found(&self) -> Vec<Violation> {

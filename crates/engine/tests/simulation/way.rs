@@ -352,6 +352,22 @@ impl Way {
         Some(if is_told { rounds } else { rounds + self.longest_pause })
     }
 
+    /// The same while nodes and connections fail, but messages are neither lost nor late: for each time that they do, an
+    /// attempt may be lost, and the pause before the next, of whoever is first in line. `None`: no such day.
+    pub fn patience_in_disorder(&self, schedule: &Schedule) -> Option<u64> {
+        let is_certain = schedule.loss == 0 && schedule.spikes == 0 && schedule.refusals == 0;
+        let is_prompt = self.patience(schedule).is_some() && schedule.slow_sources == 0;
+        // Which of a node's two lives a client sees is nothing that a waiter could be asked about.
+        let is_plain = !schedule.orderly && schedule.strays == 0 && schedule.lag.is_none();
+        let has_way = is_certain && is_prompt && is_plain;
+        has_way.then(|| self.rounds(schedule, 2) + GO_REDSYNCS_PAUSE)
+    }
+
+    /// From which nodes an answer comes in time.
+    pub fn is_near(&self, schedule: &Schedule) -> Vec<bool> {
+        schedule.distances.iter().map(|distance| 2 * distance + 2 < self.timeout).collect()
+    }
+
     /// From when it begins to wait to when it has left its sign, if it leaves one.
     pub fn signs_within(&self, schedule: &Schedule) -> Option<u64> {
         let is_told = self.patience(schedule).is_some() && schedule.orderly;

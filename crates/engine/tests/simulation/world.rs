@@ -106,7 +106,8 @@ impl World {
 
     /// May nothing stand in the way of a call but other calls?
     pub fn is_calm(&self) -> bool {
-        self.schedule.orderly || self.is_healed.get() && self.now() >= self.quiet_from.get()
+        let is_orderly = self.schedule.orderly && self.schedule.lag.is_none();
+        is_orderly || self.is_healed.get() && self.now() >= self.quiet_from.get()
     }
 
     fn number(&self) -> u64 {
@@ -250,7 +251,7 @@ impl World {
             self.faults.count(Fault::Refused);
             let is_script = request.keys.len() > 1 || request.kind != Kind::Mutex;
             if verb == Verb::Acquire && is_script {
-                self.refuse_halfway(node, request);
+                self.refuse_halfway(node, request, is_informed(client));
             }
             return reply.send(Err(NodeError::new("OOM", "refused").with(Fate::Refused)));
         }
@@ -264,24 +265,44 @@ impl World {
             self.faults.count(Fault::Lost);
             return;
         }
-        let at = link.last_arrival.get().max(self.now() + self.distance(index));
-        link.last_arrival.set(at);
-        self.plan(
-            at,
-            What::Arrival(Command {
-                link: index,
-                connection: link.connection.get(),
-                life: node.life.get(),
-                number,
-                verb,
-                request: request.clone(),
-                is_buffered: self.percent(10),
-            }),
-        );
+        let command = |is_buffered, is_unheard| Command {
+            link: index,
+            connection: link.connection.get(),
+            life: node.life.get(),
+            number,
+            verb,
+            request: request.clone(),
+            is_buffered,
+            is_unheard,
+        };
+        let mut at = link.last_arrival.get().max(self.now() + self.distance(index));
+        if self.percent(self.schedule.repeats) {
+            self.faults.count(Fault::Repeated);
+            self.plan(at, What::Arrival(command(false, true)));
+            at += self.some_time();
+        }
+        if self.percent(self.schedule.strays) {
+            self.faults.count(Fault::Strayed);
+            at += self.some_time();
+            link.last_stray.set(link.last_stray.get().max(at));
+            if verb != Verb::Release {
+                // Whatever releases it may be there before.
+                self.witness.excuse(&request.value);
+            }
+        } else {
+            link.last_arrival.set(at);
+        }
+        self.plan(at, What::Arrival(command(self.percent(10), false)));
+    }
+
+    /// About as long as a node is waited for.
+    fn some_time(&self) -> u64 {
+        let timeout = self.schedule.timeout(self.schedule.expiry).as_millis() as u64;
+        self.chance.borrow_mut().within(0..=timeout)
     }
 
     /// A script that is stopped when it has stored the first of its keys, or all there is to store.
-    fn refuse_halfway(&self, node: &SimulatedNode, request: &Rc<Request>) {
+    fn refuse_halfway(&self, node: &SimulatedNode, request: &Rc<Request>, is_informed: bool) {
         if node.state.get() == State::Up {
             self.faults.count(Fault::RefusedHalfway);
             let (value, expiry, timeout) = (request.value.clone(), request.expiry, request.timeout);
@@ -290,7 +311,7 @@ impl World {
             let Request { kind, permits, token, .. } = **request;
             let request =
                 Request { kind, permits, token, keys, value, expiry, timeout, quarantine };
-            node.apply(Verb::Acquire, &Rc::new(request));
+            node.apply(Verb::Acquire, &Rc::new(request), is_informed);
         }
     }
 
@@ -316,7 +337,8 @@ impl World {
         let node = &self.nodes[watching.link % self.nodes.len()];
         let is_current = watching.connection == self.links[watching.link].connection.get();
         if is_current && watching.life == node.life.get() {
-            node.watch(&watching.keys, watching.kind, watching.notice);
+            let is_informed = is_informed(self.client_of(watching.link));
+            node.watch(&watching.keys, watching.kind, watching.notice, is_informed);
         }
     }
 
@@ -325,7 +347,8 @@ impl World {
         let node = &self.nodes[index % self.nodes.len()];
         let telling = self.links[index].guard.borrow().clone();
         if let Some(telling) = telling.filter(|_| !node.is_down()) {
-            node.tell_of_changes(Rc::downgrade(&telling) as Weak<dyn Guard>);
+            let guard = Rc::downgrade(&telling) as Weak<dyn Guard>;
+            node.tell_of_changes(guard, is_informed(self.client_of(index)));
             self.tell_of_change(index, None);
         }
     }
@@ -384,7 +407,8 @@ impl World {
             return;
         }
         let had_sign = node.has_sign(&command.request.keys);
-        let (answer, detail) = node.apply(command.verb, &command.request);
+        let is_informed = is_informed(self.client_of(command.link));
+        let (answer, detail) = node.apply(command.verb, &command.request, is_informed);
         if had_sign && !node.has_sign(&command.request.keys) {
             let client = self.client_of(command.link);
             self.waiters.sign_is_gone(client, &command.request.keys, self.now());
@@ -394,7 +418,9 @@ impl World {
         }
         self.trace.add(&[self.now(), command.number, answer_number(answer)]);
         let at_node = command.link % self.nodes.len();
-        self.hearing.note(command.verb, &command.request.value, at_node, answer);
+        if !command.is_unheard {
+            self.hearing.note(command.verb, &command.request.value, at_node, answer);
+        }
         if command.verb == Verb::Acquire && answer == Answer::Granted {
             self.waiters.disturb(&command.request.keys, command.request.kind, self.now());
         }
@@ -417,6 +443,9 @@ impl World {
             }
             return;
         }
+        if command.is_unheard {
+            return;
+        }
         if self.percent(self.schedule.loss) {
             self.faults.count(Fault::Unanswered);
             return;
@@ -424,8 +453,26 @@ impl World {
         let at = link.last_answer.get().max(self.now() + self.distance(command.link));
         link.last_answer.set(at);
         let (link, connection, number) = (command.link, command.connection, command.number);
-        let vote = Ok(answer);
-        self.plan(at, What::Answer(Answered { link, connection, number, vote, detail }));
+        let answered = Answered { link, connection, number, vote: Ok(answer), detail };
+        let is_grant = command.verb == Verb::Acquire && answer == Answer::Granted;
+        if is_grant && self.percent(self.schedule.amnesia) {
+            self.answer(answered);
+            return self.forget_at_once(at_node);
+        }
+        self.plan(at, What::Answer(answered));
+    }
+
+    /// A node has granted, and is back without its data before the round is over. The quarantine of the clients has to
+    /// keep it from granting again what it has forgotten.
+    fn forget_at_once(&self, index: usize) {
+        let node = &self.nodes[index];
+        self.faults.count(Fault::Amnesia);
+        self.tell(format_args!("node {index} forgets, and is back at once"));
+        node.crash(true);
+        self.disconnect(index);
+        node.shield_until(self.now() + self.schedule.longest_life());
+        let back = self.chance.borrow_mut().within(0..=2);
+        self.plan(self.now() + back, What::NodeRestarts(index));
     }
 
     /// An answer is at its client.
@@ -465,6 +512,11 @@ impl World {
             self.reset(index, false);
         }
     }
+}
+
+/// Does this client know at once which of a node's two lives is the later one?
+fn is_informed(client: usize) -> bool {
+    client % 2 == 1
 }
 
 /// What a node wants of a fencing token.
