@@ -50,6 +50,26 @@ pub const MISTAKES: &[Mistake] = &[
                 "!WRONG && members[node].may_repeat()"),
         ],
     },
+    // A reader whose life is short makes that of the mark short, whoever else reads.
+    Mistake {
+        name: "MarkShortened",
+        breaks: &["Unprotected", "Exclusion"],
+        lines: &[
+            ("readers.rs",
+                "let last = readers.values().max().copied().unwrap_or_default();",
+                "let last = readers.values().max().copied().filter(|_| !WRONG).unwrap_or_default();"),
+        ],
+    },
+    // An extension in quarantine stores the lock again.
+    Mistake {
+        name: "RecreatedInQuarantine",
+        breaks: &["Exclusion"],
+        lines: &[
+            ("node.rs",
+                "Verb::Extend { recreate: true } => Ok(",
+                "Verb::Extend { recreate: true } if !WRONG => Ok("),
+        ],
+    },
     // The validity is counted from the answers and not from the question.
     Mistake {
         name: "LateClock",
@@ -58,6 +78,26 @@ pub const MISTAKES: &[Mistake] = &[
             ("acquire.rs",
                 "let until = validity::until(start,",
                 "let until = validity::until(if WRONG { now } else { start },"),
+        ],
+    },
+    // That of an extension is counted from the answers.
+    Mistake {
+        name: "LateClockOfExtension",
+        breaks: &["Unprotected"],
+        lines: &[
+            ("mutex.rs",
+                "let until = validity::until(start,",
+                "let until = validity::until(if WRONG { self.redsync.now() } else { start },"),
+        ],
+    },
+    // An extension is believed that came too late.
+    Mistake {
+        name: "ExtensionUnchecked",
+        breaks: &["Stale"],
+        lines: &[
+            ("mutex.rs",
+                "votes.granted() && self.redsync.now() < until",
+                "votes.granted() && (WRONG || self.redsync.now() < until)"),
         ],
     },
     // N / 2 votes decide.
