@@ -2,10 +2,11 @@
 
 // `npm run soak`: see HELP.
 
+const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 
 const { count, readOptions } = require('../tools/command-line.js');
-const { SetupError, build, install, main, requireRedisServer, run } = require('../tools/setup.js');
+const { SetupError, build, install, main, requireRedisServer } = require('../tools/setup.js');
 const { apart } = require('./apart.js');
 const { prepareHistory } = require('./history.js');
 
@@ -47,5 +48,5 @@ main(() => {
     minutes,
     ...(beginning ? ['apart'] : []),
   ];
-  run(command, args);
+  process.exitCode = spawnSync(command, args, { stdio: 'inherit' }).status ?? 1;
 });
