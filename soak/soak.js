@@ -184,7 +184,7 @@ main(async () => {
   const { accepted, refused, wrong } = found.writes;
   console.log(`${accepted} writes to a store that compares tokens, and ${refused} that it refused`);
 
-  const history = checkHistory(directory, EXPIRY);
+  const history = checkHistory(directory);
   console.log(history.told.trimEnd());
   const complaints = contenders.flatMap((contender) => contender.complaints);
   const failures = [
