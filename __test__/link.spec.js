@@ -12,6 +12,7 @@ const { FailedError, NodeTakenError, Redsync, RedisError, TakenError } = require
 const { delay, elapsed, rejection, until, untilSteady } = require('./helpers/async.js');
 const { LOCKING, only, useProxy } = require('./helpers/proxy.js');
 const { useServers } = require('./helpers/servers.js');
+const { blockSnapshots, letSnapshots } = require('./helpers/snapshots.js');
 
 // Far longer than any test, so that no key goes by itself.
 const EXPIRY = 120_000;
@@ -28,12 +29,12 @@ const NOBODY = ['127.0.0.1', '1']; // no server listens there
 
 /** A server, behind a proxy if the fault needs one, and the URL to reach it by. */
 async function useNodes(t, count, options = {}) {
-  const { proxied = false, scheme = 'redis', login = '', args, prepare } = options;
+  const { proxied = false, isRaw, scheme = 'redis', login = '', args, prepare } = options;
   const servers = await useServers(t, count, { args });
   return Promise.all(
     servers.map(async (server) => {
       await prepare?.(server);
-      const proxy = proxied ? await useProxy(t, server) : undefined;
+      const proxy = proxied ? await useProxy(t, server, { isRaw }) : undefined;
       const url = (proxy ?? server).url.replace('redis://', `${scheme}://${login}`);
       return { server, proxy, url };
     }),
@@ -133,6 +134,20 @@ const FAULTS = [
     end: ({ proxy }) => proxy.heal(),
   },
   {
+    title: 'hears everything, and is not heard',
+    code: 'ETIMEDOUT',
+    proxied: true,
+    begin: ({ proxy }) => proxy.swallow('replies'),
+    end: ({ proxy }) => proxy.heal(),
+  },
+  {
+    title: 'does not hear anything, and what it says would be heard',
+    code: 'ETIMEDOUT',
+    proxied: true,
+    begin: ({ proxy }) => proxy.swallow('commands'),
+    end: ({ proxy }) => proxy.heal(),
+  },
+  {
     title: 'has forgotten the connection (half-open)',
     code: 'ETIMEDOUT',
     proxied: true,
@@ -144,6 +159,14 @@ const FAULTS = [
     code: 'ETIMEDOUT',
     proxied: true,
     begin: ({ proxy }) => proxy.delay(NODE_TIMEOUT),
+    end: ({ proxy }) => proxy.heal(),
+  },
+  {
+    title: 'is heard byte by byte',
+    code: 'ETIMEDOUT',
+    proxied: true,
+    isRaw: true,
+    begin: ({ proxy }) => proxy.trickle(NODE_TIMEOUT / 10),
     end: ({ proxy }) => proxy.heal(),
   },
   {
@@ -176,6 +199,12 @@ const FAULTS = [
     servesHolders: true,
     begin: ({ server }) => server.command('CONFIG', 'SET', 'maxmemory', 1),
     end: ({ server }) => server.command('CONFIG', 'SET', 'maxmemory', 0),
+  },
+  {
+    title: 'cannot save its data (MISCONF)',
+    code: 'MISCONF',
+    begin: ({ server }) => blockSnapshots(server),
+    end: ({ server }) => letSnapshots(server),
   },
   {
     title: 'is loading its data',

@@ -4,7 +4,7 @@
 
 const test = require('ava');
 
-const { crowds, holds, most } = require('../soak/checker.js');
+const { crowds, errors, holds, most } = require('../soak/checker.js');
 
 const hold = (number, from, to, name = 'name') => ({ number, name, from, to });
 
@@ -44,4 +44,17 @@ test('a writer who reads on is a reader from then on', (t) => {
   ]);
   t.is(crowds(all).length, 0);
   t.is(most(all, 'name'), 2);
+});
+
+test('tells how often nodes have failed in each way', (t) => {
+  const all = ['OOM', 'MISCONF', 'OOM'].map((number) => ({
+    at: 0,
+    event: 'error',
+    number,
+    left: 0,
+  }));
+  t.deepEqual(errors([...all, { at: 1, event: 'over', number: 'v', left: 0 }]), [
+    ['OOM', 2],
+    ['MISCONF', 1],
+  ]);
 });

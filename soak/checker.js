@@ -82,4 +82,13 @@ function writes(entries) {
   return { accepted: count('accepted'), refused: count('refused'), wrong };
 }
 
-module.exports = { calls, crowds, holds, most, writes };
+/** How often nodes have failed in each way, as far as calls have failed for it: the code, and the number. */
+function errors(entries) {
+  const counts = {};
+  for (const { event, number: code } of entries) {
+    if (event === 'error') counts[code] = (counts[code] ?? 0) + 1;
+  }
+  return Object.entries(counts).sort(([, a], [, b]) => b - a);
+}
+
+module.exports = { calls, crowds, errors, holds, most, writes };

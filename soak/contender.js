@@ -50,6 +50,9 @@ async function settled(name, what, call, value) {
     const isExpected = error instanceof RedsyncError || error.name === 'TimeoutError';
     if (!isExpected) throw error;
     journal.writeCall('ended', number, name, what, value, FAILED);
+    for (const { cause } of error.errors ?? []) {
+      if (cause?.code) journal.write('error', cause.code, name);
+    }
     return undefined;
   }
 }

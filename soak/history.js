@@ -20,11 +20,10 @@ function prepareHistory() {
 
 /**
  * @param {string} directory of the journals
- * @param {number} expiry of all locks, in milliseconds
  * @returns {{ isLinearizable: boolean, told: string }}
  */
-function checkHistory(directory, expiry) {
-  const { status, stdout, stderr } = spawnSync(PROGRAM, [directory, String(expiry)], {
+function checkHistory(directory) {
+  const { status, stdout, stderr } = spawnSync(PROGRAM, [directory], {
     encoding: 'utf8',
   });
   return { isLinearizable: status === 0, told: stdout + stderr };

@@ -18,7 +18,7 @@ const FAILED = 'failed';
  * `began` and `ended` are about calls. Behind them stand what was called, the value of the lock and how it has ended: `done`,
  * `failed`, or as what the lock is held. The others are about locks:
  * `held` and `still` say that it is held, and how long it will be; `over` that it is not any more. `accepted`, `refused`
- * and `wrong` are about writes to a store, with the fencing token for the time.
+ * and `wrong` are about writes to a store, with the fencing token for the time. `error` has the code of a node for the number.
  */
 class Journal {
   #file;

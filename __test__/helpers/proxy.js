@@ -4,6 +4,7 @@
 
 const net = require('node:net');
 const { once } = require('node:events');
+const { setTimeout: delay } = require('node:timers/promises');
 
 const HOST = '127.0.0.1';
 
@@ -48,6 +49,68 @@ function wordsOf(frame) {
     .filter((_, i) => i > 0 && i % 2 === 0);
 }
 
+/** The two ways through a connection. */
+const DIRECTIONS = ['commands', 'replies'];
+
+/** One direction of a connection: what is on its way, in its order. */
+class Lane {
+  /** Nothing arrives. */
+  isHeld = false;
+
+  /** How long everything takes, in milliseconds. */
+  lag = 0;
+
+  /** The milliseconds between two bytes; at 0 they arrive as they were sent. */
+  pace = 0;
+
+  #queue = [];
+  #last = 0; // when what was sent last is due
+  #timer;
+
+  constructor(direction, state) {
+    this.direction = direction;
+    Object.assign(this, state);
+  }
+
+  /** Does `action` when its turn has come, and so much after the one before it. */
+  pass(action, pause = 0) {
+    this.#last = Math.max(performance.now() + this.lag, this.#last + pause);
+    this.#queue.push({ due: this.#last, action });
+    this.#flow();
+  }
+
+  /** Hands bytes on. */
+  carry(bytes, deliver) {
+    const pieces = this.pace === 0 ? [bytes] : [...bytes].map((byte) => Buffer.of(byte));
+    for (const piece of pieces) this.pass(() => deliver(piece), this.pace);
+  }
+
+  /** Changes how it is from now on. */
+  become(state) {
+    Object.assign(this, state);
+    this.#last = 0;
+    this.#flow();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.isHeld = true; // for good
+  }
+
+  #flow() {
+    clearTimeout(this.#timer);
+    while (this.#queue.length > 0 && !this.isHeld) {
+      const isCalm = this.lag === 0 && this.pace === 0;
+      const left = isCalm ? 0 : this.#queue[0].due - performance.now();
+      if (left > 0) {
+        this.#timer = setTimeout(() => this.#flow(), left);
+        return;
+      }
+      this.#queue.shift().action();
+    }
+  }
+}
+
 /** One client of the proxy, and its connection to the server. */
 class Connection {
   /** Forgotten by the other side, without a word. */
@@ -56,29 +119,44 @@ class Connection {
   #proxy;
   #client;
   #server;
+  #there;
+  #back;
   #commands = new Frames();
   #replies = new Frames();
   #slots = []; // commands in their order, each with its reply as soon as there is one
   #isDraining = false;
   #onRoom = () => {}; // the client has read, or is gone
 
-  constructor(proxy, client) {
+  /** @param {Lane[]} lanes of the commands and of the replies */
+  constructor(proxy, client, [there, back]) {
     this.#proxy = proxy;
     this.#client = proxy.own(client);
-    proxy.pass(() => this.#connect());
+    this.#there = there;
+    this.#back = back;
+    there.pass(() => this.#connect());
     client.setNoDelay(true);
-    client.on('data', (chunk) => proxy.pass(() => this.#ask(chunk)));
+    client.on('data', (chunk) => there.carry(chunk, (bytes) => this.#ask(bytes)));
     client.on('drain', () => this.#onRoom());
     client.on('close', () => this.#onRoom());
     // What the client has sent before is in the network, and will arrive.
-    client.on('close', () => proxy.pass(() => this.#server.end()));
+    client.on('close', () => there.pass(() => this.#server.end()));
   }
 
   #connect() {
     const { port } = this.#proxy.server;
     this.#server = this.#proxy.own(net.connect({ host: HOST, port, noDelay: true }));
-    this.#server.on('data', (chunk) => this.#proxy.pass(() => this.#hear(chunk)));
-    this.#server.on('close', () => this.#proxy.pass(() => this.isLost || this.reset()));
+    this.#server.on('data', (chunk) => this.#back.carry(chunk, (bytes) => this.#hear(bytes)));
+    this.#server.on('close', () => this.#back.pass(() => this.#end()));
+  }
+
+  #end() {
+    this.#proxy.forget([this.#there, this.#back]);
+    if (!this.isLost) this.reset();
+  }
+
+  /** Both directions take so long. */
+  delay(lag) {
+    for (const lane of [this.#there, this.#back]) lane.become({ lag });
   }
 
   #ask(chunk) {
@@ -172,10 +250,10 @@ class Proxy {
   #connections = new Set();
   #sockets = new Set(); // of both sides
   #listener;
-  #queue = []; // what is on its way, of all connections, in its order
-  #timer;
-  #lag = 0;
-  #isHolding = false;
+  #lanes = new Set(); // also of connections that are over for the client
+  #held = []; // the directions in which nothing arrives
+  #lagOf = () => 0; // of one connection
+  #pace = 0;
   #cut;
 
   constructor(server, { isRaw = false } = {}) {
@@ -186,12 +264,22 @@ class Proxy {
   async listen() {
     const listener = net.createServer((client) => {
       this.accepted++;
-      const connection = new Connection(this, client);
+      const connection = new Connection(this, client, this.#newLanes());
       this.#connections.add(connection);
       client.on('close', () => this.#connections.delete(connection));
     });
-    this.#listener = listener.listen(this.port ?? 0, HOST);
-    await once(listener, 'listening');
+    this.#listener = listener;
+    for (;;) {
+      listener.listen(this.port ?? 0, HOST);
+      try {
+        await once(listener, 'listening');
+        break;
+      } catch (error) {
+        // A client of something else may have got the port meanwhile.
+        if (this.port === undefined || error.code !== 'EADDRINUSE') throw error;
+        await delay(10);
+      }
+    }
     this.port = listener.address().port;
   }
 
@@ -212,30 +300,35 @@ class Proxy {
     return socket;
   }
 
-  /** Does `action` when its turn has come. */
-  pass(action) {
-    this.#queue.push({ due: performance.now() + this.#lag, action });
-    this.#pump();
+  #newLanes() {
+    const [lag, pace] = [this.#lagOf(), this.#pace];
+    const lanes = DIRECTIONS.map(
+      (direction) => new Lane(direction, { lag, pace, isHeld: this.#held.includes(direction) }),
+    );
+    for (const lane of lanes) this.#lanes.add(lane);
+    return lanes;
   }
 
-  #pump() {
-    clearTimeout(this.#timer);
-    while (this.#queue.length > 0 && !this.#isHolding) {
-      const left = this.#lag === 0 ? 0 : this.#queue[0].due - performance.now();
-      if (left > 0) {
-        this.#timer = setTimeout(() => this.#pump(), left);
-        return;
-      }
-      this.#queue.shift().action();
-    }
+  /** For connections that are over, on both sides. */
+  forget(lanes) {
+    for (const lane of lanes) this.#lanes.delete(lane);
   }
 
   /**
-   * A black hole: connections are accepted and stay open, nothing gets through in either direction.
+   * A black hole: connections are accepted and stay open, nothing gets through, in these directions.
    * What was sent into it arrives after heal(), as TCP repeats what was not acknowledged.
+   *
+   * @param {...('commands' | 'replies')} directions both if none is given
    */
-  swallow() {
-    this.#isHolding = true;
+  swallow(...directions) {
+    this.#held = directions.length > 0 ? directions : DIRECTIONS;
+    for (const lane of this.#lanes) lane.become({ isHeld: this.#held.includes(lane.direction) });
+  }
+
+  /** Bytes arrive one by one, with so many milliseconds between them. Only with `isRaw`: replies are put together else. */
+  trickle(ms) {
+    this.#pace = ms;
+    for (const lane of this.#lanes) lane.become({ pace: ms });
   }
 
   /** Half-open: the connections of now will never hear anything again, new ones will. */
@@ -243,9 +336,13 @@ class Proxy {
     for (const connection of this.#connections) connection.isLost = true;
   }
 
-  /** Everything takes so long, in each direction. */
-  delay(ms) {
-    this.#lag = ms;
+  /**
+   * Everything takes so long, in each direction. With a `share` that holds for some connections only: what
+   * goes over one then arrives before what went over another earlier.
+   */
+  delay(ms, share = 1) {
+    this.#lagOf = () => (Math.random() < share ? ms : 0);
+    for (const connection of this.#connections) connection.delay(this.#lagOf());
   }
 
   /** Ends all connections with FIN. */
@@ -289,18 +386,18 @@ class Proxy {
 
   /** Does no harm any more. Lost connections stay lost. */
   async heal() {
-    this.#isHolding = false;
-    this.#lag = 0;
+    this.#held = [];
+    this.#lagOf = () => 0;
+    this.#pace = 0;
     this.#cut = undefined;
     this.answer = undefined;
-    this.#pump();
+    for (const lane of this.#lanes) lane.become({ isHeld: false, lag: 0, pace: 0 });
     if (!this.#listener) await this.listen();
   }
 
   /** Resolves when nothing is left of it. */
   async stop() {
-    clearTimeout(this.#timer);
-    this.#isHolding = true; // for good
+    for (const lane of this.#lanes) lane.stop();
     this.#listener?.close();
     await Promise.all(
       [...this.#sockets].map(

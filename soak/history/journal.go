@@ -11,9 +11,6 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// So many times its expiry a lock that nobody keeps alive is stored at most: the last extension may have come late.
-const slack = 3
-
 // A line of a journal: see journal.js.
 type entry struct {
 	at, left                                 float64
@@ -23,19 +20,19 @@ type entry struct {
 // A lock as one process saw it, from its acquisition to its end.
 type life struct {
 	name string
-	// The milliseconds in which it can have been acquired.
-	asked, told float64
-	kind        string
-	limit       int
+	// When it was known to be acquired.
+	told float64
 	// Until when it was sure to be held, as far as was seen.
 	until float64
 	// When it was asked to end for the first time.
 	endAsked   float64
 	isReleased bool
+	// When the last call about it had succeeded.
+	answered float64
 }
 
 // The histories of all locks, by name.
-func readAll(directory string, expiry float64) (map[string][]porcupine.Operation, error) {
+func readAll(directory string) (map[string][]porcupine.Operation, error) {
 	files, err := filepath.Glob(filepath.Join(directory, "*"))
 	if err != nil {
 		return nil, err
@@ -46,7 +43,7 @@ func readAll(directory string, expiry float64) (map[string][]porcupine.Operation
 		if err != nil {
 			return nil, err
 		}
-		for name, operations := range operationsOf(entries, expiry) {
+		for name, operations := range operationsOf(entries) {
 			for _, operation := range operations {
 				operation.ClientId = client
 				histories[name] = append(histories[name], operation)
@@ -89,7 +86,11 @@ func nanoseconds(milliseconds float64) int64 {
 }
 
 // What one process, or a thread of it, did with each lock.
-func operationsOf(entries []entry, expiry float64) map[string][]porcupine.Operation {
+//
+// Nobody knows when a lock ended that was not released, or when a writer began to read whose downgrade failed, or was still
+// under way when its process was killed. The earliest moment that can be true is assumed: it keeps nobody out whom a later one
+// would let in. Thousands of such ends that may each have come at any time in seconds would be too many ways to look through.
+func operationsOf(entries []entry) map[string][]porcupine.Operation {
 	operations := map[string][]porcupine.Operation{}
 	add := func(name string, from, to float64, asked question) {
 		operation := porcupine.Operation{Input: asked, Call: nanoseconds(from), Return: nanoseconds(to)}
@@ -109,6 +110,9 @@ func operationsOf(entries []entry, expiry float64) map[string][]porcupine.Operat
 			if seen := lives[one.value]; seen != nil && one.call == "unlock" && seen.endAsked == 0 {
 				seen.endAsked = one.at
 			}
+			if lives[one.value] != nil && one.call == "downgrade" {
+				add(one.name, one.at, one.at, question{what: mayRead, value: one.value})
+			}
 			// Until it is known to have failed or not; what is killed meanwhile says nothing more.
 			continue
 		}
@@ -119,19 +123,14 @@ func operationsOf(entries []entry, expiry float64) map[string][]porcupine.Operat
 		switch {
 		case one.call == "lock" && isDone:
 			kind, limit := kindOf(one.detail)
-			lives[one.value] = &life{name: one.name, asked: from, told: one.at, kind: kind, limit: limit}
+			lives[one.value] = &life{name: one.name, told: one.at, answered: one.at}
 			add(one.name, from, one.at, question{acquired, one.value, kind, limit})
 		case one.call == "extend" && isDone:
+			lives[one.value].answered = one.at
 			add(one.name, from, one.at, question{what: extended, value: one.value})
-		case one.call == "downgrade":
-			what := mayRead
-			to := one.at
-			if isDone {
-				what = downgraded
-			} else {
-				to += slack * expiry // it may come late
-			}
-			add(one.name, from, to, question{what: what, value: one.value})
+		case one.call == "downgrade" && isDone:
+			lives[one.value].answered = one.at
+			add(one.name, from, one.at, question{what: downgraded, value: one.value})
 		case one.call == "unlock" && isDone:
 			lives[one.value].isReleased = true
 			add(one.name, from, one.at, question{what: released, value: one.value})
@@ -141,12 +140,11 @@ func operationsOf(entries []entry, expiry float64) map[string][]porcupine.Operat
 		if seen.isReleased {
 			continue
 		}
-		until := max(seen.until, seen.told)
-		from := until
+		from := max(seen.until, seen.told)
 		if seen.endAsked > 0 {
 			from = min(from, seen.endAsked)
 		}
-		add(seen.name, from, until+slack*expiry, question{what: ended, value: value})
+		add(seen.name, from, max(from, seen.answered), question{what: ended, value: value})
 	}
 	return operations
 }

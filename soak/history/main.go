@@ -1,16 +1,15 @@
 // Command history reads the journals of a soak and tells whether each lock behaved as one lock would that only one
 // process at a time can call: whether its history is linearizable (Herlihy and Wing, 1990). The checker is porcupine.
 //
-//	history DIRECTORY EXPIRY
+//	history DIRECTORY
 //
-// EXPIRY is that of all locks, in milliseconds. It ends with 1 and says why if one did not.
+// It ends with 1 and says why if one did not.
 package main
 
 import (
 	"fmt"
 	"os"
 	"sort"
-	"strconv"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -20,22 +19,18 @@ import (
 const patience = 2 * time.Minute
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: history DIRECTORY EXPIRY")
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: history DIRECTORY")
 		os.Exit(2)
 	}
-	expiry, err := strconv.ParseFloat(os.Args[2], 64)
-	if err == nil {
-		err = run(os.Args[1], expiry)
-	}
-	if err != nil {
+	if err := run(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(directory string, expiry float64) error {
-	histories, err := readAll(directory, expiry)
+func run(directory string) error {
+	histories, err := readAll(directory)
 	if err != nil {
 		return err
 	}
