@@ -218,7 +218,14 @@ function judge(watcher, reports, isError, addon, readable) {
 
 function orders() {
   setup.requireCargo();
-  cargo('test', { flags: '' }, ['--features', 'loom', '--lib', 'interleavings', '--', '--nocapture']);
+  cargo('test', { flags: '' }, [
+    '--features',
+    'loom',
+    '--lib',
+    'interleavings',
+    '--',
+    '--nocapture',
+  ]);
 }
 
 const WAYS = { address, valgrind, threads, orders };

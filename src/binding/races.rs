@@ -41,7 +41,9 @@ impl Environment {
     fn new() -> Self {
         let (wake, woken) = channel();
         // It may be gone when it is woken: then nobody is to be told.
-        let outbox = Arc::new(Outbox::new(Box::new(move || drop(wake.send(())))));
+        let outbox = Arc::new(Outbox::new(Box::new(move || {
+            let _ = wake.send(());
+        })));
         let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
         let memory = |name: &str| NodeAddress::Memory { name: Some(name.to_owned()), clock: None };
         let nodes = ["a", "b", "c"].map(memory).into();
