@@ -176,7 +176,9 @@ impl Environment {
     /// One who waits for his calls, and closes; or one that is gone in the middle of them.
     fn live(mut self, number: u32, stays: bool) {
         for i in 0..CALLS {
-            let name = format!("é{}", (i + number) % NAMES);
+            // What one that is gone holds is free when it expires: nobody is to wait for that.
+            let whose = if stays { 0 } else { self.client };
+            let name = format!("é{whose}:{}", (i + number) % NAMES);
             let call = self.new_call(Code::Lock, &name);
             self.ask(Code::Lock, call, &name, "");
             if i % 8 == 7 {
