@@ -110,3 +110,11 @@ test('the published platforms are those that errors know', (t) => {
     napi.targets.map((target) => names.get(target)).sort(),
   );
 });
+
+test('N-API is linked, and not looked up for each worker while others call it', (t) => {
+  if (process.platform === 'win32') return t.pass('the linker does not know Node.js there');
+  require('..');
+  const { sharedObjects } = process.report.getReport();
+  const addon = sharedObjects.find((file) => /redsync.*\.node$/.test(file));
+  t.false(fs.readFileSync(addon).includes('Node-API symbol'), 'napi-rs has "dyn-symbols"');
+});

@@ -3,7 +3,7 @@
 // `node bench/growth.js`: see HELP.
 
 const { spawnSync } = require('node:child_process');
-const { setImmediate: turn } = require('node:timers/promises');
+const { setImmediate: turn, setTimeout: delay } = require('node:timers/promises');
 
 const { readNumbers } = require('../tools/command-line.js');
 const { startServers } = require('../tools/redis-servers.js');
@@ -30,7 +30,10 @@ const PATIENT = { timeoutFactor: 0.5 };
 /** The resident memory differs from moment to moment: the least of so many counts. */
 const LOOKS = 5;
 
-const DEFAULTS = { cycles: 10_000_000, nodes: 3 };
+/** They are extended so often that millions of extensions take minutes; a busy machine is late, and loses none. */
+const KEPT = { expiry: 30_000, autoExtend: { interval: 200 } };
+
+const DEFAULTS = { cycles: 10_000_000, held: 0, nodes: 3 };
 const HELP = `Usage: node bench/growth.js [options]
 
 Runs lock+unlock cycles of redsync, ${AT_ONCE} at once, and prints the memory in use
@@ -38,21 +41,72 @@ ${STEPS} times on the way. It must not grow: fails if the last quarter takes mor
 ${MOST_GROWTH}% more than the second; in the first one all pools fill.
 
   --cycles N   (default ${DEFAULTS.cycles})
+  --held N     holds N locks that are kept alive; a cycle is an extension of one of them,
+               as the servers count it
   --nodes N    Redis nodes (default ${DEFAULTS.nodes})
   --ioredis    over auto-pipelined clients of ioredis instead of URLs
   --help       prints this
 `;
 
-let made = 0;
+/** Locks and unlocks. */
+class Cycles {
+  made = 0;
+  #redsync;
 
-async function runCycles(redsync, last) {
-  const worker = async () => {
-    while (made < last) {
-      const lock = await redsync.newMutex(`soak:${made++}`).lock();
-      await lock.unlock();
+  constructor(redsync) {
+    this.#redsync = redsync;
+  }
+
+  async run(last) {
+    const worker = async () => {
+      while (this.made < last) {
+        const lock = await this.#redsync.newMutex(`soak:${this.made++}`).lock();
+        await lock.unlock();
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  }
+
+  async end() {}
+}
+
+/** Extensions of locks that are held. */
+class Extensions {
+  made = 0;
+  #locks = [];
+  #servers;
+
+  constructor(servers) {
+    this.#servers = servers;
+  }
+
+  async begin(redsync, count) {
+    const worker = async () => {
+      while (made < count) this.#locks.push(await redsync.newMutex(`held:${made++}`, KEPT).lock());
+    };
+    let made = 0;
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  }
+
+  async run(last) {
+    while (this.made < last) {
+      await delay(100);
+      this.made = Math.min(...(await Promise.all(this.#servers.map(extensions))));
     }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  }
+
+  async end() {
+    const lost = this.#locks.filter((lock) => !(lock.remaining > 0)).length;
+    if (lost > 0) throw new Error(`${lost} locks are lost`);
+    for (const lock of this.#locks) await lock.unlock();
+  }
+}
+
+/** How many keys a server has prolonged. */
+async function extensions(server) {
+  return Number(
+    /^cmdstat_pexpire:calls=(\d+)/m.exec(await server.command('INFO', 'commandstats'))?.[1] ?? 0,
+  );
 }
 
 async function memory() {
@@ -89,16 +143,16 @@ function growth(samples, key) {
   return percent;
 }
 
-async function soak(redsync, cycles) {
+async function soak(work, cycles) {
   const samples = [];
   show(['cycles', 'heap, MiB', 'resident, MiB', 'cycles/s']);
   for (let step = 1; step <= STEPS; step++) {
-    const [start, before] = [performance.now(), made];
-    await runCycles(redsync, Math.round((cycles * step) / STEPS));
-    const rate = ((made - before) / (performance.now() - start)) * 1000;
+    const [start, before] = [performance.now(), work.made];
+    await work.run(Math.round((cycles * step) / STEPS));
+    const rate = ((work.made - before) / (performance.now() - start)) * 1000;
     const { heap, rss } = await memory();
-    samples.push({ cycles: made, heap, rss });
-    show([made, (heap / MIB).toFixed(2), (rss / MIB).toFixed(1), Math.round(rate)]);
+    samples.push({ cycles: work.made, heap, rss });
+    show([work.made, (heap / MIB).toFixed(2), (rss / MIB).toFixed(1), Math.round(rate)]);
   }
   console.log();
   const grown = ['heap', 'rss'].filter((key) => growth(samples, key) > MOST_GROWTH);
@@ -128,7 +182,7 @@ function again(args) {
 main(async () => {
   const args = process.argv.slice(2);
   const isOverIoredis = args.includes('--ioredis');
-  const { help, cycles, nodes } = readNumbers(
+  const { help, cycles, held, nodes } = readNumbers(
     args.filter((arg) => arg !== '--ioredis'),
     DEFAULTS,
   );
@@ -142,7 +196,10 @@ main(async () => {
   const clients = isOverIoredis ? await connect(urls) : [];
   const redsync = new Redsync(isOverIoredis ? clients.map(newPool) : urls, PATIENT);
   try {
-    await soak(redsync, cycles);
+    const work = held > 0 ? new Extensions(servers) : new Cycles(redsync);
+    await work.begin?.(redsync, held);
+    await soak(work, cycles);
+    await work.end();
     await expectNoKeys(servers);
   } finally {
     await redsync.close();

@@ -109,5 +109,7 @@ async function testWorkers() {
   );
 }
 
-if (isMainThread) main(testWorkers);
-else keepInFlight(workerData);
+if (!isMainThread) keepInFlight(workerData);
+else if (require.main === module) main(testWorkers);
+
+module.exports = { NODES, terminateWorkers };

@@ -29,7 +29,7 @@ mod node;
 mod random;
 
 /// Half of what it cost to keep a lock alive was the C library's allocator, and it is a poor one
-/// where that library is musl.
-#[cfg(not(target_family = "wasm"))]
+/// where that library is musl. What looks for errors of memory looks at the C library's (`scripts/test-memory.js`).
+#[cfg(not(any(target_family = "wasm", system_allocator)))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -13,6 +13,8 @@
 //! | `spin` | spinning for a little while before the thread parks |
 //! | `client` | one `Redsync`: its nodes and its calls |
 //! | `holders` | who is told of a lock that is kept alive or watched |
+//! | `sync` | what two threads touch, as the tests need it |
+//! | `races`, `interleavings` | several event loops beside the engine thread, and every order of what they do; in the tests |
 //! | `fuzz` | what must hold whatever JavaScript says; in no build but that of the tests and fuzzers |
 //!
 //! A call does not cross as a function call with arguments but as a record of numbers in a
@@ -29,9 +31,14 @@ mod event_loop;
 pub mod fuzz;
 mod holders;
 mod host;
+#[cfg(all(test, feature = "loom"))]
+mod interleavings;
 mod outbox;
+#[cfg(all(test, not(feature = "loom")))]
+mod races;
 #[cfg(not(target_family = "wasm"))]
 mod spin;
+mod sync;
 #[cfg(not(target_family = "wasm"))]
 mod thread;
 #[cfg(target_family = "wasm")]

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redsync_engine::{
@@ -12,6 +12,7 @@ use redsync_engine::{
 };
 
 use super::crossing::{self, Numbered, Outcome};
+use super::sync::{AtomicU64, Mutex, MutexGuard};
 use super::wire::{NO_CALL, to_milliseconds};
 use crate::clock;
 use crate::node::pool::Asked;
