@@ -178,6 +178,36 @@ const BAD_RANGE = {
   ],
 };
 
+const AN_INTEGER = /an integer from 1 to 86400000/;
+const A_FACTOR = /a number greater than 0 and less than 1/;
+const A_BOOLEAN = /a boolean/;
+
+/** What each must be, as its errors say. */
+const MUST_BE = {
+  expiry: AN_INTEGER,
+  tries: /an integer from 1 to 9007199254740991, or Infinity/,
+  wait: /an integer from 0 to 86400000, or Infinity/,
+  retryDelay: /an integer from 1 to 86400000, or a function/,
+  driftFactor: A_FACTOR,
+  timeoutFactor: A_FACTOR,
+  genValue: /a function/,
+  value:
+    /a well-formed string of 1 to 16384 bytes of UTF-8|the value of one holder, and not "#readers" of all who read/,
+  failFast: A_BOOLEAN,
+  shufflePools: A_BOOLEAN,
+  setNXOnExtend: A_BOOLEAN,
+  autoExtend: /a boolean or an object/,
+  fencing: A_BOOLEAN,
+  permits: /an integer from 1 to 1000/,
+  mode: /"read" or "write"/,
+  holdAtLeast:
+    /an integer from 0 to 86400000|at most the expiry, 8000: it is all that keeps others off when a release fails/,
+  reentrant: A_BOOLEAN,
+  quarantine: /a boolean or an integer from 1 to 86400000/,
+  keyPrefix: /a well-formed string of 0 to 1024 bytes of UTF-8/,
+  owner: /a string of 1 to 64 letters, digits and "_", "\.", ":", "\/", "-"(?:, or false)?/,
+};
+
 for (const [table, expectation] of [
   [BAD_TYPE, TYPE],
   [BAD_RANGE, RANGE],
@@ -186,7 +216,17 @@ for (const [table, expectation] of [
     for (const [i, value] of values.entries()) {
       test(`${key}: ${label(value)} is a ${expectation.instanceOf.name} (${i})`, (t) => {
         const input = { [key]: value };
-        throws(t, () => readRedsyncOptions(input), expectation, `options.${key}`);
+        const { source } = MUST_BE[key];
+        const { message } = throws(
+          t,
+          () => readRedsyncOptions(input),
+          expectation,
+          `options.${key}`,
+        );
+        t.regex(
+          message,
+          new RegExp(`^The "options\\.${key}" argument must be (?:${source})\\. Received `),
+        );
         if (OF_REDSYNC.includes(key)) return;
         throws(t, () => readMutexOptions(input), expectation, `options.${key}`);
       });

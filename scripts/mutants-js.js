@@ -1,0 +1,93 @@
+'use strict';
+
+// `npm run mutants:js`: see HELP.
+
+const { readNames } = require('../tools/command-line.js');
+const { announce, build, install, main, requireRedisServer } = require('../tools/setup.js');
+const { render } = require('../tools/tables.js');
+
+/** The specs that must find a mistake in a file: those that are about it, and quick. */
+const SPECS = {
+  'lib/auto-extend.js': ['options', 'auto-extend'],
+  'lib/conflicts.js': ['options', 'permits-options'],
+  'lib/errors.js': ['copies', 'errors'],
+  'lib/failures.js': ['errors', 'quorum', 'lock', 'unlock', 'redsync'],
+  'lib/fields.js': ['options'],
+  'lib/guesses.js': ['guesses'],
+  'lib/lock.js': ['lock', 'unlock', 'extend', 'lock-signal', 'adopt', 'shown'],
+  'lib/mutex.js': ['lock', 'unlock', 'extend', 'misuse', 'shown'],
+  'lib/options.js': ['options', 'permits-options'],
+  'lib/owner.js': ['owner'],
+  'lib/permits.js': ['owner', 'permits-options'],
+  'lib/pool-conns.js': ['pools', 'pool-nonsense'],
+  'lib/pool-failures.js': ['pools', 'pool-nonsense'],
+  'lib/pool-proof.js': ['proof'],
+  'lib/pool-replies.js': ['pools', 'pool-nonsense'],
+  'lib/pool-run.js': ['pools', 'pool-nonsense', 'together-clients'],
+  'lib/pools.js': ['pools', 'pool-nonsense', 'proof'],
+  'lib/quarantine.js': ['options'],
+  'lib/quorum.js': ['quorum', 'lock'],
+  'lib/shown.js': ['shown'],
+  'lib/slots.js': ['slots'],
+  'lib/token.js': ['options', 'owner'],
+  'lib/using.js': ['deadlock', 'using'],
+  'lib/values.js': ['options', 'permits-options'],
+};
+
+const HELP = `Usage: npm run mutants:js -- [file ...]
+
+Makes one mistake after another in a file and runs the specs that must find it: see "Mutation" in
+docs/correctness.md. Prints those that no spec has found.
+
+Files: ${Object.keys(SPECS).join(' ')} (default: all)
+`;
+
+/** Runs StrykerJS on one file. It comes as a module. */
+async function mutate(file) {
+  const { Stryker } = await import('@stryker-mutator/core');
+  const testFiles = SPECS[file].map((name) => `__test__/${name}.spec.js`);
+  return new Stryker({ mutate: [file], tap: { testFiles } }).runMutationTest();
+}
+
+function show({ fileName, location: { start }, mutatorName, replacement, status }) {
+  const place = `${fileName}:${start.line}:${start.column}`;
+  console.log(`${place} ${status}: ${mutatorName} ${replacement.replace(/\s+/g, ' ')}`);
+}
+
+function countsOf(file, mutants) {
+  const count = (...statuses) => mutants.filter(({ status }) => statuses.includes(status)).length;
+  const found = count('Killed', 'Timeout');
+  const all = found + count('Survived', 'NoCoverage');
+  return [
+    `\`${file}\``,
+    all,
+    count('Killed'),
+    count('Timeout'),
+    count('Survived'),
+    count('NoCoverage'),
+    all === 0 ? '' : `${((found / all) * 100).toFixed(1)}%`,
+  ];
+}
+
+main(async () => {
+  const {
+    values: { help },
+    names,
+  } = readNames(Object.keys(SPECS), { help: { type: 'boolean' } });
+  if (help) return console.log(HELP);
+  install();
+  build();
+  requireRedisServer();
+  // Of the backends that a spec goes over, one is enough: the facade is the same over each.
+  process.env.REDSYNC_TEST_KIND = 'memory';
+  const rows = [];
+  for (const file of names) {
+    announce(file);
+    const mutants = await mutate(file);
+    const isFound = ({ status }) => status !== 'Survived' && status !== 'NoCoverage';
+    mutants.filter((mutant) => !isFound(mutant)).forEach(show);
+    rows.push(countsOf(file, mutants));
+  }
+  const HEAD = ['file', 'mutants', 'killed', 'timed out', 'survived', 'not covered', 'score'];
+  console.log(`\n${render(HEAD, rows)}`);
+});
