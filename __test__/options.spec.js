@@ -12,7 +12,7 @@ const { abstention } = require('../lib/quarantine.js');
 const { tokenOf } = require('../lib/token.js');
 const { checkGeneratedValue } = require('../lib/values.js');
 const { autoExtended, checkRetryDelay, readAcquireOptions, readLeadOptions } = options;
-const { readReadWriteOptions, readSemaphoreOptions } = options;
+const { readPattern, readReadWriteOptions, readSemaphoreOptions } = options;
 
 const DAY = 86_400_000;
 const KIB = 1024;
@@ -241,6 +241,24 @@ test('errors name the value', (t) => {
   t.throws(() => readMutexOptions({ tries: '7' }), { message: /Received type string \("7"\)$/ });
 });
 
+test.serial('whoever thinks in seconds is warned, once', (t) => {
+  const file = require.resolve('../lib/options.js');
+  const { [file]: loaded } = require.cache;
+  const { emitWarning } = process;
+  const told = [];
+  delete require.cache[file];
+  process.emitWarning = (...args) => told.push(args);
+  try {
+    const { readMutexOptions: read } = require('../lib/options.js');
+    for (const expiry of [100, 99, 98]) read({ expiry });
+  } finally {
+    process.emitWarning = emitWarning;
+    require.cache[file] = loaded;
+  }
+  const text = '"options.expiry" is 99 milliseconds. Did you mean 99 seconds? Write 99000';
+  t.deepEqual(told, [[text, { code: 'REDSYNC_SHORT_EXPIRY' }]]);
+});
+
 for (const value of ['hunter2\ud800', 'hunter2'.repeat(5000), ['hunter2'], { hunter2: 1 }]) {
   test(`an ownership value is in no error: ${label(value)}`, (t) => {
     const thrown = [
@@ -467,7 +485,7 @@ test('what genValue makes leaves room for a token behind it', (t) => {
   }
   const { message } = t.throws(() => checkGeneratedValue('hunter2#', { fencing }));
   t.notRegex(message, /hunter2/);
-  t.regex(message, /without "#"/);
+  t.regex(message, /without "#", since the fencing token is put behind it/);
 });
 
 // value, its token
@@ -493,7 +511,13 @@ const VALUES = [
 ];
 
 for (const [value, token] of VALUES) {
-  test(`the token of ${JSON.stringify(value)} is ${token}`, (t) => t.is(tokenOf(value), token));
+  test(`the token of ${JSON.stringify(value)} is ${token}`, (t) => {
+    t.is(tokenOf(value), token);
+    if (value === '') return;
+    const redsync = new Redsync('memory:');
+    t.is(redsync.newMutex('a', { fencing: true, value }).token, token);
+    t.is(redsync.newMutex('a', { value }).token, undefined);
+  });
 }
 
 // --- autoExtend
@@ -984,6 +1008,14 @@ test('each name is read once', (t) => {
   const array = Object.defineProperties([], Object.getOwnPropertyDescriptors(input));
   t.deepEqual([...readNames(array)], ['a', 'b']);
   t.deepEqual(reads, { 0: 1, 1: 1 });
+});
+
+test('a pattern is a name with wildcards, and all names unless it is given', (t) => {
+  t.is(readPattern(undefined), '*');
+  t.is(readPattern('a*'), 'a*');
+  throws(t, () => readPattern(null), TYPE, 'pattern');
+  throws(t, () => readPattern(''), RANGE, 'pattern');
+  throws(t, () => readPattern('x'.repeat(KIB + 1)), RANGE, 'pattern');
 });
 
 // --- call options
