@@ -384,7 +384,13 @@ test('holdAtLeast is at most the expiry, wherever the two come from', (t) => {
 
 test('holdAtLeast goes neither with a mode nor with a value', (t) => {
   const { settings } = readRedsyncOptions({ holdAtLeast: 1000 });
+  const why = {
+    mode: 'readers keep no reader off, and a writer may become one',
+    value:
+      'when another process has acquired its lock is not known here. Give 0 to release it at once',
+  };
   for (const other of [{ mode: 'read' }, { mode: 'write' }, { value: 'v' }]) {
+    const [key] = Object.keys(other);
     const refused = [
       () => readMutexOptions({ ...other, holdAtLeast: 1 }),
       () => readMutexOptions(other, settings),
@@ -392,7 +398,7 @@ test('holdAtLeast goes neither with a mode nor with a value', (t) => {
     ];
     for (const read of refused) {
       const { message } = throws(t, read, TYPE, 'options.holdAtLeast');
-      t.regex(message, new RegExp(`with a ${Object.keys(other)[0]}`));
+      t.true(message.endsWith(`with a ${key}: ${why[key]}`), message);
     }
     t.like(readMutexOptions({ ...other, holdAtLeast: 0 }, settings), other);
   }
@@ -471,6 +477,21 @@ test('on a Redis Cluster a name with fencing has a slot that another key can be 
     t.notThrows(() => redsync.newMutex(name, { fencing: false }));
     t.notThrows(() => tagged.newMutex(name));
     t.notThrows(() => new Redsync('memory:', { fencing: true }).newMutex(name));
+  }
+});
+
+test('with fencing no name of a lock is where another keeps its last token', (t) => {
+  const redsync = new Redsync('memory:');
+  const long = 'x'.repeat(100);
+  for (const [name, fence, shown] of [
+    ['job', 'job:fence', 'job:fence'],
+    ['job', '{job}:fence', '{job}:fence'],
+    [long, `${long}:fence`, long.slice(0, 80)],
+  ]) {
+    const make = (fencing) => redsync.newMutex([name, fence], { fencing });
+    const { message } = throws(t, () => make(true), TYPE, 'name');
+    t.true(message.includes(` must not have "${shown}" with fencing: `), message);
+    t.deepEqual(make(false).names, [name, fence]);
   }
 });
 

@@ -35,7 +35,7 @@ const SPECS = {
   'lib/pool-run.js': ['pools', 'pool-nonsense'],
   'lib/pools.js': ['pools', 'pool-nonsense', 'proof'],
   'lib/quarantine.js': ['options'],
-  'lib/quorum.js': ['quorum', 'lock'],
+  'lib/quorum.js': ['quorum'],
   'lib/shown.js': ['shown'],
   'lib/slots.js': ['misuse', 'options', 'slots'],
   'lib/token.js': ['options', 'owner'],
