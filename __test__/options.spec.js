@@ -5,6 +5,7 @@ const { createContext, runInContext } = require('node:vm');
 const test = require('ava');
 
 const { Redsync } = require('../index.js');
+const { beginningOf } = require('../lib/auto-extend.js');
 const options = require('../lib/options.js');
 const { readMutexOptions, readRedsyncOptions, readNames, readCallOptions } = options;
 const { readNodes } = require('../lib/nodes.js');
@@ -634,6 +635,17 @@ test('what autoExtend of the Redsync comes to depends on the expiry of the mutex
   t.notThrows(() => readMutexOptions({ expiry: 2000, autoExtend: { interval: 500 } }, fixed));
 });
 
+test.serial('of autoExtend: true nothing is taken from Object.prototype', (t) => {
+  for (const key of ['interval', 'maxHold', 'maxStall']) {
+    const act = () => ({ ...readMutexOptions({ autoExtend: true }).extension });
+    t.deepEqual(polluting(globalThis, key, 7, act), THIRD);
+  }
+});
+
+test('an attempt began before what its lock is valid for, the drift and a grain', (t) => {
+  t.is(beginningOf(10_000, { expiry: 8000, driftFactor: 0.01, timeoutFactor: 0.05 }), 2082);
+});
+
 test('an interval that suits the expiry may not suit the factors', (t) => {
   const autoExtend = { interval: 4000 };
   t.notThrows(() => readMutexOptions({ autoExtend }));
@@ -1131,4 +1143,7 @@ for (const [check, argument, good, types, ranges] of RESULTS) {
   }
 }
 
-test('-0 does not get through as a delay', (t) => t.is(Object.is(checkRetryDelay(-0), 0), true));
+test('-0 does not get through as a delay', (t) => {
+  t.is(checkRetryDelay(-0), 0);
+  t.is(readMutexOptions({ wait: -0 }).wait, 0);
+});

@@ -12,7 +12,7 @@ const SPECS = {
   'lib/conflicts.js': ['misuse', 'options', 'permits-options'],
   'lib/errors.js': ['copies', 'errors'],
   'lib/failures.js': ['errors', 'quorum', 'lock', 'unlock', 'redsync'],
-  'lib/fields.js': ['misuse', 'options'],
+  'lib/fields.js': ['misuse', 'nodes-input', 'options'],
   'lib/guesses.js': ['guesses', 'misuse'],
   'lib/lock.js': ['lock', 'unlock', 'extend', 'lock-signal', 'adopt', 'shown'],
   'lib/mutex.js': [
