@@ -19,6 +19,7 @@ const SPECS = {
     'adopt',
     'deadlock',
     'lock',
+    'misuse',
     'options',
     'permits-options',
     'quorum',
