@@ -45,8 +45,16 @@ for (const [name, args, code, parent] of CLASSES) {
   });
 }
 
+test('what an error has to say is listed, and its name is as that of any error', (t) => {
+  t.deepEqual(Object.keys(redis), ['code', 'node']);
+  const nameOf = ({ prototype }) => ({ ...Object.getOwnPropertyDescriptor(prototype, 'name') });
+  t.deepEqual(nameOf(RedisError), { ...nameOf(TypeError), value: 'RedisError' });
+});
+
 test('node errors tell which node and why', (t) => {
   t.is(taken.message, 'node 0 (127.0.0.1:6379): lock is taken');
+  const endless = new NodeTakenError(0, 'memory', true);
+  t.is(endless.message, 'node 0 (memory): lock is taken by a key that has no expiry: not a lock?');
   t.is(redis.message, 'node 1 (127.0.0.1:6380): connection refused');
   t.is(redis.node, 1);
   t.is(redis.cause, cause);
@@ -151,6 +159,11 @@ for (const [label, value, type, range] of RECEIVED) {
     }
   });
 }
+
+test('received an empty string as a secret', (t) => {
+  const { message } = outOfRange('x', '', 'a thing', true);
+  t.is(message, 'The "x" argument must be a thing. Received an empty string');
+});
 
 test('results of functions are named as such', (t) => {
   const { message } = outOfRange('retryDelay()', -1, 'positive');

@@ -5,6 +5,7 @@ const { createContext, runInContext } = require('node:vm');
 const test = require('ava');
 
 const { Redsync } = require('../index.js');
+const { beginningOf } = require('../lib/auto-extend.js');
 const options = require('../lib/options.js');
 const { readMutexOptions, readRedsyncOptions, readNames, readCallOptions } = options;
 const { readNodes } = require('../lib/nodes.js');
@@ -12,7 +13,7 @@ const { abstention } = require('../lib/quarantine.js');
 const { tokenOf } = require('../lib/token.js');
 const { checkGeneratedValue } = require('../lib/values.js');
 const { autoExtended, checkRetryDelay, readAcquireOptions, readLeadOptions } = options;
-const { readReadWriteOptions, readSemaphoreOptions } = options;
+const { readPattern, readReadWriteOptions, readSemaphoreOptions } = options;
 
 const DAY = 86_400_000;
 const KIB = 1024;
@@ -178,6 +179,36 @@ const BAD_RANGE = {
   ],
 };
 
+const AN_INTEGER = /an integer from 1 to 86400000/;
+const A_FACTOR = /a number greater than 0 and less than 1/;
+const A_BOOLEAN = /a boolean/;
+
+/** What each must be, as its errors say. */
+const MUST_BE = {
+  expiry: AN_INTEGER,
+  tries: /an integer from 1 to 9007199254740991, or Infinity/,
+  wait: /an integer from 0 to 86400000, or Infinity/,
+  retryDelay: /an integer from 1 to 86400000, or a function/,
+  driftFactor: A_FACTOR,
+  timeoutFactor: A_FACTOR,
+  genValue: /a function/,
+  value:
+    /a well-formed string of 1 to 16384 bytes of UTF-8|the value of one holder, and not "#readers" of all who read/,
+  failFast: A_BOOLEAN,
+  shufflePools: A_BOOLEAN,
+  setNXOnExtend: A_BOOLEAN,
+  autoExtend: /a boolean or an object/,
+  fencing: A_BOOLEAN,
+  permits: /an integer from 1 to 1000/,
+  mode: /"read" or "write"/,
+  holdAtLeast:
+    /an integer from 0 to 86400000|at most the expiry, 8000: it is all that keeps others off when a release fails/,
+  reentrant: A_BOOLEAN,
+  quarantine: /a boolean or an integer from 1 to 86400000/,
+  keyPrefix: /a well-formed string of 0 to 1024 bytes of UTF-8/,
+  owner: /a string of 1 to 64 letters, digits and "_", "\.", ":", "\/", "-"(?:, or false)?/,
+};
+
 for (const [table, expectation] of [
   [BAD_TYPE, TYPE],
   [BAD_RANGE, RANGE],
@@ -186,7 +217,17 @@ for (const [table, expectation] of [
     for (const [i, value] of values.entries()) {
       test(`${key}: ${label(value)} is a ${expectation.instanceOf.name} (${i})`, (t) => {
         const input = { [key]: value };
-        throws(t, () => readRedsyncOptions(input), expectation, `options.${key}`);
+        const { source } = MUST_BE[key];
+        const { message } = throws(
+          t,
+          () => readRedsyncOptions(input),
+          expectation,
+          `options.${key}`,
+        );
+        t.regex(
+          message,
+          new RegExp(`^The "options\\.${key}" argument must be (?:${source})\\. Received `),
+        );
         if (OF_REDSYNC.includes(key)) return;
         throws(t, () => readMutexOptions(input), expectation, `options.${key}`);
       });
@@ -199,6 +240,24 @@ test('errors name the value', (t) => {
     message: 'The "options.expiry" argument must be an integer from 1 to 86400000. Received -1',
   });
   t.throws(() => readMutexOptions({ tries: '7' }), { message: /Received type string \("7"\)$/ });
+});
+
+test.serial('whoever thinks in seconds is warned, once', (t) => {
+  const file = require.resolve('../lib/options.js');
+  const { [file]: loaded } = require.cache;
+  const { emitWarning } = process;
+  const told = [];
+  delete require.cache[file];
+  process.emitWarning = (...args) => told.push(args);
+  try {
+    const { readMutexOptions: read } = require('../lib/options.js');
+    for (const expiry of [100, 99, 98]) read({ expiry });
+  } finally {
+    process.emitWarning = emitWarning;
+    require.cache[file] = loaded;
+  }
+  const text = '"options.expiry" is 99 milliseconds. Did you mean 99 seconds? Write 99000';
+  t.deepEqual(told, [[text, { code: 'REDSYNC_SHORT_EXPIRY' }]]);
 });
 
 for (const value of ['hunter2\ud800', 'hunter2'.repeat(5000), ['hunter2'], { hunter2: 1 }]) {
@@ -326,7 +385,13 @@ test('holdAtLeast is at most the expiry, wherever the two come from', (t) => {
 
 test('holdAtLeast goes neither with a mode nor with a value', (t) => {
   const { settings } = readRedsyncOptions({ holdAtLeast: 1000 });
+  const why = {
+    mode: 'readers keep no reader off, and a writer may become one',
+    value:
+      'when another process has acquired its lock is not known here. Give 0 to release it at once',
+  };
   for (const other of [{ mode: 'read' }, { mode: 'write' }, { value: 'v' }]) {
+    const [key] = Object.keys(other);
     const refused = [
       () => readMutexOptions({ ...other, holdAtLeast: 1 }),
       () => readMutexOptions(other, settings),
@@ -334,7 +399,7 @@ test('holdAtLeast goes neither with a mode nor with a value', (t) => {
     ];
     for (const read of refused) {
       const { message } = throws(t, read, TYPE, 'options.holdAtLeast');
-      t.regex(message, new RegExp(`with a ${Object.keys(other)[0]}`));
+      t.true(message.endsWith(`with a ${key}: ${why[key]}`), message);
     }
     t.like(readMutexOptions({ ...other, holdAtLeast: 0 }, settings), other);
   }
@@ -416,6 +481,21 @@ test('on a Redis Cluster a name with fencing has a slot that another key can be 
   }
 });
 
+test('with fencing no name of a lock is where another keeps its last token', (t) => {
+  const redsync = new Redsync('memory:');
+  const long = 'x'.repeat(100);
+  for (const [name, fence, shown] of [
+    ['job', 'job:fence', 'job:fence'],
+    ['job', '{job}:fence', '{job}:fence'],
+    [long, `${long}:fence`, long.slice(0, 80)],
+  ]) {
+    const make = (fencing) => redsync.newMutex([name, fence], { fencing });
+    const { message } = throws(t, () => make(true), TYPE, 'name');
+    t.true(message.includes(` must not have "${shown}" with fencing: `), message);
+    t.deepEqual(make(false).names, [name, fence]);
+  }
+});
+
 test('what genValue makes leaves room for a token behind it', (t) => {
   const fencing = true;
   const longest = 16 * KIB - '#t=1790000000000000'.length;
@@ -427,7 +507,7 @@ test('what genValue makes leaves room for a token behind it', (t) => {
   }
   const { message } = t.throws(() => checkGeneratedValue('hunter2#', { fencing }));
   t.notRegex(message, /hunter2/);
-  t.regex(message, /without "#"/);
+  t.regex(message, /without "#", since the fencing token is put behind it/);
 });
 
 // value, its token
@@ -453,7 +533,13 @@ const VALUES = [
 ];
 
 for (const [value, token] of VALUES) {
-  test(`the token of ${JSON.stringify(value)} is ${token}`, (t) => t.is(tokenOf(value), token));
+  test(`the token of ${JSON.stringify(value)} is ${token}`, (t) => {
+    t.is(tokenOf(value), token);
+    if (value === '') return;
+    const redsync = new Redsync('memory:');
+    t.is(redsync.newMutex('a', { fencing: true, value }).token, token);
+    t.is(redsync.newMutex('a', { value }).token, undefined);
+  });
 }
 
 // --- autoExtend
@@ -547,6 +633,17 @@ test('what autoExtend of the Redsync comes to depends on the expiry of the mutex
   const read = () => readMutexOptions({ expiry: 2000 }, fixed);
   throws(t, read, RANGE, 'options.autoExtend.interval');
   t.notThrows(() => readMutexOptions({ expiry: 2000, autoExtend: { interval: 500 } }, fixed));
+});
+
+test.serial('of autoExtend: true nothing is taken from Object.prototype', (t) => {
+  for (const key of ['interval', 'maxHold', 'maxStall']) {
+    const act = () => ({ ...readMutexOptions({ autoExtend: true }).extension });
+    t.deepEqual(polluting(globalThis, key, 7, act), THIRD);
+  }
+});
+
+test('an attempt began before what its lock is valid for, the drift and a grain', (t) => {
+  t.is(beginningOf(10_000, { expiry: 8000, driftFactor: 0.01, timeoutFactor: 0.05 }), 2082);
 });
 
 test('an interval that suits the expiry may not suit the factors', (t) => {
@@ -946,6 +1043,14 @@ test('each name is read once', (t) => {
   t.deepEqual(reads, { 0: 1, 1: 1 });
 });
 
+test('a pattern is a name with wildcards, and all names unless it is given', (t) => {
+  t.is(readPattern(undefined), '*');
+  t.is(readPattern('a*'), 'a*');
+  throws(t, () => readPattern(null), TYPE, 'pattern');
+  throws(t, () => readPattern(''), RANGE, 'pattern');
+  throws(t, () => readPattern('x'.repeat(KIB + 1)), RANGE, 'pattern');
+});
+
 // --- call options
 
 const CALL_OPTIONS = ['signal', 'timeout', 'permits', 'drain', 'limit'];
@@ -1038,4 +1143,7 @@ for (const [check, argument, good, types, ranges] of RESULTS) {
   }
 }
 
-test('-0 does not get through as a delay', (t) => t.is(Object.is(checkRetryDelay(-0), 0), true));
+test('-0 does not get through as a delay', (t) => {
+  t.is(checkRetryDelay(-0), 0);
+  t.is(readMutexOptions({ wait: -0 }).wait, 0);
+});

@@ -5,7 +5,7 @@
 const test = require('ava');
 
 const { ModeError, Redsync } = require('../index.js');
-const { permitKey, permitOf } = require('../lib/permits.js');
+const { permitKey, permitOf, readPermitKey } = require('../lib/permits.js');
 const { checkGeneratedValue } = require('../lib/values.js');
 const { rejection } = require('./helpers/async.js');
 const { deadUrl } = require('./helpers/servers.js');
@@ -286,6 +286,28 @@ test('each permit has a key of its own, the first the one of the name', (t) => {
   t.is(permitKey('a', 2), 'a:permit:2');
   t.is(permitKey('k:a', 1000), 'k:a:permit:1000');
 });
+
+// key, the name and the permit that it is of
+const KEYS = [
+  ['a:permit:2', 'a', 2],
+  ['a:permit:12', 'a', 12],
+  ['a:permit:999', 'a', 999],
+  ['a:permit:1000', 'a', 1000],
+  ['a\nb:permit:3', 'a\nb', 3],
+  ['a:permit:2:permit:3', 'a:permit:2', 3],
+  ...['a', 'a:permit:', 'a:permit:0', 'a:permit:1', 'a:permit:02', 'a:permit:1001'].map(itself),
+  ...['a:permit:2 ', 'a:permit:x', 'a:permit:2x', ':permit:2'].map(itself),
+];
+
+function itself(key) {
+  return [key, key, 1];
+}
+
+for (const [key, name, permit] of KEYS) {
+  test(`the key ${JSON.stringify(key)} is of permit ${permit}`, (t) => {
+    t.deepEqual(readPermitKey(key), { name, permit });
+  });
+}
 
 test('a value of a permit that the mutex does not have is a RangeError', (t) => {
   const redsync = open();

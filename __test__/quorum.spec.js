@@ -25,6 +25,7 @@ async function nameTakenOn(backend, taken) {
 
 eachBackend('every pattern with a quorum of free nodes gives the lock', async (t, backend) => {
   const redsync = backend.connect(t);
+  t.is(redsync.quorum, backend.quorum);
   for (const taken of patterns(backend)) {
     const free = backend.indices.filter((i) => !taken.includes(i));
     if (free.length < backend.quorum) continue;

@@ -103,6 +103,9 @@ test('an object deep inside others is abbreviated as any is', async (t) => {
   const { redsync } = useClock(t);
   t.is(inspect({ a: { redsync } }, { depth: 0 }), '{ a: [Object] }');
   t.is(inspect({ redsync }, { depth: 0 }), '{ redsync: [Redsync] }');
+  const abbreviated = inspect({ redsync }, { depth: 0, colors: true });
+  t.is(abbreviated, '{ redsync: \x1b[36m[Redsync]\x1b[39m }');
+  t.regex(inspect(redsync, { depth: 1 }), /^Redsync \{ nodes: \[Array\],/);
   t.regex(inspect({ redsync }, { depth: null }), /Redsync \{/);
 });
 
@@ -112,7 +115,12 @@ test('a prototype, and what only looks like one of ours, are shown as any object
   const prototypes = [Redsync.prototype, Mutex.prototype, Object.getPrototypeOf(lock)];
   for (const prototype of prototypes) {
     t.notThrows(() => inspect(prototype, { showHidden: true }));
-    t.notThrows(() => inspect(Object.create(prototype)));
+    t.notRegex(inspect(Object.create(prototype)), /undefined/);
+    t.like(Object.getOwnPropertyDescriptor(prototype, 'toJSON'), {
+      writable: true,
+      enumerable: false,
+      configurable: true,
+    });
     t.is(JSON.stringify(Object.assign(Object.create(prototype), { own: 1 })), '{"own":1}');
     for (const key in prototype) t.fail(key);
   }

@@ -1,6 +1,6 @@
 'use strict';
 
-const { invalidType, outOfRange } = require('./errors.js');
+const { outOfRange } = require('./errors.js');
 const { DAY, countless, integer, readFields } = require('./fields.js');
 
 const MAX_STALL = 60_000;
@@ -14,6 +14,7 @@ const RULES = {
   maxHold: countless,
   maxStall: countless,
 };
+const HINTS = Object.freeze({ __proto__: null, expected: 'a boolean or an object' });
 
 /**
  * The rule of the option `autoExtend`.
@@ -23,10 +24,7 @@ const RULES = {
  */
 function readAutoExtend(argument, value) {
   if (typeof value === 'boolean') return value;
-  if (typeof value !== 'object' || value === null) {
-    throw invalidType(argument, value, 'a boolean or an object');
-  }
-  return readFields(argument, value, RULES);
+  return readFields(argument, value, RULES, undefined, HINTS);
 }
 
 /** How long a lock is sure to be valid after a round that took as long as it may. */

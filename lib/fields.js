@@ -43,7 +43,7 @@ function countless(argument, value) {
 }
 
 /** A well-formed string of at most `max` bytes of UTF-8. */
-function text(min, max, { secret = false } = ALL_SHOWN) {
+function text(min, max, { secret } = ALL_SHOWN) {
   const expected = `a well-formed string of ${min} to ${max} bytes of UTF-8`;
   return (argument, value) => {
     if (typeof value !== 'string') throw invalidType(argument, value, expected, secret);
