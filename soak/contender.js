@@ -101,8 +101,13 @@ async function hold(lock, name) {
   show('still');
   journal.write('over', number, name);
   if (lock.token !== undefined && chance(0.5)) await write(lock, name); // which may be late
-  // Now and then it just leaves, and the lock expires.
-  if (!chance(0.03)) await settled(name, 'unlock', () => lock.unlock(), lock.value);
+  if (!chance(0.1)) {
+    await settled(name, 'unlock', () => lock.unlock(), lock.value);
+  } else if (lock.token !== undefined) {
+    // Now and then it just leaves, and writes long after the lock has expired.
+    await delay(2 * expiry);
+    await write(lock, name);
+  }
 }
 
 async function compete() {
