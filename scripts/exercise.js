@@ -203,7 +203,8 @@ async function exercise({ urls, addon, rounds, workers, calls, hostile }) {
   if (hostile > 0) await attack(hostile);
   if (workers > 0) {
     const redsync = new Redsync(urls, OPTIONS);
-    await terminateWorkers(redsync, urls, { rounds, workers, calls });
+    const options = { ...OPTIONS, tries: 1000, autoExtend: true };
+    await terminateWorkers(redsync, urls, { rounds, workers, calls, options });
     await redsync.close();
   }
   const shown = Object.entries(counts).map(([act, { done, failed }]) => `${act} ${done}/${failed}`);
@@ -212,7 +213,5 @@ async function exercise({ urls, addon, rounds, workers, calls, hostile }) {
   if (idle.length > 0) throw new Error(`never got through: ${idle.join(', ')}`);
 }
 
-main(async () => {
-  await exercise(JSON.parse(process.argv[2]));
-  process.exit(process.exitCode); // pools of clients are nobody's to close
-});
+// Pools of clients are nobody's to close.
+main(() => exercise(JSON.parse(process.argv[2]))).then(() => process.exit());

@@ -30,6 +30,7 @@ and what the workers held is free when it has expired: nobody keeps it alive, no
 
 const LONGEST_LIFE = 40; // ms after the calls are on their way
 const EXPIRY = 2000;
+const OPTIONS = { expiry: EXPIRY, autoExtend: true };
 /** What is left of the workers is gone after one expiry, on a busy machine a little later. */
 const PATIENTLY = { timeout: 5 * EXPIRY };
 
@@ -47,9 +48,8 @@ function pool(url) {
   return new HandWrittenPool({ host, port: Number(port) });
 }
 
-async function keepInFlight({ urls, calls, name, kind }) {
+async function keepInFlight({ urls, calls, name, kind, options }) {
   const redsync = new Redsync(NODES[kind](urls));
-  const options = { expiry: EXPIRY, autoExtend: true };
   const cycle = async (i) => {
     for (;;) {
       const lock = await redsync.newMutex(`${name}:${i}`, options).lock();
@@ -73,10 +73,10 @@ async function oneWorker(workerData) {
 }
 
 /** Resolves when every round is over and the process can still lock. */
-async function terminateWorkers(redsync, urls, { rounds, workers, calls }) {
+async function terminateWorkers(redsync, urls, { rounds, workers, calls, options = OPTIONS }) {
   for (let round = 0; round < rounds; round++) {
     const each = (_, i) =>
-      oneWorker({ urls, calls, name: `${round}:${i}`, kind: i % NODES.length });
+      oneWorker({ urls, calls, name: `${round}:${i}`, kind: i % NODES.length, options });
     await Promise.all(Array.from({ length: workers }, each));
     const lock = await redsync.newMutex(`after:${round}`).lock();
     if (!(await lock.unlock())) throw new Error(`round ${round}: the lock was not released`);
