@@ -80,7 +80,7 @@ async function tryOut(mutant, measured) {
   }
   const batches = [...byKey.values()].sort((one, other) => one.took - other.took);
   for (const { program, tests, took } of batches) {
-    const timeout = Math.max(LEAST_TIMEOUT, took * TIMEOUT_FACTOR);
+    const timeout = Math.max(LEAST_TIMEOUT, Math.ceil(took * TIMEOUT_FACTOR));
     const env = { MUTANT: `${mutant.number}` };
     const { wrong } = await execute(program, tests, { env, timeout });
     if (wrong) return { foundBy: `${program.name}: ${wrong}` };

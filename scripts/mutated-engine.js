@@ -10,7 +10,7 @@ const path = require('node:path');
 const { SetupError, announce, root } = require('../tools/setup.js');
 
 const ENGINE = path.join(root, 'crates', 'engine');
-const FOLDER = path.join(root, 'target', 'mutants');
+const FOLDER = path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, 'target'), 'mutants');
 
 /** In KiB: what a test may use while a mutant makes it collect without end. */
 const MOST_MEMORY = 6 * 1024 * 1024;
