@@ -337,3 +337,13 @@ async fn what_looks_like_a_permit_in_a_value_of_a_mutex_is_none() {
         assert!(matches!(unlocked, Err(Error::Taken { .. })), "{value}: of the first permit");
     }
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn which_permit_is_asked_for_first_is_left_to_luck() {
+    let mut picked = BTreeSet::new();
+    for seed in 0..50 {
+        let world = World::seeded(&[Behaviour::Ok], seed);
+        picked.insert(permit_of(&try_lock(&world, 4).await.expect("free")));
+    }
+    assert_eq!(picked, BTreeSet::from([1, 2, 3, 4]));
+}

@@ -43,6 +43,10 @@ async fn a_success_tells_who_did_not_grant() {
     assert_eq!(mutex.take_report().votes, votes);
     mutex.unlock(lock.value).await.unwrap();
     assert_eq!(mutex.take_report().votes, votes);
+    let lock = held(mutex.lock(&never()).await);
+    mutex.take_report();
+    mutex.unlock_at(lock.value, world.redsync.now() + ms(2000)).await.unwrap();
+    assert_eq!(mutex.take_report().votes, votes);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
