@@ -14,6 +14,8 @@ const FOLDER = path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, 'target
 
 /** In KiB: what a test may use while a mutant makes it collect without end. */
 const MOST_MEMORY = 6 * 1024 * 1024;
+/** In seconds of a processor: without a mutant the longest test takes a fifth of that. */
+const MOST_TIME = 30;
 /** Of cargo check: each leaves out what the compiler has complained of. */
 const MOST_ROUNDS = 20;
 const MOST_OUTPUT = 2 ** 30;
@@ -167,7 +169,7 @@ function build() {
 
 /** Runs tests of a program. Resolves with what has failed, if anything has: a test, or "a timeout". */
 function execute({ executable }, tests, { env = {}, timeout } = {}) {
-  const command = `ulimit -v ${MOST_MEMORY}; exec "$0" "$@"`;
+  const command = `ulimit -v ${MOST_MEMORY}; ulimit -t ${MOST_TIME}; exec "$0" "$@"`;
   const args = ['-c', command, executable, '--exact', '--test-threads=1', ...tests];
   const start = performance.now();
   return new Promise((resolve, reject) => {
@@ -186,9 +188,9 @@ function execute({ executable }, tests, { env = {}, timeout } = {}) {
       if (failed) child.kill('SIGKILL'); // one is enough
     });
     child.on('error', reject);
-    child.on('close', (code) => {
+    child.on('close', (code, signal) => {
       const took = performance.now() - start;
-      const isLate = timeout !== undefined && took >= timeout;
+      const isLate = took >= (timeout ?? Infinity) || signal === 'SIGXCPU';
       const wrong = code !== 0 ? (failed ?? (isLate ? 'a timeout' : 'an abort')) : undefined;
       resolve({ wrong, took });
     });

@@ -5,9 +5,9 @@ use std::ops::Range;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Arm, Attribute, BinOp, Block, Expr, ExprBinary, ExprIf, ExprMatch, ExprRepeat, ExprUnary,
-    ExprWhile, GenericArgument, Generics, ImplItemFn, Item, ItemFn, ItemImpl, ItemTrait, Macro,
-    Pat, PathArguments, ReturnType, Signature, Stmt, TraitItemFn, Type, UnOp,
+    Arm, Attribute, BinOp, Block, Expr, ExprBinary, ExprCall, ExprIf, ExprMatch, ExprRepeat,
+    ExprUnary, ExprWhile, GenericArgument, Generics, ImplItemFn, Item, ItemFn, ItemImpl, ItemTrait,
+    Macro, Pat, PathArguments, ReturnType, Signature, Stmt, TraitItemFn, Type, UnOp,
 };
 
 use crate::site::{Mutant, Piece, Site};
@@ -192,7 +192,7 @@ impl Finder<'_> {
         let body = self.text(&range(block));
         let name = signature.ident.to_string();
         let values = match &signature.output {
-            _ if block.stmts.is_empty() || name == "default" => return,
+            _ if block.stmts.iter().all(is_nothing) || name == "default" => return,
             ReturnType::Default => vec!["()".to_owned()],
             ReturnType::Type(_, of) => values(of),
         };
@@ -258,6 +258,20 @@ fn is_act(expression: &Expr) -> bool {
 fn is_assignment(operator: &BinOp) -> bool {
     use BinOp::*;
     matches!(operator, AddAssign(_) | SubAssign(_) | MulAssign(_) | DivAssign(_) | RemAssign(_))
+}
+
+/// Does it only tell the compiler that something is not used?
+fn is_nothing(statement: &Stmt) -> bool {
+    fn is_name(expression: &Expr) -> bool {
+        match expression {
+            Expr::Path(_) => true,
+            Expr::Tuple(tuple) => tuple.elems.iter().all(is_name),
+            _ => false,
+        }
+    }
+    let Stmt::Local(local) = statement else { return false };
+    let init = local.init.as_ref();
+    matches!(local.pat, Pat::Wild(_)) && init.is_some_and(|init| is_name(&init.expr))
 }
 
 /// What a function may return instead.
@@ -335,7 +349,7 @@ impl<'a> Visit<'a> for Finder<'_> {
     fn visit_stmt(&mut self, statement: &'a Stmt) {
         let is_act = match statement {
             Stmt::Expr(expression, Some(_)) => is_act(expression),
-            Stmt::Local(local) => matches!(local.pat, Pat::Wild(_)),
+            Stmt::Local(local) => matches!(local.pat, Pat::Wild(_)) && !is_nothing(statement),
             _ => false,
         };
         if is_act {
@@ -381,6 +395,13 @@ impl<'a> Visit<'a> for Finder<'_> {
     fn visit_expr_unary(&mut self, unary: &'a ExprUnary) {
         self.mutate_unary(unary);
         visit::visit_expr_unary(self, unary);
+    }
+
+    /// How much room there is for a text changes nothing.
+    fn visit_expr_call(&mut self, call: &'a ExprCall) {
+        if !self.source[range(&*call.func)].ends_with("with_capacity") {
+            visit::visit_expr_call(self, call);
+        }
     }
 
     // What has to be constant, and what is no expression.

@@ -30,6 +30,7 @@ struct Reached {
 pub fn is(number: usize) -> bool {
     let settings = &*SETTINGS;
     if let Some(reached) = &settings.reached
+        && !reached.numbers[number].load(Ordering::Relaxed)
         && !reached.numbers[number].swap(true, Ordering::Relaxed)
     {
         (&reached.file).write_all(format!("{number}\n").as_bytes()).expect("a file");
