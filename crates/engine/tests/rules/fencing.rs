@@ -230,8 +230,9 @@ async fn from_then_on_it_keeps_to_the_clocks_of_the_nodes() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_node_that_wants_another_token_is_passed_over_until_they_are_a_quorum() {
-    let order = contended_order(5).await;
+    let order: [usize; 5] = contended_order(5).await.try_into().expect("five");
     for refusing in 0..=3 {
+        // The first attempt asks all of them at once.
         let world = Rc::new(World::of(&[Behaviour::Ok; 5]));
         world.scripted.iter().for_each(|node| node.plant(KEY, FOREIGN));
         for &node in &order[..refusing] {
@@ -240,14 +241,17 @@ async fn a_node_that_wants_another_token_is_passed_over_until_they_are_a_quorum(
         let freed = world.clone();
         after(ms(5), move || freed.scripted.iter().for_each(|node| node.wipe(KEY)));
         let lock = world.mutex(fenced(2)).lock(&never()).await;
-        assert_eq!(lock.is_ok(), refusing < 3, "{refusing}");
-        // The first attempt has asked all of them at once.
         let asked: Vec<_> = world.asked(Verb::Acquire)[5..].iter().map(|it| it.node).collect();
         if refusing < 3 {
+            assert!(lock.is_ok(), "{refusing}");
             assert_eq!(asked, order, "{refusing}");
-        } else {
-            assert_eq!(asked[..4], [order[0], order[1], order[2], order[0]], "proposed again");
+            continue;
         }
+        assert_eq!(asked[..4], [order[0], order[1], order[2], order[0]], "proposed again");
+        assert_eq!(world.asked(Verb::Owner).len(), 2, "the others are looked at in the end");
+        // What was only looked at has refused nothing.
+        let Err(Error::Failed { votes, .. }) = lock else { panic!("{lock:?}") };
+        assert_eq!(order.map(|node| votes[node].is_some()), [true, true, true, false, false]);
     }
 }
 
@@ -291,4 +295,14 @@ async fn no_other_token_is_proposed_where_it_would_not_be_granted() {
         world.mutex(fenced(1)).try_lock(&never()).await.unwrap_err();
         assert_eq!(world.asked(Verb::Acquire).len(), 3, "{others:?}");
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_was_stored_with_a_token_that_was_too_small_is_released() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    for node in &world.scripted[1..] {
+        node.plant(FENCE, &(now(&world) + HOUR / 2).to_string());
+    }
+    let lock = held(world.mutex(fenced(1)).try_lock(&never()).await);
+    assert_eq!(world.stored(), vec![Some(lock.value.to_string()); 3]);
 }
