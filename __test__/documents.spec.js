@@ -225,6 +225,7 @@ test('every source file that is named exists', (t) => {
   const sources = [
     'crates/engine',
     'crates/mutants',
+    'crates/mutator',
     'src',
     'lib',
     '__test__',

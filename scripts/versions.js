@@ -12,7 +12,12 @@ const EXAMPLES = ['bullmq', 'fastify', 'nestjs', 'nextjs'].map(
   (name) => `examples/${name}/package.json`,
 );
 
-const CRATES = ['Cargo.toml', 'crates/engine/Cargo.toml', 'crates/mutants/Cargo.toml'];
+const CRATES = [
+  'Cargo.toml',
+  'crates/engine/Cargo.toml',
+  'crates/mutants/Cargo.toml',
+  'crates/mutator/Cargo.toml',
+];
 
 function read(root, file) {
   return fs.readFileSync(path.join(root, file), 'utf8');

@@ -74,7 +74,6 @@ impl Cleanup {
     pub(crate) fn stop(&self) {
         self.is_stopped.set(true);
         for missed in &self.missed {
-            missed.releases.take();
             missed.stop.notify_one();
         }
     }
@@ -164,5 +163,33 @@ impl Cleanup {
                 if is_back { (FIRST_PAUSE, AT_ONCE) } else { (LAST_PAUSE.min(pause * 2), 1) };
         }
         missed.is_served.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Kind;
+    use crate::value::Value;
+
+    #[test]
+    fn of_too_many_releases_the_oldest_is_left_to_its_expiry() {
+        let request = Rc::new(Request {
+            kind: Kind::Mutex,
+            permits: 1,
+            token: None,
+            keys: Rc::new(["key".into()]),
+            value: Value::from("value"),
+            expiry: Duration::ZERO,
+            timeout: Duration::ZERO,
+            quarantine: Duration::ZERO,
+        });
+        let missed = Missed::default();
+        let until = |number: usize| Duration::from_secs(number as u64);
+        for number in 1..=MAX_MISSED + 2 {
+            missed.add(until(number), request.clone());
+        }
+        let all = missed.take(Duration::ZERO, usize::MAX);
+        assert_eq!((all.len(), all[0].0), (MAX_MISSED, until(3)));
     }
 }

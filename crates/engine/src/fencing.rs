@@ -133,6 +133,15 @@ mod tests {
     }
 
     #[test]
+    fn the_time_is_proposed_where_it_may_be_right() {
+        let (proposals, wall) = (Proposals::default(), Duration::from_micros(NOW));
+        let above = |last| proposals.next(wall, Some(Bound::Above(token(last)))).get();
+        assert_eq!(above(NOW - 10), NOW);
+        assert_eq!(above(NOW - NEAR), NOW);
+        assert_eq!(above(NOW - NEAR - 1), NOW - NEAR, "our clock may be ahead");
+    }
+
+    #[test]
     fn proposals_grow_and_keep_to_what_the_nodes_have_granted() {
         let (proposals, wall) = (Proposals::default(), Duration::from_micros(NOW));
         let later = wall + Duration::from_micros(100);

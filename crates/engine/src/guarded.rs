@@ -144,7 +144,7 @@ impl Guarded {
     fn look_soon(&self, lease: &Rc<Lease>, now: Duration, nodes: usize) {
         let span = lease.request.expiry / SPANS;
         let mut looks = self.looks.borrow().get(&lease.number).copied().unwrap_or_default();
-        if looks.next.is_some_and(|next| next <= now) || looks.since > now {
+        if looks.next.is_some() {
             return;
         }
         if now >= looks.since + span {
@@ -157,11 +157,7 @@ impl Guarded {
     }
 
     fn plan(&self, lease: &Rc<Lease>, when: Duration, looks: Looks) {
-        let mut due = self.due.borrow_mut();
-        if let Some(before) = looks.next {
-            due.remove(&(before, lease.number));
-        }
-        due.insert((when, lease.number), lease.clone());
+        self.due.borrow_mut().insert((when, lease.number), lease.clone());
         self.looks.borrow_mut().insert(lease.number, Looks { next: Some(when), ..looks });
     }
 

@@ -59,14 +59,6 @@ impl Kind {
         }
     }
 
-    /// As what a key is released whose sign is to stay: a writer's stores what a mutex's does.
-    pub(crate) fn but_for_sign(self) -> Self {
-        match self {
-            Self::Write { .. } => Self::Mutex,
-            other => other,
-        }
-    }
-
     /// The same, of a line that has left signs.
     pub(crate) fn renewing_signs(self) -> Self {
         match self {

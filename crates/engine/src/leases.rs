@@ -252,10 +252,8 @@ impl Leases {
     }
 
     fn plan_extension(&self, lease: &Rc<Lease>, when: Duration) {
-        // It has one place only, also when it is planned while it is being extended.
-        if let Some(before) = lease.extends.replace(Some(when)) {
-            self.extensions.borrow_mut().remove(&(before, lease.number));
-        }
+        let before = lease.extends.replace(Some(when));
+        debug_assert!(before.is_none(), "it has one place only, and none while it is extended");
         self.plan(&self.extensions, lease, when);
     }
 

@@ -275,8 +275,7 @@ impl MemoryNode {
 
     /// The values of those who read what is stored under a key.
     pub fn readers(&self, key: &str) -> Vec<String> {
-        let (mut store, now) = (self.store.borrow_mut(), self.clock.now());
-        store.forget_expired(now);
+        let (store, now) = (self.store.borrow(), self.clock.now());
         let readers = store.readers.get(key).into_iter().flatten();
         readers.filter(|(_, ends)| now < **ends).map(|(value, _)| value.to_string()).collect()
     }
@@ -362,4 +361,121 @@ impl Node for MemoryNode {
     }
 
     fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::notice::{Listener, Name};
+
+    #[derive(Default)]
+    struct Now(Cell<u64>);
+
+    impl Clock for Now {
+        fn now(&self) -> Duration {
+            Duration::from_millis(self.0.get())
+        }
+
+        fn wall(&self) -> Duration {
+            self.now()
+        }
+    }
+
+    fn node() -> (Rc<Now>, MemoryNode) {
+        let clock = Rc::new(Now::default());
+        (clock.clone(), MemoryNode::new(clock))
+    }
+
+    fn request(kind: Kind, value: &str, expiry: u64) -> Request {
+        Request {
+            kind,
+            permits: 1,
+            token: None,
+            keys: Rc::new(["job".into()]),
+            value: value.into(),
+            expiry: Duration::from_millis(expiry),
+            timeout: Duration::ZERO,
+            quarantine: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn who_reads_no_more_is_forgotten() {
+        let (clock, node) = node();
+        let read = |verb, value, expiry| node.apply(verb, &request(Kind::Read, value, expiry));
+        let known = || node.store.borrow().readers.get("job").map_or(0, BTreeMap::len);
+        for (value, expiry) in [("a", 1000), ("b", 5000), ("c", 9000)] {
+            read(Verb::Acquire, value, expiry);
+        }
+        clock.0.set(1000);
+        read(Verb::Acquire, "d", 1000);
+        assert_eq!((known(), node.readers("job")), (3, vec!["b".into(), "c".into(), "d".into()]));
+        clock.0.set(2000);
+        assert_eq!(node.readers("job"), ["b", "c"], "when he reads no more");
+        read(Verb::Release, "c", 0);
+        assert_eq!(known(), 1, "whoever enters or leaves");
+        clock.0.set(4999);
+        assert!(!node.is_empty());
+        clock.0.set(5000);
+        assert!(node.is_empty());
+        assert_eq!(known(), 0);
+    }
+
+    /// Counts what it is told.
+    #[derive(Default)]
+    struct Ear(Cell<u32>);
+
+    impl Guard for Ear {
+        fn changed(&self, _key: Option<&str>) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    #[test]
+    fn who_guards_locks_is_told_once_of_each_change() {
+        let (_, node) = node();
+        let ears = [(); 2].map(|()| Rc::new(Ear::default()));
+        for _ in 0..2 {
+            ears.iter().for_each(|ear| node.tell_of_changes(Rc::downgrade(ear) as Weak<dyn Guard>));
+        }
+        let told = || ears.each_ref().map(|ear| ear.0.get());
+        for (verb, value, count) in [
+            (Verb::Acquire, "a", 1),
+            (Verb::Acquire, "b", 1),
+            (Verb::Extend { recreate: false }, "a", 1),
+            (Verb::Release, "a", 2),
+            (Verb::Acquire, "b", 3),
+        ] {
+            node.apply(verb, &request(Kind::Mutex, value, 1000));
+            assert_eq!(told(), [count; 2], "{verb:?} {value}");
+        }
+        drop(ears);
+        node.tell_of_changes(Weak::<Ear>::new());
+        assert_eq!(node.store.borrow().guards.len(), 1, "who has gone is forgotten");
+    }
+
+    impl Listener for Ear {
+        fn awaits(&self, _notice: Name) -> bool {
+            false
+        }
+
+        fn seen(&self, _notice: Name, _sight: Sight) {}
+
+        fn changed(&self, _notice: Name) {}
+
+        fn cannot_watch(&self, _notice: Name) {}
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_watched_no_more() {
+        let (_, node) = node();
+        let keys = request(Kind::Mutex, "", 0).keys;
+        for number in 0..10 {
+            let name = Name { permit: 0, node: 0, number };
+            node.watch(&keys, Kind::Mutex, Notice::new(Weak::<Ear>::new(), name));
+        }
+        assert_eq!(node.store.borrow().notices["job"].len(), 1, "the last one");
+    }
 }

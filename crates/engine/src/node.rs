@@ -81,7 +81,8 @@ impl Request {
     /// The same for what its keys store, and not for the sign that it may have left: those of its line who wait need it.
     pub(crate) fn but_for_sign(self: &Rc<Self>) -> Rc<Self> {
         match self.kind.sign() {
-            Some(_) => Rc::new(Self { kind: self.kind.but_for_sign(), ..Self::clone(self) }),
+            // A writer's keys store what a mutex's do.
+            Some(_) => Rc::new(Self { kind: Kind::Mutex, ..Self::clone(self) }),
             None => self.clone(),
         }
     }
@@ -196,4 +197,53 @@ pub trait Node {
 
     /// Drops connections and answers all that is asked from now on with an error.
     fn close(&self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::Reply;
+
+    #[test]
+    fn who_may_have_forgotten_grants_no_new_lock_and_stores_none_again() {
+        let ms = Duration::from_millis;
+        let request = Request {
+            kind: Kind::Mutex,
+            permits: 1,
+            token: None,
+            keys: Rc::new(["key".into()]),
+            value: Value::from("value"),
+            expiry: ms(500),
+            timeout: ms(50),
+            quarantine: ms(1000),
+        };
+        let (kept, again) = (Verb::Extend { recreate: false }, Verb::Extend { recreate: true });
+        assert_eq!(request.in_quarantine(Verb::Acquire, ms(400)), Err(ms(600)));
+        assert_eq!(request.in_quarantine(again, ms(999)), Ok(kept));
+        for verb in [kept, Verb::Release, Verb::Shorten, Verb::Owner, Verb::Inspect, Verb::Scan] {
+            assert_eq!(request.in_quarantine(verb, ms(400)), Ok(verb));
+        }
+        for verb in [Verb::Acquire, again] {
+            assert_eq!(request.in_quarantine(verb, ms(1000)), Ok(verb), "it is over");
+        }
+    }
+
+    /// One that has what it must have, and nothing else.
+    struct Plain;
+
+    impl Node for Plain {
+        fn ask(&self, _: Verb, _: &Rc<Request>, _: Reply) {}
+
+        fn health(&self, _: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
+            Box::pin(ready(Health::down(NodeError::closed())))
+        }
+
+        fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn a_node_that_says_nothing_of_it_asks_once_and_does_not_watch() {
+        assert!(!Plain.may_repeat());
+        assert_eq!(Plain.watches(Duration::ZERO).await, Some(false));
+    }
 }

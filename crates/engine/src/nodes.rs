@@ -161,8 +161,6 @@ pub struct Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.nodes.busy.set(self.nodes.busy.get() - 1);
-        if self.nodes.busy.get() == 0 {
-            self.nodes.idle.notify_waiters();
-        }
+        self.nodes.idle.notify_waiters();
     }
 }

@@ -125,3 +125,31 @@ impl Default for Options {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_sign_lasts_for_two_pauses_and_no_longer_than_the_lock() {
+        let life = |delay: Delay| delay.life_of_sign(8 * SECOND);
+        let fixed = |seconds| life(Delay::Fixed(seconds * SECOND));
+        assert_eq!([0, 2, 5].map(fixed), [SECOND, 4 * SECOND, 8 * SECOND]);
+        let ask = Delay::Ask(Rc::new(|_| Box::pin(ready(Err(Refused)))));
+        assert_eq!([Delay::Random, ask].map(life), [SECOND; 2]);
+    }
+
+    #[test]
+    fn functions_of_the_caller_are_shown_as_what_they_are() {
+        let defaults = format!("{:?}", Options::default());
+        assert!(defaults.contains("delay: Random") && defaults.contains("values: Random"));
+        let delays = [Delay::Fixed(SECOND), Delay::Ask(Rc::new(|_| Box::pin(ready(Ok(SECOND)))))];
+        assert_eq!(format!("{delays:?}"), "[Fixed(1s), Ask]");
+        let values = ValueSource::Ask(Rc::new(|_| Box::pin(ready(Err(Refused)))));
+        assert_eq!(format!("{values:?}"), "Ask");
+    }
+}

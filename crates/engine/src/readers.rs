@@ -276,5 +276,12 @@ mod tests {
         assert_eq!((sight(Kind::Read), sight(Kind::Mutex)), (taken(700), taken(700)), "a writer");
         assert_eq!(act(Verb::Extend { recreate: false }, Kind::Read, "w", 700), [true, true]);
         assert_eq!((sight(Kind::Read), sight(Kind::Mutex)), (Free, taken(700)), "a reader again");
+        // While another reads for as long, or for longer, nothing is new to those who wait.
+        assert_eq!(act(Verb::Acquire, Kind::Read, "long", 900), [true, true]);
+        assert_eq!(act(Verb::Acquire, Kind::Read, "short", 800), [false, false]);
+        assert_eq!(act(Verb::Release, Kind::Read, "short", 0), [false, false]);
+        node.apply(Verb::Acquire, &request(Kind::Read, "as long", 900));
+        assert_eq!(act(Verb::Release, Kind::Read, "as long", 0), [false, false]);
+        assert_eq!(act(Verb::Release, Kind::Read, "long", 0), [true, true]);
     }
 }

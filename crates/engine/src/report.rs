@@ -23,3 +23,18 @@ impl Report {
             && self.votes.iter().all(|vote| matches!(vote, Some(Ok(Answer::Granted))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_attempt_is_something_to_tell_and_so_is_a_pause() {
+        let granted = Report { votes: vec![Some(Ok(Answer::Granted))], ..Report::default() };
+        for (attempts, waits, is_plain) in
+            [(0, 0, true), (1, 0, true), (2, 0, false), (1, 1, false)]
+        {
+            assert_eq!(Report { attempts, waits, ..granted.clone() }.is_plain(), is_plain);
+        }
+    }
+}

@@ -105,7 +105,6 @@ impl Round {
                     }
                     // The next one has a time of its own, too.
                     deadline = Instant::now() + request.timeout;
-                    round.deadline = deadline;
                 }
                 Ok(Err(_)) => {}
             }
@@ -311,10 +310,8 @@ impl Votes<'_> {
         let details = self.details.into_iter().chain(others.details).collect();
         for &node in others.asked.iter() {
             votes[node].clone_from(&others.votes[node]);
-            if !asked.contains(&node) {
-                asked.push(node);
-            }
         }
+        asked.extend_from_slice(&others.asked);
         Votes { votes: Cow::Owned(votes), asked: Cow::Owned(asked), quorum: self.quorum, details }
     }
 

@@ -166,9 +166,7 @@ impl Reply {
 
     /// What the answer brings, before the vote itself.
     pub fn bring(&self, detail: Detail) {
-        if self.tally.open.get() {
-            self.tally.details.borrow_mut().push((self.place, detail));
-        }
+        self.tally.details.borrow_mut().push((self.place, detail));
     }
 
     /// Does the round still count votes? Then nothing was asked behind it yet about the same value.
@@ -224,5 +222,76 @@ impl Iterator for Replies {
 impl Drop for Replies {
     fn drop(&mut self) {
         self.for_each(drop);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Wake};
+
+    use super::*;
+    use crate::vote::Page;
+
+    const NODES: usize = 3;
+
+    fn tally(requests: usize) -> Rc<Tally> {
+        Tally::new(Quorum::of(NODES), requests, NODES, false)
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_round_is_woken_by_the_last_vote_alone() {
+        let (tally, woken) = (tally(1), Arc::<Woken>::default());
+        let waker = Waker::from(woken.clone());
+        let mut over = pin!(tally.over());
+        assert!(over.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        for (node, times) in [(0, 0), (1, 0), (2, 1)] {
+            Reply::new(tally.clone(), node).send(Ok(Answer::Granted));
+            assert_eq!(woken.0.load(Ordering::Relaxed), times, "after the vote of node {node}");
+        }
+    }
+
+    #[test]
+    fn what_a_node_has_brought_is_not_told_of_another() {
+        let tally = tally(1);
+        let page = Detail::Page(Page::of(&[], ""));
+        let replies = [0, 1].map(|node| Reply::new(tally.clone(), node));
+        replies[0].bring(Detail::Readers);
+        replies[1].bring(page.clone());
+        let has = |node, detail| tally.has_brought(node, detail);
+        assert!(has(0, &Detail::Readers) && has(1, &page));
+        assert!(!has(1, &Detail::Readers) && !has(0, &page));
+    }
+
+    #[test]
+    fn a_reply_is_open_until_the_round_counts_no_more() {
+        let tally = tally(1);
+        let reply = Reply::new(tally.clone(), 0);
+        assert!(reply.is_open());
+        tally.close();
+        assert!(!reply.is_open());
+    }
+
+    #[test]
+    fn replies_are_split_in_their_order() {
+        let places = |replies: Replies| replies.map(|reply| reply.place).collect::<Vec<_>>();
+        let mut rest = Replies::new(tally(5), 5, 1);
+        let none = rest.split_off_first(0);
+        let (first, second) = (rest.split_off_first(2), rest.split_off_first(1));
+        assert_eq!([none, first, second].map(places), [vec![], vec![1, 4], vec![7]]);
+        assert_eq!(places(rest.split_off_first(9)), [10, 13]);
+        assert_eq!(places(rest), []);
     }
 }

@@ -39,15 +39,14 @@ impl Timers {
 
     /// Wakes the tasks whose deadlines are over.
     pub fn ring(&self, now: Instant) {
-        loop {
-            let mut alarms = self.alarms.borrow_mut();
-            let Some(first) = alarms.first_entry().filter(|first| first.key().0 <= now) else {
-                return;
-            };
-            let waker = first.remove();
-            drop(alarms);
+        while let Some(waker) = self.take_due(now) {
             waker.wake();
         }
+    }
+
+    fn take_due(&self, now: Instant) -> Option<Waker> {
+        let mut alarms = self.alarms.borrow_mut();
+        Some(alarms.first_entry().filter(|first| first.key().0 <= now)?.remove())
     }
 
     fn alarm(self: &Rc<Self>, deadline: Instant) -> Alarm {

@@ -100,3 +100,57 @@ impl View {
         self.watch == Watch::On && self.known == Known::Taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::vote::NodeError;
+
+    #[test]
+    fn what_has_no_end_is_known_until_it_changes() {
+        let mut view = View::default();
+        for (sight, is_endless) in [
+            (Sight::Taken { life: None }, true),
+            (Sight::Taken { life: Some(Duration::MAX) }, false),
+            (Sight::Taken { life: None }, true),
+            (Sight::Free, false),
+        ] {
+            view.see(sight);
+            assert_eq!(view.is_endless, is_endless, "{sight:?}");
+        }
+        view.see(Sight::Taken { life: None });
+        view.change();
+        assert!(!view.is_endless);
+    }
+
+    #[test]
+    fn what_an_attempt_hears_counts_less_than_what_the_node_tells_by_itself() {
+        let late: Vote = Err(NodeError::timed_out());
+        let seen = |sight, vote: &Vote| {
+            let mut view = View::default();
+            view.see(sight);
+            view.hear(vote);
+            (view.known, view.watch, view.is_endless)
+        };
+        let endless = Sight::Taken { life: None };
+        assert_eq!(seen(endless, &late), (Known::Taken, Watch::On, true));
+        assert_eq!(seen(endless, &Ok(Answer::Taken)), (Known::Taken, Watch::On, true));
+        assert_eq!(seen(endless, &Ok(Answer::Absent)), (Known::Free, Watch::On, false));
+        // What is free tells of no release: it is to be watched anew.
+        assert_eq!(seen(Sight::Free, &late), (Known::Down, Watch::Off, false));
+        assert_eq!(seen(Sight::Free, &Ok(Answer::Taken)), (Known::Taken, Watch::Off, false));
+    }
+
+    #[test]
+    fn a_change_frees_what_was_taken_and_may_have_taken_what_was_free() {
+        let mut view = View::default();
+        view.see(Sight::Taken { life: None });
+        view.change();
+        assert_eq!((view.known, view.watch), (Known::Free, Watch::Off));
+        view.see(Sight::Free);
+        view.change();
+        assert_eq!((view.known, view.watch), (Known::Nothing, Watch::Off));
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use redsync_engine::{CLOCK_GRANULARITY, Quorum, drift, node_timeout, until};
+use redsync_engine::{CLOCK_GRANULARITY, Quorum, drift, node_timeout, quarantine, until};
 
 const NODES: std::ops::RangeInclusive<usize> = 1..=64;
 
@@ -65,6 +65,12 @@ proptest! {
     ) {
         let quorum = Quorum::of(size);
         prop_assert_eq!(quorum.is_out_of_reach(refusing), !quorum.is_reached(size - refusing));
+    }
+
+    #[test]
+    fn a_quarantine_outlasts_all_that_may_be_forgotten(expiry in expiry(), factor in factor()) {
+        let by_a_fast_clock = expiry + expiry.mul_f64(factor);
+        prop_assert_eq!(quarantine(expiry, factor) - by_a_fast_clock, Duration::from_secs(1));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use redsync_engine::{
     CancellationToken, Extension, Held, Holder, Loss, Mutex, Options, Redsync, ValueSource, Verb,
 };
 use support::{A_WHILE, Behaviour, FOREIGN, KEY, World, after, held, keys, ms, tries};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 const EXTEND: Verb = Verb::Extend { recreate: false };
@@ -323,6 +324,52 @@ async fn it_is_extended_no_more_for_a_holder_who_stalls() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn whoever_has_stalled_for_just_that_long_has_stalled() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::on(&world, Extension { max_stall: INTERVAL, ..KEPT }).await;
+    lease.listener.stalled.set(Some(lease.listener.start));
+    sleep(ms(20_000)).await;
+    lease.assert_lost(&world, VALIDITY - MARGIN, Loss::MaxStall).await;
+    assert_eq!(world.asked(EXTEND), []);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_pauses_after_failures_begin_anew_when_one_has_come_through() {
+    let world = World::of(&[Behaviour::Ok]);
+    let lease = Lease::on(&world, KEPT).await;
+    let mut down = Duration::ZERO;
+    for _ in 0..2 {
+        world.all_become(DOWN);
+        sleep_until(&world, &lease, down + INTERVAL + ms(500)).await;
+        world.all_become(Behaviour::Ok);
+        // After 50, 100, 200 and 400 ms.
+        down += INTERVAL + ms(750);
+        sleep_until(&world, &lease, down + ms(1)).await;
+    }
+    let of_one = [0, 50, 150, 350, 750].map(|after| INTERVAL + ms(after));
+    let again = of_one.map(|after| of_one[4] + after);
+    assert_eq!(world.times(EXTEND, lease.listener.start), [of_one, again].concat());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_permit_that_is_kept_is_asked_for_no_more_until_it_is_over() {
+    for seed in 0..10 {
+        let world = World::seeded(&[Behaviour::Ok; 3], seed);
+        let options = Options { permits: 2, ..tries(2) };
+        let first = Lease::of(world.mutex(options.clone()), &world, Some(KEPT)).await;
+        let asked = || world.asked(Verb::Acquire).len();
+        sleep(ms(20_000)).await;
+        let _second = Lease::of(world.mutex(options.clone()), &world, Some(KEPT)).await;
+        assert_eq!(asked(), 2 * 3, "the other one, at once");
+        let keys = first.mutex.hold(&first.held).keys().clone();
+        world.redsync.leases.let_expire(&keys, &first.held.value);
+        sleep(ms(8001)).await;
+        held(world.mutex(options).try_lock(&CancellationToken::new()).await);
+        assert_eq!(asked(), 3 * 3, "it is free, and the other one is not");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn it_is_kept_for_a_holder_who_comes_back_to_life_in_time() {
     for back_at in [ms(7510), ms(9000), ms(12_800)] {
         let world = World::of(&[Behaviour::Ok; 3]);
@@ -410,6 +457,17 @@ async fn the_locks_of_about_the_same_time_are_asked_for_together() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn locks_of_other_times_are_asked_for_in_their_time() {
+    let world = World::of(&[Behaviour::Ok]);
+    let first = Lease::on(&world, KEPT).await;
+    sleep(INTERVAL / 2).await;
+    let _second = Lease::of(named(&world, "another", tries(1)), &world, Some(KEPT)).await;
+    sleep(3 * INTERVAL).await;
+    let halves: Vec<_> = (2..=6).map(|half| INTERVAL / 2 * half).collect();
+    assert_eq!(world.times(EXTEND, first.listener.start)[..5], halves);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn nodes_are_not_asked_for_more_than_they_can_answer_in_time() {
     let world = World::of(&[Behaviour::Ok]);
     let mut leases = Vec::new();
@@ -420,7 +478,7 @@ async fn nodes_are_not_asked_for_more_than_they_can_answer_in_time() {
     world.all_become(Behaviour::Slow(ms(100)));
     sleep(INTERVAL + ms(1)).await;
     let at_first = world.asked(EXTEND).len();
-    assert!((4096..6000).contains(&at_first), "{at_first}");
+    assert_eq!(at_first, 4096);
     // Whoever is released while it waits is not asked for any more.
     for (i, lease) in leases.iter().enumerate().skip(9000) {
         world.redsync.leases.end(&keys(&[&i.to_string()]), &lease.held.value);
@@ -524,6 +582,18 @@ async fn an_extension_that_comes_too_late_is_none_and_is_soon_tried_again() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn an_extension_that_comes_when_it_is_over_is_none() {
+    let options = Options { expiry: ms(1000), timeout_factor: 2.0, ..tries(1) };
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let extension = Extension { interval: ms(600), ..KEPT };
+    let lease = Lease::of(world.mutex(options), &world, Some(extension)).await;
+    held(world.mutex(tries(1)).extend(lease.held.value.clone()).await);
+    world.all_become(Behaviour::Slow(ms(1000 - 10 - 2)));
+    sleep(ms(1700)).await;
+    assert_eq!(world.times(EXTEND, lease.listener.start), [ms(0), ms(600), ms(1588 + 50)]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn of_two_leases_of_one_lock_the_second_counts() {
     let world = World::of(&[Behaviour::Ok; 3]);
     let first = Lease::on(&world, KEPT).await;
@@ -598,8 +668,12 @@ async fn leases_that_are_ended_take_no_memory() {
     for _ in 0..1000 {
         let mutex = Mutex::new(world.redsync.clone(), names.clone(), tries(1));
         let lease = Lease::of(mutex, &world, Some(KEPT)).await;
+        for _ in 0..2 {
+            world.redsync.leases.guard(&names, &lease.held.value);
+        }
         lease.unlock().await.unwrap();
     }
+    sleep(ms(101)).await; // the first look
     assert_eq!(Rc::strong_count(&names), 1, "whatever remembers a lock has its names");
 }
 
@@ -611,6 +685,9 @@ async fn a_lock_that_is_only_watched_or_left_to_expire_can_be_kept_alive_after_a
         let lease = Lease::of(mutex, &world, extension).await;
         let (lock, value) = (keys(&[KEY]), lease.held.value.clone());
         world.redsync.leases.let_expire(&lock, &value);
+        let holder = world.redsync.leases.holder(&lock, &value).expect("it is watched");
+        assert!(Rc::ptr_eq(&holder, &(lease.listener.clone() as Rc<dyn Holder>)));
+        assert!(!world.redsync.leases.is_empty());
         sleep(ms(5000)).await;
         assert_eq!(world.asked(EXTEND), [], "not yet");
         world.redsync.leases.keep_alive(lease.mutex.hold(&lease.held), KEPT);
@@ -620,6 +697,7 @@ async fn a_lock_that_is_only_watched_or_left_to_expire_can_be_kept_alive_after_a
         assert_eq!(world.times(EXTEND, lease.listener.start), times[..times.len() - 1]);
         lease.unlock().await.unwrap();
         assert!(world.redsync.leases.holder(&lock, &value).is_none());
+        assert!(world.redsync.leases.is_empty());
     }
 }
 
@@ -667,7 +745,10 @@ async fn asked_to_be_kept_alive_while_it_waits_for_room_it_is_extended_as_often_
 async fn kept_alive_with_another_expiry_it_is_not_lost() {
     let short = Extension { interval: ms(300), ..KEPT };
     let long = Extension { interval: ms(3000), ..KEPT };
-    let expiring = |expiry| Options { expiry, ..tries(1) };
+    let expiring = |expiry| {
+        let drift_factor = if expiry == ms(10_000) { 0.1 } else { 0.01 };
+        Options { expiry, drift_factor, ..tries(1) }
+    };
     for (first, then) in
         [((ms(1000), short), (ms(10_000), long)), ((ms(10_000), long), (ms(1000), short))]
     {
@@ -676,8 +757,10 @@ async fn kept_alive_with_another_expiry_it_is_not_lost() {
         let mutex = world.mutex(expiring(then.0));
         let held = held(mutex.extend(lease.held.value.clone()).await);
         world.redsync.leases.keep_alive(mutex.hold(&held), then.1);
-        sleep(ms(60_000)).await;
+        sleep(ms(60_100)).await;
         assert_eq!(lease.listener.lost(), [], "{first:?} {then:?}");
+        let longer = ms(60_000 + 10_000 - 1000 - 2);
+        assert_eq!(lease.listener.until(), longer, "{first:?} {then:?}");
         lease.unlock().await.unwrap();
         world.assert_clean(&"released");
     }
@@ -789,4 +872,242 @@ async fn where_all_keys_may_have_changed_all_locks_are_looked_at_but_not_all_at_
     sleep(ms(500)).await;
     assert_eq!(world.asked(Verb::Owner).len(), 6000, "each once");
     assert!(leases.iter().all(|lease| lease.listener.lost().is_empty()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn kept_alive_anew_it_is_what_it_was() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::recreating(&world).await;
+    sleep(INTERVAL + ms(1)).await;
+    // With what was known when it was acquired, by somebody who would not store it again.
+    world.redsync.leases.keep_alive(world.mutex(tries(1)).hold(&lease.held), KEPT);
+    world.scripted[0].wipe(KEY);
+    sleep(INTERVAL + ms(1)).await;
+    assert_eq!(world.asked(RECREATE).len(), 1);
+    world.redsync.leases.keep_alive(world.mutex(tries(1)).hold(&lease.held), KEPT);
+    world.all_become(DOWN);
+    sleep(ms(60_000)).await;
+    let until = 2 * INTERVAL + ms(1) + VALIDITY;
+    assert_eq!(lease.listener.lost(), [(until - MARGIN, Loss::Expired)]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn kept_alive_anew_it_is_guarded_if_it_was() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::guarded(&world).await;
+    world.redsync.leases.keep_alive(lease.mutex.hold(&lease.held), KEPT);
+    sleep(ms(500)).await;
+    world.scripted.iter().for_each(|node| node.wipe(KEY));
+    sleep(ms(1)).await;
+    assert_eq!(lease.listener.lost(), [(ms(1500), Loss::Deleted)]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_listens_for_a_loss_is_told_soon_whenever_he_begins_and_the_nodes_are_asked_once() {
+    let world = World::of(&[Behaviour::Ok]);
+    let lease = Lease::on(&world, KEPT).await;
+    sleep(ms(50)).await;
+    for _ in 0..2 {
+        world.redsync.leases.guard(&keys(&[KEY]), &lease.held.value);
+        sleep(ms(500)).await;
+    }
+    assert_eq!(world.times(Verb::Owner, lease.listener.start), [ms(150)]);
+    assert_eq!(world.scripted[0].guards.get(), 1);
+}
+
+/// Writes down which of several locks was lost.
+struct Nth(usize, Rc<RefCell<Vec<usize>>>);
+
+impl Holder for Nth {
+    fn last_alive(&self, now: Duration) -> Duration {
+        now
+    }
+
+    fn extended(&self, _until: Duration) {}
+
+    fn lost(&self, _why: Loss) {
+        self.1.borrow_mut().push(self.0);
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn one_task_looks_after_all_and_closing_tells_them_in_their_order() {
+    let world = World::of(&[Behaviour::Ok]);
+    let leases = world.redsync.leases.clone();
+    let before = Rc::strong_count(&leases);
+    let lost = Rc::<RefCell<Vec<usize>>>::default();
+    for i in 0..50 {
+        let mutex = named(&world, &i.to_string(), tries(1));
+        let held = held(mutex.lock(&CancellationToken::new()).await);
+        assert_eq!(mutex.hold(&held).until(), held.until);
+        leases.begin(mutex.hold(&held), Some(KEPT), Rc::new(Nth(i, lost.clone())));
+    }
+    sleep(ms(1)).await;
+    assert_eq!(Rc::strong_count(&leases), before + 1);
+    world.redsync.close().await;
+    assert_eq!(*lost.borrow(), Vec::from_iter(0..50));
+    yield_now().await;
+    assert_eq!(Rc::strong_count(&leases), before, "it has ended with them");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn of_very_many_locks_of_one_value_each_has_its_own_lease() {
+    let world = World::of(&[Behaviour::Ok]);
+    let options = || {
+        let ask =
+            ValueSource::Ask(Rc::new(|_| Box::pin(std::future::ready(Ok("one value".to_owned())))));
+        Options { values: ask, ..tries(1) }
+    };
+    let mut listeners = Vec::new();
+    for i in 0..1000 {
+        let lease = Lease::of(named(&world, &i.to_string(), options()), &world, None).await;
+        listeners.push(lease.listener);
+    }
+    for (i, listener) in listeners.into_iter().enumerate() {
+        let found = world.redsync.leases.holder(&keys(&[&i.to_string()]), &"one value".into());
+        assert!(Rc::ptr_eq(&found.expect("a lease"), &(listener as Rc<dyn Holder>)), "{i}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn each_lock_that_is_looked_at_has_its_own_time() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let quick = Options { expiry: ms(1000), ..tries(1) };
+    let quick = Lease::of(named(&world, "quick", quick), &world, None).await;
+    world.redsync.leases.guard(&keys(&["quick"]), &quick.held.value);
+    let lease = Lease::on(&world, KEPT).await;
+    world.redsync.leases.guard(&keys(&[KEY]), &lease.held.value);
+    // Slower than the quick one waits for.
+    world.all_become(Behaviour::Slow(ms(100)));
+    world.scripted.iter().for_each(|node| node.wipe(KEY));
+    sleep(ms(201)).await;
+    assert_eq!(lease.listener.lost(), [(ms(200), Loss::Deleted)]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_a_look_has_found_is_nothing_to_a_lock_that_was_released_meanwhile() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::guarded(&world).await;
+    world.all_become(Behaviour::Slow(ms(100)));
+    for node in &world.scripted[..2] {
+        node.wipe(KEY);
+        node.plant(KEY, FOREIGN);
+    }
+    sleep(ms(50)).await;
+    lease.unlock().await.unwrap_err();
+    sleep(ms(1000)).await;
+    assert_eq!(lease.listener.lost(), []);
+    assert_eq!(world.asked(Verb::Release).len(), 3, "by its holder");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_key_that_is_stored_again_is_waited_for() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let _lease = Lease::recreating(&world).await;
+    world.all_become(Behaviour::Slow(ms(100)));
+    world.scripted[0].wipe(KEY);
+    sleep(INTERVAL + ms(50)).await;
+    world.scripted[0].become_(HUNG);
+    sleep(ms(100)).await;
+    assert_eq!(world.asked(RECREATE).len(), 1);
+    assert!(world.scripted[0].unanswered.borrow()[0].is_wanted(), "or it would not be sent");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_first_look_is_soon_for_the_first_and_at_all_others_with_it() {
+    let world = World::of(&[Behaviour::Ok]);
+    let lease = Lease::on(&world, KEPT).await;
+    let other = Lease::of(named(&world, "another", tries(1)), &world, Some(KEPT)).await;
+    world.redsync.leases.guard(&keys(&[KEY]), &lease.held.value);
+    sleep(ms(50)).await;
+    world.redsync.leases.guard(&keys(&["another"]), &other.held.value);
+    sleep(ms(1000)).await;
+    assert_eq!(world.times(Verb::Owner, lease.listener.start), [ms(100); 2]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_key_that_changes_while_it_is_looked_at_is_looked_at_again() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::guarded(&world).await;
+    for node in &world.scripted[..2] {
+        node.wipe(KEY);
+        for _ in 0..10 {
+            yield_now().await;
+        }
+    }
+    assert_eq!(lease.listener.lost(), [(ms(1000), Loss::Deleted)]);
+    assert_eq!(world.asked(Verb::Owner).len(), 3 * 3);
+}
+
+/// Of three nodes one changes a key so often that the next look is some time away.
+async fn changed_often(world: &World, lease: &Lease) {
+    let value = lease.held.value.to_string();
+    for _ in 0..10 {
+        world.scripted[1].wipe(KEY);
+        world.scripted[1].plant(KEY, &value);
+        sleep(ms(1)).await;
+    }
+    assert_eq!(
+        world.asked(Verb::Owner).len(),
+        3 * (1 + 6),
+        "the first look, and two for each node"
+    );
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_look_that_is_planned_ends_with_the_lease() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let lease = Lease::guarded(&world).await;
+    changed_often(&world, &lease).await;
+    let names = lease.mutex.hold(&lease.held).keys().clone();
+    let before = Rc::strong_count(&names);
+    world.redsync.leases.end(&names, &lease.held.value);
+    assert_eq!(Rc::strong_count(&names), before - 1, "nothing else remembers it");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn where_all_keys_may_have_changed_a_look_that_is_planned_is_made_with_the_others() {
+    for is_deleted in [false, true] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let lease = Lease::guarded(&world).await;
+        changed_often(&world, &lease).await;
+        let looks = || world.asked(Verb::Owner).len() / 3;
+        world.scripted[0].store.forget_watchers();
+        sleep(ms(21)).await;
+        assert_eq!(looks(), 1 + 6 + 1);
+        if is_deleted {
+            world.scripted.iter().for_each(|node| node.wipe(KEY));
+        }
+        sleep(ms(8000 / 12)).await;
+        assert_eq!(looks(), 1 + 6 + 1 + usize::from(is_deleted));
+        assert_eq!(lease.listener.lost().len(), usize::from(is_deleted));
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn all_locks_are_looked_at_in_their_order_and_once_a_second() {
+    let world = World::of(&[Behaviour::Ok]);
+    world.scripted[0].is_watchable.set(true);
+    let mut values = Vec::new();
+    for i in 0..50 {
+        let name = i.to_string();
+        let lease = Lease::of(named(&world, &name, tries(1)), &world, None).await;
+        world.redsync.leases.guard(&keys(&[&name]), &lease.held.value);
+        values.push(lease.held.value.to_string());
+    }
+    sleep(ms(100)).await;
+    let start = world.redsync.now();
+    // The second is on its way with the first, and the third has to wait.
+    for pause in [ms(10), ms(90), ms(2000)] {
+        world.scripted[0].store.forget_watchers();
+        sleep(pause).await;
+    }
+    let looks = world.asked(Verb::Owner).split_off(50);
+    let of = |looks: &[support::Asked]| {
+        let values: Vec<_> = looks.iter().map(|asked| asked.value.clone()).collect();
+        (looks[0].at - start, values)
+    };
+    assert_eq!(looks.len(), 2 * 50);
+    assert_eq!(of(&looks[..50]), (ms(20), values.clone()));
+    assert_eq!(of(&looks[50..]), (ms(1020), values));
 }

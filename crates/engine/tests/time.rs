@@ -3,11 +3,13 @@
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use redsync_engine::time::{Instant, Timers, sleep, timeout};
+use redsync_engine::time::{Instant, Timers, sleep, sleep_until, timeout};
 
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(3600);
@@ -43,7 +45,7 @@ fn whoever_waits_is_woken_when_the_time_is_over_and_nothing_is_left() {
 #[test]
 fn what_is_ready_first_ends_the_wait_and_takes_its_deadline_along() {
     let timers = Rc::new(Timers::default());
-    let inner = async { timeout(LONG, sleep(SHORT)).await.is_ok() };
+    let inner = async { timeout(Duration::MAX, sleep(SHORT)).await.is_ok() };
     let (is_ready, _) = run(&timers, inner);
     assert!(is_ready);
     assert_eq!(timers.next(), None);
@@ -65,4 +67,53 @@ fn the_first_deadline_of_all_is_the_next() {
     drop(soon);
     assert!(timers.next().is_some_and(|next| next >= now + LONG));
     drop(entered);
+}
+
+/// A task that counts how often it was woken.
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_deadline_wakes_its_own_task_once_when_it_has_come() {
+    let timers = Rc::new(Timers::default());
+    let woken: [Arc<Woken>; 3] = Default::default();
+    let start = Instant::now();
+    let _entered = timers.enter();
+    let mut ends = [SHORT, SHORT, LONG].map(|after| Box::pin(sleep_until(start + after)));
+    for (end, woken) in ends.iter_mut().zip(&woken) {
+        let waker = Waker::from(woken.clone());
+        assert!(end.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let times = || woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed));
+    timers.ring(start + SHORT - Duration::from_nanos(1));
+    assert_eq!(times(), [0, 0, 0]);
+    timers.ring(start + SHORT);
+    assert_eq!(times(), [1, 1, 0], "two with one deadline, at that very time");
+    timers.ring(start + SHORT);
+    assert_eq!(times(), [1, 1, 0]);
+    assert_eq!(timers.next(), Some(start + LONG));
+}
+
+#[test]
+fn who_leaves_is_followed_by_who_was_entered_before() {
+    let (outer, inner) = (Rc::new(Timers::default()), Rc::new(Timers::default()));
+    let mut context = Context::from_waker(Waker::noop());
+    let _entered = outer.enter();
+    drop(inner.enter());
+    let mut end = pin!(sleep(LONG));
+    assert!(end.as_mut().poll(&mut context).is_pending());
+    assert!(outer.next().is_some() && inner.next().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_over_as_soon_as_it_has_come() {
+    let timers = Rc::new(Timers::default());
+    let ((), polled) = run(&timers, sleep(Duration::ZERO));
+    assert_eq!(polled, 1);
 }

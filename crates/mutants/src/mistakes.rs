@@ -262,8 +262,8 @@ pub const MISTAKES: &[Mistake] = &[
         breaks: &["Leftover"],
         lines: &[
             ("round.rs",
-                "if !asked.contains(&node) {",
-                "if !asked.contains(&node) && !WRONG {"),
+                "        asked.extend_from_slice(&others.asked);\n",
+                "        if !WRONG {\n            asked.extend_from_slice(&others.asked);\n        }\n"),
         ],
     },
     // A release is told to have been one, whatever the nodes have said.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{CancellationToken, Error, Options, Verb};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{Behaviour, FOREIGN, KEY, TIMEOUT, World, after, held, ms, timed, tries};
@@ -168,7 +169,45 @@ async fn close_lets_clean_up_try_once_more_and_then_closes_the_nodes() {
         assert!(elapsed <= ms(2000) + TIMEOUT, "{release:?}: {elapsed:?}");
         assert!(world.log().len() <= asked + 1, "{release:?}: one release more at most");
         assert!(world.scripted.iter().all(|node| node.is_closed.get()), "{release:?}");
+        // Nothing is under way that would need the nodes.
+        let World { redsync, scripted, .. } = Rc::into_inner(world).expect("nobody else's");
+        drop(redsync);
+        yield_now().await;
+        assert_eq!(Rc::strong_count(&scripted[0]), 1, "{release:?}");
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_was_missed_while_closing_is_not_made_up_for() {
+    let world = World::of(&[HUNG]);
+    world.mutex(tries(1)).lock(&CancellationToken::new()).await.unwrap_err();
+    let asked = world.log().len();
+    let ((), elapsed) = timed(world.redsync.close()).await;
+    assert_eq!(elapsed, TIMEOUT, "the first release is waited for");
+    sleep(EXPIRY).await;
+    assert_eq!(world.log().len(), asked);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_has_missed_several_is_asked_one_at_a_time() {
+    let world = World::of(&[BROKEN]);
+    let start = world.redsync.now();
+    for _ in 0..2 {
+        world.mutex(tries(1)).lock(&CancellationToken::new()).await.unwrap_err();
+    }
+    sleep(ms(800)).await;
+    let pauses = [0, 0, 50, 150, 350, 750].map(ms);
+    assert_eq!(world.times(Verb::Release, start), pauses, "two releases, and looks from then on");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_key_that_has_just_expired_is_not_released() {
+    let world = World::of(&[BROKEN]);
+    let start = world.redsync.now();
+    let options = Options { expiry: ms(350), ..tries(1) };
+    world.mutex(options).lock(&CancellationToken::new()).await.unwrap_err();
+    sleep(EXPIRY).await;
+    assert_eq!(world.times(Verb::Release, start), [0, 50, 150].map(ms));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -1,10 +1,14 @@
 //! Fencing tokens: what is proposed, what nodes grant, and what an attempt makes of a refusal.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use redsync_engine::{CancellationToken, Error, Mutex, Options, Token, ValueSource, Verb};
 
-use crate::support::{A_WHILE, Behaviour, FOREIGN, KEY, WALL, World, held, keys, ms, timed, tries};
+use crate::partial::contended_order;
+use crate::support::{
+    A_WHILE, Behaviour, FOREIGN, KEY, WALL, World, after, held, keys, ms, timed, tries,
+};
 
 const FENCE: &str = "the lock:fence";
 const HOUR: u64 = 3_600_000_000;
@@ -222,4 +226,83 @@ async fn from_then_on_it_keeps_to_the_clocks_of_the_nodes() {
     assert_eq!(token_of(&world, fenced(1)).await, of_nodes + 1);
     tokio::time::sleep(ms(10)).await;
     assert_eq!(token_of(&world, fenced(1)).await, of_nodes + 1 + 10_000);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_wants_another_token_is_passed_over_until_they_are_a_quorum() {
+    let order: [usize; 5] = contended_order(5).await.try_into().expect("five");
+    for refusing in 0..=3 {
+        // The first attempt asks all of them at once.
+        let world = Rc::new(World::of(&[Behaviour::Ok; 5]));
+        world.scripted.iter().for_each(|node| node.plant(KEY, FOREIGN));
+        for &node in &order[..refusing] {
+            world.scripted[node].plant(FENCE, &Token::MAX.to_string());
+        }
+        let freed = world.clone();
+        after(ms(5), move || freed.scripted.iter().for_each(|node| node.wipe(KEY)));
+        let lock = world.mutex(fenced(2)).lock(&never()).await;
+        let asked: Vec<_> = world.asked(Verb::Acquire)[5..].iter().map(|it| it.node).collect();
+        if refusing < 3 {
+            assert!(lock.is_ok(), "{refusing}");
+            assert_eq!(asked, order, "{refusing}");
+            continue;
+        }
+        assert_eq!(asked[..4], [order[0], order[1], order[2], order[0]], "proposed again");
+        assert_eq!(world.asked(Verb::Owner).len(), 2, "the others are looked at in the end");
+        // What was only looked at has refused nothing.
+        let Err(Error::Failed { votes, .. }) = lock else { panic!("{lock:?}") };
+        assert_eq!(order.map(|node| votes[node].is_some()), [true, true, true, false, false]);
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_comes_after_one_that_wants_another_token_has_a_time_of_his_own() {
+    let order = contended_order(5).await;
+    let world = Rc::new(World::of(&[Behaviour::Ok; 5]));
+    world.scripted.iter().for_each(|node| node.plant(KEY, FOREIGN));
+    for &node in &order[..2] {
+        world.scripted[node].plant(FENCE, &Token::MAX.to_string());
+    }
+    let (freed, slow) = (world.clone(), ms(190)); // three of them are more than a node timeout
+    after(ms(5), move || {
+        freed.scripted.iter().for_each(|node| node.wipe(KEY));
+        freed.all_become(Behaviour::Slow(slow));
+    });
+    let start = world.redsync.now() + ms(10);
+    held(world.mutex(fenced(2)).lock(&never()).await);
+    let times: Vec<_> = world.asked(Verb::Acquire)[5..].iter().map(|it| it.at - start).collect();
+    assert_eq!(times, [0, 1, 2, 3, 3].map(|answers| answers * slow));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_nodes_wanted_of_an_attempt_that_failed_is_what_the_next_one_proposes() {
+    let down = Behaviour::Error { applied: false };
+    let world = Rc::new(World::of(&[Behaviour::Ok, down, down]));
+    let last = now(&world) + HOUR / 2;
+    plant_all(&world, last);
+    let healed = world.clone();
+    after(ms(5), move || healed.all_become(Behaviour::Ok));
+    let lock = held(world.mutex(fenced(2)).lock(&never()).await);
+    assert_eq!(lock.token, Token::new(last + 1));
+    assert_eq!(world.asked(Verb::Acquire).len(), 6, "one round each");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn no_other_token_is_proposed_where_it_would_not_be_granted() {
+    for others in [Behaviour::Taken, Behaviour::Error { applied: false }] {
+        let world = World::of(&[Behaviour::Ok, others, others]);
+        plant_all(&world, now(&world) + HOUR / 2);
+        world.mutex(fenced(1)).try_lock(&never()).await.unwrap_err();
+        assert_eq!(world.asked(Verb::Acquire).len(), 3, "{others:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_was_stored_with_a_token_that_was_too_small_is_released() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    for node in &world.scripted[1..] {
+        node.plant(FENCE, &(now(&world) + HOUR / 2).to_string());
+    }
+    let lock = held(world.mutex(fenced(1)).try_lock(&never()).await);
+    assert_eq!(world.stored(), vec![Some(lock.value.to_string()); 3]);
 }

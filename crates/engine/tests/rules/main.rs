@@ -10,6 +10,7 @@ mod closing;
 mod extension;
 mod fencing;
 mod line;
+mod load;
 mod memory;
 mod partial;
 mod permits;

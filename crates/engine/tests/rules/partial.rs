@@ -57,7 +57,7 @@ async fn what_the_others_have_stored_when_the_first_was_taken_is_released() {
 }
 
 /// The nodes in the order in which contenders ask them.
-async fn contended_order(size: usize) -> Vec<usize> {
+pub async fn contended_order(size: usize) -> Vec<usize> {
     let world = World::of(&vec![Behaviour::Taken; size]);
     world.mutex(tries(2)).lock(&CancellationToken::new()).await.expect_err("taken");
     let first = world.asked(Verb::Acquire)[size].node;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{CancellationToken, Delay, Error, Options, Value, ValueSource, Verb};
+use redsync_engine::{CancellationToken, Delay, Error, Kind, Options, Value, ValueSource, Verb};
 use tokio::time::sleep;
 
 use crate::support::{
@@ -335,5 +335,67 @@ async fn what_looks_like_a_permit_in_a_value_of_a_mutex_is_none() {
     for value in ["mine#p=3", "mine#p=0", "mine#p=", "mine#p=99999999999", "mine#p=+2"] {
         let unlocked = world.mutex(permits(2, 1)).unlock(Value::from(value)).await;
         assert!(matches!(unlocked, Err(Error::Taken { .. })), "{value}: of the first permit");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn which_permit_is_asked_for_first_is_left_to_luck() {
+    let mut picked = BTreeSet::new();
+    for seed in 0..50 {
+        let world = World::seeded(&[Behaviour::Ok], seed);
+        picked.insert(permit_of(&try_lock(&world, 4).await.expect("free")));
+    }
+    assert_eq!(picked, BTreeSet::from([1, 2, 3, 4]));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_asks_on_schedule_looks_for_another_permit() {
+    for seed in 0..10 {
+        let world = Rc::new(World::seeded(&[Behaviour::Ok; 3], seed)); // which do not tell
+        plant(&world, 1..=2);
+        let freed = world.clone();
+        after(ms(150), move || freed.scripted.iter().for_each(|node| node.wipe(&key(2))));
+        let (lock, elapsed) = timed(lock(&world, every(ms(100), 2, 100))).await;
+        assert_eq!(permit_of(&held(lock.unwrap()).value), 2);
+        assert_eq!(elapsed, ms(200), "seed {seed}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_permit_that_was_just_asked_for_is_not_looked_at() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    plant(&world, 1..=3);
+    try_lock(&world, 3).await.unwrap_err();
+    let (asked, looked) = (asked_for(&world, Verb::Acquire), asked_for(&world, Verb::Owner));
+    assert_eq!((asked.len(), looked.len()), (1, 2));
+    assert!(asked.is_disjoint(&looked));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_was_heard_of_all_permits_ends_a_call() {
+    let world = World::of(&[Behaviour::Ok; 3]); // which do not tell
+    plant(&world, 1..=2);
+    let first = lock(&world, every(ms(100), 2, 1000));
+    let second = lock(&world, every(ms(101), 2, 2));
+    let outcome = second.await.unwrap();
+    assert!(matches!(outcome, Err(Error::Taken { attempts: 2, .. })), "{outcome:?}");
+    assert_eq!(world.asked(Verb::Acquire).len(), 3 + 1, "by the first, who asks one node later on");
+    first.abort();
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_several_can_hold_is_not_asked_for_again_and_again() {
+    let write = Kind::Write { sign: Duration::from_secs(1), renews: false };
+    for (kind, permits, often) in
+        [(Kind::Mutex, 1, true), (Kind::Mutex, 2, false), (Kind::Read, 1, false), (write, 1, false)]
+    {
+        let world = World::of(&[Behaviour::Ok]); // which does not tell
+        plant(&world, 1..=2);
+        let options = Options { kind, permits, tries: u64::MAX, ..Options::default() };
+        let waiting = lock(&world, options);
+        sleep(ms(10_000)).await;
+        let asked = world.asked(Verb::Acquire).len();
+        assert_eq!(asked > 10_000 / 50, often, "{kind:?}: {asked}");
+        waiting.abort();
     }
 }

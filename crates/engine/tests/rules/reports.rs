@@ -1,13 +1,19 @@
 //! What is told to those who watch from outside: reports of calls, and who holds a lock.
 
+use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use redsync_engine::{CancellationToken, MemoryNode, Mutex, Node, Redsync, Report, Verb};
+use redsync_engine::{
+    CancellationToken, Detail, Error, Health, MemoryNode, Mutex, Node, NodeError, Page, Redsync,
+    Reply, Report, Request, Verb,
+};
 
 use crate::support::{
-    Behaviour, KEY, TokioClock, World, after, granted, held, keys, ms, timed_out, tries,
+    Behaviour, KEY, TokioClock, World, after, granted, held, keys, ms, timed, timed_out, tries,
 };
 
 const HUNG: Behaviour = Behaviour::Never { applied: false };
@@ -42,6 +48,10 @@ async fn a_success_tells_who_did_not_grant() {
     mutex.extend(lock.value.clone()).await.unwrap();
     assert_eq!(mutex.take_report().votes, votes);
     mutex.unlock(lock.value).await.unwrap();
+    assert_eq!(mutex.take_report().votes, votes);
+    let lock = held(mutex.lock(&never()).await);
+    mutex.take_report();
+    mutex.unlock_at(lock.value, world.redsync.now() + ms(2000)).await.unwrap();
     assert_eq!(mutex.take_report().votes, votes);
 }
 
@@ -93,4 +103,47 @@ async fn a_look_ends_in_time() {
     let found = world.redsync.inspect(KEY, ms(100)).await;
     assert!(found[0].as_ref().is_err_and(|error| error.code == "ETIMEDOUT"));
     assert!(matches!(found[1], Ok(None)));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_walk_asks_one_node_for_one_page() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    for (node, name) in ["a", "b", "c"].iter().enumerate() {
+        world.scripted[node].plant(name, "a value");
+    }
+    let page = world.redsync.scan(1, "*", "", ms(100)).await;
+    assert_eq!(page.map(|page| (page.keys, page.next)), Ok(("[\"b\"]".into(), String::new())));
+    let asked = world.asked(Verb::Scan);
+    assert_eq!(asked.iter().map(|asked| asked.node).collect::<Vec<_>>(), [1]);
+    world.all_become(HUNG);
+    let (outcome, elapsed) = timed(world.redsync.scan(1, "*", "", ms(100))).await;
+    assert_eq!(elapsed, ms(100));
+    let votes = vec![None, timed_out(), None];
+    assert_eq!(outcome.err(), Some(Error::Failed { votes, attempts: 1 }));
+}
+
+/// Brings a page and says no more.
+struct Halting(RefCell<Vec<Reply>>);
+
+impl Node for Halting {
+    fn ask(&self, _verb: Verb, _request: &Rc<Request>, reply: Reply) {
+        reply.bring(Detail::Page(Page::of(&["a"], "")));
+        self.0.borrow_mut().push(reply);
+    }
+
+    fn health(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
+        Box::pin(std::future::ready(Health::down(NodeError::closed())))
+    }
+
+    fn close(&self) {}
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_page_without_an_answer_is_none() {
+    let node = Rc::new(Halting(RefCell::default()));
+    let rng = Box::new(StdRng::seed_from_u64(1));
+    let redsync = Redsync::new(vec![node], TokioClock::start(), rng);
+    let votes = vec![timed_out()];
+    let outcome = redsync.scan(0, "*", "", ms(100)).await;
+    assert_eq!(outcome.err(), Some(Error::Failed { votes, attempts: 1 }));
 }

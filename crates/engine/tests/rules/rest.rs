@@ -119,3 +119,19 @@ async fn nothing_extends_it_any_more() {
     sleep(DRIFT).await;
     assert_eq!(world.stored(), [None, None, None]);
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_permit_is_asked_for_again_when_its_time_is_over() {
+    for seed in 0..10 {
+        let world = World::seeded(&[Behaviour::Ok; 3], seed);
+        let both = Options { permits: 2, ..patient() };
+        let first = held(lock(&world, both.clone()).await.unwrap());
+        held(lock(&world, both.clone()).await.unwrap());
+        let mutex = world.mutex(both);
+        mutex.unlock_at(first.value, world.redsync.now() + REST).await.unwrap();
+        sleep(REST + 2 * DRIFT).await;
+        let asked = world.asked(Verb::Acquire).len();
+        held(mutex.try_lock(&CancellationToken::new()).await);
+        assert_eq!(world.asked(Verb::Acquire).len(), asked + 3, "and the other one is not");
+    }
+}

@@ -78,6 +78,8 @@ pub struct ScriptedNode {
     releases: Cell<Option<Behaviour>>,
     /// Whether it tells of changes.
     pub is_watchable: Cell<bool>,
+    /// How often it was asked to tell who holds locks.
+    pub guards: Cell<u32>,
     /// When it was asked to watch, on the engine's clock.
     pub watched: RefCell<Vec<Duration>>,
     /// Commands on their way: they arrive in the order in which they were sent, as the contract of
@@ -105,6 +107,7 @@ impl ScriptedNode {
             behaviour: Cell::new(behaviour),
             releases: Cell::default(),
             is_watchable: Cell::default(),
+            guards: Cell::default(),
             watched: RefCell::default(),
             on_the_way: RefCell::default(),
             last_arrival: Cell::default(),
@@ -289,6 +292,7 @@ impl Node for ScriptedNode {
     }
 
     fn tell_of_changes(&self, guard: Weak<dyn Guard>) {
+        self.guards.set(self.guards.get() + 1);
         if self.is_watchable.get() {
             self.store.tell_of_changes(guard);
         }

@@ -1,0 +1,185 @@
+'use strict';
+
+// `npm run mutants`: see HELP.
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { count, fail, readOptions } = require('../tools/command-line.js');
+const { SetupError, announce, main, requireCargo, root } = require('../tools/setup.js');
+const { FOLDER, build, execute, make, measureAll } = require('./mutated-engine.js');
+
+/** Mutants that no test can find, as they change nothing that anybody could tell. */
+const EQUIVALENT = path.join(root, 'crates', 'mutator', 'equivalent.json');
+const REPORT = path.join(FOLDER, 'report');
+
+/** In percent: of those that could be found. */
+const LEAST_SCORE = 95;
+const LEAST_TIMEOUT = 5000;
+/** What takes so long is kept for the end. */
+const LONG = 2000;
+const TIMEOUT_FACTOR = 10;
+
+const HELP = `Usage: npm run mutants -- [options]
+
+Makes every small mistake in the engine, one at a time, and tells which of them no test finds: see
+docs/correctness.md. All are compiled at once, each behind a switch. Ends with an error if fewer than ${LEAST_SCORE}%
+are found. The report is in target/mutants.
+
+  --file NAME    only those of this file of crates/engine/src, for example round.rs; may be repeated
+  --jobs N       tests so many at a time (default 2)
+  --shard K/N    only the K-th of N parts, counted from 1
+  --help         prints this
+`;
+
+function readShard(text) {
+  const [, number, of] = /^(\d+)\/(\d+)$/.exec(text) ?? [];
+  if (!(number >= 1 && Number(number) <= Number(of))) fail('--shard takes K/N, for example 1/8');
+  return { number: Number(number), of: Number(of) };
+}
+
+/** Does something with each, so many at a time, in their order; resolves with the results. */
+async function inParallel(jobs, items, act) {
+  const results = [];
+  const work = async () => {
+    while (results.length < items.length) {
+      const index = results.push(undefined) - 1;
+      results[index] = await act(items[index], index);
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
+  return results;
+}
+
+/** What a mutant is called in the list of the equivalent ones: its line may change. */
+function nameOf({ file, function: where, original, mutated }) {
+  return `${file} ${where}: ${original} -> ${mutated}`;
+}
+
+/** Names of their own: mutants of one function that look alike are counted. */
+function withNames(mutants) {
+  const seen = new Map();
+  return mutants.map((mutant) => {
+    const name = nameOf(mutant);
+    const number = (seen.get(name) ?? 0) + 1;
+    seen.set(name, number);
+    return { ...mutant, name: number === 1 ? name : `${name} (${number})` };
+  });
+}
+
+/** Runs the tests that reach a mutant, those of a program at a time, the quickest first, until one fails. */
+async function tryOut(mutant, measured) {
+  const reaching = measured.filter(({ reached }) => reached.has(mutant.number));
+  const byKey = new Map();
+  for (const { program, test, took } of reaching) {
+    const key = `${program.name} ${took >= LONG}`;
+    const batch = byKey.get(key) ?? { program, tests: [], took: 0 };
+    batch.tests.push(test);
+    batch.took += took;
+    byKey.set(key, batch);
+  }
+  const batches = [...byKey.values()].sort((one, other) => one.took - other.took);
+  for (const { program, tests, took } of batches) {
+    const timeout = Math.max(LEAST_TIMEOUT, Math.ceil(took * TIMEOUT_FACTOR));
+    const env = { MUTANT: `${mutant.number}` };
+    const { wrong } = await execute(program, tests, { env, timeout });
+    if (wrong) return { foundBy: `${program.name}: ${wrong}` };
+  }
+  return { isReached: reaching.length > 0 };
+}
+
+function percent(part, whole) {
+  return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)}%`;
+}
+
+function counted(mutants) {
+  const found = mutants.filter(({ foundBy }) => foundBy).length;
+  const unviable = mutants.filter(({ isViable }) => !isViable).length;
+  const left = mutants.filter(({ isViable, foundBy, isTried }) => isTried && isViable && !foundBy);
+  const survivors = left.filter(({ why }) => !why);
+  const accepted = left.length - survivors.length;
+  return { all: mutants.length, found, unviable, accepted, survivors };
+}
+
+function line(name, { all, found, unviable, accepted, survivors }) {
+  const score = percent(found, found + survivors.length);
+  return (
+    `${name}: ${all} mutants, ${found} found, ${unviable} do not compile, ` +
+    `${accepted} equivalent, ${survivors.length} survive: ${score}`
+  );
+}
+
+/** What is known so far, for people and for programs. */
+function report(mutants) {
+  const lines = [];
+  for (const file of new Set(mutants.map((mutant) => mutant.file))) {
+    const counts = counted(mutants.filter((mutant) => mutant.file === file));
+    lines.push(line(file, counts));
+    for (const { line: at, function: where, original, mutated, isReached } of counts.survivors) {
+      const reached = isReached ? '' : ' [no test gets here]';
+      lines.push(`  ${file}:${at} ${where}: ${original}  ->  ${mutated}${reached}`);
+    }
+  }
+  const by = new Map();
+  for (const { foundBy } of mutants) {
+    const program = foundBy?.split(':', 1)[0];
+    if (program) by.set(program, (by.get(program) ?? 0) + 1);
+  }
+  const sum = counted(mutants);
+  lines.push('', `found by ${[...by].map(([name, times]) => `${name} ${times}`).join(', ')}`);
+  lines.push(line('all', sum));
+  fs.writeFileSync(`${REPORT}.txt`, `${lines.join('\n')}\n`);
+  fs.writeFileSync(`${REPORT}.json`, JSON.stringify(mutants, null, 1));
+  return { text: lines.join('\n'), ...sum };
+}
+
+/** The accepted mutants, by name. Each has to be one. */
+function readEquivalent(mutants) {
+  const names = new Set(mutants.map(({ name }) => name));
+  const entries = JSON.parse(fs.readFileSync(EQUIVALENT, 'utf8'));
+  const unknown = entries.filter(({ mutant }) => !names.has(mutant));
+  if (unknown.length > 0) {
+    const told = unknown.map(({ mutant }) => mutant).join('\n');
+    throw new SetupError(`equivalent.json names what is no mutant:\n${told}`);
+  }
+  return new Map(entries.map(({ mutant, why }) => [mutant, why]));
+}
+
+main(async () => {
+  const options = readOptions(process.argv.slice(2), {
+    file: { type: 'string', multiple: true },
+    jobs: { type: 'string', default: '2' },
+    shard: { type: 'string', default: '1/1' },
+  });
+  if (options.help) return console.log(HELP);
+  const jobs = count(options.jobs, '--jobs', 1024);
+  const shard = readShard(options.shard);
+  requireCargo();
+  const all = withNames(make());
+  const equivalent = readEquivalent(all);
+  const files = options.file ?? [...new Set(all.map(({ file }) => file))];
+  const mutants = files
+    .flatMap((file) => all.filter((mutant) => mutant.file === file))
+    .filter((_, index) => index % shard.of === shard.number - 1)
+    .map((mutant) => ({ ...mutant, why: equivalent.get(mutant.name) }));
+  if (mutants.length === 0) fail('there is no such mutant');
+  const programs = build();
+  announce('the tests without a mutant');
+  const measured = (await inParallel(jobs, programs, measureAll)).flat();
+  const viable = mutants.filter(({ isViable }) => isViable);
+  announce(`${measured.length} tests, ${viable.length} mutants`);
+  await inParallel(jobs, viable, async (mutant, index) => {
+    Object.assign(mutant, await tryOut(mutant, measured), { isTried: true });
+    if (index % 20 === 0) report(mutants);
+  });
+  const { text, found, survivors } = report(mutants);
+  console.log(text);
+  const needless = viable.filter(({ why, foundBy }) => why && foundBy);
+  if (needless.length > 0) {
+    const told = needless.map(({ name, foundBy }) => `${name}: ${foundBy}`).join('\n');
+    throw new SetupError(`equivalent.json names what a test has found:\n${told}`);
+  }
+  if (100 * found < LEAST_SCORE * (found + survivors.length)) {
+    throw new SetupError(`fewer than ${LEAST_SCORE}% are found`);
+  }
+});
