@@ -267,9 +267,29 @@ mod tests {
         let Decision::Wait(wait) = paused.decide() else { panic!("it asks") };
         assert_eq!((wait.until, wait.chance_since), (Some(later), Some(now)));
         let taken = views("T T T ");
-        let held = Situation { held_until: Some(later), ..situation(&taken, now) };
+        let soon = now + MOMENT / 2;
+        let held = Situation { held_until: Some(soon), ..situation(&taken, now) };
         let Decision::Wait(wait) = held.decide() else { panic!("it asks") };
-        assert_eq!(wait.until, Some(later));
+        assert_eq!(wait.until, Some(soon));
         assert!(wait.watch.is_empty(), "it is this process that will tell");
+    }
+
+    #[test]
+    fn where_no_node_tells_it_is_asked_again_when_it_is_time() {
+        let (views, now) = (views("T!T!T!"), Instant::now());
+        let again = |at| Situation { ask_again: Some(at), ..situation(&views, now) }.decide();
+        assert_eq!(again(now), Decision::Ask { first: 0 });
+        let soon = now + MOMENT / 2;
+        assert_eq!(again(soon), Decision::Wait(Wait { until: Some(soon), ..Wait::default() }));
+    }
+
+    #[test]
+    fn who_has_no_chance_has_left_none_to_others() {
+        let (taken, free, now) = (views("T T T "), views("F F F "), Instant::now());
+        for (views, is_our_turn) in [(&taken, false), (&taken, true), (&free, true)] {
+            let since = Some(now - MOMENT);
+            let it = Situation { is_our_turn, chance_since: since, ..situation(views, now) };
+            assert!(!it.stood_back_for_nobody());
+        }
     }
 }

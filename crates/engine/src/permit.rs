@@ -166,3 +166,99 @@ impl Permit {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::notice::Sight;
+    use crate::vote::Answer;
+
+    const TAKEN: Sight = Sight::Taken { life: None };
+
+    /// A permit of three nodes, of which those with a sight tell of changes.
+    fn permit(sights: [Option<Sight>; 3]) -> Permit {
+        let mut permit = Permit { views: vec![View::default(); 3], ..Permit::default() };
+        for (view, sight) in permit.views.iter_mut().zip(sights) {
+            sight.into_iter().for_each(|sight| view.see(sight));
+        }
+        permit
+    }
+
+    fn known(permit: &Permit) -> Vec<Known> {
+        permit.views.iter().map(|view| view.known).collect()
+    }
+
+    #[test]
+    fn the_keys_of_a_permit_tell_of_which_keys() {
+        let name: Keys = Rc::from(["name".into()]);
+        for permit in [0, 1, 12] {
+            assert_eq!(keys_of_all(&keys_of(&name, permit), permit), name);
+        }
+        assert_eq!(*keys_of(&name, 1), ["name:permit:2".into()]);
+        let two: Keys = Rc::from(["a:permit:2".into(), "b".into()]);
+        assert_eq!(keys_of_all(&keys_of(&two, 1), 1), two, "of several keys there is one permit");
+    }
+
+    #[test]
+    fn a_change_spoils_what_is_known_of_nodes_that_do_not_tell() {
+        let mut permit = permit([Some(TAKEN), None, None]);
+        permit.views[1].known = Known::Taken;
+        permit.views[2].known = Known::Taken;
+        permit.forget_unwatched(1);
+        assert_eq!(known(&permit), [Known::Taken, Known::Taken, Known::Nothing]);
+        let now = Instant::now();
+        permit.is_taken_anew = true;
+        permit.hear(&[None, None, Some(Ok(Answer::Taken))], now);
+        assert_eq!(known(&permit), [Known::Taken, Known::Nothing, Known::Taken]);
+        assert_eq!((permit.last_news, permit.is_taken_anew), (Some(now), false));
+    }
+
+    #[test]
+    fn it_is_unknown_until_something_is_heard_of_it_and_when_it_was_released() {
+        let mut permit = permit([None; 3]);
+        assert!(permit.is_unknown());
+        permit.views[2].known = Known::Free;
+        assert!(!permit.is_unknown());
+        permit.see_all_as(Known::Nothing);
+        permit.was_asked_for = true;
+        assert!(!permit.is_unknown());
+        permit.see_all_as(Known::Nothing);
+        assert!(permit.is_unknown());
+        permit.won(&Value::from("a value"), Instant::now());
+        assert!(!permit.is_unknown());
+    }
+
+    #[test]
+    fn a_pause_ends_at_its_time_and_when_it_was_won() {
+        let mut permit = permit([None; 3]);
+        let now = Instant::now();
+        let later = now + Duration::from_millis(1);
+        (permit.splits, permit.paused_until) = (3, Some(later));
+        assert_eq!((permit.pause_left(now), permit.pause_left(later)), (Some(later), None));
+        permit.won(&Value::from("a value"), later);
+        assert_eq!((permit.splits, permit.paused_until), (0, None));
+    }
+
+    #[test]
+    fn a_node_that_has_refused_may_do_better() {
+        let mut permit = permit([None, Some(Sight::Free), None]);
+        permit.views[0].watch = Watch::Refused;
+        permit.views.iter_mut().for_each(|view| view.refuses = true);
+        permit.forget_refusals();
+        assert!(permit.views.iter().all(|view| !view.refuses));
+        let watches: Vec<_> = permit.views.iter().map(|view| view.watch).collect();
+        assert_eq!(watches, [Watch::Off, Watch::On, Watch::Off]);
+    }
+
+    #[test]
+    fn only_the_last_notice_of_a_node_is_awaited_and_only_once() {
+        let mut permit = permit([Some(TAKEN), None, None]);
+        permit.views[0].number = 7;
+        assert!(permit.awaits(0, 7));
+        assert!(!permit.awaits(0, 6) && !permit.awaits(1, 0) && !permit.awaits(3, 0));
+        permit.views[0].change();
+        assert!(!permit.awaits(0, 7));
+    }
+}

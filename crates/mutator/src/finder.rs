@@ -417,3 +417,75 @@ impl<'a> Visit<'a> for Finder<'_> {
     fn visit_impl_item_const(&mut self, _: &'a syn::ImplItemConst) {}
     fn visit_trait_item_const(&mut self, _: &'a syn::TraitItemConst) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+    use crate::site::Copy;
+
+    const SOURCE: &str = "
+        const LIMIT: u32 = 2 + 3;
+        fn act(a: &mut u32, b: u32) -> bool {
+            if b > 0 && let Some(c) = b.checked_sub(1) {
+                *a += c;
+            }
+            match b {
+                1 if !true => false,
+                2 => true,
+                _ => *a <= LIMIT,
+            }
+        }
+        #[cfg(test)]
+        mod tests {
+            fn test() -> u8 {
+                1 + 1
+            }
+        }
+    ";
+
+    #[test]
+    fn each_small_mistake_of_a_function_is_made() {
+        let found = find(SOURCE, 1, 1).expect("Rust");
+        let mutants = found.sites.iter().flat_map(|site| &site.mutants);
+        let told: Vec<_> = mutants.map(|it| format!("{} -> {}", it.original, it.mutated)).collect();
+        let expected = [
+            "what act does -> true",
+            "what act does -> false",
+            "b > 0 -> true",
+            "b > 0 -> false",
+            "b > 0 -> b >= 0",
+            "b > 0 -> b <= 0",
+            "*a += c; -> nothing",
+            "*a += c -> *a -= c",
+            "!true -> true",
+            "!true -> false",
+            "!true -> true",
+            "2 => -> no such arm",
+            "*a <= LIMIT -> *a < LIMIT",
+            "*a <= LIMIT -> *a > LIMIT",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!((found.next_site, found.next_mutant), (11, 15));
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_it_was_and_the_rest_has_its_switches() {
+        let found = find(SOURCE, 1, 1).expect("Rust");
+        let copy = |is_left_out: &dyn Fn(usize) -> bool| {
+            let copy = Copy::of(SOURCE, &found.sites, is_left_out);
+            for (_, range) in &copy.ranges {
+                assert!(
+                    copy.text.get(range.clone()).is_some_and(|text| text.contains("mutant::is"))
+                );
+            }
+            copy.text
+        };
+        assert_eq!(copy(&|_| true), SOURCE);
+        let all = copy(&|_| false);
+        assert!(syn::parse_file(&all).is_ok(), "{all}");
+        for number in 1..=14 {
+            assert!(all.contains(&format!("crate::mutant::is({number})")), "{number}");
+        }
+        assert!(all.contains("const LIMIT: u32 = 2 + 3;") && all.contains("1 + 1"));
+    }
+}
