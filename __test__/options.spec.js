@@ -1089,7 +1089,10 @@ test('signals of another realm will do', (t) => {
   t.is(readCallOptions({ signal }).signal, signal);
 });
 
-const NO_SIGNALS = [null, true, 'abort', fn, {}, [], new AbortController(), { aborted: false }];
+const NO_SIGNALS = [
+  ...[null, true, 'abort', fn, {}, []],
+  ...[new AbortController(), { aborted: false }, new EventTarget()],
+];
 for (const signal of NO_SIGNALS) {
   test(`signal: ${label(signal)} is a TypeError`, (t) => {
     throws(t, () => readCallOptions({ signal }), TYPE, 'options.signal');
