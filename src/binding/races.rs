@@ -47,7 +47,8 @@ impl Environment {
         let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
         let memory = |name: &str| NodeAddress::Memory { name: Some(name.to_owned()), clock: None };
         let nodes = ["a", "b", "c"].map(memory).into();
-        send(Message::Open { client, outbox: outbox.clone(), nodes, owner: None }).unwrap();
+        send(Message::Open { client, outbox: outbox.clone(), nodes, owner: None })
+            .expect("it starts");
         Self {
             client,
             outbox,
@@ -107,7 +108,8 @@ impl Environment {
     fn submit(&mut self) {
         self.outbox.turn();
         let (outbox, numbers) = (self.outbox.clone(), std::mem::take(&mut self.numbers));
-        send(Message::Calls { outbox, numbers, text: std::mem::take(&mut self.text) }).unwrap();
+        send(Message::Calls { outbox, numbers, text: std::mem::take(&mut self.text) })
+            .expect("it runs");
     }
 
     /// Waits until it is woken, and hears all that there is. Gives how much that was.
