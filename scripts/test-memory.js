@@ -157,6 +157,13 @@ const VALGRIND = [
   '--xml=yes',
 ];
 
+/**
+ * What napi-rs leaves: for each environment a reference to each class (40 bytes, of Node.js); and at the end of the process, for
+ * the objects that are there, what was to be called when they go (32 bytes each), for it forgets them before Node.js ends them.
+ */
+const KNOWN_LEAK =
+  /<kind>Leak_[^]*<fn>(napi_create_reference<[^]*<fn>[^<]*register_classes|_construct&lt;[^<]*::Engine&gt;)/;
+
 async function valgrind() {
   setup.requireCargo();
   requireValgrind();
@@ -166,7 +173,10 @@ async function valgrind() {
   const report = fs.readFileSync(file, 'utf8');
   if (!report.includes('<state>FINISHED</state>'))
     throw new SetupError('Valgrind has not finished');
-  judge('Valgrind', report.match(/<error>[^]*?<\/error>/g) ?? [], /./, addon, readable);
+  const errors = report.match(/<error>[^]*?<\/error>/g) ?? [];
+  const unknown = errors.filter((error) => !KNOWN_LEAK.test(error));
+  console.log(`Valgrind: ${errors.length - unknown.length} leaks of napi-rs that are known`);
+  judge('Valgrind', unknown, /./, addon, readable);
 }
 
 /** An error of Valgrind as its text has it. */

@@ -163,7 +163,8 @@ pub struct Engine {
 #[napi]
 impl Engine {
     /// `wake` is called when completions are ready to be drained. It never keeps the process alive.
-    #[napi(constructor, catch_unwind)]
+    // Strictly: napi-rs loses some bytes where what is to be called is no function.
+    #[napi(constructor, strict, catch_unwind)]
     pub fn new(env: Env, wake: Function<'_, (), ()>) -> Result<Self> {
         let wake: Wake =
             wake.build_threadsafe_function().weak::<true>().build_callback(|_| Ok(()))?;

@@ -48,7 +48,7 @@ impl Environment {
         let memory = |name: &str| NodeAddress::Memory { name: Some(name.to_owned()), clock: None };
         let nodes = ["a", "b", "c"].map(memory).into();
         send(Message::Open { client, outbox: outbox.clone(), nodes, owner: None })
-            .expect("the engine runs");
+            .expect("it starts");
         Self {
             client,
             outbox,
@@ -109,7 +109,7 @@ impl Environment {
         self.outbox.turn();
         let (outbox, numbers) = (self.outbox.clone(), std::mem::take(&mut self.numbers));
         send(Message::Calls { outbox, numbers, text: std::mem::take(&mut self.text) })
-            .expect("the engine runs");
+            .expect("it runs");
     }
 
     /// Waits until it is woken, and hears all that there is. Gives how much that was.
