@@ -334,3 +334,57 @@ impl Drop for Asking<'_> {
         queue.line.wake_head();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::kind::Kind;
+    use crate::memory::MemoryNode;
+    use crate::vote::NodeError;
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn wall(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_only_where_no_quorum_can_be_had() {
+        let clock = Rc::new(Still);
+        let node = || Rc::new(MemoryNode::new(clock.clone())) as Rc<dyn crate::node::Node>;
+        let rng = Box::new(StdRng::seed_from_u64(1));
+        let nodes = Nodes::new(Rc::default(), vec![node(), node()], clock.clone(), rng, None);
+        let wanted = Wanted::new(Rc::from(["name".into()]), 1, Kind::Mutex);
+        let habits = Habits { leaves_signs: false, may_repeat: false };
+        let place = Place::join(&Rc::default(), wanted, Means::default(), habits);
+        let moment = place.queue.moment();
+        let longest = |splits, votes: &[Option<Vote>]| {
+            let pauses = (0..200).map(|_| {
+                place.queue.permit(0).splits = splits;
+                place.missed(&nodes, 0, votes);
+                place.queue.permit(0).pause_left(Instant::now())
+            });
+            pauses.flatten().max().map(|until| until - Instant::now())
+        };
+        let split = [Some(Ok(Answer::Granted)), Some(Ok(Answer::Taken))];
+        let failed = [Some(Err(NodeError::lost())), Some(Err(NodeError::lost()))];
+        assert_eq!(longest(ORDINARY_SPLITS - 1, &failed), None);
+        for (splits, votes, times) in
+            [(2, &split, 1), (20, &split, 1), (2, &failed, 2), (4, &failed, 8)]
+        {
+            let longest = longest(splits, votes).expect("a pause");
+            assert!(longest <= times * moment && longest > times * moment / 2, "{longest:?}");
+        }
+        assert!(longest(20, &failed).is_some_and(|longest| longest <= LONGEST_PAUSE));
+    }
+}

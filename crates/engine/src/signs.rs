@@ -110,3 +110,97 @@ impl Signs {
         self.left.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::kind::Kind;
+    use crate::memory::MemoryNode;
+    use crate::node::{Node, Verb};
+    use crate::nodes::Nodes;
+    use crate::round::Round;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const WRITE: Kind = Kind::Write { sign: SECOND, renews: false };
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn wall(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    fn request(kind: Kind, value: &str) -> Rc<Request> {
+        Rc::new(Request {
+            kind,
+            permits: 1,
+            token: None,
+            keys: Rc::new(["name".into()]),
+            value: value.into(),
+            expiry: SECOND,
+            timeout: SECOND,
+            quarantine: Duration::ZERO,
+        })
+    }
+
+    /// Three nodes with a reader.
+    fn nodes() -> Rc<Nodes> {
+        let clock = Rc::new(Still);
+        let members = (0..3).map(|_| {
+            let node = MemoryNode::new(clock.clone());
+            node.apply(Verb::Acquire, &request(Kind::Read, "a reader"));
+            Rc::new(node) as Rc<dyn Node>
+        });
+        let rng = Box::new(StdRng::seed_from_u64(1));
+        Nodes::new(Rc::default(), members.collect(), clock.clone(), rng, None)
+    }
+
+    fn numbers(signs: &Signs) -> Vec<u64> {
+        signs.left.borrow().iter().map(|sign| sign.number).collect()
+    }
+
+    #[tokio::test]
+    async fn a_sign_replaces_those_that_were_there_when_its_attempt_began() {
+        let (nodes, signs) = (nodes(), Signs::default());
+        let [ours, others] = [(); 2].map(|()| Cleanup::new(nodes.clone()));
+        let request = request(WRITE, "a writer");
+        let met =
+            Round::ask(&nodes, Verb::Acquire, &request, nodes.order(false), false).votes().await;
+        signs.note(signs.next_number(), &request, &met, &ours);
+        assert_eq!(numbers(&signs), [0, 1, 2]);
+        let began = signs.next_number();
+        signs.note(began, &request, &met, &ours);
+        assert_eq!(numbers(&signs), [3, 4, 5]);
+        signs.note(began, &request, &met, &ours);
+        assert_eq!(numbers(&signs), [3, 4, 5, 6, 7, 8], "of an attempt beside it");
+        signs.note(signs.next_number(), &request, &met, &others);
+        assert_eq!(numbers(&signs), Vec::from_iter(3..12), "over another connection");
+        assert!(signs.are_known());
+        assert_eq!((signs.take().len(), signs.are_known(), signs.is_empty()), (9, false, true));
+    }
+
+    #[test]
+    fn of_signs_that_may_be_there_the_last_two_of_each_node_are_remembered() {
+        let (cleanup, signs) = (Cleanup::new(nodes()), Signs::default());
+        let note = |kind, nodes: &[usize]| {
+            let older = signs.note_unsure(&request(kind, "a value"), nodes, &cleanup);
+            older.iter().map(|sign| (sign.node, sign.number)).collect::<Vec<_>>()
+        };
+        assert_eq!(note(Kind::Mutex, &[0, 1]), []);
+        assert!(signs.is_empty(), "it has none");
+        assert_eq!([note(WRITE, &[0, 1]), note(WRITE, &[0, 1])], [[], []]);
+        assert_eq!(note(WRITE, &[0, 2]), [(0, 0)]);
+        assert_eq!(numbers(&signs), [1, 2, 3, 4, 5]);
+    }
+}
