@@ -528,6 +528,13 @@ mod tests {
     }
 
     #[test]
+    fn several_can_have_a_semaphore_and_what_is_read() {
+        let has_several = |permits, kind| wanted("name", permits, kind).has_several();
+        assert!(has_several(2, Kind::Mutex) && has_several(1, Kind::Read));
+        assert!(!has_several(1, Kind::Mutex));
+    }
+
+    #[test]
     fn queues_that_are_over_are_looked_for_when_there_are_many_and_twice_as_many() {
         let queues = Queues::default();
         let add = |number: usize| queues.queue(wanted(&number.to_string(), 1, Kind::Mutex));

@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(note(Kind::Mutex, &[0, 1]), []);
         assert!(signs.is_empty(), "it has none");
         assert_eq!([note(WRITE, &[0, 1]), note(WRITE, &[0, 1])], [[], []]);
-        assert_eq!(note(WRITE, &[0, 2]), [(0, 0)]);
+        assert_eq!([note(WRITE, &[0]), note(WRITE, &[2])], [vec![(0, 0)], vec![]]);
         assert_eq!(numbers(&signs), [1, 2, 3, 4, 5]);
     }
 }
