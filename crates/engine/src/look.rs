@@ -68,3 +68,52 @@ impl Mutex {
         Ok(Look { free, is_complete: looked_at.len() + tried.len() == permits })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::line::Means;
+    use crate::memory::MemoryNode;
+    use crate::options::Options;
+    use crate::place::Habits;
+    use crate::redsync::Redsync;
+    use crate::view::Known;
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn wall(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_look_has_seen_is_known_from_then_on() {
+        let clock = Rc::new(Still);
+        let node = MemoryNode::new(clock.clone());
+        let rng = Box::new(StdRng::seed_from_u64(1));
+        let redsync = Redsync::new(vec![Rc::new(node)], clock, rng);
+        let options = Options { permits: 3, ..Options::default() };
+        let mutex = Mutex::new(redsync.clone(), Rc::new(["name".into()]), options);
+        let theirs = mutex.request(Value::from("theirs").with_permit(1));
+        mutex.ask(Verb::Acquire, &theirs).votes().await;
+        let habits = Habits { leaves_signs: false, may_repeat: false };
+        let place = Place::join(&redsync.queues, mutex.wanted(), Means::default(), habits);
+        let (value, cancel) = (Value::from("ours"), CancellationToken::new());
+        let look = mutex.look(Some(&place), &value, &[0], true, &cancel).await.expect("votes");
+        assert_eq!((look.free, look.is_complete), (Some(2), true));
+        let queue = redsync.queues.find(&mutex.wanted()).expect("a queue");
+        let known = |permit, known| queue.permit(permit).is_known(known);
+        assert!(known(1, Known::Taken) && known(2, Known::Free) && queue.permit(0).is_unknown());
+    }
+}
