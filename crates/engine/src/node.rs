@@ -82,7 +82,7 @@ impl Request {
     pub(crate) fn but_for_sign(self: &Rc<Self>) -> Rc<Self> {
         match self.kind.sign() {
             // A writer's keys store what a mutex's do.
-            Some(_) => Rc::new(Self { kind: Kind::Mutex, ..Self::clone(self) }),
+            Some(_) => Rc::new(Self { kind: Kind::default(), ..Self::clone(self) }),
             None => self.clone(),
         }
     }
