@@ -71,38 +71,18 @@ impl Mutex {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-
     use super::*;
-    use crate::clock::Clock;
     use crate::line::Means;
-    use crate::memory::MemoryNode;
     use crate::options::Options;
     use crate::place::Habits;
     use crate::redsync::Redsync;
+    use crate::testing::{node, rng};
     use crate::view::Known;
-
-    struct Still;
-
-    impl Clock for Still {
-        fn now(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        fn wall(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
 
     #[tokio::test]
     async fn what_a_look_has_seen_is_known_from_then_on() {
-        let clock = Rc::new(Still);
-        let node = MemoryNode::new(clock.clone());
-        let rng = Box::new(StdRng::seed_from_u64(1));
-        let redsync = Redsync::new(vec![Rc::new(node)], clock, rng);
+        let (clock, node) = node();
+        let redsync = Redsync::new(vec![Rc::new(node)], clock, rng());
         let options = Options { permits: 3, ..Options::default() };
         let mutex = Mutex::new(redsync.clone(), Rc::new(["name".into()]), options);
         let theirs = mutex.request(Value::from("theirs").with_permit(1));

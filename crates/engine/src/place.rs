@@ -336,39 +336,18 @@ impl Drop for Asking<'_> {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-
     use super::*;
-    use crate::clock::Clock;
     use crate::kind::Kind;
-    use crate::memory::MemoryNode;
-    use crate::node::Node;
     use crate::notice::Sight;
+    use crate::testing::nodes;
     use crate::view::View;
     use crate::vote::NodeError;
 
-    struct Still;
-
-    impl Clock for Still {
-        fn now(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        fn wall(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
-
     /// Two nodes, and a place in a line for that.
     fn place(permits: u16, kind: Kind) -> (Rc<Nodes>, Place) {
-        let clock = Rc::new(Still);
-        let node = || Rc::new(MemoryNode::new(clock.clone())) as Rc<dyn Node>;
-        let rng = Box::new(StdRng::seed_from_u64(1));
-        let nodes = Nodes::new(Rc::default(), vec![node(), node()], clock.clone(), rng, None);
         let place = another(&Rc::default(), permits, kind, SOME);
         place.queue.permits().iter_mut().for_each(|it| it.views = vec![View::default(); 2]);
-        (nodes, place)
+        (nodes(2, |_| {}), place)
     }
 
     fn another(queues: &Rc<Queues>, permits: u16, kind: Kind, means: Means) -> Place {

@@ -462,38 +462,14 @@ impl Listener for Queue {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
     use tokio::time::{advance, timeout};
 
     use super::*;
-    use crate::clock::Clock;
-    use crate::memory::MemoryNode;
-    use crate::node::Node;
+    use crate::testing::{nodes, request};
     use crate::vote::Answer;
 
     const TAKEN: Sight = Sight::Taken { life: None };
     const MS: Duration = Duration::from_millis(1);
-
-    struct Still;
-
-    impl Clock for Still {
-        fn now(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        fn wall(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
-
-    /// Three nodes.
-    fn nodes() -> Rc<Nodes> {
-        let clock = Rc::new(Still);
-        let node = || Rc::new(MemoryNode::new(clock.clone())) as Rc<dyn Node>;
-        let rng = Box::new(StdRng::seed_from_u64(1));
-        Nodes::new(Rc::default(), vec![node(), node(), node()], clock.clone(), rng, None)
-    }
 
     fn wanted(name: &str, permits: u16, kind: Kind) -> Wanted {
         Wanted::new(Rc::from([name.into()]), permits, kind)
@@ -511,19 +487,6 @@ mod tests {
             queue.permit(0).views.iter_mut().zip(known.into_iter().zip(watch))
         {
             *view = View { known, watch, ..View::default() };
-        }
-    }
-
-    fn request(name: &str, value: &str) -> Request {
-        Request {
-            kind: Kind::Mutex,
-            permits: 1,
-            token: None,
-            keys: Rc::from([name.into()]),
-            value: value.into(),
-            expiry: 8000 * MS,
-            timeout: 400 * MS,
-            quarantine: Duration::ZERO,
         }
     }
 
@@ -576,20 +539,20 @@ mod tests {
         let (now, wake) = (Instant::now(), queue.line.wake_of(ticket));
         queue.permit(0).held = Some(("ours".into(), now + 10 * MS));
         let until = || queue.permit(0).held_until(now).map(|until| until - now);
-        queues.prolong(&request("name", "another"), 20 * MS);
-        queues.shorten(&request("name", "another"), 5 * MS);
+        queues.prolong(&request(Kind::Mutex, "another", 0), 20 * MS);
+        queues.shorten(&request(Kind::Mutex, "another", 0), 5 * MS);
         assert_eq!(until(), Some(10 * MS));
-        queues.prolong(&request("name", "ours"), 20 * MS);
+        queues.prolong(&request(Kind::Mutex, "ours", 0), 20 * MS);
         assert_eq!(until(), Some(20 * MS));
         let _ = timeout(Duration::ZERO, wake.notified()).await;
-        queues.shorten(&request("name", "ours"), 5 * MS);
+        queues.shorten(&request(Kind::Mutex, "ours", 0), 5 * MS);
         assert!(timeout(MS, wake.notified()).await.is_ok(), "it may be had sooner");
         assert_eq!(until(), Some(5 * MS));
     }
 
     #[test]
     fn a_permit_that_is_not_known_to_be_taken_is_picked_before_one_that_is() {
-        let (nodes, queue) = (nodes(), queue(2, Kind::Mutex));
+        let (nodes, queue) = (nodes(3, |_| {}), queue(2, Kind::Mutex));
         set(&queue, [Known::Taken; 3], [Watch::Off; 3]);
         queue.permit(1).was_asked_for = true;
         assert!((0..50).all(|_| queue.pick(&nodes) == Some(1)));
@@ -658,7 +621,7 @@ mod tests {
 
     #[test]
     fn what_is_free_is_asked_for_once_at_a_time() {
-        let (nodes, queue) = (nodes(), queue(1, Kind::Mutex));
+        let (nodes, queue) = (nodes(3, |_| {}), queue(1, Kind::Mutex));
         set(&queue, [Known::Free; 3], [Watch::Off; 3]);
         queue.permit(0).chance_since = Some(Instant::now());
         queue.permit(0).attempts = 1;
@@ -670,7 +633,7 @@ mod tests {
 
     #[test]
     fn it_is_asked_again_only_where_no_node_tells_by_those_who_may() {
-        let nodes = nodes();
+        let nodes = nodes(3, |_| {});
         for (may_repeat, watch) in
             [(true, Watch::Refused), (true, Watch::On), (false, Watch::Refused)]
         {
@@ -688,7 +651,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_notice_counts_while_somebody_waits_for_it_and_there_is_no_later_one() {
-        let (nodes, queue) = (nodes(), queue(1, Kind::Mutex));
+        let (nodes, queue) = (nodes(3, |_| {}), queue(1, Kind::Mutex));
         let [first, second, third] = nodes.order_of(&queue.wanted.keys)[..] else {
             panic!("three")
         };

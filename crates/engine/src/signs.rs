@@ -115,56 +115,14 @@ impl Signs {
 mod tests {
     use std::time::Duration;
 
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-
     use super::*;
-    use crate::clock::Clock;
     use crate::kind::Kind;
-    use crate::memory::MemoryNode;
-    use crate::node::{Node, Verb};
-    use crate::nodes::Nodes;
+    use crate::node::Verb;
     use crate::round::Round;
+    use crate::testing::{nodes, request};
+    use crate::vote::Answer;
 
-    const SECOND: Duration = Duration::from_secs(1);
-    const WRITE: Kind = Kind::Write { sign: SECOND, renews: false };
-
-    struct Still;
-
-    impl Clock for Still {
-        fn now(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        fn wall(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
-
-    fn request(kind: Kind, value: &str) -> Rc<Request> {
-        Rc::new(Request {
-            kind,
-            permits: 1,
-            token: None,
-            keys: Rc::new(["name".into()]),
-            value: value.into(),
-            expiry: SECOND,
-            timeout: SECOND,
-            quarantine: Duration::ZERO,
-        })
-    }
-
-    /// Three nodes with a reader.
-    fn nodes() -> Rc<Nodes> {
-        let clock = Rc::new(Still);
-        let members = (0..3).map(|_| {
-            let node = MemoryNode::new(clock.clone());
-            node.apply(Verb::Acquire, &request(Kind::Read, "a reader"));
-            Rc::new(node) as Rc<dyn Node>
-        });
-        let rng = Box::new(StdRng::seed_from_u64(1));
-        Nodes::new(Rc::default(), members.collect(), clock.clone(), rng, None)
-    }
+    const WRITE: Kind = Kind::Write { sign: Duration::from_secs(1), renews: false };
 
     fn numbers(signs: &Signs) -> Vec<u64> {
         signs.left.borrow().iter().map(|sign| sign.number).collect()
@@ -172,9 +130,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_sign_replaces_those_that_were_there_when_its_attempt_began() {
-        let (nodes, signs) = (nodes(), Signs::default());
+        let read = request(Kind::Read, "a reader", 1000);
+        let nodes = nodes(3, |node| assert_eq!(node.apply(Verb::Acquire, &read), Answer::Granted));
+        let signs = Signs::default();
         let [ours, others] = [(); 2].map(|()| Cleanup::new(nodes.clone()));
-        let request = request(WRITE, "a writer");
+        let request = Rc::new(request(WRITE, "a writer", 1000));
         let met =
             Round::ask(&nodes, Verb::Acquire, &request, nodes.order(false), false).votes().await;
         signs.note(signs.next_number(), &request, &met, &ours);
@@ -192,9 +152,10 @@ mod tests {
 
     #[test]
     fn of_signs_that_may_be_there_the_last_two_of_each_node_are_remembered() {
-        let (cleanup, signs) = (Cleanup::new(nodes()), Signs::default());
+        let (cleanup, signs) = (Cleanup::new(nodes(3, |_| {})), Signs::default());
         let note = |kind, nodes: &[usize]| {
-            let older = signs.note_unsure(&request(kind, "a value"), nodes, &cleanup);
+            let older =
+                signs.note_unsure(&Rc::new(request(kind, "a value", 1000)), nodes, &cleanup);
             older.iter().map(|sign| (sign.node, sign.number)).collect::<Vec<_>>()
         };
         assert_eq!(note(Kind::Mutex, &[0, 1]), []);
