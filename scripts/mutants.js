@@ -7,7 +7,7 @@ const path = require('node:path');
 
 const { count, fail, readOptions } = require('../tools/command-line.js');
 const { SetupError, announce, main, requireCargo, root } = require('../tools/setup.js');
-const { FOLDER, build, execute, make, measureAll } = require('./mutated-engine.js');
+const { FOLDER, TIMEOUT, build, execute, make, measureAll } = require('./mutated-engine.js');
 
 /** Mutants that no test can find, as they change nothing that anybody could tell. */
 const EQUIVALENT = path.join(root, 'crates', 'mutator', 'equivalent.json');
@@ -67,6 +67,16 @@ function withNames(mutants) {
   });
 }
 
+/** Which of these tests fails with a mutant. One that takes too long is compared with the same without a mutant. */
+async function findWrong(program, tests, mutant, likely) {
+  for (let timeout = Math.max(LEAST_TIMEOUT, Math.ceil(likely)); ; timeout *= 2) {
+    const { wrong } = await execute(program, tests, { env: { MUTANT: mutant }, timeout });
+    if (wrong !== TIMEOUT) return wrong;
+    const { took } = await execute(program, tests);
+    if (took < timeout / 2) return wrong; // else the machine is busy
+  }
+}
+
 /** Runs the tests that reach a mutant, those of a program at a time, the quickest first, until one fails. */
 async function tryOut(mutant, measured) {
   const reaching = measured.filter(({ reached }) => reached.has(mutant.number));
@@ -80,9 +90,7 @@ async function tryOut(mutant, measured) {
   }
   const batches = [...byKey.values()].sort((one, other) => one.took - other.took);
   for (const { program, tests, took } of batches) {
-    const timeout = Math.max(LEAST_TIMEOUT, Math.ceil(took * TIMEOUT_FACTOR));
-    const env = { MUTANT: `${mutant.number}` };
-    const { wrong } = await execute(program, tests, { env, timeout });
+    const wrong = await findWrong(program, tests, `${mutant.number}`, took * TIMEOUT_FACTOR);
     if (wrong) return { foundBy: `${program.name}: ${wrong}` };
   }
   return { isReached: reaching.length > 0 };

@@ -12,6 +12,9 @@ const { SetupError, announce, root } = require('../tools/setup.js');
 const ENGINE = path.join(root, 'crates', 'engine');
 const FOLDER = path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, 'target'), 'mutants');
 
+/** What is wrong where no test has failed, and none has ended. */
+const TIMEOUT = 'a timeout';
+
 /** In KiB: what a test may use while a mutant makes it collect without end. */
 const MOST_MEMORY = 6 * 1024 * 1024;
 /** In seconds of a processor: without a mutant the longest test takes a fifth of that. */
@@ -167,7 +170,7 @@ function build() {
     .map(({ target, executable }) => ({ name: target.name, executable }));
 }
 
-/** Runs tests of a program. Resolves with what has failed, if anything has: a test, or "a timeout". */
+/** Runs tests of a program. Resolves with what has failed, if anything has: a test, or how it has ended. */
 function execute({ executable }, tests, { env = {}, timeout } = {}) {
   const command = `ulimit -v ${MOST_MEMORY}; ulimit -t ${MOST_TIME}; exec "$0" "$@"`;
   const args = ['-c', command, executable, '--exact', '--test-threads=1', ...tests];
@@ -190,8 +193,9 @@ function execute({ executable }, tests, { env = {}, timeout } = {}) {
     child.on('error', reject);
     child.on('close', (code, signal) => {
       const took = performance.now() - start;
-      const isLate = took >= (timeout ?? Infinity) || signal === 'SIGXCPU';
-      const wrong = code !== 0 ? (failed ?? (isLate ? 'a timeout' : 'an abort')) : undefined;
+      const isLate = took >= (timeout ?? Infinity);
+      const wrong =
+        code !== 0 ? (failed ?? (isLate ? TIMEOUT : `ended by ${signal ?? code}`)) : undefined;
       resolve({ wrong, took });
     });
   });
@@ -227,4 +231,4 @@ async function measureAll(program) {
   return measured.map((it) => ({ ...it, program, reached: new Set(it.reached) }));
 }
 
-module.exports = { FOLDER, build, execute, make, measureAll };
+module.exports = { FOLDER, TIMEOUT, build, execute, make, measureAll };

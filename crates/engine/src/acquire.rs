@@ -476,7 +476,6 @@ impl Mutex {
         let deadline = Instant::now() + self.means().timeout;
         let release = |sign: &Sign| sign.take_back(&self.redsync.cleanup);
         let released: Vec<_> = queue.signs.take().iter().filter_map(release).collect();
-        queues.tidy(&queue);
         if has_lock {
             return;
         }

@@ -170,20 +170,11 @@ impl Cleanup {
 mod tests {
     use super::*;
     use crate::kind::Kind;
-    use crate::value::Value;
+    use crate::testing::request;
 
     #[test]
     fn of_too_many_releases_the_oldest_is_left_to_its_expiry() {
-        let request = Rc::new(Request {
-            kind: Kind::Mutex,
-            permits: 1,
-            token: None,
-            keys: Rc::new(["key".into()]),
-            value: Value::from("value"),
-            expiry: Duration::ZERO,
-            timeout: Duration::ZERO,
-            quarantine: Duration::ZERO,
-        });
+        let request = Rc::new(request(Kind::default(), "value", 0));
         let missed = Missed::default();
         let until = |number: usize| Duration::from_secs(number as u64);
         for number in 1..=MAX_MISSED + 2 {

@@ -81,6 +81,8 @@ mod scan;
 mod schedule;
 mod signs;
 mod tally;
+#[cfg(test)]
+mod testing;
 pub mod time;
 mod token;
 mod turns;

@@ -81,7 +81,6 @@ impl Line {
         let present = self.present.borrow();
         let preferred = present.iter().find(|(_, waiter)| waiter.means.exceed(means));
         self.preferred.set(preferred.map(|(ticket, _)| *ticket));
-        drop(present);
         self.wake_head();
     }
 
@@ -165,5 +164,22 @@ mod tests {
         }
         assert_eq!(line.present.borrow().len(), 1);
         assert!(line.is_head(head));
+    }
+
+    #[test]
+    fn who_has_more_of_anything_can_do_more() {
+        let ms = Duration::from_millis;
+        let means = |timeout, expiry| Means { timeout: ms(timeout), expiry: ms(expiry) };
+        assert!(means(2, 10).exceed(means(1, 20)) && means(1, 20).exceed(means(2, 10)));
+        assert!(!means(1, 10).exceed(means(1, 10)));
+    }
+
+    #[test]
+    fn who_is_preferred_stays_it_when_another_leaves() {
+        let line = Line::default();
+        let [first, _second, third] = [line.join(FEW), line.join(FEW), line.join(MANY)];
+        line.prefer_more_than(FEW);
+        line.leave(first);
+        assert!(line.is_head(third));
     }
 }

@@ -68,3 +68,32 @@ impl Mutex {
         Ok(Look { free, is_complete: looked_at.len() + tried.len() == permits })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::Means;
+    use crate::options::Options;
+    use crate::place::Habits;
+    use crate::redsync::Redsync;
+    use crate::testing::{node, rng};
+    use crate::view::Known;
+
+    #[tokio::test]
+    async fn what_a_look_has_seen_is_known_from_then_on() {
+        let (clock, node) = node();
+        let redsync = Redsync::new(vec![Rc::new(node)], clock, rng());
+        let options = Options { permits: 3, ..Options::default() };
+        let mutex = Mutex::new(redsync.clone(), Rc::new(["name".into()]), options);
+        let theirs = mutex.request(Value::from("theirs").with_permit(1));
+        mutex.ask(Verb::Acquire, &theirs).votes().await;
+        let habits = Habits { leaves_signs: false, may_repeat: false };
+        let place = Place::join(&redsync.queues, mutex.wanted(), Means::default(), habits);
+        let (value, cancel) = (Value::from("ours"), CancellationToken::new());
+        let look = mutex.look(Some(&place), &value, &[0], true, &cancel).await.expect("votes");
+        assert_eq!((look.free, look.is_complete), (Some(2), true));
+        let queue = redsync.queues.find(&mutex.wanted()).expect("a queue");
+        let known = |permit, known| queue.permit(permit).is_known(known);
+        assert!(known(1, Known::Taken) && known(2, Known::Free) && queue.permit(0).is_unknown());
+    }
+}

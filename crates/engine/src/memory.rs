@@ -369,51 +369,21 @@ mod tests {
 
     use super::*;
     use crate::notice::{Listener, Name};
-
-    #[derive(Default)]
-    struct Now(Cell<u64>);
-
-    impl Clock for Now {
-        fn now(&self) -> Duration {
-            Duration::from_millis(self.0.get())
-        }
-
-        fn wall(&self) -> Duration {
-            self.now()
-        }
-    }
-
-    fn node() -> (Rc<Now>, MemoryNode) {
-        let clock = Rc::new(Now::default());
-        (clock.clone(), MemoryNode::new(clock))
-    }
-
-    fn request(kind: Kind, value: &str, expiry: u64) -> Request {
-        Request {
-            kind,
-            permits: 1,
-            token: None,
-            keys: Rc::new(["job".into()]),
-            value: value.into(),
-            expiry: Duration::from_millis(expiry),
-            timeout: Duration::ZERO,
-            quarantine: Duration::ZERO,
-        }
-    }
+    use crate::testing::{node, request};
 
     #[test]
     fn who_reads_no_more_is_forgotten() {
         let (clock, node) = node();
         let read = |verb, value, expiry| node.apply(verb, &request(Kind::Read, value, expiry));
-        let known = || node.store.borrow().readers.get("job").map_or(0, BTreeMap::len);
+        let known = || node.store.borrow().readers.get("name").map_or(0, BTreeMap::len);
         for (value, expiry) in [("a", 1000), ("b", 5000), ("c", 9000)] {
             read(Verb::Acquire, value, expiry);
         }
         clock.0.set(1000);
         read(Verb::Acquire, "d", 1000);
-        assert_eq!((known(), node.readers("job")), (3, vec!["b".into(), "c".into(), "d".into()]));
+        assert_eq!((known(), node.readers("name")), (3, vec!["b".into(), "c".into(), "d".into()]));
         clock.0.set(2000);
-        assert_eq!(node.readers("job"), ["b", "c"], "when he reads no more");
+        assert_eq!(node.readers("name"), ["b", "c"], "when he reads no more");
         read(Verb::Release, "c", 0);
         assert_eq!(known(), 1, "whoever enters or leaves");
         clock.0.set(4999);
@@ -476,6 +446,6 @@ mod tests {
             let name = Name { permit: 0, node: 0, number };
             node.watch(&keys, Kind::Mutex, Notice::new(Weak::<Ear>::new(), name));
         }
-        assert_eq!(node.store.borrow().notices["job"].len(), 1, "the last one");
+        assert_eq!(node.store.borrow().notices["name"].len(), 1, "the last one");
     }
 }

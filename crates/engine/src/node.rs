@@ -202,21 +202,12 @@ pub trait Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::Reply;
+    use crate::testing::request;
 
     #[test]
     fn who_may_have_forgotten_grants_no_new_lock_and_stores_none_again() {
         let ms = Duration::from_millis;
-        let request = Request {
-            kind: Kind::Mutex,
-            permits: 1,
-            token: None,
-            keys: Rc::new(["key".into()]),
-            value: Value::from("value"),
-            expiry: ms(500),
-            timeout: ms(50),
-            quarantine: ms(1000),
-        };
+        let request = Request { quarantine: ms(1000), ..request(Kind::Mutex, "value", 500) };
         let (kept, again) = (Verb::Extend { recreate: false }, Verb::Extend { recreate: true });
         assert_eq!(request.in_quarantine(Verb::Acquire, ms(400)), Err(ms(600)));
         assert_eq!(request.in_quarantine(again, ms(999)), Ok(kept));

@@ -201,7 +201,6 @@ impl Place {
         let mut asked = queue.permit(permit);
         asked.was_asked_for = true;
         asked.attempts += usize::from(!queue.wanted.is_shared());
-        drop(asked);
         Asking { place: self, permit }
     }
 
@@ -332,5 +331,175 @@ impl Drop for Asking<'_> {
         queue.permit(self.permit).attempts -= usize::from(!queue.wanted.is_shared());
         self.place.step_in();
         queue.line.wake_head();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Kind;
+    use crate::notice::Sight;
+    use crate::testing::nodes;
+    use crate::view::View;
+    use crate::vote::NodeError;
+
+    /// Two nodes, and a place in a line for that.
+    fn place(permits: u16, kind: Kind) -> (Rc<Nodes>, Place) {
+        let place = another(&Rc::default(), permits, kind, SOME);
+        place.queue.permits().iter_mut().for_each(|it| it.views = vec![View::default(); 2]);
+        (nodes(2, |_| {}), place)
+    }
+
+    fn another(queues: &Rc<Queues>, permits: u16, kind: Kind, means: Means) -> Place {
+        let wanted = Wanted::new(Rc::from(["name".into()]), permits, kind);
+        Place::join(queues, wanted, means, Habits { leaves_signs: false, may_repeat: false })
+    }
+
+    const SOME: Means = Means { timeout: Duration::from_millis(10), expiry: Duration::ZERO };
+    const MORE: Means = Means { timeout: Duration::from_millis(20), expiry: Duration::ZERO };
+    const TAKEN: [Option<Vote>; 2] = [Some(Ok(Answer::Taken)), Some(Ok(Answer::Taken))];
+
+    #[test]
+    fn who_comes_does_not_ask_at_once_in_the_turn_of_others() {
+        let (nodes, place) = place(1, Kind::Mutex);
+        let now = Instant::now();
+        place.queue.turns.borrow_mut().another();
+        place.queue.turns.borrow_mut().own(now);
+        assert_eq!(place.may_ask(&nodes), Some(0), "nobody else was met here");
+        place.queue.has_met_others.set(true);
+        assert_eq!(place.may_ask(&nodes), None);
+        place.queue.turns.borrow_mut().another();
+        assert_eq!(place.may_ask(&nodes), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_was_told_counts_if_it_is_news_and_for_the_last_attempt_for_a_moment() {
+        let (nodes, place) = place(1, Kind::Mutex);
+        let since = Instant::now();
+        place.queue.answered.set(Some(since));
+        assert!(!place.is_informed(&nodes, since, false));
+        let when = since + Duration::from_millis(1);
+        place.queue.answered.set(Some(when));
+        tokio::time::advance(when - since + place.queue.moment()).await;
+        assert!(place.is_informed(&nodes, since, false));
+        assert!(!place.is_informed(&nodes, since, true));
+        place.queue.answered.set(Some(when + Duration::from_millis(1)));
+        assert!(place.is_informed(&nodes, since, true));
+    }
+
+    #[test]
+    fn a_permit_is_watched_if_a_quorum_would_tell() {
+        let (nodes, place) = place(1, Kind::Mutex);
+        for (count, is_watched) in [(0, false), (1, false), (2, true)] {
+            let mut permit = place.queue.permit(0);
+            permit.views[..count].iter_mut().for_each(|view| view.see(Sight::Taken { life: None }));
+            drop(permit);
+            assert_eq!(place.is_watched(&nodes, 0), is_watched, "{count}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_is_told_of_a_lock_and_not_of_a_permit() {
+        for (permits, endless) in [(1, vec![1]), (2, vec![])] {
+            let (_, place) = place(permits, Kind::Mutex);
+            place.queue.permit(0).views[1].see(Sight::Taken { life: None });
+            assert_eq!(place.endless(), endless);
+        }
+    }
+
+    #[test]
+    fn what_is_lost_to_others_is_heard_if_there_is_nothing_else_to_have() {
+        for (permits, votes, is_taken, is_heard) in [
+            (1, &TAKEN[..], true, true),
+            (1, &[None, Some(Ok(Answer::Taken))], true, false),
+            (1, &TAKEN, false, false),
+            (2, &TAKEN, true, false),
+        ] {
+            let (_, place) = place(permits, Kind::Mutex);
+            place.lost(0, votes, is_taken);
+            assert_eq!(place.heard().is_some(), is_heard, "{permits} {votes:?}");
+        }
+    }
+
+    #[test]
+    fn who_could_wait_for_longer_may_still_be_right_when_another_fails() {
+        for (means, is_kept) in [(MORE, true), (SOME, false)] {
+            let (_, place) = place(1, Kind::Mutex);
+            *place.queue.heard.borrow_mut() = Some((TAKEN.to_vec(), means));
+            place.failed(0, &[Some(Err(NodeError::timed_out())), None]);
+            assert_eq!(place.heard().is_some(), is_kept);
+        }
+    }
+
+    #[test]
+    fn what_the_first_goes_by_is_his_own_unless_several_can_have_it() {
+        for (permits, kind, counts) in
+            [(1, Kind::Mutex, false), (2, Kind::Mutex, true), (1, Kind::Read, true)]
+        {
+            let queues = Rc::default();
+            let [first, second] = [(); 2].map(|()| another(&queues, permits, kind, SOME));
+            second.hear(0, &TAKEN);
+            assert_eq!(first.queue.permit(0).is_known(Known::Taken), counts);
+            first.hear(0, &TAKEN);
+            assert!(first.queue.permit(0).is_known(Known::Taken));
+        }
+    }
+
+    #[test]
+    fn a_lock_that_was_won_is_held_here_but_for_a_reader_s() {
+        for (kind, is_held) in [(Kind::Mutex, true), (Kind::Read, false)] {
+            let (_, place) = place(1, kind);
+            let now = Instant::now();
+            *place.queue.heard.borrow_mut() = Some((TAKEN.to_vec(), SOME));
+            place.queue.failed.set(Some((now, SOME)));
+            place.won(0, &"ours".into(), Duration::from_secs(8));
+            assert_eq!(place.queue.permit(0).is_held_here(now), is_held);
+            assert_eq!(place.queue.permit(0).is_known(Known::Free), !is_held, "for others, too");
+            assert!(place.heard().is_none() && place.queue.failed.get().is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_an_attempt_wakes_the_head() {
+        let (_, place) = place(1, Kind::Mutex);
+        let wake = place.queue.line.wake_of(place.ticket);
+        let asking = place.asks(0);
+        assert_eq!(place.queue.permit(0).attempts, 1);
+        drop(asking);
+        assert_eq!(place.queue.permit(0).attempts, 0);
+        assert!(tokio::time::timeout(Duration::from_millis(1), wake.notified()).await.is_ok());
+    }
+
+    #[test]
+    fn a_line_that_was_left_is_remembered() {
+        let (_, place) = place(1, Kind::Mutex);
+        assert!(place.queue.last_used.get().is_none());
+        place.leave();
+        assert!(place.queue.last_used.get().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_only_where_no_quorum_can_be_had() {
+        let (nodes, place) = place(1, Kind::Mutex);
+        let moment = place.queue.moment();
+        let longest = |splits, votes: &[Option<Vote>]| {
+            let pauses = (0..200).map(|_| {
+                place.queue.permit(0).splits = splits;
+                place.missed(&nodes, 0, votes);
+                place.queue.permit(0).pause_left(Instant::now())
+            });
+            pauses.flatten().max().map(|until| until - Instant::now())
+        };
+        let split = [Some(Ok(Answer::Granted)), Some(Ok(Answer::Taken))];
+        let failed = [Some(Err(NodeError::lost())), Some(Err(NodeError::lost()))];
+        assert_eq!(longest(ORDINARY_SPLITS - 1, &failed), None);
+        assert_eq!(longest(20, &TAKEN), None, "nothing was split");
+        for (splits, votes, times) in
+            [(2, &split, 1), (20, &split, 1), (2, &failed, 2), (4, &failed, 8)]
+        {
+            let longest = longest(splits, votes).expect("a pause");
+            assert!(longest <= times * moment && longest > times * moment / 2, "{longest:?}");
+        }
+        assert!(longest(20, &failed).is_some_and(|longest| longest <= LONGEST_PAUSE));
     }
 }

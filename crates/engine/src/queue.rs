@@ -268,7 +268,6 @@ impl Queue {
                 // Others have a chance from now on, whoever waits here.
                 permit.chance_since = Some(Instant::now());
             }
-            drop(permit);
             self.heard.take();
             self.last_used.set(Some(Instant::now()));
             self.line.wake_head();
@@ -436,7 +435,6 @@ impl Listener for Queue {
             permit.is_taken_anew = true;
         }
         permit.last_news = Some(now);
-        drop(permit);
         self.line.wake_head();
     }
 
@@ -450,7 +448,6 @@ impl Listener for Queue {
             permit.forget_unwatched(notice.node);
         }
         permit.last_news = Some(Instant::now());
-        drop(permit);
         self.heard.take();
         self.line.wake_head();
     }
@@ -459,6 +456,278 @@ impl Listener for Queue {
         if self.is_current(notice) {
             self.permit(notice.permit).views[notice.node].watch = Watch::Refused;
             self.line.wake_head();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+    use crate::testing::{nodes, request};
+    use crate::vote::Answer;
+
+    const TAKEN: Sight = Sight::Taken { life: None };
+    const MS: Duration = Duration::from_millis(1);
+
+    fn wanted(name: &str, permits: u16, kind: Kind) -> Wanted {
+        Wanted::new(Rc::from([name.into()]), permits, kind)
+    }
+
+    fn queue(permits: u16, kind: Kind) -> Rc<Queue> {
+        let queue = Queue::new(wanted("name", permits, kind));
+        queue.permits().iter_mut().for_each(|permit| permit.views = vec![View::default(); 3]);
+        Rc::new(queue)
+    }
+
+    /// What is known of the first permit, node by node, and whether it is watched.
+    fn set(queue: &Queue, known: [Known; 3], watch: [Watch; 3]) {
+        for (view, (known, watch)) in
+            queue.permit(0).views.iter_mut().zip(known.into_iter().zip(watch))
+        {
+            *view = View { known, watch, ..View::default() };
+        }
+    }
+
+    #[test]
+    fn several_can_have_a_semaphore_and_what_is_read() {
+        let has_several = |permits, kind| wanted("name", permits, kind).has_several();
+        assert!(has_several(2, Kind::Mutex) && has_several(1, Kind::Read));
+        assert!(!has_several(1, Kind::Mutex));
+    }
+
+    #[test]
+    fn queues_that_are_over_are_looked_for_when_there_are_many_and_twice_as_many() {
+        let queues = Queues::default();
+        let add = |number: usize| queues.queue(wanted(&number.to_string(), 1, Kind::Mutex));
+        let len = || queues.by_wanted.borrow().len();
+        (0..=MANY).for_each(|number| drop(add(number)));
+        assert_eq!(len(), MANY + 1);
+        add(MANY + 1);
+        assert_eq!(len(), 1, "nobody stands in the others");
+        for number in 0..=MANY {
+            add(number).line.join(Means::default());
+        }
+        (2..5).for_each(|more| drop(add(more * MANY)));
+        assert_eq!(len(), MANY + 1 + 3, "not looked for again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_is_tidied_away_when_it_is_of_no_use() {
+        let queues = Queues::default();
+        let name = || wanted("name", 1, Kind::Mutex);
+        let old = queues.queue(name());
+        old.has_met_others.set(true);
+        old.last_used.set(Some(Instant::now()));
+        advance(MEMORY - MS).await;
+        queues.tidy(&old);
+        assert!(queues.find(&name()).is_some(), "who comes back at once is not new");
+        advance(MS).await;
+        queues.tidy(&old);
+        assert!(queues.find(&name()).is_none());
+        let new = queues.queue(name());
+        queues.tidy(&old);
+        assert!(queues.find(&name()).is_some_and(|found| Rc::ptr_eq(&found, &new)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_life_of_a_lock_is_that_of_its_value_alone() {
+        let queues = Queues::default();
+        let queue = queues.queue(wanted("name", 1, Kind::Mutex));
+        let ticket = queue.line.join(Means::default());
+        let (now, wake) = (Instant::now(), queue.line.wake_of(ticket));
+        queue.permit(0).held = Some(("ours".into(), now + 10 * MS));
+        let until = || queue.permit(0).held_until(now).map(|until| until - now);
+        queues.prolong(&request(Kind::Mutex, "another", 0), 20 * MS);
+        queues.shorten(&request(Kind::Mutex, "another", 0), 5 * MS);
+        assert_eq!(until(), Some(10 * MS));
+        queues.prolong(&request(Kind::Mutex, "ours", 0), 20 * MS);
+        assert_eq!(until(), Some(20 * MS));
+        let _ = timeout(Duration::ZERO, wake.notified()).await;
+        queues.shorten(&request(Kind::Mutex, "ours", 0), 5 * MS);
+        assert!(timeout(MS, wake.notified()).await.is_ok(), "it may be had sooner");
+        assert_eq!(until(), Some(5 * MS));
+    }
+
+    #[test]
+    fn a_permit_that_is_not_known_to_be_taken_is_picked_before_one_that_is() {
+        let (nodes, queue) = (nodes(3, |_| {}), queue(2, Kind::Mutex));
+        set(&queue, [Known::Taken; 3], [Watch::Off; 3]);
+        queue.permit(1).was_asked_for = true;
+        assert!((0..50).all(|_| queue.pick(&nodes) == Some(1)));
+    }
+
+    #[test]
+    fn a_line_goes_on_where_nobody_can_lose_by_that() {
+        for (permits, kind, met_others, has_one, goes_on, has_untried) in [
+            (1, Kind::Mutex, false, true, false, false),
+            (2, Kind::Mutex, false, true, true, true),
+            (2, Kind::Mutex, true, true, false, false),
+            (2, Kind::Mutex, false, false, false, false),
+            (1, Kind::Read, true, false, true, false),
+        ] {
+            let queue = queue(permits, kind);
+            queue.has_met_others.set(met_others);
+            let held = ("ours".into(), Instant::now() + Duration::from_secs(60));
+            queue.permit(0).held = has_one.then_some(held);
+            assert_eq!((queue.goes_on(), queue.has_untried()), (goes_on, has_untried));
+        }
+    }
+
+    #[test]
+    fn a_release_is_news_but_for_readers() {
+        let heard = || Some((vec![Some(Ok(Answer::Taken))], Means::default()));
+        for kind in [Kind::Mutex, Kind::Read] {
+            let queue = queue(1, kind);
+            *queue.heard.borrow_mut() = heard();
+            queue.released(&"ours".into());
+            let is_news = kind == Kind::Mutex;
+            assert_eq!(queue.heard.borrow().is_none(), is_news);
+            assert_eq!(queue.last_used.get().is_some(), is_news);
+        }
+    }
+
+    #[test]
+    fn others_have_a_chance_from_a_release_on_where_no_node_tells() {
+        for (watch, attempts, have) in
+            [(Watch::Refused, 0, true), (Watch::Refused, 1, false), (Watch::Off, 0, false)]
+        {
+            let queue = queue(1, Kind::Mutex);
+            set(&queue, [Known::Taken; 3], [watch; 3]);
+            queue.permit(0).attempts = attempts;
+            queue.released(&"ours".into());
+            assert_eq!(queue.permit(0).chance_since.is_some(), have);
+        }
+    }
+
+    #[test]
+    fn an_answer_makes_up_for_failures() {
+        let queue = queue(1, Kind::Mutex);
+        queue.failed.set(Some((Instant::now(), Means::default())));
+        queue.answered();
+        assert!(queue.failed.get().is_none() && queue.answered.get().is_some());
+    }
+
+    #[test]
+    fn a_chance_is_left_for_longer_to_those_who_are_not_told() {
+        let (queue, now) = (queue(1, Kind::Mutex), Instant::now());
+        queue.turns.borrow_mut().found_taken(now);
+        let room = || queue.room(&queue.permit(0), now);
+        assert_eq!(room(), MOMENT);
+        set(&queue, [Known::Taken; 3], [Watch::Refused; 3]);
+        assert_eq!(room(), ROOM + MOMENT);
+    }
+
+    #[test]
+    fn what_is_free_is_asked_for_once_at_a_time() {
+        let (nodes, queue) = (nodes(3, |_| {}), queue(1, Kind::Mutex));
+        set(&queue, [Known::Free; 3], [Watch::Off; 3]);
+        queue.permit(0).chance_since = Some(Instant::now());
+        queue.permit(0).attempts = 1;
+        assert!(matches!(queue.decide(&nodes, false), Next::Wait(None)));
+        queue.permit(0).attempts = 0;
+        assert!(matches!(queue.decide(&nodes, false), Next::Ask(_)));
+        assert_eq!(queue.permit(0).chance_since, None);
+    }
+
+    #[test]
+    fn it_is_asked_again_only_where_no_node_tells_by_those_who_may() {
+        let nodes = nodes(3, |_| {});
+        for (may_repeat, watch) in
+            [(true, Watch::Refused), (true, Watch::On), (false, Watch::Refused)]
+        {
+            let is_meant = may_repeat && watch == Watch::Refused;
+            let queue = queue(1, Kind::Mutex);
+            set(&queue, [Known::Taken; 3], [watch; 3]);
+            queue.permit(0).taken_since = Some(Instant::now());
+            assert!(matches!(queue.decide(&nodes, may_repeat), Next::Wait(_)));
+            assert_eq!(queue.permit(0).ask_again.is_some(), is_meant);
+            queue.permit(0).ask_again = Some(Instant::now());
+            let next = queue.decide(&nodes, may_repeat);
+            assert_eq!(matches!(next, Next::Ask(_)), is_meant);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_notice_counts_while_somebody_waits_for_it_and_there_is_no_later_one() {
+        let (nodes, queue) = (nodes(3, |_| {}), queue(1, Kind::Mutex));
+        let [first, second, third] = nodes.order_of(&queue.wanted.keys)[..] else {
+            panic!("three")
+        };
+        let ticket = queue.line.join(Means::default());
+        set(&queue, [Known::Taken; 3], [Watch::Off; 3]);
+        queue.permit(0).last_news = Some(Instant::now() - Duration::from_secs(1));
+        queue.permit(0).gate = third;
+        queue.decide(&nodes, false);
+        assert_eq!(queue.permit(0).gate, first);
+        // The nodes have answered at once, each a notice of its own, that nothing is there.
+        let numbers = [first, second].map(|node| queue.permit(0).views[node].number);
+        assert_eq!(numbers, [1, 2]);
+        let name = |node, number| Name { permit: 0, node, number };
+        assert!(queue.awaits(name(first, 1)) && !queue.awaits(name(first, 2)));
+        queue.seen(name(first, 2), TAKEN);
+        assert_eq!(queue.permit(0).views[first].known, Known::Free, "not that one");
+        queue.line.leave(ticket);
+        assert!(!queue.awaits(name(first, 1)));
+    }
+
+    #[test]
+    fn a_change_is_news_and_a_node_that_cannot_watch_is_known_but_by_its_last_notice_alone() {
+        let queue = queue(1, Kind::Mutex);
+        let heard = || queue.heard.borrow().is_some();
+        set(&queue, [Known::Taken; 3], [Watch::On; 3]);
+        *queue.heard.borrow_mut() = Some((Vec::new(), Means::default()));
+        let name = |number| Name { permit: 0, node: 0, number };
+        queue.changed(name(1));
+        queue.cannot_watch(name(1));
+        assert!(heard() && queue.permit(0).last_news.is_none());
+        assert_eq!(queue.permit(0).views[0].watch, Watch::On);
+        queue.cannot_watch(name(0));
+        assert_eq!(queue.permit(0).views[0].watch, Watch::Refused);
+        set(&queue, [Known::Taken; 3], [Watch::On; 3]);
+        queue.changed(name(0));
+        assert!(!heard() && queue.permit(0).last_news.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_round_trip_is_an_eighth_of_the_last_one_and_the_rest_of_those_before() {
+        let queue = queue(1, Kind::Mutex);
+        for (took, trip) in [(16, 2000), (16, 3750), (10_000, 3281 + 12_500)] {
+            let view = View {
+                watch: Watch::Asked,
+                number: 1,
+                asked: Some(Instant::now()),
+                ..View::default()
+            };
+            queue.permit(0).views[0] = view;
+            advance(took * MS).await;
+            queue.seen(Name { permit: 0, node: 0, number: 1 }, TAKEN);
+            assert_eq!(queue.trip.get().as_micros(), trip);
+        }
+    }
+
+    #[test]
+    fn what_the_first_node_tells_spoils_what_is_known_of_those_that_do_not() {
+        use Known::{Nothing, Taken};
+        for (node, sight, is_spoilt) in [
+            (0, Some(TAKEN), true),
+            (0, Some(Sight::Free), false),
+            (1, Some(TAKEN), false),
+            (0, None, true),
+            (1, None, false),
+        ] {
+            let queue = queue(1, Kind::Mutex);
+            set(&queue, [Taken; 3], [Watch::On, Watch::On, Watch::Off]);
+            let name = Name { permit: 0, node, number: 0 };
+            match sight {
+                Some(sight) => queue.seen(name, sight),
+                None => queue.changed(name),
+            }
+            let known = queue.permit(0).views[2].known;
+            assert_eq!(known, if is_spoilt { Nothing } else { Taken }, "{node} {sight:?}");
+            let is_others = is_spoilt && sight.is_some();
+            assert_eq!(queue.has_met_others.get(), is_others, "it is somebody's");
         }
     }
 }

@@ -180,24 +180,11 @@ mod tests {
     use std::rc::{Rc, Weak};
 
     use super::*;
-    use crate::clock::Clock;
     use crate::kind::Kind;
     use crate::memory::MemoryNode;
     use crate::node::Node;
     use crate::notice::{Listener, Name, Notice, Sight};
-
-    #[derive(Default)]
-    struct Now(Cell<u64>);
-
-    impl Clock for Now {
-        fn now(&self) -> Duration {
-            Duration::from_millis(self.0.get())
-        }
-
-        fn wall(&self) -> Duration {
-            self.now()
-        }
-    }
+    use crate::testing::{node, request};
 
     /// Hears what one notice tells.
     #[derive(Default)]
@@ -224,19 +211,6 @@ mod tests {
 
     const WRITE: Kind = Kind::Write { sign: Duration::from_millis(500), renews: false };
 
-    fn request(kind: Kind, value: &str, expiry: u64) -> Request {
-        Request {
-            kind,
-            permits: 1,
-            token: None,
-            keys: Rc::new(["job".into()]),
-            value: value.into(),
-            expiry: Duration::from_millis(expiry),
-            timeout: Duration::ZERO,
-            quarantine: Duration::ZERO,
-        }
-    }
-
     fn watch(node: &MemoryNode, kind: Kind) -> Rc<Ear> {
         let ear = Rc::new(Ear::default());
         let listener = Rc::downgrade(&ear) as Weak<dyn Listener>;
@@ -251,8 +225,7 @@ mod tests {
     #[test]
     fn a_reader_sees_what_is_in_his_way_and_hears_when_it_changes() {
         use Sight::{Free, Taken};
-        let clock = Rc::new(Now::default());
-        let node = MemoryNode::new(clock.clone());
+        let (clock, node) = node();
         let sight = |kind| {
             let ear = watch(&node, kind);
             ear.sights.borrow()[0]

@@ -110,3 +110,58 @@ impl Signs {
         self.left.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kind::Kind;
+    use crate::node::Verb;
+    use crate::round::Round;
+    use crate::testing::{nodes, request};
+    use crate::vote::Answer;
+
+    const WRITE: Kind = Kind::Write { sign: Duration::from_secs(1), renews: false };
+
+    fn numbers(signs: &Signs) -> Vec<u64> {
+        signs.left.borrow().iter().map(|sign| sign.number).collect()
+    }
+
+    #[tokio::test]
+    async fn a_sign_replaces_those_that_were_there_when_its_attempt_began() {
+        let read = request(Kind::Read, "a reader", 1000);
+        let nodes = nodes(3, |node| assert_eq!(node.apply(Verb::Acquire, &read), Answer::Granted));
+        let signs = Signs::default();
+        let [ours, others] = [(); 2].map(|()| Cleanup::new(nodes.clone()));
+        let request = Rc::new(request(WRITE, "a writer", 1000));
+        let met =
+            Round::ask(&nodes, Verb::Acquire, &request, nodes.order(false), false).votes().await;
+        signs.note(signs.next_number(), &request, &met, &ours);
+        assert_eq!(numbers(&signs), [0, 1, 2]);
+        let began = signs.next_number();
+        signs.note(began, &request, &met, &ours);
+        assert_eq!(numbers(&signs), [3, 4, 5]);
+        signs.note(began, &request, &met, &ours);
+        assert_eq!(numbers(&signs), [3, 4, 5, 6, 7, 8], "of an attempt beside it");
+        signs.note(signs.next_number(), &request, &met, &others);
+        assert_eq!(numbers(&signs), Vec::from_iter(3..12), "over another connection");
+        assert!(signs.are_known());
+        assert_eq!((signs.take().len(), signs.are_known(), signs.is_empty()), (9, false, true));
+    }
+
+    #[test]
+    fn of_signs_that_may_be_there_the_last_two_of_each_node_are_remembered() {
+        let (cleanup, signs) = (Cleanup::new(nodes(3, |_| {})), Signs::default());
+        let note = |kind, nodes: &[usize]| {
+            let older =
+                signs.note_unsure(&Rc::new(request(kind, "a value", 1000)), nodes, &cleanup);
+            older.iter().map(|sign| (sign.node, sign.number)).collect::<Vec<_>>()
+        };
+        assert_eq!(note(Kind::Mutex, &[0, 1]), []);
+        assert!(signs.is_empty(), "it has none");
+        assert_eq!([note(WRITE, &[0, 1]), note(WRITE, &[0, 1])], [[], []]);
+        assert_eq!([note(WRITE, &[0]), note(WRITE, &[2])], [vec![(0, 0)], vec![]]);
+        assert_eq!(numbers(&signs), [1, 2, 3, 4, 5]);
+    }
+}

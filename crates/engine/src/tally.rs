@@ -293,5 +293,8 @@ mod tests {
         assert_eq!([none, first, second].map(places), [vec![], vec![1, 4], vec![7]]);
         assert_eq!(places(rest.split_off_first(9)), [10, 13]);
         assert_eq!(places(rest), []);
+        let tally = tally(5);
+        drop(Replies::new(tally.clone(), 5, 1));
+        assert_eq!(tally.pending.get(), 5 * (NODES - 1), "a vote on each request");
     }
 }

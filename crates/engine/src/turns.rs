@@ -106,3 +106,75 @@ impl Turns {
         self.is_excused || self.seen >= self.others + u32::from(self.is_probing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// So many turns of others were seen, and then our own.
+    fn turn(turns: &mut Turns, others: u32, now: Instant) {
+        (0..others).for_each(|_| turns.another());
+        turns.own(now);
+    }
+
+    /// So many others go first.
+    fn others(turns: &Turns) -> u32 {
+        let seen = |seen| Turns { seen, is_excused: false, ..*turns };
+        (0..).find(|&count| seen(count).is_our_turn()).expect("a number")
+    }
+
+    #[test]
+    fn as_many_go_first_as_between_the_last_two_turns_but_one_more_at_a_time() {
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        assert!(turns.is_our_turn());
+        // One more than before may be the same one again.
+        for (seen, expected) in [(0, 0), (1, 1), (1, 1), (2, 1), (3, 2), (9, 3), (1, 3)] {
+            turn(&mut turns, seen, now);
+            assert_eq!(others(&turns), expected, "{seen}");
+            assert_eq!(turns.is_our_turn(), expected == 0, "those who came before do not count");
+        }
+        turns.nobody_came();
+        assert!(turns.is_our_turn());
+        turn(&mut turns, 0, now);
+        assert_eq!(others(&turns), 2, "one less");
+    }
+
+    #[test]
+    fn four_times_a_second_one_more_goes_first_and_is_counted_if_he_comes() {
+        let (mut turns, start) = (Turns::default(), Instant::now());
+        turn(&mut turns, 1, start);
+        turn(&mut turns, 1, start + PROBE_INTERVAL - MS);
+        assert_eq!(others(&turns), 1);
+        turn(&mut turns, 1, start + PROBE_INTERVAL);
+        assert_eq!(others(&turns), 1 + 1, "who may be there");
+        turns.nobody_came();
+        turn(&mut turns, 1, start + PROBE_INTERVAL + MS);
+        assert_eq!(others(&turns), 1, "he was not, and the other one still is");
+        turn(&mut turns, 1, start + 2 * PROBE_INTERVAL);
+        turn(&mut turns, 2, start + 2 * PROBE_INTERVAL + MS);
+        assert_eq!(others(&turns), 2 + 1, "he was; and there may be another");
+    }
+
+    #[test]
+    fn where_no_node_tells_the_lock_is_had_for_a_shift_and_then_left_to_others() {
+        let start = Instant::now();
+        for (is_found, shift) in [(true, SHIFT), (false, PROBE_INTERVAL)] {
+            let mut turns = Turns::default();
+            turn(&mut turns, 1, start);
+            turns.next_probe = None;
+            if is_found {
+                turns.found_taken(start);
+            }
+            turns.own_untold(start);
+            assert_eq!(others(&turns), 0, "nothing is known of them");
+            turns.own_untold(start + shift - MS);
+            assert_eq!(others(&turns), 0);
+            turns.own_untold(start + shift);
+            assert_eq!(others(&turns), 1, "it is left to them");
+            assert!(!turns.has_found_others(start + MEMORY));
+            assert_eq!(turns.has_found_others(start + MEMORY - MS), is_found);
+        }
+    }
+}

@@ -7,7 +7,9 @@ use redsync_engine::{CancellationToken, Error, Options, Verb};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Behaviour, FOREIGN, KEY, TIMEOUT, World, after, held, ms, timed, tries};
+use crate::support::{
+    Behaviour, FOREIGN, KEY, TIMEOUT, World, after, held, lock, ms, timed, tries,
+};
 
 const BROKEN: Behaviour = Behaviour::Error { applied: false };
 const HUNG: Behaviour = Behaviour::Never { applied: false };
@@ -180,10 +182,15 @@ async fn close_lets_clean_up_try_once_more_and_then_closes_the_nodes() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn what_was_missed_while_closing_is_not_made_up_for() {
     let world = World::of(&[HUNG]);
-    world.mutex(tries(1)).lock(&CancellationToken::new()).await.unwrap_err();
+    let (first, second) = (lock(&world, tries(1)), lock(&world, tries(1)));
+    sleep(ms(100)).await;
+    let third = lock(&world, tries(1));
+    for call in [first, second, third] {
+        call.await.unwrap().unwrap_err();
+    }
     let asked = world.log().len();
     let ((), elapsed) = timed(world.redsync.close()).await;
-    assert_eq!(elapsed, TIMEOUT, "the first release is waited for");
+    assert_eq!(elapsed, TIMEOUT, "the first release of each is waited for");
     sleep(EXPIRY).await;
     assert_eq!(world.log().len(), asked);
 }

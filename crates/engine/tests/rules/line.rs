@@ -1,14 +1,16 @@
 //! The line: whoever leaves it lets the next one on, and what this process knows of its own lock ends
 //! with that lock.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{CancellationToken, Delay, Error, Options, Value, Verb};
+use redsync_engine::{CancellationToken, Delay, Error, Options, Value, ValueSource, Verb};
 use tokio::time::sleep;
 
 use crate::support::{
-    A_WHILE, Behaviour, FOREIGN, KEY, TIMEOUT, cancellable, held, lock, ms, release, taken, timed,
-    tries,
+    A_WHILE, Behaviour, FOREIGN, KEY, TIMEOUT, World, cancellable, held, lock, ms, release, taken,
+    timed, tries,
 };
 
 /// Long after the rest of a test.
@@ -138,4 +140,32 @@ async fn a_pause_ends_when_the_nodes_say_that_the_lock_is_taken() {
         world.mutex(patient()).unlock(lock.value).await.unwrap();
         world.scripted.iter().for_each(|node| node.plant(KEY, FOREIGN));
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_comes_behind_another_is_asked_for_a_value_when_it_is_his_turn() {
+    let world = taken(3);
+    let _first = lock(&world, patient());
+    let asked = Rc::new(Cell::new(0));
+    let counted = asked.clone();
+    let values = ValueSource::Ask(Rc::new(move |_| {
+        counted.set(counted.get() + 1);
+        Box::pin(std::future::ready(Ok("a value".to_owned())))
+    }));
+    let _second = lock(&world, Options { values, ..patient() });
+    sleep(A_WHILE).await;
+    assert_eq!(asked.get(), 0);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_is_not_first_asks_one_node_on_his_schedule_and_looks_at_the_others() {
+    let world = World::of(&[Behaviour::Ok; 3]); // which do not tell
+    held(lock(&world, patient()).await.unwrap());
+    let _first = lock(&world, patient());
+    let _second = lock(&world, Options { delay: Delay::Fixed(ms(100)), ..tries(10) });
+    sleep(ms(99)).await;
+    let before = world.asked(Verb::Acquire).len();
+    sleep(ms(2)).await;
+    assert_eq!(world.asked(Verb::Acquire).len() - before, 1);
+    assert_eq!(world.asked(Verb::Owner).len(), 2);
 }

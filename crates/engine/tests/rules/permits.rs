@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redsync_engine::{CancellationToken, Delay, Error, Kind, Options, Value, ValueSource, Verb};
+use redsync_engine::{
+    CancellationToken, Delay, Error, Kind, Mutex, Options, Value, ValueSource, Verb,
+};
 use tokio::time::sleep;
 
 use crate::support::{
-    A_WHILE, Behaviour, FOREIGN, KEY, SLOW, World, after, cancellable, held, lock, ms, timed, tries,
+    A_WHILE, Behaviour, FOREIGN, KEY, SLOW, World, after, cancellable, held, keys, lock, ms, timed,
+    tries,
 };
 
 /// Long after the rest of a test.
@@ -398,4 +401,15 @@ async fn what_several_can_hold_is_not_asked_for_again_and_again() {
         assert_eq!(asked > 10_000 / 50, often, "{kind:?}: {asked}");
         waiting.abort();
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_permit_that_was_released_takes_no_memory() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let names = keys(&["another"]);
+    let mutex = Mutex::new(world.redsync.clone(), names.clone(), permits(2, 2));
+    let lock = held(mutex.lock(&CancellationToken::new()).await);
+    mutex.unlock(lock.value).await.unwrap();
+    drop(mutex);
+    assert_eq!(Rc::strong_count(&names), 1, "whatever remembers it has its names");
 }

@@ -82,3 +82,12 @@ async fn health_asks_all_nodes_at_once_and_tells_in_their_order() {
     ];
     assert_eq!(told, expected);
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn health_tells_whether_a_node_that_is_up_tells_of_changes() {
+    let world = World::of(&[UP, UP, DOWN]);
+    world.scripted[1].is_watchable.set(true);
+    let health = world.redsync.health(LIMIT).await;
+    let watches: Vec<_> = health.iter().map(|node| node.watches).collect();
+    assert_eq!(watches, [Some(false), Some(true), None]);
+}

@@ -8,9 +8,10 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use redsync_engine::{
-    CancellationToken, Detail, Error, Health, MemoryNode, Mutex, Node, NodeError, Page, Redsync,
-    Reply, Report, Request, Verb,
+    CancellationToken, Detail, Error, Health, Keys, Kind, MemoryNode, Mutex, Node, NodeError,
+    Notice, Page, Redsync, Reply, Report, Request, Sight, Verb,
 };
+use tokio::task::spawn_local;
 
 use crate::support::{
     Behaviour, KEY, TokioClock, World, after, granted, held, keys, ms, timed, timed_out, tries,
@@ -146,4 +147,51 @@ async fn a_page_without_an_answer_is_none() {
     let votes = vec![timed_out()];
     let outcome = redsync.scan(0, "*", "", ms(100)).await;
     assert_eq!(outcome.err(), Some(Error::Failed { votes, attempts: 1 }));
+}
+
+/// Stores somebody's value without an expiry, as a server does that somebody has used by hand.
+struct Endless {
+    store: MemoryNode,
+    notices: RefCell<Vec<Notice>>,
+}
+
+impl Node for Endless {
+    fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
+        self.store.ask(verb, request, reply);
+    }
+
+    fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
+        self.store.health(limit)
+    }
+
+    fn watch(&self, _keys: &Keys, _kind: Kind, notice: Notice) {
+        notice.seen(Sight::Taken { life: None });
+        self.notices.borrow_mut().push(notice);
+    }
+
+    fn close(&self) {}
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_call_that_fails_tells_which_keys_have_no_end() {
+    for is_released in [false, true] {
+        let clock = TokioClock::start();
+        let node =
+            Rc::new(Endless { store: MemoryNode::new(clock.clone()), notices: RefCell::default() });
+        let rng = Box::new(StdRng::seed_from_u64(1));
+        let redsync = Redsync::new(vec![node.clone()], clock, rng);
+        let other = Mutex::new(redsync.clone(), keys(&[KEY]), tries(1));
+        let theirs = held(other.try_lock(&never()).await);
+        let value = theirs.value.clone();
+        if is_released {
+            after(ms(25), move || {
+                drop(spawn_local(async move { other.unlock(value).await }));
+            });
+        }
+        let mutex = Mutex::new(redsync, keys(&[KEY]), tries(5));
+        let outcome = mutex.lock(&never()).await;
+        assert_eq!(outcome.is_ok(), is_released);
+        let endless = mutex.take_report().endless;
+        assert_eq!(endless, if is_released { vec![] } else { vec![0] });
+    }
 }

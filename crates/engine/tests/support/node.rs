@@ -298,8 +298,8 @@ impl Node for ScriptedNode {
         }
     }
 
-    fn watches(&self, _limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
-        Box::pin(ready(Some(self.is_watchable.get())))
+    fn watches(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Option<bool>>>> {
+        Box::pin(ready((!limit.is_zero()).then(|| self.is_watchable.get())))
     }
 
     fn may_repeat(&self) -> bool {
