@@ -145,7 +145,7 @@ impl Mutex {
                 self.seen.borrow_mut().endless = place.endless();
             }
             // The head asks for all. What it has heard ends a call only if that is "taken".
-            let heard = place.heard();
+            let heard = if is_informed { place.heard() } else { None };
             if !is_informed || is_last && heard.is_none() {
                 place.try_watching_again();
                 let fresh = match value.take() {

@@ -161,6 +161,9 @@ pub struct Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.nodes.busy.set(self.nodes.busy.get() - 1);
-        self.nodes.idle.notify_waiters();
+        // Which takes a lock of its own.
+        if self.nodes.busy.get() == 0 {
+            self.nodes.idle.notify_waiters();
+        }
     }
 }

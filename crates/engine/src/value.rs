@@ -102,6 +102,9 @@ impl Value {
 
     /// Which permit it holds, of so many, counted from 0.
     pub(crate) fn permit(&self, permits: u16) -> usize {
+        if permits <= 1 {
+            return 0;
+        }
         let permit = self.mark(PERMIT).filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
         let permit = permit.and_then(|digits| digits.parse::<u16>().ok());
         usize::from(permit.filter(|permit| (1..=permits).contains(permit)).unwrap_or(1)) - 1
