@@ -292,15 +292,15 @@ impl Run {
                 let link = self.chance.index(world.links.len());
                 world.reset(link, schedule.stragglers && self.chance.percent(70));
             }
-            Fault::NodePaused if world.nodes[node].state.get() == State::Up => {
-                world.nodes[node].state.set(State::Paused);
-                world.plan(some_time, What::NodeResumes(node));
-            }
-            Fault::Stuttered if world.nodes[node].state.get() == State::Up => {
+            Fault::NodePaused | Fault::Stuttered if world.nodes[node].state.get() == State::Up => {
                 let timeout = schedule.timeout(schedule.expiry).as_millis() as u64;
-                let moment = self.chance.within(1..=timeout * 3 / 2);
+                let until = if fault == Fault::Stuttered {
+                    world.now() + self.chance.within(1..=timeout * 3 / 2)
+                } else {
+                    some_time
+                };
                 world.nodes[node].state.set(State::Paused);
-                world.plan(world.now() + moment, What::NodeResumes(node));
+                world.plan(until, What::NodeResumes(node));
             }
             Fault::Paced => {
                 let off = schedule.unsteady.unwrap_or_default();
