@@ -1,9 +1,9 @@
-//! Copies the source of the engine with all its mutants: small mistakes, each behind a switch, so that one build is
-//! all that it takes to try them. `scripts/mutants.js` calls it.
+//! Copies the source of a crate with all mutants of one of its folders: small mistakes, each behind a switch, so that one
+//! build is all that it takes to try them. `scripts/mutants.js` calls it.
 //!
-//! `redsync-mutator FROM TO [SITE ...]` leaves these sites as they are. It prints, separated by tabs, of each mutant
-//! `mutant NUMBER SITE FILE LINE FUNCTION ORIGINAL MUTATED`, and where each site stands in the copy, in bytes:
-//! `range FILE START END SITE`.
+//! `redsync-mutator FROM TO FOLDER [SITE ...]` mutates the files right in FROM/FOLDER, and leaves these sites as they
+//! are. It prints, separated by tabs, of each mutant `mutant NUMBER SITE FILE LINE FUNCTION ORIGINAL MUTATED`, and where
+//! each site stands in the copy, in bytes: `range FILE START END SITE`. A file is told as it is called from FROM.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -21,23 +21,29 @@ use site::Copy;
 /// What the copy has beside the source.
 const SWITCH: &str = include_str!("switch.rs");
 
+/// Where that is declared.
+const ROOT: &str = "lib.rs";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let mut folder = || arguments.next().map(PathBuf::from).ok_or("FROM TO [SITE ...]");
-    let (from, to) = (folder()?, folder()?);
+    let mut folder = || arguments.next().map(PathBuf::from).ok_or("FROM TO FOLDER [SITE ...]");
+    let (from, to, mutated) = (folder()?, folder()?, folder()?);
     let left_out =
         arguments.map(|number| number.parse()).collect::<Result<BTreeSet<usize>, _>>()?;
     let (mut next_site, mut next_mutant) = (1, 1);
-    fs::create_dir_all(&to)?;
-    for file in files(&from)? {
-        let source = fs::read_to_string(from.join(&file))?;
+    for path in files(&from, Path::new(""))? {
+        let source = fs::read_to_string(from.join(&path))?;
+        let file = path.to_str().ok_or("a name that is not in UTF-8")?;
+        if path.parent() != Some(&mutated) || path.extension().is_none_or(|it| it != "rs") {
+            write(&to, &path, &source)?;
+            continue;
+        }
         let found =
             find(&source, next_site, next_mutant).map_err(|error| format!("{file}: {error}"))?;
         (next_site, next_mutant) = (found.next_site, found.next_mutant);
         let is_left_out = |site| left_out.contains(&site);
         let copy = Copy::of(&source, &found.sites, &is_left_out);
-        let is_root = file == "lib.rs";
-        write(&to.join(&file), &(copy.text + if is_root { "\npub mod mutant;\n" } else { "" }))?;
+        write(&to, &path, &copy.text)?;
         for (site, range) in copy.ranges {
             println!("range\t{file}\t{}\t{}\t{site}", range.start, range.end);
         }
@@ -51,24 +57,34 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    write(&to.join("mutant.rs"), SWITCH)?;
+    write(&to, Path::new("mutant.rs"), SWITCH)?;
     Ok(())
 }
 
 /// Leaves a file as it is that has this text already: cargo goes by its date.
-fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    if fs::read_to_string(file).is_ok_and(|before| before == text) {
+fn write(to: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    let file = to.join(path);
+    let is_root = path == Path::new(ROOT);
+    let text = if is_root { format!("{text}\npub mod mutant;\n") } else { text.to_owned() };
+    if fs::read_to_string(&file).is_ok_and(|before| before == text) {
         return Ok(());
     }
+    file.parent().map_or(Ok(()), fs::create_dir_all)?;
     fs::write(file, text)
 }
 
-/// Their names, in a fixed order.
-fn files(folder: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        names.push(entry?.file_name().into_string().map_err(|_| "a name that is not in UTF-8")?);
+/// All files of a folder and of those in it, in a fixed order.
+fn files(from: &Path, folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(from.join(folder))? {
+        let entry = entry?;
+        let path = folder.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            paths.extend(files(from, &path)?);
+        } else {
+            paths.push(path);
+        }
     }
-    names.sort();
-    Ok(names)
+    paths.sort();
+    Ok(paths)
 }

@@ -1,0 +1,105 @@
+'use strict';
+
+// The addon with all mutants of `src/node/redis`; its tests, and the specs that ask servers by it.
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { SetupError, announce, bin, requireRedisServer, root } = require('../tools/setup.js');
+const { MutatedCrate, execute } = require('./mutated-crate.js');
+
+/** The specs that are about servers, and quick enough to be run again and again. */
+const SPECS = [
+  'abort',
+  'acl',
+  'canary',
+  'cluster',
+  'deleted',
+  'deletion',
+  'drain',
+  'endless',
+  'errors',
+  'extend',
+  'faults',
+  'fencing',
+  'forgotten',
+  'frozen',
+  'garbage',
+  'guesses',
+  'hold-at-least',
+  'late',
+  'link',
+  'list',
+  'lock',
+  'notices',
+  'older-clients',
+  'owner',
+  'permits',
+  'quarantine',
+  'readers',
+  'redsync',
+  'resent',
+  'same-server',
+  'sentinel',
+  'tls',
+  'together',
+  'unlock',
+  'waiting',
+  'wrong-server',
+];
+
+const crate = new MutatedCrate({
+  name: 'nodes',
+  folder: '',
+  mutated: path.join('node', 'redis'),
+  beside: ['build.rs', 'fuzz'],
+  profiles:
+    '\n[profile.dev]\nopt-level = 2\ndebug = false\n\n[profile.test]\nopt-level = 2\ndebug = false\n',
+});
+
+/** One test is a file of specs. */
+class Specs {
+  name = 'specs';
+
+  /** @param {string} file the addon that they use */
+  constructor(file) {
+    this.file = file;
+  }
+
+  tests() {
+    return SPECS.map((name) => path.join('__test__', `${name}.spec.js`));
+  }
+
+  async execute(specs, { env, timeout } = {}) {
+    let ended;
+    // On a busy machine one may fail by itself.
+    for (let left = 2; left > 0; left--) {
+      ended = await execute(bin('ava'), ['--tap', '--fail-fast', '--concurrency=1', ...specs], {
+        failureIn: (output) => /^not ok \d+ - (.*)$/m.exec(output)?.[1],
+        cwd: root,
+        env: { NAPI_RS_NATIVE_LIBRARY_PATH: this.file, ...env },
+        timeout,
+      });
+      if (!ended.wrong) break;
+    }
+    return ended;
+  }
+}
+
+/** The test program of the copy, and the specs. */
+function build() {
+  requireRedisServer();
+  const programs = crate.testPrograms(['--lib']);
+  announce('cargo build');
+  const { succeeded, messages, stderr } = crate.cargo(['build', '--lib']);
+  if (!succeeded) throw new SetupError(`the addon does not compile:\n${stderr}`);
+  const { filenames } = messages.findLast(({ target }) => target?.name === 'redsync');
+  const addon = path.join(crate.folder, 'redsync.node');
+  // A file that is the same stays what it was: what was measured with it holds.
+  const built = fs.readFileSync(filenames[0]);
+  if (!fs.existsSync(addon) || !fs.readFileSync(addon).equals(built))
+    fs.writeFileSync(addon, built);
+  return [...programs, new Specs(addon)];
+}
+
+module.exports = { build, crate };
