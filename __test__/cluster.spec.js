@@ -349,6 +349,7 @@ test.serial('no SET is sent on when its release has been answered meanwhile', as
   t.true(await lock.unlock());
   await until(() => heldBack.length === 2);
   asked.forge(`-MOVED ${slotOf('{tag}')} 127.0.0.1:${further.port}\r\n:-1\r\n`);
+  await redsync.health(); // of the same connection, so that it has read both answers
   // What is asked later about the same slot goes the way that the SET would have gone, behind it; and it goes, for
   // somebody waits for its answer.
   const later = await redsync.newMutex('{tag}:2', { failFast: false }).lock();
