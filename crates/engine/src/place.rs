@@ -18,7 +18,7 @@ use crate::vote::{Answer, TOKEN_REFUSED, Vote};
 
 /// The release that made the first node free may not have reached the others yet. That can be so more
 /// than once in a row, but not often.
-const ORDINARY_SPLITS: u32 = 2;
+const ORDINARY_MISSES: u32 = 2;
 
 /// So often the pause is doubled.
 const MOST_DOUBLED: u32 = 7;
@@ -261,7 +261,8 @@ impl Place {
     /// with that list. So each pauses at random, but not for long: to a process that does not know of
     /// this one yet, whoever is not there in the moment that it leaves wants nothing. Only where so many
     /// fail again and again that the others are no quorum, each pause is longer: for a fencing token's sake no holder is
-    /// that much quicker, and a node that is free and refuses all the same may do so for long.
+    /// that much quicker, and a node that is free and refuses all the same may do so for long. So may one that tells of
+    /// a replica, which has not heard that the lock is taken.
     pub(crate) fn missed(&self, nodes: &Nodes, permit: usize, votes: &[Option<Vote>]) {
         let moment = self.queue.moment();
         let mut permit = self.queue.permit(permit);
@@ -272,10 +273,12 @@ impl Place {
         let is_split = has_failed
             || votes.iter().any(wants_another)
             || votes.contains(&Some(Ok(Answer::Granted)));
-        let splits = if is_split { permit.splits + 1 } else { 0 };
-        permit.splits = splits;
-        permit.paused_until = (splits > ORDINARY_SPLITS).then(|| {
-            let doubled = if has_failed { (splits - ORDINARY_SPLITS).min(MOST_DOUBLED) } else { 0 };
+        let contradictions = permit.views.iter().map(|view| view.contradictions).max().unwrap_or(0);
+        permit.splits = if is_split { permit.splits + 1 } else { 0 };
+        let misses = permit.splits.max(contradictions);
+        permit.paused_until = (misses > ORDINARY_MISSES).then(|| {
+            let is_lasting = has_failed || contradictions > permit.splits;
+            let doubled = if is_lasting { (misses - ORDINARY_MISSES).min(MOST_DOUBLED) } else { 0 };
             let longest = (moment * (1 << doubled)).min(LONGEST_PAUSE.max(moment));
             Instant::now() + nodes.random_duration(Duration::ZERO, longest)
         });
@@ -492,7 +495,7 @@ mod tests {
         };
         let split = [Some(Ok(Answer::Granted)), Some(Ok(Answer::Taken))];
         let failed = [Some(Err(NodeError::lost())), Some(Err(NodeError::lost()))];
-        assert_eq!(longest(ORDINARY_SPLITS - 1, &failed), None);
+        assert_eq!(longest(ORDINARY_MISSES - 1, &failed), None);
         assert_eq!(longest(20, &TAKEN), None, "nothing was split");
         for (splits, votes, times) in
             [(2, &split, 1), (20, &split, 1), (2, &failed, 2), (4, &failed, 8)]
@@ -501,5 +504,9 @@ mod tests {
             assert!(longest <= times * moment && longest > times * moment / 2, "{longest:?}");
         }
         assert!(longest(20, &failed).is_some_and(|longest| longest <= LONGEST_PAUSE));
+        // One that has told so often that it is free.
+        place.queue.permit(0).views = vec![View { contradictions: 3, ..View::default() }];
+        let longest = longest(0, &TAKEN).expect("a pause");
+        assert!(longest <= 2 * moment && longest > moment, "{longest:?}");
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct View {
     pub(crate) asked: Option<Instant>,
     /// The notice that counts.
     pub(crate) number: u64,
+    /// How often in a row it told that it is free, and answered that it is taken. Somebody may have been quicker.
+    pub(crate) contradictions: u32,
 }
 
 impl View {
@@ -51,6 +53,7 @@ impl View {
         (self.known, self.ends) = match sight {
             Sight::Free => (self.known_free(), None),
             Sight::Taken { life } => {
+                self.contradictions = 0;
                 (Known::Taken, life.and_then(|life| Instant::now().checked_add(life)))
             }
         };
@@ -73,6 +76,10 @@ impl View {
         if self.watch == Watch::On && self.known != Known::Taken {
             // What was seen is over, and the notice of it is on its way: it is not the next one.
             self.watch = Watch::Off;
+            self.contradictions += u32::from(*vote == Ok(Answer::Taken));
+        }
+        if *vote == Ok(Answer::Granted) {
+            self.contradictions = 0;
         }
         self.refuses =
             matches!(vote, Err(error) if matches!(error.fate, Fate::Refused | Fate::Denied));
@@ -141,6 +148,25 @@ mod tests {
         // What is free tells of no release: it is to be watched anew.
         assert_eq!(seen(Sight::Free, &late), (Known::Down, Watch::Off, false));
         assert_eq!(seen(Sight::Free, &Ok(Answer::Taken)), (Known::Taken, Watch::Off, false));
+    }
+
+    #[test]
+    fn who_tells_that_it_is_free_and_answers_that_it_is_taken_contradicts_itself() {
+        let mut view = View::default();
+        let mut is_told = |sight: Option<Sight>, answer| {
+            sight.into_iter().for_each(|sight| view.see(sight));
+            view.hear(&Ok(answer));
+            view.contradictions
+        };
+        let taken = Sight::Taken { life: Some(Duration::MAX) };
+        assert_eq!(is_told(None, Answer::Taken), 0, "it has told nothing");
+        assert_eq!(is_told(Some(Sight::Free), Answer::Taken), 1);
+        assert_eq!(is_told(None, Answer::Taken), 1, "nothing since then");
+        assert_eq!(is_told(Some(Sight::Free), Answer::Taken), 2);
+        assert_eq!(is_told(Some(taken), Answer::Taken), 0);
+        assert_eq!(is_told(Some(Sight::Free), Answer::Taken), 1);
+        assert_eq!(is_told(Some(Sight::Free), Answer::Granted), 0);
+        assert_eq!(is_told(Some(Sight::Free), Answer::Absent), 0);
     }
 
     #[test]

@@ -796,3 +796,16 @@ async fn nodes_that_refuse_what_they_tell_to_be_free_are_asked_by_the_schedule()
     let ((), elapsed) = timed(async { drop(held(waiting.await.unwrap())) }).await;
     assert!(elapsed <= ms(510), "{elapsed:?}");
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nodes_that_contradict_themselves_are_asked_with_pauses() {
+    let world = World::of(&[Behaviour::Contradicts; 3]);
+    world.scripted.iter().for_each(|node| node.is_watchable.set(true));
+    let waiting = lock(&world, patient());
+    sleep(ms(10_000)).await;
+    let asked = world.asked(Verb::Acquire).len();
+    assert!((3 * 10..3 * 150).contains(&asked), "{asked}");
+    world.all_become(Behaviour::Ok);
+    let ((), elapsed) = timed(async { drop(held(waiting.await.unwrap())) }).await;
+    assert!(elapsed <= ms(510), "{elapsed:?}");
+}

@@ -8,8 +8,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use redsync_engine::{
-    Clock, Fate, Guard, Health, Keys, Kind, MemoryNode, Node, NodeError, Notice, Reply, Request,
-    Status, Value, Verb,
+    Answer, Clock, Fate, Guard, Health, Keys, Kind, MemoryNode, Node, NodeError, Notice, Reply,
+    Request, Status, Value, Verb,
 };
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -34,6 +34,9 @@ pub enum Behaviour {
     Error { applied: bool },
     /// Refuses acquisitions, and tells that it is free all the same.
     Refused,
+    /// Answers every acquisition a millisecond later that the lock is taken, and tells that it is free: a proxy that
+    /// reads from a replica which has heard of nothing.
+    Contradicts,
     /// Drops the question, as a connection does that is torn down.
     Closed,
     /// Does it at once, and answers after that time; beyond the node timeout that is too late.
@@ -191,6 +194,13 @@ impl ScriptedNode {
                 reply.send(Err(broken()));
             }
             Behaviour::Refused => reply.send(Err(broken().with(Fate::Refused))),
+            Behaviour::Contradicts if verb == Verb::Acquire => {
+                spawn_local(async move {
+                    sleep(Duration::from_millis(1)).await;
+                    reply.send(Ok(Answer::Taken));
+                });
+            }
+            Behaviour::Contradicts => self.answer(verb, &request, reply),
             Behaviour::Closed => drop(reply),
             Behaviour::Slow(delay) => {
                 let (answer, detail) = self.store.answer(verb, &request);
@@ -260,7 +270,9 @@ impl Node for ScriptedNode {
 
     fn health(&self, limit: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
         let (delay, error) = match self.behaviour.get() {
-            Behaviour::Ok | Behaviour::Taken | Behaviour::Twice => (Duration::ZERO, None),
+            Behaviour::Ok | Behaviour::Taken | Behaviour::Twice | Behaviour::Contradicts => {
+                (Duration::ZERO, None)
+            }
             Behaviour::Refused | Behaviour::Halfway | Behaviour::Error { .. } => {
                 (Duration::ZERO, Some(broken()))
             }
