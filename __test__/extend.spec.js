@@ -5,7 +5,7 @@ const test = require('ava');
 const { ExtendError, Redsync } = require('../index.js');
 const { until } = require('./helpers/async.js');
 const { overBackends } = require('./helpers/backends.js');
-const { useServers } = require('./helpers/servers.js');
+const { storedOn, useServers } = require('./helpers/servers.js');
 
 const eachBackend = overBackends(test);
 const onRedis = ({ kind }) => kind === 'redis';
@@ -225,6 +225,11 @@ test.serial('a lock that is over is not left where it was stored again', async (
   await until(() => lock.remaining === 0);
   await t.throwsAsync(lock.extend(), extendError);
   await until(async () => (await servers[2].command('EXISTS', 'name')) === 0, { timeout: 10_000 });
+  // The others are still to be asked: what was stored there again could be deleted by that.
+  await Promise.all([servers[0].restart(), servers[1].restart()]);
+  await until(async () => (await redsync.health()).every(({ status }) => status === 'up'));
+  await t.throwsAsync(lock.extend(), { ...extendError, message: /was over, and is released$/ });
+  t.deepEqual(await storedOn(servers), [[], [], []]);
 });
 
 eachBackend(

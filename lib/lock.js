@@ -56,6 +56,7 @@ class Lock {
   #lease; // if the engine keeps the lock alive, or watches it
   #isOver = false; // unlock() was called: nothing extends it any more
   #isReleased = false; // unlock() has succeeded
+  #isGivenUp = false; // it was over, and what an extension had stored is released, on some nodes perhaps later
   #isLeft = false; // letExpire() was called: it is not for a block's end to release it
   #isLookedAfter = false; // should it be forgotten: see lib/forgotten.js
 
@@ -294,6 +295,7 @@ class Lock {
     // To set the key again (setNXOnExtend) behind an unlock would leave it there for nobody.
     if (this.#isOver) throw this.#notExtended('unlock() was called');
     if (this.#value === '') throw this.#notExtended(NEVER_LOCKED);
+    if (this.#isGivenUp) throw this.#notExtended('was over, and is released');
     // Whoever listens to its signal has been told, and may have left.
     if (this.#lease?.isLost && !this.#resource.client.isClosed) throw this.#notExtended('was lost');
   }
@@ -350,7 +352,7 @@ class Lock {
     const what = 'extended, but over before it could be told: the event loop was blocked';
     // Whoever has the value of an adopted lock, too, may well have been told.
     if (this.#isAdopted) return this.#notExtended(what);
-    this.#resource.release(this.#value, this.#restsUntil);
+    this.#giveUp();
     return this.#notExtended(`${what}. It is released`);
   }
 
@@ -361,9 +363,12 @@ class Lock {
   /** A lock that is over, and that some nodes may store again all the same, is nobody's. */
   #forgetRecreated() {
     const isOver = this.#until !== undefined && this.remaining === 0;
-    if (isOver && this.#resource.settings.setNXOnExtend) {
-      this.#resource.release(this.#value, this.#restsUntil);
-    }
+    if (isOver && this.#resource.settings.setNXOnExtend) this.#giveUp();
+  }
+
+  #giveUp() {
+    this.#isGivenUp = true;
+    this.#resource.release(this.#value, this.#restsUntil);
   }
 
   /** With a lease the engine knows better, as long as it looks after the lock. */

@@ -2,7 +2,7 @@
 //! be reached, whether it failed, was cancelled or timed out.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::node::{Request, Verb};
 use crate::nodes::Nodes;
 use crate::round::{Round, Votes};
 use crate::time::timeout;
+use crate::value::Value;
 
 /// The first pause before a node that did not answer is asked again; doubled from then on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -51,18 +52,56 @@ impl Missed {
     }
 }
 
+/// So many are looked through for those that are over, before there are twice as many of them.
+const FEW: usize = 64;
+
+/// The values of locks that were given up, and until when a node may still be asked to release them.
+#[derive(Default)]
+struct GivenUp {
+    values: HashMap<Value, Duration>,
+    most: usize,
+}
+
+impl GivenUp {
+    fn add(&mut self, value: &Value, until: Duration, now: Duration) {
+        if self.values.len() >= self.most {
+            self.values.retain(|_, until| now < *until);
+            self.most = 2 * self.values.len().max(FEW);
+        }
+        self.values.insert(value.clone(), until);
+    }
+
+    fn has(&self, value: &Value, now: Duration) -> bool {
+        self.values.get(value).is_some_and(|until| now < *until)
+    }
+}
+
 /// Releases on one set of nodes.
 pub(crate) struct Cleanup {
     nodes: Rc<Nodes>,
     /// One entry a node.
     missed: Vec<Missed>,
+    given_up: RefCell<GivenUp>,
     is_stopped: Cell<bool>,
 }
 
 impl Cleanup {
     pub(crate) fn new(nodes: Rc<Nodes>) -> Rc<Self> {
         let missed = nodes.members().iter().map(|_| Missed::default()).collect();
-        Rc::new(Self { nodes, missed, is_stopped: Cell::new(false) })
+        Rc::new(Self { nodes, missed, given_up: RefCell::default(), is_stopped: Cell::new(false) })
+    }
+
+    /// Releases what these nodes may still store of a lock that is lost, and remembers that: a node that does not answer
+    /// is asked again for as long as the key may live there, and must not store the value anew meanwhile.
+    pub(crate) fn give_up(self: &Rc<Self>, request: &Rc<Request>, holders: Vec<usize>) {
+        let now = self.nodes.now();
+        self.given_up.borrow_mut().add(&request.value, now + 2 * request.expiry, now);
+        self.release(request, holders);
+    }
+
+    /// Is what nodes store of this value still being released?
+    pub(crate) fn has_given_up(&self, value: &Value) -> bool {
+        self.given_up.borrow().has(value, self.nodes.now())
     }
 
     /// Can nothing be asked any more?
@@ -171,6 +210,19 @@ mod tests {
     use super::*;
     use crate::kind::Kind;
     use crate::testing::request;
+
+    #[test]
+    fn what_was_given_up_is_remembered_for_its_time_and_forgotten_after_it() {
+        let mut given_up = GivenUp::default();
+        let at = Duration::from_secs;
+        let value = |number: u64| Value::from(format!("{number}").as_str());
+        for number in 0..1000 {
+            given_up.add(&value(number), at(number + 2), at(number));
+            assert!(given_up.values.len() <= 2 * FEW, "{number}");
+        }
+        let known = |number: u64, now: u64| given_up.has(&value(number), at(now));
+        assert_eq!((known(999, 1000), known(999, 1001), known(1000, 1000)), (true, false, false));
+    }
 
     #[test]
     fn of_too_many_releases_the_oldest_is_left_to_its_expiry() {

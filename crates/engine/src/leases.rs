@@ -484,7 +484,7 @@ impl Leases {
             // What a minority still stores is nobody's lock. But it may be all that keeps others from it, where the rest
             // has forgotten and abstains: whoever was told how long the lock lives may not know yet that it is lost.
             if why == Loss::Taken || request.quarantine.is_zero() {
-                self.cleanup.release(request, votes.holding(false));
+                self.cleanup.give_up(request, votes.holding(false));
             }
             self.lose(lease, why);
         }

@@ -104,6 +104,9 @@ impl Mutex {
 
     /// Lets the lock of this value live for another [`Options::expiry`] from now.
     ///
+    /// It is stored again, with [`Options::recreate_on_extend`], unless nodes were asked to release it meanwhile: that may
+    /// reach one of them later.
+    ///
     /// # Errors
     /// [`Error::NotExtended`] when no quorum did in time; the lock is then valid as long as before.
     pub async fn extend(&self, value: Value) -> Result<Held, Error> {
@@ -112,17 +115,18 @@ impl Mutex {
         }
         let request = self.request(value);
         let start = self.redsync.now();
-        let verb = Verb::Extend { recreate: self.options.recreate_on_extend };
+        let is_given_up = || self.redsync.cleanup.has_given_up(&request.value);
+        let recreate = self.options.recreate_on_extend && !is_given_up();
         self.redsync.leases.share(&request);
-        let votes = self.ask(verb, &request).votes().await;
+        let votes = self.ask(Verb::Extend { recreate }, &request).votes().await;
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
-        if votes.granted() && self.redsync.now() < until {
+        if votes.granted() && self.redsync.now() < until && !(recreate && is_given_up()) {
             self.redsync.leases.prolong(&request, until);
             self.seen.borrow_mut().votes = votes.into_inner();
             let token = request.value.token().filter(|_| self.options.fencing);
             return Ok(Held { value: request.value.clone(), token, until });
         }
-        if votes.taken() {
+        if votes.taken() || recreate && is_given_up() {
             self.release_lost(&request, &votes);
         }
         Err(Error::NotExtended { votes: votes.into_inner() })
@@ -132,9 +136,9 @@ impl Mutex {
     /// so is the sign that a writer has left where he was not granted his.
     fn release_lost(&self, request: &Rc<Request>, votes: &Votes<'_>) {
         if request.kind.is_writers() {
-            self.redsync.cleanup.release(request, self.redsync.nodes.order(false));
+            self.redsync.cleanup.give_up(request, self.redsync.nodes.order(false));
         } else if self.options.recreate_on_extend {
-            self.redsync.cleanup.release(request, votes.holding(false));
+            self.redsync.cleanup.give_up(request, votes.holding(false));
         }
     }
 

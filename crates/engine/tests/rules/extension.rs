@@ -1,6 +1,9 @@
 //! Extension: never shorter, and again where the key has vanished only if asked to.
 
-use redsync_engine::{Answer, CancellationToken, Error, Held, Options};
+use std::rc::Rc;
+
+use redsync_engine::{Answer, CancellationToken, Error, Held, Kind, Options};
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::support::{Behaviour, FOREIGN, KEY, SLOW, World, granted, held, ms, tries};
@@ -76,6 +79,54 @@ async fn a_lock_that_somebody_else_has_is_not_taken_back() {
     let taken = Some(Ok(Answer::Taken));
     assert_eq!(error, Error::NotExtended { votes: vec![taken.clone(), taken, granted()] });
     assert_eq!(world.stored()[..2], vec![Some(FOREIGN.to_string()); 2], "theirs stays");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_is_still_being_released_is_not_taken_again() {
+    for is_writer in [false, true] {
+        let world = World::of(&[Behaviour::Ok; 3]);
+        let kind =
+            if is_writer { Kind::Write { sign: ms(1000), renews: false } } else { Kind::Mutex };
+        let mutex = world.mutex(Options { kind, ..recreating() });
+        let lock = held(mutex.lock(&CancellationToken::new()).await);
+        sleep(ms(8000)).await;
+        world.scripted[..2].iter().for_each(|node| node.plant(KEY, FOREIGN));
+        world.scripted[2].release_like(Behaviour::Error { applied: false });
+        mutex.extend(lock.value.clone()).await.unwrap_err();
+        world.scripted[..2].iter().for_each(|node| node.wipe(KEY));
+        let error = mutex.extend(lock.value.clone()).await.unwrap_err();
+        let absent = Some(Ok(Answer::Absent));
+        assert_eq!(error, Error::NotExtended { votes: vec![absent.clone(), absent, granted()] });
+        world.all_become(Behaviour::Ok);
+        sleep(ms(2000)).await;
+        assert_eq!(world.stored(), [None, None, None], "what was left is released");
+        // Nobody is asked any more to release it.
+        sleep(ms(14_000)).await;
+        held(mutex.extend(lock.value).await);
+        sleep(ms(7000)).await;
+        assert!(world.stored().iter().all(Option::is_some));
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_is_released_while_it_is_taken_again_is_not_held() {
+    let world = World::of(&[Behaviour::Ok; 3]);
+    let mutex = Rc::new(world.mutex(recreating()));
+    let lock = held(mutex.lock(&CancellationToken::new()).await);
+    sleep(ms(8000)).await;
+    world.scripted[..2].iter().for_each(|node| node.plant(KEY, FOREIGN));
+    world.all_become(Behaviour::Slow(ms(20)));
+    let extend = || {
+        let (mutex, value) = (mutex.clone(), lock.value.clone());
+        spawn_local(async move { mutex.extend(value).await })
+    };
+    let first = extend();
+    sleep(ms(10)).await;
+    world.scripted[..2].iter().for_each(|node| node.wipe(KEY));
+    let second = extend();
+    assert!(first.await.unwrap().is_err() && second.await.unwrap().is_err());
+    sleep(ms(100)).await;
+    assert_eq!(world.stored(), [None, None, None]);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

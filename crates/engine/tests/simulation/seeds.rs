@@ -75,4 +75,8 @@ pub const SEEDS: &[(u64, &str)] = &[
         121_417_694,
         "one did not ask for a free permit, for another of its line had asked for one that was taken",
     ),
+    (
+        502_498_020,
+        "what was released of a lost lock was stored again by setNXOnExtend, and the release came behind it",
+    ),
 ];
