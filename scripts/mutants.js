@@ -20,7 +20,6 @@ const LEAST_SCORE = 95;
 const LEAST_TIMEOUT = 5000;
 /** What takes so long is kept for the end. */
 const LONG = 2000;
-const TIMEOUT_FACTOR = 10;
 
 const HELP = `Usage: npm run mutants -- [options] [part]
 
@@ -82,20 +81,33 @@ async function findWrong(program, tests, mutant, likely) {
   }
 }
 
-/** Runs the tests that reach a mutant, those of a program at a time, the quickest first, until one fails. */
+/** What is run at once of these tests, the quickest first; of a program with a `budget`, one by one up to that. */
+function batchesOf(measured) {
+  const batches = [];
+  for (const program of new Set(measured.map((it) => it.program))) {
+    const tests = measured.filter((it) => it.program === program);
+    tests.sort((one, other) => one.took - other.took);
+    let left = program.budget ?? Infinity;
+    const isLong = ({ took }) => took >= LONG;
+    const groups =
+      program.budget === undefined
+        ? [tests.filter((it) => !isLong(it)), tests.filter(isLong)]
+        : tests.map((it) => [it]);
+    for (const group of groups) {
+      if (group.length === 0 || left <= 0) continue;
+      const took = group.reduce((sum, it) => sum + it.took, 0);
+      left -= took;
+      batches.push({ program, tests: group.map(({ test }) => test), took });
+    }
+  }
+  return batches.sort((one, other) => one.took - other.took);
+}
+
+/** Runs the tests that reach a mutant until one fails. */
 async function tryOut(mutant, measured) {
   const reaching = measured.filter(({ reached }) => reached.has(mutant.number));
-  const byKey = new Map();
-  for (const { program, test, took } of reaching) {
-    const key = `${program.name} ${took >= LONG}`;
-    const batch = byKey.get(key) ?? { program, tests: [], took: 0 };
-    batch.tests.push(test);
-    batch.took += took;
-    byKey.set(key, batch);
-  }
-  const batches = [...byKey.values()].sort((one, other) => one.took - other.took);
-  for (const { program, tests, took } of batches) {
-    const wrong = await findWrong(program, tests, `${mutant.number}`, took * TIMEOUT_FACTOR);
+  for (const { program, tests, took } of batchesOf(reaching)) {
+    const wrong = await findWrong(program, tests, `${mutant.number}`, took * program.patience);
     if (wrong) return { foundBy: `${program.name}: ${wrong}` };
   }
   return { isReached: reaching.length > 0 };

@@ -272,6 +272,9 @@ class TestProgram {
   /** What it is told. */
   env = {};
 
+  /** So many times as long as without a mutant is waited for a test. */
+  patience = 10;
+
   constructor(name, file, cwd) {
     this.name = name;
     this.file = file;
