@@ -58,3 +58,15 @@ impl Access {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Endpoint;
+
+    #[test]
+    fn an_address_of_version_6_is_told_in_brackets() {
+        let tcp = |host: &str| Endpoint::Tcp { host: host.into(), port: 6379 }.to_string();
+        assert_eq!([tcp("::1"), tcp("10.0.0.1")], ["[::1]:6379", "10.0.0.1:6379"]);
+        assert_eq!(Endpoint::Unix("/tmp/redis".into()).to_string(), "/tmp/redis");
+    }
+}

@@ -323,3 +323,250 @@ impl KeyFilter {
         self.0 = Default::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::future::{Future, ready};
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use rand::SeedableRng;
+    use rand::rngs::Xoshiro256PlusPlus;
+    use redsync_engine::{
+        CancellationToken, Health, Keys, Mutex, Node, Options, Redsync, Reply, Request,
+    };
+    use tokio::runtime::Builder;
+    use tokio::task::{LocalSet, spawn_local, yield_now};
+
+    use super::*;
+    use crate::clock::BootClock;
+
+    const SHORT: Duration = Duration::from_secs(8);
+    const LONG: Duration = Duration::from_secs(9);
+
+    /// A node that keeps what it is asked.
+    #[derive(Default)]
+    struct Asked(RefCell<Vec<Question>>);
+
+    impl Node for Asked {
+        fn ask(&self, verb: Verb, request: &Rc<Request>, reply: Reply) {
+            self.0.borrow_mut().push(Question::new(verb, request, reply));
+        }
+
+        fn health(&self, _: Duration) -> Pin<Box<dyn Future<Output = Health>>> {
+            Box::pin(ready(Health::down(NodeError::closed())))
+        }
+
+        fn close(&self) {}
+    }
+
+    /// What is asked about these names, and waits for its answer for as long as `test` runs.
+    fn ask(calls: &[(Verb, &str, Duration)], test: impl FnOnce(Vec<Question>)) {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let asked = Rc::new(Asked::default());
+            let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
+            let redsync = Redsync::new(vec![asked.clone()], Rc::new(BootClock), rng);
+            for &(verb, name, expiry) in calls {
+                let fencing = verb == Verb::Acquire;
+                let options = Options { expiry, fencing, ..Options::default() };
+                let keys: Keys = Rc::new([name.into()]);
+                let mutex = Mutex::new(redsync.clone(), keys, options);
+                spawn_local(async move {
+                    match verb {
+                        Verb::Acquire => drop(mutex.try_lock(&CancellationToken::new()).await),
+                        Verb::Release => drop(mutex.unlock("value".into()).await),
+                        _ => drop(mutex.extend("value".into()).await),
+                    }
+                });
+                yield_now().await;
+            }
+            let questions = asked.0.take();
+            let verbs: Vec<_> = questions.iter().map(|question| question.verb).collect();
+            assert_eq!(verbs.len(), calls.len(), "{verbs:?}");
+            test(questions);
+        });
+    }
+
+    /// So many that no two are alike to the filter, in each row of the longest run.
+    fn names(count: usize) -> Vec<String> {
+        let mut places = Vec::new();
+        let names = (0..).map(|number| format!("name {number}"));
+        let is_new = |name: &String| {
+            if places.len() % MAX_RUN == 0 {
+                places.clear();
+            }
+            let place = KeyFilter::place(name);
+            let is_new = !places.contains(&place);
+            if is_new {
+                places.push(place);
+            }
+            is_new
+        };
+        names.filter(is_new).take(count).collect()
+    }
+
+    /// How many each command is about, and how many replies there will be.
+    fn commands(batch: &Batch) -> (Vec<usize>, usize) {
+        let count = |entry: &Entry| match entry {
+            Entry::Run(questions) => questions.len(),
+            _ => 1,
+        };
+        (batch.entries.iter().map(count).collect(), batch.expected)
+    }
+
+    /// All of that in one batch, for a server that can do so with several keys.
+    fn batch(scripts: &KnownScripts, questions: Vec<Question>) -> Batch {
+        let mut output = Vec::new();
+        let mut writer = Writer::new(&mut output, scripts, true, false);
+        questions.into_iter().for_each(|question| writer.add(question));
+        let expected = writer.expected();
+        let batch = writer.finish().expect("something was asked");
+        assert_eq!(batch.expected(), expected);
+        assert!(!output.is_empty());
+        batch
+    }
+
+    #[test]
+    fn one_command_is_about_no_more_than_a_server_is_to_do_at_once() {
+        let names = names(300);
+        for (verb, is_guarded, sizes) in [
+            (Verb::Release, false, vec![128, 128, 44]),
+            (Verb::Release, true, vec![128, 128, 44]),
+            (Verb::Extend { recreate: false }, true, vec![128, 128, 44]),
+            (Verb::Acquire, false, vec![128, 128, 44]),
+            (Verb::Acquire, true, [vec![16; 18], vec![12]].concat()),
+        ] {
+            let calls: Vec<_> = names.iter().map(|name| (verb, &**name, SHORT)).collect();
+            ask(&calls, |questions| {
+                let scripts = KnownScripts::default();
+                if is_guarded {
+                    scripts.guard();
+                }
+                let batch = batch(&scripts, questions);
+                assert_eq!(commands(&batch), (sizes.clone(), sizes.len()), "{verb:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_alike_goes_together_and_what_is_about_the_same_key_in_its_order() {
+        let extend = Verb::Extend { recreate: false };
+        let (release, acquire) = (Verb::Release, Verb::Acquire);
+        for (calls, sizes) in [
+            // A release has no expiry.
+            (vec![(release, "a", SHORT), (release, "b", LONG)], vec![2]),
+            (vec![(extend, "a", SHORT), (extend, "b", SHORT), (extend, "c", LONG)], vec![2, 1]),
+            (
+                vec![(extend, "a", SHORT), (acquire, "b", SHORT), (release, "c", SHORT)],
+                vec![1, 1, 1],
+            ),
+            (vec![(release, "a", SHORT), (extend, "b", SHORT), (release, "c", SHORT)], vec![2, 1]),
+            (vec![(release, "a", SHORT), (release, "b", SHORT), (extend, "a", SHORT)], vec![2, 1]),
+            (vec![(extend, "a", SHORT), (release, "a", SHORT), (release, "b", SHORT)], vec![1, 2]),
+        ] {
+            ask(&calls, |questions| {
+                let batch = batch(&KnownScripts::default(), questions);
+                assert_eq!(commands(&batch), (sizes.clone(), sizes.len()), "{calls:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_server_that_takes_one_key_at_a_time_is_asked_so() {
+        let calls = [(Verb::Release, "a", SHORT), (Verb::Release, "b", SHORT)];
+        ask(&calls, |mut questions| {
+            let (scripts, mut output) = (KnownScripts::default(), Vec::new());
+            let mut writer = Writer::new(&mut output, &scripts, false, true);
+            assert_eq!(writer.expected(), 0);
+            questions[1].is_asking = true;
+            questions.into_iter().for_each(|question| writer.add(question));
+            assert_eq!(writer.expected(), 3);
+            let batch = writer.finish().expect("something was asked");
+            assert_eq!(commands(&batch), (vec![1, 1], 3));
+            assert!(output.windows(6).any(|word| word == b"ASKING"));
+        });
+        let (scripts, mut output) = (KnownScripts::default(), Vec::new());
+        assert!(Writer::new(&mut output, &scripts, true, false).finish().is_none());
+    }
+
+    #[test]
+    fn who_is_sent_on_or_has_to_be_asked_alone_is() {
+        let calls = ["a", "b", "c"].map(|name| (Verb::Release, name, SHORT));
+        ask(&calls, |mut questions| {
+            questions[0].is_asking = true;
+            questions[1].is_alone = true;
+            let (scripts, mut output) = (KnownScripts::default(), Vec::new());
+            let mut writer = Writer::new(&mut output, &scripts, true, true);
+            questions.into_iter().for_each(|question| writer.add(question));
+            let batch = writer.finish().expect("something was asked");
+            assert_eq!(commands(&batch), (vec![1, 1, 1], 4));
+        });
+    }
+
+    #[test]
+    fn what_a_server_releases_without_a_script_is_released_one_by_one() {
+        let extend = Verb::Extend { recreate: false };
+        let calls = [
+            (Verb::Release, "a", SHORT),
+            (Verb::Release, "b", SHORT),
+            (extend, "c", SHORT),
+            (extend, "d", SHORT),
+        ];
+        ask(&calls, |questions| {
+            let scripts = KnownScripts::beside(Some(Deletion::DelIfEq));
+            let batch = batch(&scripts, questions);
+            assert_eq!(commands(&batch), (vec![1, 1, 2], 3));
+            let is_deletion =
+                |entry: &Entry| matches!(entry, Entry::One(question) if question.is_deletion);
+            assert_eq!(batch.entries.iter().filter(|entry| is_deletion(entry)).count(), 2);
+        });
+    }
+
+    #[test]
+    fn one_reply_too_many_or_too_few_is_believed_for_none() {
+        for (replies, is_believed) in
+            [(vec![], false), (vec![1], false), (vec![1, 0], true), (vec![1, 0, 1], false)]
+        {
+            ask(&[(Verb::Release, "a", SHORT), (Verb::Release, "b", SHORT)], |mut questions| {
+                questions.iter_mut().for_each(|question| question.is_alone = true);
+                let mut batch = batch(&KnownScripts::default(), questions);
+                for reply in &replies {
+                    assert!(!batch.is_complete() || replies.len() > 2);
+                    batch.take(Value::Int(*reply));
+                }
+                assert_eq!(batch.is_complete(), is_believed);
+                if is_believed {
+                    assert!(batch.answered().is_ok());
+                }
+            });
+        }
+        // The letters of a run: one for each, and none that it does not know.
+        for (letters, is_believed) in [("10", true), ("-?", true), ("1", false), ("1x", false)] {
+            ask(&[(Verb::Release, "a", SHORT), (Verb::Release, "b", SHORT)], |questions| {
+                let mut batch = batch(&KnownScripts::default(), questions);
+                batch.take(Value::BulkString(letters.into()));
+                assert!(batch.is_complete());
+                assert_eq!(batch.answered().is_ok(), is_believed, "{letters}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_filter_knows_what_was_added_and_forgets_it() {
+        let names = names(3);
+        let calls: Vec<_> = names.iter().map(|name| (Verb::Release, &**name, SHORT)).collect();
+        ask(&calls, |questions| {
+            let mut filter = KeyFilter::default();
+            assert!(!filter.may_hold(&questions[0]));
+            filter.add(&questions[0]);
+            filter.add(&questions[1]);
+            let held = questions.iter().map(|question| filter.may_hold(question));
+            assert_eq!(held.collect::<Vec<_>>(), [true, true, false]);
+            filter.clear();
+            assert!(!filter.may_hold(&questions[0]));
+        });
+    }
+}
