@@ -18,8 +18,7 @@ const { useProxy } = require('./helpers/proxy.js');
 const { storedOn, useServers } = require('./helpers/servers.js');
 
 const ROUNDS = 20;
-// A node may take 3 s, as long as no machine stands still for.
-const OPTIONS = { expiry: 60_000, tries: 1 };
+const OPTIONS = { expiry: 10_000, tries: 1 };
 const NOTHING = [[], [], []];
 
 // Elsewhere nothing tells that every thread of a process stands still.
@@ -106,8 +105,18 @@ for (const [title, use, lose] of [
   });
 }
 
+/**
+ * Waits until the operating system has told clients with these ports that their connections are over, and lets nothing
+ * else run here meanwhile. Where others flood the network that takes its time, and what is sent until then is lost.
+ */
+function areOver(ports) {
+  const numbers = ports.map((port) => port.toString(16).toUpperCase().padStart(4, '0'));
+  const connected = new RegExp(`: \\w+:(${numbers.join('|')}) \\w+:\\w+ 01 `);
+  while (connected.test(fs.readFileSync('/proc/net/tcp', 'utf8')));
+}
+
 // A link has not heard of it yet when it is asked, or has just heard of it.
-test.serial('a call in the moment in which its connections end needs one try', async (t) => {
+onLinux('a call in the moment in which its connections end needs one try', async (t) => {
   const servers = await useServers(t, 3);
   const proxies = await Promise.all(servers.map((server) => useProxy(t, server)));
   const redsync = new Redsync(
@@ -119,7 +128,9 @@ test.serial('a call in the moment in which its connections end needs one try', a
   await (await mutex.lock()).unlock();
   for (let round = 0; round < 10 * ROUNDS; round++) {
     const accepted = proxies.map((proxy) => proxy.accepted);
+    const peers = proxies.flatMap((proxy) => proxy.peers);
     proxies.forEach((proxy) => proxy.reset());
+    areOver(peers);
     const lock = await mutex.lock();
     await lock.unlock();
     // One of them may be asked a little later than a quorum.

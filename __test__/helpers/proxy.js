@@ -142,6 +142,11 @@ class Connection {
     client.on('close', () => there.pass(() => this.#server.end()));
   }
 
+  /** The port of the client. */
+  get peer() {
+    return this.#client.remotePort;
+  }
+
   #connect() {
     const { port } = this.#proxy.server;
     this.#server = this.#proxy.own(net.connect({ host: HOST, port, noDelay: true }));
@@ -290,6 +295,11 @@ class Proxy {
   /** How many clients are connected. */
   get connections() {
     return this.#connections.size;
+  }
+
+  /** The ports of those. */
+  get peers() {
+    return [...this.#connections].map(({ peer }) => peer);
   }
 
   /** Keeps a socket in mind until it is closed, for whatever reason. */
