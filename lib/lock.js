@@ -337,7 +337,9 @@ class Lock {
     }
     if (outcome.lease !== undefined) this.#adopt(outcome.lease);
     const until = Math.max(outcome.number, this.#lease?.until ?? 0);
-    if (until <= this.#now() || this.#lease?.isLost) throw this.#extendedTooLate();
+    const isLate = until <= this.#now() || this.#lease?.isLost;
+    // Another extension may have failed meanwhile, whose release comes behind this one.
+    if (isLate || this.#isGivenUp) throw this.#extendedTooLate();
     this.#extendTo(until);
     return true;
   }

@@ -120,13 +120,14 @@ impl Mutex {
         self.redsync.leases.share(&request);
         let votes = self.ask(Verb::Extend { recreate }, &request).votes().await;
         let until = validity::until(start, self.options.expiry, self.options.drift_factor);
-        if votes.granted() && self.redsync.now() < until && !(recreate && is_given_up()) {
+        let is_undone = recreate && is_given_up();
+        if votes.granted() && self.redsync.now() < until && !is_undone {
             self.redsync.leases.prolong(&request, until);
             self.seen.borrow_mut().votes = votes.into_inner();
             let token = request.value.token().filter(|_| self.options.fencing);
             return Ok(Held { value: request.value.clone(), token, until });
         }
-        if votes.taken() || recreate && is_given_up() {
+        if votes.taken() || is_undone {
             self.release_lost(&request, &votes);
         }
         Err(Error::NotExtended { votes: votes.into_inner() })
