@@ -3,7 +3,17 @@
 // Mutation tests of the facade, by StrykerJS: `npm run mutants:js` says what of. StrykerJS 9 is the last that
 // runs on Node.js 20, which the library supports and its developers may have.
 
-const NEEDED = ['*.js', '*.node', 'package.json', '__test__', 'cli', 'lib', 'redlock', 'tools'];
+const NEEDED = [
+  '*.js',
+  '*.node',
+  'package.json',
+  '__test__',
+  'cli',
+  'docs',
+  'lib',
+  'redlock',
+  'tools',
+];
 
 module.exports = {
   testRunner: 'ava',

@@ -118,6 +118,7 @@ const GOOD = [
   ['memory:a', memory('a')],
   ['MEMORY:A.b-c_1', memory('A.b-c_1')],
   [{ url: 'memory:a' }, memory('a')],
+  [{ url: 'memory:a', db: undefined }, memory('a')],
   [{ host: 'a' }, tcp('a')],
   [{ host: 'a', url: undefined, path: undefined, tls: undefined }, tcp('a')],
   [{ host: '::1', port: 1 }, tcp('::1', 1)],
@@ -129,6 +130,10 @@ const GOOD = [
     tcp('a', 6379, { username: 'u', password: 'p', db: 3, connectTimeout: 5, clientName: 'c' }),
   ],
   [{ host: 'a', username: '', password: '' }, tcp('a')],
+  [
+    { host: 'a', clientName: `!${'~'.repeat(127)}` },
+    tcp('a', 6379, { clientName: `!${'~'.repeat(127)}` }),
+  ],
   [{ host: 'a', password: '\0\ud83d\ude00' }, tcp('a', 6379, { password: '\0😀' })],
   [{ url: 'redis://a:1/2' }, tcp('a', 1, { db: 2 })],
   [
@@ -304,6 +309,13 @@ class Client {
   duplicate() {}
 }
 
+const forms = {
+  'redis+sentinel':
+    /form redis\+sentinel:\/\/\[.*host\[:port\].*\/masterName\[\/db\], with ports from 1 to 65535$/,
+  'rediss+cluster':
+    /form redis\+cluster:\/\/\[.*host\[:port\]\[,host\[:port\]\.\.\.\], with ports from 1 to 65535$/,
+};
+
 // input, error, argument that is named after `nodes[0]`, pattern
 const BAD = [
   ...[undefined, null, 1, true, 1n, Symbol('redis://a'), () => 'redis://a', ['memory:']].map(
@@ -360,18 +372,26 @@ const BAD = [
   ['redis+unix:///s?db=x', RANGE, '', /database number/],
   ['redis+unix:///s?db=1&db=2', RANGE, '', /database number/],
   ['redis+unix:///s?timeout=1', TYPE, '', /one parameter only/],
+  ['redis+unix:///s?x?db=1', TYPE, '', /one parameter only/],
   ['memory:/', RANGE, ''],
   ['memory://', RANGE, ''],
   ['memory://a', RANGE, ''],
   ['memory:a?b', RANGE, ''],
   ['memory:a%20b', RANGE, ''],
   [`memory:${'a'.repeat(65)}`, RANGE, ''],
+  [
+    'redis://a:b',
+    RANGE,
+    '',
+    /form redis:\/\/\[.*host\[:port\]\[\/db\], with a port from 1 to 65535$/,
+  ],
+  ['redis+unix://host/s', RANGE, '', /form redis\+unix:\/\/\[user:password@\]\/path\[\?db=0\]$/],
   // Several hosts
   ...['redis+sentinel', 'rediss+cluster'].flatMap((scheme) => [
     ...['', 'a,', ',a', 'a,,b', 'a b', 'a:0', 'a:1:2', 'a,b:65536', 'a,u:p', '[a]', '::1', 'ü'].map(
       (hosts) => [`${scheme}://${hosts}/0`, RANGE, ''],
     ),
-    [`${scheme}://u:p@a,u:p@b/0`, RANGE, ''],
+    [`${scheme}://u:p@a,u:p@b/0`, RANGE, '', forms[scheme]],
     [`${scheme}:a`, RANGE, ''],
     [`${scheme}:/a`, RANGE, ''],
     [`${scheme}://${repeat(65, 'a').join(',')}/0`, RANGE, '', /at most 64 hosts/],
@@ -393,7 +413,26 @@ const BAD = [
   ['redis+cluster://a/1', RANGE, '', /database 0/],
   ['redis+cluster://a/m', RANGE, '', /database number/],
   [new Map(), TYPE, '', /not a client/],
-  [new Client(), TYPE, '', /not a client/],
+  [new Client(), TYPE, '', /not a client: give a Pool over it, see docs\/clients\.md$/],
+  [{ set() {} }, TYPE, '', /not a client/],
+  [
+    { evalsha() {}, pttl() {}, defineCommand() {} },
+    TYPE,
+    '',
+    /not a client: give newPool\(client\) of redsync\/ioredis$/,
+  ],
+  // Pools
+  ...[null, 1, ['a:1']].map((endpoint) => [{ get() {}, endpoint }, TYPE, '.endpoint']),
+  ...['u@a', 'a\n', '\na', 'ü', 'a'.repeat(257)].map((endpoint) => [
+    { get() {}, endpoint },
+    RANGE,
+    '.endpoint',
+    /host:port, or another short name without a password/,
+  ]),
+  [{ get() {}, endpoint: '' }, RANGE, '.endpoint'],
+  ...['isCluster', 'isPrefixed'].flatMap((key) =>
+    [null, 0, 'true'].map((value) => [{ get() {}, [key]: value }, TYPE, `.${key}`]),
+  ),
   [{ sendCommand() {} }, TYPE, '', /not a client/],
   [{ duplicate() {} }, TYPE, '', /not a client/],
   // Options
@@ -452,6 +491,7 @@ const BAD = [
     { host: 'a', tls: { servername } },
     RANGE,
     '.tls.servername',
+    servername === '' || servername.length > 253 ? /./ : /a host name in ASCII/,
   ]),
   ...[
     [null, /Received null$/],
@@ -463,6 +503,7 @@ const BAD = [
     [`${PIN}:00`, /Received a string of 98 characters$/],
     [PIN.slice(0, 59), /Received a string of 59 characters$/], // SHA-1
     [PIN.replace('AB', 'GB'), /Received a string of 95 characters$/],
+    [`00${BARE_PIN}`, /Received a string of 66 characters$/],
     [PIN.replaceAll(':', ' '), /Received a string of 95 characters$/],
     [PIN.replace(':', ''), /Received a string of 94 characters$/],
     [`${PIN}\n`, /Received a string of 96 characters$/],
@@ -588,6 +629,8 @@ const BAD = [
     '.host',
   ]),
   [{ host: 'a'.repeat(254) }, RANGE, '.host'],
+  ...['fe80[::1]', '[fe80::]1'].map((host) => [{ host }, RANGE, '.host', /without a port/]),
+  [{ host: ['::1'] }, TYPE, '.host'],
   ...['', 's', './s', '/', '/s\0', '/s\n', '/\ud800', `/${'s'.repeat(1024)}`].map((path) => [
     { path },
     RANGE,
@@ -597,6 +640,7 @@ const BAD = [
     { host: 'a', clientName },
     RANGE,
     '.clientName',
+    clientName === '' ? /./ : /1 to 128 printable ASCII characters without spaces/,
   ]),
   ...['\ud800', 'x'.repeat(20_000)].flatMap((secret) => [
     [{ host: 'a', username: secret }, RANGE, '.username'],
@@ -682,6 +726,7 @@ const LEAKS = [
   { host: 'a', tls: { cert: PEM, key: `${KEY}${SECRET}\ud800` } },
   { host: 'a', tls: { servername: `redis://u:${SECRET}@a` } },
   { host: 'a', tls: { [`${PEM}${SECRET}`]: 1 } },
+  { host: 'a', tls: { key: new String(SECRET) } },
   { host: 'a', tls: { rejectUnauthorized: SECRET } },
   { url: `rediss://u:${SECRET}@a`, tls: false },
   { path: '/s', password: SECRET, tls: { key: KEY + SECRET, cert: PEM } },
@@ -824,6 +869,27 @@ for (const [same, other] of [
 
 test('databases of one server and fresh memory nodes are nodes of their own', (t) => {
   t.is(readNodes(['redis://a', 'redis://a/1', 'memory:', 'memory:', 'memory:x']).length, 5);
+});
+
+test('a Pool is what it says that it is', (t) => {
+  const POOL = { ...PLAIN, kind: 'pool', endpoint: 'pool' };
+  for (const [said, expected] of [
+    [{}, {}],
+    [{ endpoint: 'ioredis [::1]:6379,b/c_d-e' }, { endpoint: 'ioredis [::1]:6379,b/c_d-e' }],
+    [{ endpoint: 'a'.repeat(256) }, { endpoint: 'a'.repeat(256) }],
+    [{ isCluster: true }, { isCluster: true }],
+    [{ isPrefixed: true }, { isPrefixed: true }],
+    [{ isCluster: false, isPrefixed: false, endpoint: undefined }, {}],
+  ]) {
+    const pool = { get() {}, ...said };
+    t.deepEqual(readNodes(pool), [{ ...POOL, ...expected, pool }]);
+  }
+});
+
+test('two Pools at one address are two nodes, one Pool is one', (t) => {
+  const [one, other] = [1, 2].map(() => ({ get() {}, endpoint: 'a:1' }));
+  t.is(readNodes([one, other]).length, 2);
+  t.throws(() => readNodes([one, one]), { message: 'nodes[1] is the same node as nodes[0]' });
 });
 
 test('later changes to the input are not seen', (t) => {

@@ -78,15 +78,18 @@ function readSentinelUrl(argument, { user, address, route, query }) {
     'with ports from 1 to 65535';
   const sentinels = readSeeds(argument, { user, address }, 26379, form);
   rejectQuery(argument, query);
-  // No plain @: what is before it belongs to a password with a slash in it.
-  const path = /^(?:\/([^/@]*)(?:\/(.*))?)?$/.exec(route);
-  if (!path) throw badUrl(argument, form);
-  const masterName = decode(argument, path[1] ?? '') || undefined;
+  const [name, ...db] = route.slice(1).split('/');
+  const masterName = decode(argument, name) || undefined;
   if (Buffer.byteLength(masterName ?? '') > MAX_MASTER_NAME) {
     throw badUrl(argument, `a master name of at most ${MAX_MASTER_NAME} bytes`);
   }
-  const db = readDb(argument, path[2]);
-  return { __proto__: null, ...readUser(argument, user), sentinels, masterName, db };
+  return {
+    __proto__: null,
+    ...readUser(argument, user),
+    sentinels,
+    masterName,
+    db: readDb(argument, db.join('/')),
+  };
 }
 
 function readClusterUrl(argument, { user, address, route, query }) {

@@ -8,11 +8,13 @@ const { render } = require('../tools/tables.js');
 
 /** The specs that must find a mistake in a file: those that are about it, and quick. */
 const SPECS = {
+  'lib/addresses.js': ['misuse', 'nodes-input', 'tracing'],
   'lib/auto-extend.js': ['misuse', 'options'],
   'lib/conflicts.js': ['misuse', 'options', 'permits-options'],
   'lib/errors.js': ['copies', 'errors'],
   'lib/failures.js': ['errors', 'quorum', 'lock', 'unlock', 'redsync'],
   'lib/fields.js': ['misuse', 'nodes-input', 'options'],
+  'lib/glob.js': ['list'],
   'lib/guesses.js': ['guesses', 'misuse'],
   'lib/lock.js': ['lock', 'unlock', 'extend', 'lock-signal', 'adopt', 'shown'],
   'lib/mutex.js': [
@@ -26,6 +28,7 @@ const SPECS = {
     'shown',
     'unlock',
   ],
+  'lib/nodes.js': ['misuse', 'nodes-input', 'testing'],
   'lib/options.js': ['misuse', 'options', 'permits-options'],
   'lib/owner.js': ['misuse', 'owner'],
   'lib/permits.js': ['owner', 'permits-options'],
@@ -39,7 +42,9 @@ const SPECS = {
   'lib/quorum.js': ['quorum'],
   'lib/shown.js': ['shown'],
   'lib/slots.js': ['misuse', 'options', 'slots'],
+  'lib/tls.js': ['misuse', 'nodes-input'],
   'lib/token.js': ['options', 'owner'],
+  'lib/urls.js': ['misuse', 'nodes-input'],
   'lib/using.js': ['deadlock', 'using'],
   'lib/values.js': ['misuse', 'options', 'permits-options'],
 };
