@@ -137,7 +137,7 @@ pub fn errors(input: &[u8]) {
 }
 
 /// What a connection needs of a socket, on a pipe in memory.
-struct Socket(DuplexStream);
+pub struct Socket(pub DuplexStream);
 
 impl Connected for Socket {
     fn reset_on_close(&self) {}

@@ -66,6 +66,6 @@ impl KnownScripts {
 }
 
 /// What a server knows it by.
-fn hash(source: &str) -> String {
+pub fn hash(source: &str) -> String {
     redis::Script::new(source).get_hash().to_owned()
 }

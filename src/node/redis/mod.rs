@@ -18,6 +18,7 @@
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
 //! | `server`, `slot`, `turn` | one of a cluster; who has a slot, and the line of what is asked about it; who has left that line |
 //! | `news` | the sentinels' news that the master has changed |
+//! | `conversation` | tests of a link, against a server that they play |
 //! | `fuzz` | what must hold whatever a server says; in no build but that of the tests and fuzzers |
 
 mod address;
@@ -25,6 +26,8 @@ mod batch;
 mod cluster;
 mod command;
 mod connection;
+#[cfg(test)]
+mod conversation;
 mod deletion;
 mod failure;
 #[cfg(any(test, fuzzing))]

@@ -1,0 +1,561 @@
+//! A link in conversation with a server that a test plays: what it asks, word by word, and what it makes of the answers. For
+//! what no real server says when it is wanted. The clock stands while anybody has something to do.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use redsync_engine::{
+    Answer, CancellationToken, Clock, Error, Guard, Health, Held, Keys, Mutex, Options, Redsync,
+    Status,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::runtime::Builder;
+use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::super::script::SCRIPTS;
+use super::RedisNode;
+use super::address::{Access, Endpoint};
+use super::connection::Connection;
+use super::deletion::Deletion;
+use super::fuzz::{PIPE, Socket};
+use super::known::hash;
+use super::link::{Link, Lost};
+use super::route::Route;
+use super::stream::DEAD_AFTER;
+use super::watch::Watch;
+
+/// As long as a round waits for an answer, with the default options.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+struct PausedClock(Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::from_secs(1_000_000) + self.now()
+    }
+}
+
+/// The server's end of a connection.
+struct Server {
+    pipe: DuplexStream,
+    heard: Vec<u8>,
+}
+
+impl Server {
+    /// The next command, its words in a row; of a script its name.
+    async fn hears(&mut self) -> String {
+        let count = self.number(b'*').await;
+        let mut words = Vec::new();
+        for _ in 0..count {
+            let length = self.number(b'$').await;
+            let word = self.bytes(length).await;
+            assert_eq!(self.bytes(2).await, b"\r\n");
+            words.push(String::from_utf8(word).expect("text"));
+        }
+        if let [call, script, ..] = &mut words[..]
+            && ["EVAL", "EVALSHA"].contains(&&**call)
+        {
+            let is_meant = |it: &str| [it, &hash(it)].contains(&&**script);
+            let known = SCRIPTS.iter().find(|it| is_meant(it.source));
+            *script = known.expect("a script of ours").name.to_owned();
+        }
+        words.join(" ")
+    }
+
+    /// Nothing more, for longer than any call waits.
+    async fn hears_nothing(&mut self) {
+        let heard = timeout(10 * PATIENCE, self.hears()).await;
+        assert_eq!(heard.ok(), None);
+    }
+
+    async fn number(&mut self, kind: u8) -> usize {
+        assert_eq!(self.bytes(1).await, [kind]);
+        let mut digits = Vec::new();
+        while !digits.ends_with(b"\r\n") {
+            digits.extend(self.bytes(1).await);
+        }
+        let digits = String::from_utf8(digits).expect("digits");
+        digits.trim_end().parse().expect("a number")
+    }
+
+    async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.heard.len() < count {
+            let read = self.pipe.read_buf(&mut self.heard).await.expect("the pipe holds");
+            assert!(read > 0, "the link has hung up");
+        }
+        self.heard.drain(..count).collect()
+    }
+
+    async fn says(&mut self, replies: &str) {
+        self.pipe.write_all(replies.as_bytes()).await.expect("somebody listens");
+    }
+
+    /// One question and its answer.
+    async fn answers(&mut self, question: &str, reply: &str) {
+        assert_eq!(self.hears().await, question);
+        self.says(reply).await;
+    }
+}
+
+struct Scene {
+    link: Rc<Link>,
+    redsync: Rc<Redsync>,
+    server: Server,
+    served: JoinHandle<Lost>,
+}
+
+impl Scene {
+    fn mutex(&self, names: &[&str], options: Options) -> Mutex {
+        let keys: Keys = names.iter().map(|name| (*name).into()).collect();
+        Mutex::new(self.redsync.clone(), keys, options)
+    }
+
+    fn lock(&self, name: &str, options: Options) -> JoinHandle<Result<Held, Error>> {
+        let mutex = self.mutex(&[name], options);
+        spawn_local(async move { mutex.try_lock(&CancellationToken::new()).await })
+    }
+
+    fn unlock(&self, names: &[&str]) -> JoinHandle<Result<(), Error>> {
+        let mutex = self.mutex(names, Options::default());
+        spawn_local(async move { mutex.unlock("value".into()).await })
+    }
+
+    fn extend(&self, names: &[&str]) -> JoinHandle<Result<Held, Error>> {
+        let mutex = self.mutex(names, Options::default());
+        spawn_local(async move { mutex.extend("value".into()).await })
+    }
+
+    fn health(&self) -> JoinHandle<Health> {
+        spawn_local(self.link.clone().health(PATIENCE))
+    }
+}
+
+fn connected(deletion: Option<Deletion>) -> (Connection, Server) {
+    let (client, server) = duplex(PIPE);
+    let mut connection = Connection::over(Box::pin(Socket(client)));
+    connection.deletion = deletion;
+    (connection, Server { pipe: server, heard: Vec::new() })
+}
+
+fn serve(link: &Rc<Link>, connection: Connection) -> JoinHandle<Lost> {
+    let link = link.clone();
+    spawn_local(async move { link.serve(connection).await })
+}
+
+fn link() -> Rc<Link> {
+    let access = Access {
+        username: None,
+        password: None,
+        db: 0,
+        client_name: String::new(),
+        tls: None,
+        asks_uptime: false,
+        connect_timeout: Duration::from_secs(1),
+    };
+    // Nothing leads there: the connections are the test's.
+    let nowhere = Route::Fixed(Endpoint::Unix("/nowhere".to_owned()));
+    Link::new(nowhere, access, None, None)
+}
+
+/// A scene with a link that is up.
+async fn scene(deletion: Option<Deletion>) -> Scene {
+    let link = link();
+    let (connection, server) = connected(deletion);
+    let served = serve(&link, connection);
+    yield_now().await; // it is up
+    let node = Rc::new(RedisNode::Server(link.clone(), Watch::new(link.clone())));
+    let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
+    let redsync = Redsync::new(vec![node], Rc::new(PausedClock(Instant::now())), rng);
+    Scene { link, redsync, server, served }
+}
+
+fn play(deletion: Option<Deletion>, test: impl AsyncFnOnce(Scene)) {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), async {
+        test(scene(deletion).await).await;
+    });
+}
+
+/// What the only node has said.
+fn vote(error: &Error) -> Result<Answer, &str> {
+    match &error.votes()[0] {
+        Some(Ok(answer)) => Ok(*answer),
+        Some(Err(error)) => Err(&error.code),
+        None => Err("no vote"),
+    }
+}
+
+async fn refused<T>(call: JoinHandle<Result<T, Error>>) -> Result<Answer, String> {
+    let error = call.await.expect("no call panics").err().expect("a refusal");
+    vote(&error).map_err(str::to_owned)
+}
+
+async fn done<T>(call: JoinHandle<Result<T, Error>>) -> T {
+    call.await.expect("no call panics").expect("no error")
+}
+
+#[test]
+fn a_script_is_sent_by_name_when_it_is_known_and_in_full_when_it_was_forgotten() {
+    play(None, async |mut scene| {
+        let call = scene.unlock(&["a"]);
+        scene.server.answers("EVAL release 1 a value", ":1\r\n").await;
+        done(call).await;
+        let call = scene.unlock(&["a"]);
+        scene.server.answers("EVALSHA release 1 a value", "-NOSCRIPT No script\r\n").await;
+        scene.server.answers("EVAL release 1 a value", ":0\r\n").await;
+        assert_eq!(refused(call).await, Ok(Answer::Taken));
+        // A server that says so of a script that it was given is not believed again.
+        let call = scene.unlock(&["a"]);
+        for how in ["EVALSHA", "EVAL"] {
+            let question = format!("{how} release 1 a value");
+            scene.server.answers(&question, "-NOSCRIPT No script\r\n").await;
+        }
+        assert_eq!(refused(call).await, Err("NOSCRIPT".to_owned()));
+    });
+}
+
+#[test]
+fn what_stores_a_key_is_not_asked_again_behind_its_own_release() {
+    play(None, async |mut scene| {
+        let fenced = Options { fencing: true, ..Options::default() };
+        let call = scene.lock("a", fenced.clone());
+        assert!(scene.server.hears().await.starts_with("EVAL acquireFenced 2 a "));
+        scene.server.says(":1\r\n").await;
+        done(call).await;
+        let call = scene.lock("a", fenced);
+        assert!(scene.server.hears().await.starts_with("EVALSHA acquireFenced 2 a "));
+        // When its time is over.
+        assert!(scene.server.hears().await.starts_with("EVAL release 1 a "));
+        scene.server.says("-NOSCRIPT No script\r\n:0\r\n").await;
+        assert_eq!(refused(call).await, Err("ETIMEDOUT".to_owned()));
+        // The server was silent for as long as anybody waits: it is asked once more when it is not.
+        assert!(scene.server.hears().await.starts_with("EVAL release 1 a "));
+        scene.server.says(":0\r\n").await;
+        scene.server.hears_nothing().await;
+    });
+}
+
+#[test]
+fn many_are_asked_with_one_command_and_who_gets_no_answer_alone() {
+    play(None, async |mut scene| {
+        let calls = ["a", "b"].map(|name| scene.unlock(&[name]));
+        let many = "releaseMany 2 a b 8000 value value";
+        scene.server.answers(&format!("EVAL {many}"), "$2\r\n1?\r\n").await;
+        scene.server.answers("EVAL release 1 b value", ":0\r\n").await;
+        let [a, b] = calls;
+        done(a).await;
+        assert_eq!(refused(b).await, Ok(Answer::Taken));
+        // Forgotten once, and once more.
+        let calls = ["a", "b"].map(|name| scene.unlock(&[name]));
+        scene.server.answers(&format!("EVALSHA {many}"), "-NOSCRIPT No script\r\n").await;
+        scene.server.answers(&format!("EVAL {many}"), "-NOSCRIPT No script\r\n").await;
+        scene.server.answers("EVAL release 1 a value", ":1\r\n").await;
+        scene.server.answers("EVALSHA release 1 b value", ":1\r\n").await;
+        for call in calls {
+            done(call).await;
+        }
+    });
+}
+
+#[test]
+fn a_server_that_refuses_many_at_once_is_asked_one_by_one_from_then_on() {
+    for refusal in ["-NOPERM not this\r\n", "-CROSSSLOT Keys\r\n"] {
+        play(None, async |mut scene| {
+            for round in ["EVAL", "EVALSHA"] {
+                let calls = ["a", "b"].map(|name| scene.unlock(&[name]));
+                if round == "EVAL" {
+                    scene.server.answers("EVAL releaseMany 2 a b 8000 value value", refusal).await;
+                }
+                scene.server.answers(&format!("{round} release 1 a value"), ":1\r\n").await;
+                scene.server.answers("EVALSHA release 1 b value", ":1\r\n").await;
+                for call in calls {
+                    done(call).await;
+                }
+            }
+        });
+    }
+    // Anything else is about these.
+    play(None, async |mut scene| {
+        for many in ["EVAL releaseMany", "EVALSHA releaseMany"] {
+            let calls = ["a", "b"].map(|name| scene.unlock(&[name]));
+            let many = format!("{many} 2 a b 8000 value value");
+            scene.server.answers(&many, "-BUSY a script\r\n").await;
+            for _ in &calls {
+                scene.server.hears().await;
+                scene.server.says(":1\r\n").await;
+            }
+            for call in calls {
+                done(call).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_lock_is_released_without_a_script_where_the_server_can() {
+    play(Some(Deletion::DelIfEq), async |mut scene| {
+        let call = scene.unlock(&["a"]);
+        scene.server.answers("DELIFEQ a value", ":1\r\n").await;
+        done(call).await;
+        // Somebody else's, nobody's, or our own that was stored since.
+        for (reply, answer) in
+            [(":0\r\n", Answer::Taken), (":-1\r\n", Answer::Absent), (":1\r\n", Answer::Absent)]
+        {
+            let call = scene.unlock(&["a"]);
+            scene.server.answers("DELIFEQ a value", ":0\r\n").await;
+            assert!(scene.server.hears().await.ends_with(" owner 1 a value"));
+            scene.server.says(reply).await;
+            assert_eq!(refused(call).await, Ok(answer));
+        }
+    });
+    for refusal in ["-ERR unknown command\r\n", "-NOPERM no\r\n"] {
+        play(Some(Deletion::DelEx), async |mut scene| {
+            let call = scene.unlock(&["a"]);
+            scene.server.answers("DELEX a IFEQ value", refusal).await;
+            scene.server.answers("EVAL release 1 a value", ":1\r\n").await;
+            done(call).await;
+            let call = scene.unlock(&["a"]);
+            scene.server.answers("EVALSHA release 1 a value", ":1\r\n").await;
+            done(call).await;
+        });
+    }
+    play(Some(Deletion::DelEx), async |mut scene| {
+        let call = scene.unlock(&["a"]);
+        scene.server.answers("DELEX a IFEQ value", "-OOM no memory\r\n").await;
+        assert_eq!(refused(call).await, Err("OOM".to_owned()));
+    });
+}
+
+#[test]
+fn a_server_that_wants_another_login_or_is_no_master_any_more_is_left() {
+    for code in ["READONLY", "NOAUTH"] {
+        play(None, async |mut scene| {
+            let call = scene.extend(&["a"]);
+            let refusal = format!("-{code} no\r\n");
+            scene.server.answers("EVAL extend 1 a value 8000 0", &refusal).await;
+            assert_eq!(refused(call).await, Err(code.to_owned()));
+            let lost = scene.served.await.expect("no panic");
+            assert_eq!(lost.error.code, code);
+        });
+    }
+    play(None, async |mut scene| {
+        let call = scene.extend(&["a"]);
+        scene.server.answers("EVAL extend 1 a value 8000 0", "-OOM no\r\n").await;
+        assert_eq!(refused(call).await, Err("OOM".to_owned()));
+        let call = scene.extend(&["a"]);
+        scene.server.answers("EVALSHA extend 1 a value 8000 0", ":1\r\n").await;
+        done(call).await;
+    });
+}
+
+#[test]
+fn what_cannot_be_the_answer_is_believed_for_nobody_and_ends_the_connection() {
+    for reply in ["+OK\r\n", ":2\r\n", "$-1\r\n", "$1\r\n1\r\n"] {
+        play(None, async |mut scene| {
+            let calls = [scene.unlock(&["a", "b"]), scene.unlock(&["c", "d"])];
+            for _ in &calls {
+                scene.server.hears().await;
+            }
+            scene.server.says(&format!(":1\r\n{reply}")).await;
+            for call in calls {
+                assert_eq!(refused(call).await, Err("EPROTO".to_owned()));
+            }
+            assert_eq!(scene.served.await.expect("no panic").error.code, "EPROTO");
+        });
+    }
+}
+
+#[test]
+fn what_was_said_before_a_question_is_no_answer_to_it() {
+    play(None, async |mut scene| {
+        scene.server.says(":1\r\n").await;
+        let call = scene.unlock(&["a"]);
+        let error = scene.served.await.expect("no panic").error;
+        assert_eq!(error.code, "EPROTO");
+        scene.link.close();
+        assert!(call.await.expect("no panic").is_err());
+    });
+}
+
+#[test]
+fn a_server_that_is_silent_is_given_up_after_its_time_and_no_earlier() {
+    play(None, async |mut scene| {
+        let start = Instant::now();
+        let first = scene.extend(&["a"]);
+        scene.server.hears().await;
+        assert_eq!(refused(first).await, Err("ETIMEDOUT".to_owned()));
+        assert_eq!(start.elapsed(), PATIENCE);
+        // Who comes now would wait for no longer than that: he is told at once, and nothing leaves.
+        let later = scene.lock("b", Options::default());
+        assert_eq!(refused(later).await, Err("ETIMEDOUT".to_owned()));
+        assert_eq!(start.elapsed(), PATIENCE);
+        // A release follows what it is to release. Nobody waits for it.
+        let release = scene.unlock(&["a"]);
+        assert_eq!(refused(release).await, Err("ETIMEDOUT".to_owned()));
+        assert_eq!(scene.server.hears().await, "EVAL release 1 a value");
+        assert_eq!(start.elapsed(), PATIENCE);
+        // It has answered: from here on it owes the other answer only.
+        sleep(DEAD_AFTER / 2).await;
+        scene.server.says(":1\r\n").await;
+        let lost = scene.served.await.expect("no panic");
+        assert_eq!(lost.error.code, "ETIMEDOUT");
+        let waited = start.elapsed() - PATIENCE;
+        assert!(waited >= DEAD_AFTER && waited < DEAD_AFTER + PATIENCE, "{waited:?}");
+    });
+    play(None, async |mut scene| {
+        // Who owes nothing may be silent for ever.
+        sleep(10 * DEAD_AFTER).await;
+        let call = scene.unlock(&["a"]);
+        scene.server.answers("EVAL release 1 a value", ":1\r\n").await;
+        done(call).await;
+    });
+}
+
+#[test]
+fn what_has_not_left_waits_for_the_next_connection() {
+    play(None, async |mut scene| {
+        let first = scene.extend(&["a"]);
+        scene.server.hears().await;
+        let others = [scene.extend(&["b", "c"]), scene.extend(&["d"]), scene.extend(&["e", "f"])];
+        scene.server.says(":1\r\n").await;
+        let (connection, server) = connected(None);
+        scene.server = server; // the first one has hung up behind its answer
+        done(first).await;
+        let lost = scene.served.await.expect("no panic");
+        assert_eq!(lost.error.code, "ECONNRESET");
+        let _served = serve(&scene.link, connection);
+        scene.server.answers("EVAL extend 2 b c value 8000 0", ":1\r\n").await;
+        scene.server.answers("EVALSHA extend 2 e f value 8000 0", ":1\r\n").await;
+        scene.server.answers("EVALSHA extend 1 d value 8000 0", ":1\r\n").await;
+        for call in others {
+            done(call).await;
+        }
+    });
+}
+
+#[test]
+fn no_more_answers_are_owed_than_the_link_can_hold() {
+    play(None, async |mut scene| {
+        let calls: Vec<_> = (0..8200).map(|_| scene.unlock(&["a", "b"])).collect();
+        for _ in 0..8192 {
+            scene.server.hears().await;
+        }
+        let start = Instant::now();
+        assert!(timeout(PATIENCE / 2, scene.server.hears()).await.is_err());
+        scene.server.says(&":1\r\n".repeat(8192)).await;
+        for _ in 8192..8200 {
+            scene.server.answers("EVALSHA release 2 a b value", ":1\r\n").await;
+        }
+        assert!(start.elapsed() < PATIENCE);
+        for call in calls {
+            done(call).await;
+        }
+    });
+}
+
+#[test]
+fn a_server_says_who_it_is_or_does_not() {
+    let info = |text: &str| format!("+PONG\r\n${}\r\n{text}\r\n", text.len());
+    for (reply, server) in [
+        (info("redis_version:7.0.15"), Some("redis 7.0.15")),
+        (info("redis_version:7.2.4\r\nvalkey_version:9.0.1"), Some("valkey 9.0.1")),
+        (info("nothing"), None),
+        (info("redis_version:a b\u{7f}\"c"), Some("redis abc")),
+        ("+PONG\r\n-NOPERM no INFO\r\n".to_owned(), None),
+    ] {
+        play(None, async |mut scene| {
+            let health = scene.health();
+            assert_eq!(scene.server.hears().await, "PING");
+            scene.server.answers("INFO server", &reply).await;
+            let health = health.await.expect("no panic");
+            assert_eq!(health.status, Status::Up);
+            assert_eq!(health.server.as_deref(), server);
+            assert_eq!(health.latency, Some(Duration::ZERO));
+        });
+    }
+    play(None, async |mut scene| {
+        let health = scene.health();
+        assert_eq!(scene.server.hears().await, "PING");
+        scene.server.answers("INFO server", "-LOADING wait\r\n-LOADING wait\r\n").await;
+        let health = health.await.expect("no panic");
+        assert_eq!(health.status, Status::Down);
+        assert_eq!(health.error.expect("a reason").code, "LOADING");
+    });
+    play(None, async |scene| {
+        let health = scene.health().await.expect("no panic");
+        assert_eq!(health.status, Status::Down);
+        assert_eq!(health.error.expect("a reason").code, "ETIMEDOUT");
+    });
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Told(RefCell<Vec<Option<String>>>);
+
+impl Guard for Told {
+    fn changed(&self, key: Option<&str>) {
+        self.0.borrow_mut().push(key.map(str::to_owned));
+    }
+}
+
+impl Told {
+    /// What it was told since.
+    async fn next(&self) -> Vec<Option<String>> {
+        sleep(Duration::from_millis(1)).await;
+        self.0.take()
+    }
+}
+
+#[test]
+fn a_server_is_asked_to_tell_of_changes_and_what_it_tells_is_passed_on() {
+    play(None, async |mut scene| {
+        let told = Rc::new(Told::default());
+        let guard = Rc::downgrade(&told) as Weak<dyn Guard>;
+        scene.link.tell_of_changes(guard);
+        let greeting = "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n";
+        scene.server.answers("HELLO 3", greeting).await;
+        assert_eq!(scene.server.hears().await, "CLIENT TRACKING ON NOLOOP");
+        assert_eq!(told.next().await, []);
+        scene.server.says("+OK\r\n").await;
+        assert_eq!(told.next().await, [None], "of what nobody told until now");
+        scene.server.says(">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n").await;
+        assert_eq!(told.next().await, [Some("a".to_owned()), Some("b".to_owned())]);
+        scene.server.says(">2\r\n$10\r\ninvalidate\r\n_\r\n").await;
+        assert_eq!(told.next().await, [None]);
+        scene.server.says(">2\r\n$7\r\nmessage\r\n*1\r\n$1\r\na\r\n").await;
+        assert_eq!(told.next().await, []);
+        // What the link changes, it has to read again, to be told of that, too.
+        let call = scene.extend(&["a"]);
+        scene.server.answers("EVAL extendGuarded 1 a value 8000 0", ":1\r\n").await;
+        done(call).await;
+    });
+    // One that is too old, one that may not, and one that does not.
+    let old = "%1\r\n$7\r\nversion\r\n$5\r\n6.2.9\r\n";
+    for (greeting, tracking) in [
+        (old, None),
+        ("-NOPERM no\r\n", None),
+        ("%1\r\n$7\r\nversion\r\n$3\r\n7.0\r\n", Some("-ERR no\r\n")),
+    ] {
+        play(None, async |mut scene| {
+            let told = Rc::new(Told::default());
+            let guard = Rc::downgrade(&told) as Weak<dyn Guard>;
+            scene.link.tell_of_changes(guard);
+            scene.server.answers("HELLO 3", greeting).await;
+            if let Some(reply) = tracking {
+                scene.server.answers("CLIENT TRACKING ON NOLOOP", reply).await;
+            }
+            let call = scene.extend(&["a"]);
+            scene.server.answers("EVAL extend 1 a value 8000 0", ":1\r\n").await;
+            done(call).await;
+            assert_eq!(told.next().await, []);
+        });
+    }
+}
