@@ -81,8 +81,11 @@ async function findWrong(program, tests, mutant, likely) {
   }
 }
 
-/** What is run at once of these tests, the quickest first; of a program with a `budget`, one by one up to that. */
-function batchesOf(measured) {
+/**
+ * What is run at once of these tests, the quickest first; of a program with a `budget`, one by one up to that, and those
+ * that are about the file.
+ */
+function batchesOf(measured, file) {
   const batches = [];
   for (const program of new Set(measured.map((it) => it.program))) {
     const tests = measured.filter((it) => it.program === program);
@@ -94,7 +97,8 @@ function batchesOf(measured) {
         ? [tests.filter((it) => !isLong(it)), tests.filter(isLong)]
         : tests.map((it) => [it]);
     for (const group of groups) {
-      if (group.length === 0 || left <= 0) continue;
+      if (group.length === 0) continue;
+      if (left <= 0 && !program.isOf(group[0].test, file)) continue;
       const took = group.reduce((sum, it) => sum + it.took, 0);
       left -= took;
       batches.push({ program, tests: group.map(({ test }) => test), took });
@@ -106,7 +110,7 @@ function batchesOf(measured) {
 /** Runs the tests that reach a mutant until one fails. */
 async function tryOut(mutant, measured) {
   const reaching = measured.filter(({ reached }) => reached.has(mutant.number));
-  for (const { program, tests, took } of batchesOf(reaching)) {
+  for (const { program, tests, took } of batchesOf(reaching, mutant.file)) {
     const wrong = await findWrong(program, tests, `${mutant.number}`, took * program.patience);
     if (wrong) return { foundBy: `${program.name}: ${wrong}` };
   }

@@ -355,9 +355,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn writes_what_redis_rs_writes() {
-        let request = |keys: &[&str]| Request {
+    fn request(keys: &[&str]) -> Request {
+        Request {
             kind: Kind::Mutex,
             permits: 1,
             token: None,
@@ -366,7 +365,53 @@ mod tests {
             expiry: Duration::from_millis(123_456),
             timeout: Duration::ZERO,
             quarantine: Duration::ZERO,
-        };
+        }
+    }
+
+    #[test]
+    fn tells_what_has_to_be_allowed_and_what_can_be_asked_together() {
+        let writer = Kind::Write { sign: Duration::ZERO, renews: false };
+        let again = Verb::Extend { recreate: true };
+        let extend = Verb::Extend { recreate: false };
+        for (kind, is_fenced, verb, commands, can_run_alone) in [
+            (Kind::Mutex, false, Verb::Acquire, "SET", false),
+            (Kind::Mutex, true, Verb::Acquire, "EVAL/EVALSHA of EXISTS, GET, TIME, SET", true),
+            (Kind::Mutex, true, Verb::Release, "EVAL/EVALSHA of GET, DEL", true),
+            (Kind::Mutex, true, extend, "EVAL/EVALSHA of GET, PTTL, PEXPIRE", true),
+            (Kind::Mutex, true, again, "EVAL/EVALSHA of GET, SET, PTTL, PEXPIRE", false),
+            (Kind::Mutex, true, Verb::Shorten, "EVAL/EVALSHA of GET, PTTL, PEXPIRE", false),
+            (Kind::Mutex, true, Verb::Owner, "EVAL/EVALSHA of GET", true),
+            (writer, false, Verb::Acquire, "EVAL/EVALSHA of GET, SET, DEL", false),
+            (writer, true, Verb::Acquire, "EVAL/EVALSHA of EXISTS, GET, TIME, SET, DEL", false),
+            (writer, true, Verb::Release, "EVAL/EVALSHA of GET, DEL", false),
+            (writer, true, extend, "EVAL/EVALSHA of GET, PTTL, PEXPIRE", true),
+            (writer, true, Verb::Owner, "EVAL/EVALSHA of GET", true),
+            (Kind::Read, false, Verb::Owner, "EVAL/EVALSHA of GET, TIME, ZSCORE", false),
+        ] {
+            let token = if is_fenced { Token::new(7) } else { None };
+            let one = Request { kind, token, ..request(&["a"]) };
+            assert_eq!(name(verb, &one), commands, "{kind:?} {verb:?}");
+            assert_eq!(can_run(verb, &one), can_run_alone, "{kind:?} {verb:?}");
+            assert!(!can_run(verb, &Request { kind, token, ..request(&["a", "b"]) }));
+        }
+        let many = Request { token: None, ..request(&["a", "b"]) };
+        assert_eq!(name(Verb::Acquire, &many), "EVAL/EVALSHA of EXISTS, SET");
+    }
+
+    #[test]
+    fn tells_a_fencing_token_that_would_be_granted_from_a_vote() {
+        let fenced = Request { token: Token::new(7), ..request(&["a"]) };
+        for (reply, is_bound) in [(500, true), (-500, true), (1, false), (0, false)] {
+            let reply = Value::Int(reply);
+            let found = detail(Verb::Acquire, &fenced, &reply);
+            assert_eq!(matches!(found, Some(Detail::Bound(_))), is_bound, "{reply:?}");
+            assert!(detail(Verb::Acquire, &request(&["a"]), &reply).is_none());
+            assert!(detail(Verb::Release, &fenced, &reply).is_none());
+        }
+    }
+
+    #[test]
+    fn writes_what_redis_rs_writes() {
         let written = |verb, keys: &[&str]| {
             let mut output = Vec::new();
             write(verb, &request(keys), false, &KnownScripts::default(), &mut output);

@@ -76,9 +76,9 @@ impl Connection {
         self.unwritten += write(&mut self.output);
     }
 
-    /// How many of the commands that were sent last have not left at all.
-    pub fn unwritten(&self) -> usize {
-        self.unwritten
+    /// Has nothing left of what was sent last? Then all before that was answered.
+    pub fn has_unwritten(&self) -> bool {
+        self.unwritten > 0
     }
 
     /// Moves bytes until there are replies, and gives them away.
@@ -287,7 +287,7 @@ impl Role {
 /// and one that has cannot be followed by another of this link.
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.replies.is_silent() || self.unwritten > 0 {
+        if !self.replies.is_silent() || self.has_unwritten() {
             self.stream.reset_on_close();
         }
     }

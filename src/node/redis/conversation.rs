@@ -1,6 +1,8 @@
 //! A link in conversation with a server that a test plays: what it asks, word by word, and what it makes of the answers. For
 //! what no real server says when it is wanted. The clock stands while anybody has something to do.
 
+#![cfg(test)]
+
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -244,6 +246,23 @@ fn what_stores_a_key_is_not_asked_again_behind_its_own_release() {
 }
 
 #[test]
+fn a_server_tells_which_fencing_token_it_would_grant() {
+    play(None, async |mut scene| {
+        let call = scene.lock("a", Options { fencing: true, ..Options::default() });
+        let mut last = None;
+        // The first reply says that only a greater one would be granted.
+        for (reply, least) in [(":1000000000500\r\n", 1_000_000_000_501), (":1\r\n", 0)] {
+            let question = scene.server.hears().await;
+            let token: u64 = question.rsplit(' ').next().expect("words").parse().expect("a token");
+            assert!(last.is_none_or(|bound| token >= bound), "{token} after {last:?}");
+            last = Some(least);
+            scene.server.says(reply).await;
+        }
+        assert!(done(call).await.token.expect("a token").get() > 1_000_000_000_500);
+    });
+}
+
+#[test]
 fn many_are_asked_with_one_command_and_who_gets_no_answer_alone() {
     play(None, async |mut scene| {
         let calls = ["a", "b"].map(|name| scene.unlock(&[name]));
@@ -315,6 +334,14 @@ fn a_lock_is_released_without_a_script_where_the_server_can() {
             scene.server.says(reply).await;
             assert_eq!(refused(call).await, Ok(answer));
         }
+    });
+    play(Some(Deletion::DelIfEq), async |mut scene| {
+        let [a, b] = ["a", "b"].map(|name| scene.unlock(&[name]));
+        scene.server.answers("DELIFEQ a value", ":0\r\n").await;
+        scene.server.answers("DELIFEQ b value", ":0\r\n").await;
+        scene.server.answers("EVAL ownerMany 2 a b 8000 value value", "$2\r\n0-\r\n").await;
+        assert_eq!(refused(a).await, Ok(Answer::Taken));
+        assert_eq!(refused(b).await, Ok(Answer::Absent));
     });
     for refusal in ["-ERR unknown command\r\n", "-NOPERM no\r\n"] {
         play(Some(Deletion::DelEx), async |mut scene| {

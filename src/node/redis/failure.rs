@@ -134,6 +134,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tells_a_name_that_was_not_found_from_other_failures() {
+        let errors = [io::Error::other("resolver: secret"), io::Error::from_raw_os_error(5)];
+        assert_eq!(errors.map(|error| io_error(&error).code), ["ENOTFOUND", "EIO"]);
+    }
+
+    #[test]
     fn takes_a_command_for_not_run_only_where_that_is_known() {
         let fate = |reply: &str| {
             let Ok(Value::ServerError(error)) = parse_redis_value(reply.as_bytes()) else {

@@ -439,7 +439,9 @@ impl Link {
     pub async fn serve(&self, mut connection: Connection) -> Lost {
         self.has_answered.set(false);
         let error = self.write_and_read(&mut connection).await;
-        self.put_back(connection.unwritten());
+        if connection.has_unwritten() {
+            self.put_back();
+        }
         let unanswered = self.unanswered.take();
         let was_at_rest = self.has_answered.get() && unanswered.is_empty();
         // Before anybody hears of it: a connection that owes replies is reset.
@@ -448,16 +450,10 @@ impl Link {
         Lost { error, was_at_rest }
     }
 
-    /// Puts what the last so many commands ask before all that waits.
-    fn put_back(&self, mut commands: usize) {
-        let mut unanswered = self.unanswered.borrow_mut();
-        let mut first = unanswered.len();
-        while first > 0 && unanswered[first - 1].expected() <= commands {
-            first -= 1;
-            commands -= unanswered[first].expected();
-        }
+    /// Puts what is not answered before all that waits.
+    fn put_back(&self) {
         let (mut groups, mut questions) = (Vec::new(), VecDeque::new());
-        for entry in unanswered.split_off(first).into_iter().flat_map(Batch::into_entries) {
+        for entry in self.unanswered.take().into_iter().flat_map(Batch::into_entries) {
             match entry {
                 Entry::One(question) => questions.push_back(question),
                 Entry::Run(run) => questions.extend(run),

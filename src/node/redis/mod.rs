@@ -26,7 +26,6 @@ mod batch;
 mod cluster;
 mod command;
 mod connection;
-#[cfg(test)]
 mod conversation;
 mod deletion;
 mod failure;

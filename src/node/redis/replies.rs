@@ -424,5 +424,8 @@ mod tests {
         assert!(scan(1, b"+OK\r\n+OK\r\n").is_err());
         assert!(scan(1, &[b"+".as_slice(), &[b'x'; 5000]].concat()).is_err());
         assert!(scan(1, &[b"*60000\r\n".as_slice(), &b"_\r\n".repeat(60000)].concat()).is_err());
+        let string = format!("$5000\r\n{}\r\n", "x".repeat(5000));
+        assert!(scan(1, format!("*14\r\n{}", string.repeat(14)).as_bytes()).is_err());
+        assert!(scan(1, format!("*13\r\n{}", string.repeat(13)).as_bytes()).is_ok());
     }
 }
