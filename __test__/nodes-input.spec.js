@@ -4,6 +4,7 @@ const { inspect } = require('node:util');
 const test = require('ava');
 
 const { readNodes } = require('../lib/nodes.js');
+const { newClock } = require('../lib/testing.js');
 const { readUrls } = require('./helpers/urls.js');
 
 const TYPE = { instanceOf: TypeError, code: 'ERR_INVALID_ARG_TYPE' };
@@ -890,6 +891,15 @@ test('two Pools at one address are two nodes, one Pool is one', (t) => {
   const [one, other] = [1, 2].map(() => ({ get() {}, endpoint: 'a:1' }));
   t.is(readNodes([one, other]).length, 2);
   t.throws(() => readNodes([one, one]), { message: 'nodes[1] is the same node as nodes[0]' });
+});
+
+test('nodes of two clocks do not go together', (t) => {
+  const [one, other] = [newClock(), newClock()];
+  t.is(readNodes([...one.nodes(2), 'redis://a', 'memory:']).length, 4);
+  t.throws(() => readNodes([...one.nodes(2), ...other.nodes(1)]), {
+    ...RANGE,
+    message: 'The "nodes" argument must not have nodes of two clocks',
+  });
 });
 
 test('later changes to the input are not seen', (t) => {

@@ -28,7 +28,7 @@ const SPECS = {
     'shown',
     'unlock',
   ],
-  'lib/nodes.js': ['misuse', 'nodes-input', 'testing'],
+  'lib/nodes.js': ['misuse', 'nodes-input'],
   'lib/options.js': ['misuse', 'options', 'permits-options'],
   'lib/owner.js': ['misuse', 'owner'],
   'lib/permits.js': ['owner', 'permits-options'],
