@@ -896,6 +896,8 @@ test('a Pool is what it says that it is', (t) => {
 test('two Pools at one address are two nodes, one Pool is one', (t) => {
   const [one, other] = [1, 2].map(() => ({ get() {}, endpoint: 'a:1' }));
   t.is(readNodes([one, other]).length, 2);
+  let asked = 0;
+  Object.defineProperty(one, 'endpoint', { get: () => `a:${asked++}` });
   t.throws(() => readNodes([one, one]), { message: 'nodes[1] is the same node as nodes[0]' });
 });
 

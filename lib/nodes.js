@@ -84,14 +84,14 @@ function readPool(argument, pool) {
 function readOptions(argument, input) {
   const fields = readFields(argument, input, RULES, undefined, SECRET);
   const { url: fromUrl = NO_PARTS, ...given } = fields;
-  const keys = Object.keys(given).filter((key) => given[key] !== undefined);
-  if (fromUrl.memory !== undefined && keys.length > 0) {
-    throw typeError(`The "${argument}" argument: "${keys[0]}" has no meaning for a memory: URL`);
+  const [stray] = Object.keys(given);
+  if (fromUrl.memory !== undefined && stray !== undefined) {
+    throw typeError(`The "${argument}" argument: "${stray}" has no meaning for a memory: URL`);
   }
   if (fromUrl.tls && given.tls === false) {
     throw typeError(`The "${argument}" argument: "tls" must not be false for a URL with TLS`);
   }
-  return keys.reduce((parts, key) => ({ __proto__: null, ...parts, [key]: given[key] }), fromUrl);
+  return { __proto__: null, ...fromUrl, ...given };
 }
 
 // Own properties of every node, so that a polluted prototype cannot add them.
