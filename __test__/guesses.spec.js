@@ -25,7 +25,11 @@ const OPTIONS = [
   ['retryJitter', '"retryDelay"', '"retryDelay" of newMutex()'],
   ['driftTime', '"driftFactor"', '"driftFactor" of newMutex()'],
   ['automaticExtensionThreshold', '"autoExtend"', '"autoExtend" of newMutex()'],
+  ['genValueFunc', '"genValue"', '"genValue" of newMutex()'],
   ['identifier', '"value"', '"value" of newMutex()'],
+  ['token', '"fencing"', '"fencing" of newMutex()'],
+  ['cooldown', '"holdAtLeast"', '"holdAtLeast" of newMutex()'],
+  ['readOnly', '"mode"', '"mode" of newMutex()'],
   ['limit', '"permits"', '"permits" of newMutex()'],
   ['prefix', '"keyPrefix" of new Redsync()', '"keyPrefix" of new Redsync()'],
   ['keyPrefix', '"keyPrefix" of new Redsync()', '"keyPrefix" of new Redsync()'],
@@ -86,6 +90,7 @@ const OF_A_NODE = [
   ['name', 'masterName'],
   ['timeout', 'connectTimeout'],
   ['socket', 'host'],
+  ['socketPath', 'path'],
 ];
 
 for (const [option, meant] of OF_A_NODE) {
@@ -110,6 +115,22 @@ test('a second node where the options are is told to be one, and not shown', (t)
     const { message } = t.throws(() => new Redsync('redis://a', second), TYPE);
     t.regex(message, /several nodes are an array: new Redsync\(\[url, url\]\)/);
     t.notRegex(message, /hunter2/);
+  }
+});
+
+test('two letters may be wrong, but not half of a short word', (t) => {
+  for (const [wrong, meant] of [
+    ['treis', 'tries'],
+    ['expyri', 'expiry'],
+    ['modes', 'mode'],
+    ['ode', 'mode'],
+  ]) {
+    const { message } = t.throws(() => connect(t).newMutex('a', { [wrong]: 1 }), TYPE);
+    t.true(message.includes(`"${wrong}". Did you mean "${meant}"? Known: `), message);
+  }
+  for (const wrong of ['nope', 'tr', 'exp']) {
+    const { message } = t.throws(() => connect(t).newMutex('a', { [wrong]: 1 }), TYPE);
+    t.true(message.includes(`"${wrong}". Known: `), message);
   }
 });
 
@@ -138,6 +159,8 @@ for (const [whose, methods] of Object.entries(METHODS)) {
       const seen = [];
       for (const key in object) seen.push(key);
       t.false(seen.includes(method));
+      const prototype = Object.getPrototypeOf(object);
+      t.true(Object.getOwnPropertyDescriptor(prototype, method).configurable, 'for a spy');
       object[method] = () => 'of a mock';
       t.is(object[method](), 'of a mock');
       t.true(await lock.unlock());
