@@ -205,8 +205,8 @@ pub fn link(input: &[u8]) {
         .with(|runtime| LocalSet::new().block_on(runtime, converse(calls, said, piece, deletion)));
 }
 
-async fn converse(calls: &[u8], said: &[u8], piece: usize, deletion: Option<Deletion>) {
-    let (client, server) = duplex(PIPE);
+/// A link that is served over pipes only: what is asked after the connection is lost is told so.
+pub fn link_to_nowhere() -> Rc<Link> {
     let access = Access {
         username: None,
         password: None,
@@ -216,9 +216,13 @@ async fn converse(calls: &[u8], said: &[u8], piece: usize, deletion: Option<Dele
         asks_uptime: false,
         connect_timeout: Duration::from_secs(1),
     };
-    // Nothing leads there: what is asked after the connection is lost is told so.
     let nowhere = Endpoint::Unix("/nowhere".to_owned());
-    let link = Link::new(Route::Fixed(nowhere), access, None, None);
+    Link::new(Route::Fixed(nowhere), access, None, None)
+}
+
+async fn converse(calls: &[u8], said: &[u8], piece: usize, deletion: Option<Deletion>) {
+    let (client, server) = duplex(PIPE);
+    let link = link_to_nowhere();
     let served = spawn_local({
         let link = link.clone();
         async move {

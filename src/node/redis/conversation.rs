@@ -20,13 +20,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::super::script::SCRIPTS;
 use super::RedisNode;
-use super::address::{Access, Endpoint};
 use super::connection::Connection;
 use super::deletion::Deletion;
-use super::fuzz::{PIPE, Socket};
+use super::fuzz::{PIPE, Socket, link_to_nowhere};
 use super::known::hash;
 use super::link::{Link, Lost};
-use super::route::Route;
 use super::stream::DEAD_AFTER;
 use super::watch::Watch;
 
@@ -152,24 +150,9 @@ fn serve(link: &Rc<Link>, connection: Connection) -> JoinHandle<Lost> {
     spawn_local(async move { link.serve(connection).await })
 }
 
-fn link() -> Rc<Link> {
-    let access = Access {
-        username: None,
-        password: None,
-        db: 0,
-        client_name: String::new(),
-        tls: None,
-        asks_uptime: false,
-        connect_timeout: Duration::from_secs(1),
-    };
-    // Nothing leads there: the connections are the test's.
-    let nowhere = Route::Fixed(Endpoint::Unix("/nowhere".to_owned()));
-    Link::new(nowhere, access, None, None)
-}
-
 /// A scene with a link that is up.
 async fn scene(deletion: Option<Deletion>) -> Scene {
-    let link = link();
+    let link = link_to_nowhere();
     let (connection, server) = connected(deletion);
     let served = serve(&link, connection);
     yield_now().await; // it is up
