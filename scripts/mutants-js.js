@@ -14,7 +14,7 @@ const SPECS = {
   'lib/crossing.js': ['crossing', 'lock', 'misuse'],
   'lib/errors.js': ['copies', 'errors'],
   'lib/events.js': ['events', 'tracing'],
-  'lib/failures.js': ['errors', 'quorum', 'lock', 'unlock', 'redsync'],
+  'lib/failures.js': ['errors', 'failures', 'quorum'],
   'lib/fields.js': ['misuse', 'nodes-input', 'options'],
   'lib/glob.js': ['list'],
   'lib/guesses.js': ['guesses', 'misuse'],
@@ -53,7 +53,7 @@ const SPECS = {
   'lib/urls.js': ['misuse', 'nodes-input'],
   'lib/using.js': ['deadlock', 'using'],
   'lib/values.js': ['misuse', 'options', 'permits-options'],
-  'lib/votes.js': ['errors', 'events', 'quorum'],
+  'lib/votes.js': ['events', 'failures', 'quorum'],
   'lib/walk.js': ['list'],
 };
 
