@@ -9,6 +9,7 @@ const errors = require('../index.js');
 const { OPERATION, OUTCOME, STALE } = require('../lib/calls.js');
 const { failure, nodeHealth, nodeInspections } = require('../lib/failures.js');
 const { failureOf, forgetThrown } = require('../lib/pool-failures.js');
+const { linesOf, votesOf } = require('../lib/votes.js');
 
 const NODES = ['a:1', 'b:2', 'memory:c'].map((endpoint) => ({ endpoint }));
 const TAKEN = 'node 0 (a:1): lock is taken';
@@ -149,6 +150,21 @@ test('who closes is told so, and what nobody has thought of asks for a report', 
   const error = fail(OPERATION.LOCK, 999)(['a']);
   t.is(error.constructor, errors.RedsyncError);
   t.like(error, { code: 'ERR_INTERNAL', message: 'the engine has failed: please report this' });
+});
+
+test('the votes of a round, as far as they are known', (t) => {
+  const { FAILED, TAKEN, NOT_EXTENDED, EXPIRED, HELD, DONE, CLOSED } = OUTCOME;
+  for (const kind of [FAILED, TAKEN, NOT_EXTENDED, EXPIRED])
+    t.is(linesOf({ kind, text: SAID }), SAID);
+  const report = { lines: '1\tpending\n' };
+  for (const kind of [HELD, DONE]) {
+    t.is(linesOf({ kind, text: 'value', report }), report.lines);
+    t.is(linesOf({ kind, text: 'value' }), '');
+  }
+  t.is(linesOf({ kind: CLOSED, text: '', report }), undefined);
+  t.deepEqual(votesOf(SAID, 4), ['taken', 'error', 'absent', 'granted']);
+  t.deepEqual(votesOf(report.lines, 2), ['granted', 'pending']);
+  t.deepEqual(votesOf('1\tdenied\tWRONGTYPE\tm\n', 2), ['granted', 'error']);
 });
 
 test('the health of nodes', (t) => {

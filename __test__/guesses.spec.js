@@ -85,6 +85,7 @@ const OF_A_NODE = [
   ['pass', 'password'],
   ['database', 'db'],
   ['uri', 'url'],
+  ['connectionString', 'url'],
   ['hostname', 'host'],
   ['ssl', 'tls'],
   ['name', 'masterName'],
