@@ -10,8 +10,8 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use redsync_engine::{
-    Answer, CancellationToken, Clock, Error, Guard, Health, Held, Keys, Mutex, Options, Redsync,
-    Status,
+    Answer, CancellationToken, Clock, Error, Guard, Health, Held, Keys, Mutex, Node, Options,
+    Redsync, Status,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::Builder;
@@ -150,23 +150,36 @@ fn serve(link: &Rc<Link>, connection: Connection) -> JoinHandle<Lost> {
     spawn_local(async move { link.serve(connection).await })
 }
 
-/// A scene with a link that is up.
-async fn scene(deletion: Option<Deletion>) -> Scene {
+/// A link that is up as soon as others have had their turn, and its server.
+fn linked(deletion: Option<Deletion>) -> (Rc<Link>, JoinHandle<Lost>, Server) {
     let link = link_to_nowhere();
     let (connection, server) = connected(deletion);
-    let served = serve(&link, connection);
-    yield_now().await; // it is up
-    let node = Rc::new(RedisNode::Server(link.clone(), Watch::new(link.clone())));
-    let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
-    let redsync = Redsync::new(vec![node], Rc::new(PausedClock(Instant::now())), rng);
-    Scene { link, redsync, server, served }
+    (link.clone(), serve(&link, connection), server)
 }
 
+fn over(links: &[&Rc<Link>]) -> Rc<Redsync> {
+    let node = |link: &&Rc<Link>| {
+        let link = Rc::clone(link);
+        Rc::new(RedisNode::Server(link.clone(), Watch::new(link))) as Rc<dyn Node>
+    };
+    let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
+    let nodes = links.iter().map(node).collect();
+    Redsync::new(nodes, Rc::new(PausedClock(Instant::now())), rng)
+}
+
+/// With a link to one server.
 fn play(deletion: Option<Deletion>, test: impl AsyncFnOnce(Scene)) {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    LocalSet::new().block_on(&runtime.expect("a runtime"), async {
-        test(scene(deletion).await).await;
+    on_a_paused_clock(async || {
+        let (link, served, server) = linked(deletion);
+        yield_now().await;
+        let redsync = over(&[&link]);
+        test(Scene { link, redsync, server, served }).await;
     });
+}
+
+fn on_a_paused_clock(test: impl AsyncFnOnce()) {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), test());
 }
 
 /// What the only node has said.
@@ -226,6 +239,58 @@ fn what_stores_a_key_is_not_asked_again_behind_its_own_release() {
         scene.server.says(":0\r\n").await;
         scene.server.hears_nothing().await;
     });
+}
+
+#[test]
+fn what_was_granted_elsewhere_is_not_asked_again_behind_its_release() {
+    for names in [&["a"] as &[&str], &["a", "b"]] {
+        on_a_paused_clock(async || {
+            let (links, _served, servers) =
+                (0..3).map(|_| linked(None)).collect::<(Vec<_>, Vec<_>, Vec<_>)>();
+            let [mut first, mut second, mut third] =
+                <[Server; 3]>::try_from(servers).ok().expect("three");
+            yield_now().await;
+            let redsync = over(&links.iter().collect::<Vec<_>>());
+            let options = Options { fencing: true, fail_fast: true, ..Options::default() };
+            let mutexes: Vec<_> = names
+                .iter()
+                .map(|name| {
+                    Rc::new(Mutex::new(redsync.clone(), Rc::new([(*name).into()]), options.clone()))
+                })
+                .collect();
+            let lock = || -> Vec<_> {
+                let lock = |mutex: &Rc<Mutex>| {
+                    let mutex = mutex.clone();
+                    spawn_local(async move { mutex.try_lock(&CancellationToken::new()).await })
+                };
+                mutexes.iter().map(lock).collect()
+            };
+            let all = if names.len() == 1 { ":1\r\n" } else { "$2\r\n11\r\n" };
+            // All know the scripts.
+            let calls = lock();
+            for server in [&mut first, &mut second, &mut third] {
+                assert!(server.hears().await.starts_with("EVAL acquireFenced"));
+                server.says(all).await;
+            }
+            for call in calls {
+                done(call).await;
+            }
+            let calls = lock();
+            for server in [&mut first, &mut second] {
+                assert!(server.hears().await.starts_with("EVALSHA acquireFenced"));
+                server.says(all).await;
+            }
+            assert!(third.hears().await.starts_with("EVALSHA acquireFenced"));
+            for (mutex, call) in mutexes.iter().zip(calls) {
+                let (mutex, held) = (mutex.clone(), done(call).await);
+                spawn_local(async move { mutex.unlock(held.value).await });
+            }
+            assert!(third.hears().await.starts_with("EVAL release"));
+            third.says("-NOSCRIPT No script\r\n").await;
+            third.says(all).await;
+            third.hears_nothing().await;
+        });
+    }
 }
 
 #[test]

@@ -807,3 +807,31 @@ fn random_below(limit: Duration) -> Duration {
         Err(_) => limit,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+    use tokio::task::LocalSet;
+
+    use super::super::fuzz::link_to_nowhere;
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_down_is_tried_again_and_again_but_not_all_the_time() {
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
+        LocalSet::new().block_on(&runtime.expect("a runtime"), async {
+            let link = link_to_nowhere();
+            link.start();
+            let mut tries = 0;
+            let counted = found(&link.changed, || {
+                tries += u32::from(link.is_down());
+                None::<()>
+            });
+            let long = 100 * LAST_PAUSE;
+            assert!(timeout(long, counted).await.is_err());
+            // Half of the longest pause each, as it is random below that.
+            assert!((150..300).contains(&tries), "{tries}");
+            link.close();
+        });
+    }
+}

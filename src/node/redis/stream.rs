@@ -162,6 +162,7 @@ async fn open_unix(_path: &str) -> io::Result<Stream> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::{Ipv4Addr, TcpListener};
 
     use socket2::{Domain, Socket, Type};
@@ -211,6 +212,21 @@ mod tests {
         // The first that answers is taken, and a refusal costs nothing.
         let stream = connect(&[living, dead], LIMIT).expect("the first answers");
         assert_eq!(stream.peer_addr().ok(), Some(living));
+    }
+
+    #[test]
+    fn a_connection_is_ended_or_reset() {
+        for (is_reset, end) in [(false, Ok(0)), (true, Err(io::ErrorKind::ConnectionReset))] {
+            let listener = TcpListener::bind(LOCALHOST).expect("an address is free");
+            let address = listener.local_addr().expect("it has an address");
+            let stream = connect(&[address], LIMIT).expect("somebody listens");
+            let (mut server, _) = listener.accept().expect("somebody has connected");
+            if is_reset {
+                stream.reset_on_close();
+            }
+            drop(stream);
+            assert_eq!(server.read(&mut [0]).map_err(|error| error.kind()), end);
+        }
     }
 
     #[test]
