@@ -105,14 +105,21 @@ for (const [title, use, lose] of [
   });
 }
 
+function inHex(port) {
+  return port.toString(16).toUpperCase().padStart(4, '0');
+}
+
 /**
- * Waits until the operating system has told clients with these ports that their connections are over, and lets nothing
- * else run here meanwhile. Where others flood the network that takes its time, and what is sent until then is lost.
+ * Waits until the operating system has told clients of these proxies, from these ports, that their connections are over, and
+ * lets nothing else run here meanwhile. Where others flood the network that takes its time, and what is sent until then is
+ * lost.
  */
-function areOver(ports) {
+function areOver(ports, proxies) {
   if (process.platform !== 'linux') return; // nothing tells
-  const numbers = ports.map((port) => port.toString(16).toUpperCase().padStart(4, '0'));
-  const connected = new RegExp(`: \\w+:(${numbers.join('|')}) \\w+:\\w+ 01 `);
+  const oneOf = (all) => `(${all.map(inHex).join('|')})`;
+  const [from, to] = [oneOf(ports), oneOf(proxies.map(({ port }) => port))];
+  // A port is one of a connection to somebody else as well.
+  const connected = new RegExp(`: \\w+:${from} \\w+:${to} 01 `);
   while (connected.test(fs.readFileSync('/proc/net/tcp', 'utf8')));
 }
 
@@ -131,7 +138,7 @@ test.serial('a call in the moment in which its connections end needs one try', a
     const accepted = proxies.map((proxy) => proxy.accepted);
     const peers = proxies.flatMap((proxy) => proxy.peers);
     proxies.forEach((proxy) => proxy.reset());
-    areOver(peers);
+    areOver(peers, proxies);
     const lock = await mutex.lock();
     await lock.unlock();
     // One of them may be asked a little later than a quorum.
