@@ -128,8 +128,9 @@ test.serial('a call in the moment in which its connections end needs one try', a
   const servers = await useServers(t, 3);
   const proxies = await Promise.all(servers.map((server) => useProxy(t, server)));
   const redsync = new Redsync(
-    proxies.map(({ url }) => url),
-    OPTIONS,
+    // The proxies are in this process, which others keep waiting.
+    proxies.map(({ url }) => ({ url, connectTimeout: 30_000 })),
+    { ...OPTIONS, expiry: 60_000, timeoutFactor: 0.5 },
   );
   t.teardown(() => redsync.close());
   const mutex = redsync.newMutex('name');
