@@ -22,6 +22,8 @@ pub struct Link {
     pub last_arrival: Cell<u64>,
     /// When the last of those arrives that others have overtaken.
     pub last_stray: Cell<u64>,
+    /// When the last command arrives that a connection that is over has left behind.
+    pub last_straggler: Cell<u64>,
     pub last_answer: Cell<u64>,
     pending: RefCell<Vec<(u64, Reply)>>,
     pub is_closed: Cell<bool>,
@@ -61,6 +63,7 @@ impl Link {
     /// Ends the connection: what was not answered is answered with an error.
     pub fn reset(&self, now: u64, error: &NodeError) {
         self.connection.set(self.connection.get() + 1);
+        self.last_straggler.set(self.last_straggler.get().max(self.last_arrival.get()));
         self.last_arrival.set(now);
         self.last_answer.set(now);
         for (_, reply) in self.pending.take() {

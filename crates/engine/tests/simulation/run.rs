@@ -427,7 +427,10 @@ impl Run {
             }
             Phase::Trying if self.working.get() == 0 => {
                 self.phase = Phase::Expiring;
-                world.plan(world.now() + world.schedule.longest_rest(), What::Continue);
+                // A slow link may have left something behind for long.
+                let stragglers = world.links.iter().map(|link| link.last_straggler.get());
+                let last = stragglers.max().unwrap_or_default().max(world.now());
+                world.plan(last + world.schedule.longest_rest(), What::Continue);
             }
             Phase::Expiring | Phase::Working | Phase::CleaningUp | Phase::Trying => {}
             Phase::Over => {

@@ -79,4 +79,8 @@ pub const SEEDS: &[(u64, &str)] = &[
         502_498_020,
         "what was released of a lost lock was stored again by setNXOnExtend, and the release came behind it",
     ),
+    (
+        528_888_039,
+        "a slow link had left commands behind for half an hour, of which the end was looked at too early",
+    ),
 ];
