@@ -52,6 +52,10 @@ struct Server {
 impl Server {
     /// The next command, its words in a row; of a script its name.
     async fn hears(&mut self) -> String {
+        timeout(100 * PATIENCE, self.command()).await.expect("a command comes")
+    }
+
+    async fn command(&mut self) -> String {
         let count = self.number(b'*').await;
         let mut words = Vec::new();
         for _ in 0..count {
@@ -72,7 +76,7 @@ impl Server {
 
     /// Nothing more, for longer than any call waits.
     async fn hears_nothing(&mut self) {
-        let heard = timeout(10 * PATIENCE, self.hears()).await;
+        let heard = timeout(10 * PATIENCE, self.command()).await;
         assert_eq!(heard.ok(), None);
     }
 
