@@ -103,11 +103,18 @@ class Cluster {
     }, SETTLED);
   }
 
-  /** Waits until every server says that the cluster is whole. */
+  /**
+   * Waits until every server says that the cluster is whole, and knows who has each slot: one that may
+   * serve without some slots says so before it has heard of all others, and may never hear of them
+   * once a third one is dead.
+   */
   async settle(servers = this.servers) {
     await until(async () => {
       const infos = await Promise.all(servers.map((server) => server.command('CLUSTER', 'INFO')));
-      return infos.every((info) => /cluster_state:ok/.test(info));
+      return infos.every(
+        (info) =>
+          /cluster_state:ok/.test(info) && info.includes(`cluster_slots_assigned:${SLOTS}\r`),
+      );
     }, SETTLED);
   }
 
