@@ -577,7 +577,7 @@ async function useRecorder(t, server) {
     client.on('data', (chunk) => sent.push(chunk));
     client.pipe(upstream).pipe(client);
     for (const socket of [client, upstream]) socket.on('error', () => {});
-    t.teardown(() => upstream.destroy());
+    client.on('close', () => upstream.destroy());
   });
   listener.listen(0, '127.0.0.1');
   await once(listener, 'listening');

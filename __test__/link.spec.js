@@ -501,7 +501,7 @@ test.serial('a link that is owed an answer is ended by a reset', async (t) => {
   const listener = net
     .createServer((client) => {
       const upstream = net.connect(server.port, '127.0.0.1').on('error', () => {});
-      t.teardown(() => upstream.destroy());
+      client.on('close', () => upstream.destroy());
       client.on('data', (bytes) => {
         if (!bytes.includes('$3\r\nSET\r\n')) upstream.write(bytes);
       });
