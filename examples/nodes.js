@@ -3,7 +3,8 @@
 // Where the examples find their nodes: REDIS_URLS (comma separated) where set, throw-away
 // redis-servers where that program is found, nodes in this process where not.
 
-const { freePort, startServers } = require('../tools/redis-servers.js');
+const { reservePort } = require('../tools/ports.js');
+const { startServers } = require('../tools/redis-servers.js');
 const { hasRedisServer } = require('../tools/setup.js');
 
 /** Nodes that are not ours to stop: a dead address takes the last one's place instead. */
@@ -11,7 +12,7 @@ function borrowed(urls, title) {
   return {
     title,
     urls,
-    loseOne: async () => [...urls.slice(0, -1), `redis://127.0.0.1:${await freePort()}`],
+    loseOne: async () => [...urls.slice(0, -1), `redis://127.0.0.1:${await reservePort()}`],
     stop: async () => {},
   };
 }

@@ -1,17 +1,17 @@
 'use strict';
 
-// Throw-away redis-servers: real processes on free ports of the loopback interface, with an
+// Throw-away redis-servers: real processes on ports of their own of the loopback interface, with an
 // empty data set, that end with this process at the latest.
 
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
-const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 const { once } = require('node:events');
 const { setTimeout: delay } = require('node:timers/promises');
 
 const { lifeline } = require('./lifeline.js');
+const { releasePort, reservePort } = require('./ports.js');
 const { RedisClient } = require('./redis-client.js');
 
 const HOST = '127.0.0.1';
@@ -26,15 +26,6 @@ process.on('exit', () => {
 function launch(args) {
   const [command, ...rest] = [...lifeline(), 'redis-server', ...args];
   return spawn(command, rest, { stdio: 'ignore' });
-}
-
-async function freePort() {
-  const server = net.createServer().listen(0, HOST);
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 class RedisServer {
@@ -192,6 +183,7 @@ class RedisServer {
   /** stop() for an exit handler, which cannot wait. */
   dispose() {
     running.delete(this);
+    releasePort(this.port);
     this.#client?.close();
     this.#child?.kill('SIGKILL');
     fs.rmSync(this.#directory, { recursive: true, force: true });
@@ -199,16 +191,16 @@ class RedisServer {
 }
 
 /**
- * Starts a redis-server on a free port. `args` are further arguments of the program, `config` the
+ * Starts a redis-server. `args` are further arguments of the program, `config` the
  * text of a configuration file that it may write to, `password` its default user's,
  * `unixSocket: true` lets it listen at `server.socket` too. With `tls` ({ ca, cert, key,
- * authClients }) it speaks nothing else on its port. `findPort` chooses the port.
+ * authClients }) it speaks nothing else on its port.
  */
-async function startServer({ findPort = freePort, ...options } = {}) {
+async function startServer(options = {}) {
   const server = new RedisServer(options);
   try {
     for (let attempt = 0; attempt < PORT_ATTEMPTS; attempt++) {
-      if (await server.start(await findPort())) return server;
+      if (await server.start(await reservePort())) return server;
     }
     throw new Error(`redis-server does not start:\n${server.log()}`);
   } catch (error) {
@@ -227,4 +219,4 @@ async function lockKeys(server) {
   return keys.filter((key) => !key.endsWith(':fence'));
 }
 
-module.exports = { freePort, lockKeys, startServer, startServers };
+module.exports = { lockKeys, startServer, startServers };

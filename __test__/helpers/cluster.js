@@ -1,41 +1,12 @@
 'use strict';
 
-const net = require('node:net');
-const { once } = require('node:events');
-
 const { slotOf } = require('../../lib/slots.js');
-const { freePort } = require('../../tools/redis-servers.js');
 const { until } = require('./async.js');
 const { startServer } = require('./servers.js');
 
 const HOST = '127.0.0.1';
 const SLOTS = 16384;
 const SETTLED = { timeout: 60_000 };
-
-// Servers of a cluster talk to each other on another port, that far above theirs.
-const BUS = 10_000;
-
-async function isFree(port) {
-  const probe = net.createServer();
-  const listening = once(probe, 'listening');
-  probe.listen(port, HOST);
-  const free = await listening.then(
-    () => true,
-    () => false,
-  );
-  if (free)
-    await new Promise((resolve) => {
-      probe.close(resolve);
-    });
-  return free;
-}
-
-async function findPort() {
-  return until(async () => {
-    const port = await freePort();
-    return port + BUS < 65_536 && (await isFree(port + BUS)) && port;
-  });
-}
 
 /** The id of the one who has a slot, and the epoch, as a server tells it. */
 async function whoHas(server, slot) {
@@ -147,7 +118,6 @@ class Cluster {
 
 function startMember({ args = [], ...options } = {}) {
   return startServer({
-    findPort,
     args: [
       '--cluster-enabled',
       'yes',

@@ -4,7 +4,8 @@
 
 const net = require('node:net');
 const { once } = require('node:events');
-const { setTimeout: delay } = require('node:timers/promises');
+
+const { releasePort, reservePort } = require('../../tools/ports.js');
 
 const HOST = '127.0.0.1';
 
@@ -274,18 +275,9 @@ class Proxy {
       client.on('close', () => this.#connections.delete(connection));
     });
     this.#listener = listener;
-    for (;;) {
-      listener.listen(this.port ?? 0, HOST);
-      try {
-        await once(listener, 'listening');
-        break;
-      } catch (error) {
-        // A client of something else may have got the port meanwhile.
-        if (this.port === undefined || error.code !== 'EADDRINUSE') throw error;
-        await delay(10);
-      }
-    }
-    this.port = listener.address().port;
+    this.port ??= await reservePort();
+    listener.listen(this.port, HOST);
+    await once(listener, 'listening');
   }
 
   get url() {
@@ -409,6 +401,7 @@ class Proxy {
   async stop() {
     for (const lane of this.#lanes) lane.stop();
     this.#listener?.close();
+    releasePort(this.port);
     await Promise.all(
       [...this.#sockets].map(
         (socket) =>

@@ -2,7 +2,8 @@
 
 const { randomUUID } = require('node:crypto');
 
-const { freePort, startServer, startServers } = require('../../tools/redis-servers.js');
+const { reservePort } = require('../../tools/ports.js');
+const { startServer, startServers } = require('../../tools/redis-servers.js');
 const { until } = require('./async.js');
 
 /** Starts `count` servers for one test; they end with it, paused or not. */
@@ -19,7 +20,7 @@ function storedOn(servers) {
 
 /** The URL of a node that does not exist: nothing listens on its port. */
 async function deadUrl() {
-  return `redis://127.0.0.1:${await freePort()}`;
+  return `redis://127.0.0.1:${await reservePort()}`;
 }
 
 const DELETIONS = ['DELIFEQ', 'DELEX'];

@@ -11,7 +11,8 @@ const { parseArgs } = require('node:util');
 const ts = require('typescript');
 
 const { useCluster } = require('../../__test__/helpers/cluster.js');
-const { freePort, startServer } = require('../../tools/redis-servers.js');
+const { reservePort } = require('../../tools/ports.js');
+const { startServer } = require('../../tools/redis-servers.js');
 const setup = require('../../tools/setup.js');
 
 // Within this folder, so that its imports find what is installed.
@@ -69,7 +70,7 @@ async function start(t) {
   }
   for (const host of CLUSTERS) ports[host] = (await useCluster(t)).servers[0].port;
   // Where the tests want nobody to listen.
-  ports['127.0.0.1'] = await freePort();
+  ports['127.0.0.1'] = await reservePort();
   return ports;
 }
 
