@@ -56,7 +56,8 @@ enum State {
 }
 
 /// Why a connection has ended.
-enum End {
+#[derive(Debug, PartialEq)]
+pub enum End {
     Lost,
     Refused,
 }
@@ -186,7 +187,8 @@ impl Watch {
         let end = {
             let mut served = pin!(async {
                 sleep_until(begin).await;
-                self.serve(&mut watched).await
+                let connection = self.link.connect().await?;
+                self.serve(connection, &mut watched).await
             });
             tokio::select! {
                 biased;
@@ -212,8 +214,11 @@ impl Watch {
     }
 
     /// Gives the reason why it has ended.
-    async fn serve(&self, watched: &mut Watched) -> Result<(), End> {
-        let mut connection = self.link.connect().await?;
+    pub async fn serve(
+        &self,
+        mut connection: Connection,
+        watched: &mut Watched,
+    ) -> Result<(), End> {
         greet(&mut connection).await?;
         self.enter(State::Up);
         let scripts = KnownScripts::default();
@@ -306,7 +311,7 @@ fn answer(asked: &mut VecDeque<Look>, reply: &Value, watched: &mut Watched) -> R
 
 /// Who waits for which key. Looked up only, so that no order matters.
 #[derive(Default)]
-struct Watched {
+pub struct Watched {
     notices: HashMap<Box<str>, Vec<Rc<Notice>>>,
     /// How many keys there may be before the next look for those that nobody waits for.
     limit: usize,

@@ -1,113 +1,22 @@
-//! A link in conversation with a server that a test plays: what it asks, word by word, and what it makes of the answers. For
-//! what no real server says when it is wanted. The clock stands while anybody has something to do.
-
-#![cfg(test)]
+//! What a link asks, and what it makes of the answers.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::rngs::Xoshiro256PlusPlus;
 use redsync_engine::{
-    Answer, CancellationToken, Clock, Error, Guard, Health, Held, Keys, Mutex, Node, Options,
-    Redsync, Status,
+    Answer, CancellationToken, Error, Guard, Health, Held, Options, Redsync, Status,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::runtime::Builder;
-use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::script::SCRIPTS;
-use super::RedisNode;
-use super::connection::Connection;
-use super::deletion::Deletion;
-use super::fuzz::{PIPE, Socket, link_to_nowhere};
-use super::known::hash;
-use super::link::{Link, Lost};
-use super::stream::DEAD_AFTER;
-use super::watch::Watch;
-
-/// As long as a round waits for an answer, with the default options.
-const PATIENCE: Duration = Duration::from_millis(400);
-
-struct PausedClock(Instant);
-
-impl Clock for PausedClock {
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn wall(&self) -> Duration {
-        Duration::from_secs(1_000_000) + self.now()
-    }
-}
-
-/// The server's end of a connection.
-struct Server {
-    pipe: DuplexStream,
-    heard: Vec<u8>,
-}
-
-impl Server {
-    /// The next command, its words in a row; of a script its name.
-    async fn hears(&mut self) -> String {
-        timeout(100 * PATIENCE, self.command()).await.expect("a command comes")
-    }
-
-    async fn command(&mut self) -> String {
-        let count = self.number(b'*').await;
-        let mut words = Vec::new();
-        for _ in 0..count {
-            let length = self.number(b'$').await;
-            let word = self.bytes(length).await;
-            assert_eq!(self.bytes(2).await, b"\r\n");
-            words.push(String::from_utf8(word).expect("text"));
-        }
-        if let [call, script, ..] = &mut words[..]
-            && ["EVAL", "EVALSHA"].contains(&&**call)
-        {
-            let is_meant = |it: &str| [it, &hash(it)].contains(&&**script);
-            let known = SCRIPTS.iter().find(|it| is_meant(it.source));
-            *script = known.expect("a script of ours").name.to_owned();
-        }
-        words.join(" ")
-    }
-
-    /// Nothing more, for longer than any call waits.
-    async fn hears_nothing(&mut self) {
-        let heard = timeout(10 * PATIENCE, self.command()).await;
-        assert_eq!(heard.ok(), None);
-    }
-
-    async fn number(&mut self, kind: u8) -> usize {
-        assert_eq!(self.bytes(1).await, [kind]);
-        let mut digits = Vec::new();
-        while !digits.ends_with(b"\r\n") {
-            digits.extend(self.bytes(1).await);
-        }
-        let digits = String::from_utf8(digits).expect("digits");
-        digits.trim_end().parse().expect("a number")
-    }
-
-    async fn bytes(&mut self, count: usize) -> Vec<u8> {
-        while self.heard.len() < count {
-            let read = self.pipe.read_buf(&mut self.heard).await.expect("the pipe holds");
-            assert!(read > 0, "the link has hung up");
-        }
-        self.heard.drain(..count).collect()
-    }
-
-    async fn says(&mut self, replies: &str) {
-        self.pipe.write_all(replies.as_bytes()).await.expect("somebody listens");
-    }
-
-    /// One question and its answer.
-    async fn answers(&mut self, question: &str, reply: &str) {
-        assert_eq!(self.hears().await, question);
-        self.says(reply).await;
-    }
-}
+use super::super::connection::Connection;
+use super::super::deletion::Deletion;
+use super::super::fuzz::link_to_nowhere;
+use super::super::link::{Link, Lost};
+use super::super::stream::DEAD_AFTER;
+use super::super::watch::Watch;
+use super::{PATIENCE, Server, connected, done, mutex, on_a_paused_clock};
 
 struct Scene {
     link: Rc<Link>,
@@ -144,21 +53,9 @@ impl Scene {
     }
 }
 
-fn mutex(redsync: &Rc<Redsync>, names: &[&str], options: Options) -> Mutex {
-    let keys: Keys = names.iter().map(|name| (*name).into()).collect();
-    Mutex::new(redsync.clone(), keys, options)
-}
-
 fn lock(redsync: &Rc<Redsync>, name: &str, options: Options) -> JoinHandle<Result<Held, Error>> {
     let mutex = mutex(redsync, &[name], options);
     spawn_local(async move { mutex.try_lock(&CancellationToken::new()).await })
-}
-
-fn connected(deletion: Option<Deletion>) -> (Connection, Server) {
-    let (client, server) = duplex(PIPE);
-    let mut connection = Connection::over(Box::pin(Socket(client)));
-    connection.deletion = deletion;
-    (connection, Server { pipe: server, heard: Vec::new() })
 }
 
 fn serve(link: &Rc<Link>, connection: Connection) -> JoinHandle<Lost> {
@@ -173,14 +70,10 @@ fn linked(deletion: Option<Deletion>) -> (Rc<Link>, JoinHandle<Lost>, Server) {
     (link.clone(), serve(&link, connection), server)
 }
 
+/// Over servers that tell nothing of keys that change.
 fn over(links: &[&Rc<Link>]) -> Rc<Redsync> {
-    let node = |link: &&Rc<Link>| {
-        let link = Rc::clone(link);
-        Rc::new(RedisNode::Server(link.clone(), Watch::new(link))) as Rc<dyn Node>
-    };
-    let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
-    let nodes = links.iter().map(node).collect();
-    Redsync::new(nodes, Rc::new(PausedClock(Instant::now())), rng)
+    let watches: Vec<_> = links.iter().map(|link| Watch::new(Rc::clone(link))).collect();
+    super::over(&links.iter().copied().zip(&watches).collect::<Vec<_>>())
 }
 
 /// With a link to one server.
@@ -191,11 +84,6 @@ fn play(deletion: Option<Deletion>, test: impl AsyncFnOnce(Scene)) {
         let redsync = over(&[&link]);
         test(Scene { link, redsync, server, served }).await;
     });
-}
-
-fn on_a_paused_clock(test: impl AsyncFnOnce()) {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    LocalSet::new().block_on(&runtime.expect("a runtime"), test());
 }
 
 /// What the only node has said.
@@ -210,10 +98,6 @@ fn vote(error: &Error) -> Result<Answer, &str> {
 async fn refused<T>(call: JoinHandle<Result<T, Error>>) -> Result<Answer, String> {
     let error = call.await.expect("no call panics").err().expect("a refusal");
     vote(&error).map_err(str::to_owned)
-}
-
-async fn done<T>(call: JoinHandle<Result<T, Error>>) -> T {
-    call.await.expect("no call panics").expect("no error")
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! Conversations with a server that a test plays: what a link and a watch ask, word by word, and what they make of the
+//! answers. For what no real server says when it is wanted. The clock stands while anybody has something to do.
+
+#![cfg(test)]
+
+mod link;
+mod watch;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use redsync_engine::{Clock, Error, Keys, Mutex, Node, Options, Redsync};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::runtime::Builder;
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::{Instant, timeout};
+
+use super::super::script::SCRIPTS;
+use super::RedisNode;
+use super::connection::Connection;
+use super::deletion::Deletion;
+use super::fuzz::{PIPE, Socket};
+use super::known::hash;
+use super::link::Link;
+use super::watch::Watch;
+
+/// As long as a round waits for an answer, with the default options.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+struct PausedClock(Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::from_secs(1_000_000) + self.now()
+    }
+}
+
+/// The server's end of a connection.
+pub struct Server {
+    pipe: DuplexStream,
+    heard: Vec<u8>,
+}
+
+impl Server {
+    /// The next command, its words in a row; of a script its name.
+    pub async fn hears(&mut self) -> String {
+        timeout(100 * PATIENCE, self.command()).await.expect("a command comes")
+    }
+
+    async fn command(&mut self) -> String {
+        let count = self.number(b'*').await;
+        let mut words = Vec::new();
+        for _ in 0..count {
+            let length = self.number(b'$').await;
+            let word = self.bytes(length).await;
+            assert_eq!(self.bytes(2).await, b"\r\n");
+            words.push(String::from_utf8(word).expect("text"));
+        }
+        if let [call, script, ..] = &mut words[..]
+            && ["EVAL", "EVALSHA"].contains(&&**call)
+        {
+            let is_meant = |it: &str| [it, &hash(it)].contains(&&**script);
+            let known = SCRIPTS.iter().find(|it| is_meant(it.source));
+            *script = known.expect("a script of ours").name.to_owned();
+        }
+        words.join(" ")
+    }
+
+    /// Nothing more, for longer than any round waits.
+    pub async fn hears_nothing(&mut self) {
+        self.hears_nothing_for(10 * PATIENCE).await;
+    }
+
+    pub async fn hears_nothing_for(&mut self, time: Duration) {
+        let heard = timeout(time, self.command()).await;
+        assert_eq!(heard.ok(), None);
+    }
+
+    async fn number(&mut self, kind: u8) -> usize {
+        assert_eq!(self.bytes(1).await, [kind]);
+        let mut digits = Vec::new();
+        while !digits.ends_with(b"\r\n") {
+            digits.extend(self.bytes(1).await);
+        }
+        let digits = String::from_utf8(digits).expect("digits");
+        digits.trim_end().parse().expect("a number")
+    }
+
+    async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.heard.len() < count {
+            let read = self.pipe.read_buf(&mut self.heard).await.expect("the pipe holds");
+            assert!(read > 0, "the link has hung up");
+        }
+        self.heard.drain(..count).collect()
+    }
+
+    pub async fn says(&mut self, replies: &str) {
+        self.pipe.write_all(replies.as_bytes()).await.expect("somebody listens");
+    }
+
+    /// One question and its answer.
+    pub async fn answers(&mut self, question: &str, reply: &str) {
+        assert_eq!(self.hears().await, question);
+        self.says(reply).await;
+    }
+}
+
+fn connected(deletion: Option<Deletion>) -> (Connection, Server) {
+    let (client, server) = duplex(PIPE);
+    let mut connection = Connection::over(Box::pin(Socket(client)));
+    connection.deletion = deletion;
+    (connection, Server { pipe: server, heard: Vec::new() })
+}
+
+fn over(nodes: &[(&Rc<Link>, &Rc<Watch>)]) -> Rc<Redsync> {
+    let node = |&(link, watch): &(&Rc<Link>, &Rc<Watch>)| {
+        Rc::new(RedisNode::Server(link.clone(), watch.clone())) as Rc<dyn Node>
+    };
+    let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
+    let nodes = nodes.iter().map(node).collect();
+    Redsync::new(nodes, Rc::new(PausedClock(Instant::now())), rng)
+}
+
+fn mutex(redsync: &Rc<Redsync>, names: &[&str], options: Options) -> Mutex {
+    let keys: Keys = names.iter().map(|name| (*name).into()).collect();
+    Mutex::new(redsync.clone(), keys, options)
+}
+
+fn on_a_paused_clock(test: impl AsyncFnOnce()) {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), test());
+}
+
+async fn done<T>(call: JoinHandle<Result<T, Error>>) -> T {
+    call.await.expect("no call panics").expect("no error")
+}
