@@ -205,9 +205,9 @@ pub fn link(input: &[u8]) {
         .with(|runtime| LocalSet::new().block_on(runtime, converse(calls, said, piece, deletion)));
 }
 
-/// A link that is served over pipes only: what is asked after the connection is lost is told so.
-pub fn link_to_nowhere() -> Rc<Link> {
-    let access = Access {
+/// The access to servers that let anybody in.
+pub fn open_to_all() -> Access {
+    Access {
         username: None,
         password: None,
         db: 0,
@@ -215,9 +215,13 @@ pub fn link_to_nowhere() -> Rc<Link> {
         tls: None,
         asks_uptime: false,
         connect_timeout: Duration::from_secs(1),
-    };
+    }
+}
+
+/// A link that is served over pipes only: what is asked after the connection is lost is told so.
+pub fn link_to_nowhere() -> Rc<Link> {
     let nowhere = Endpoint::Unix("/nowhere".to_owned());
-    Link::new(Route::Fixed(nowhere), access, None, None)
+    Link::new(Route::Fixed(nowhere), open_to_all(), None, None)
 }
 
 async fn converse(calls: &[u8], said: &[u8], piece: usize, deletion: Option<Deletion>) {

@@ -151,7 +151,7 @@ impl Cluster {
 
     /// Asks any server which ones are the masters, by a connection of its own.
     async fn find_masters(&self, limit: Duration) -> Result<(), NodeError> {
-        let links: Vec<_> = self.servers.borrow().iter().map(|it| it.link.clone()).collect();
+        let links = self.links();
         let found = async {
             let mut why = NodeError::closed();
             for link in links {
@@ -204,6 +204,11 @@ impl Cluster {
             server.link.tell_of_changes(guard.clone());
         }
         *self.guard.borrow_mut() = Some(guard);
+    }
+
+    /// To its servers, the seeds first.
+    pub fn links(&self) -> Vec<Rc<Link>> {
+        self.servers.borrow().iter().map(|it| it.link.clone()).collect()
     }
 
     pub fn close(&self) {

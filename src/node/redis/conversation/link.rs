@@ -4,19 +4,20 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use redsync_engine::{
-    Answer, CancellationToken, Error, Guard, Health, Held, Options, Redsync, Status,
-};
+use redsync_engine::{Answer, Error, Guard, Health, Held, Options, Redsync, Status};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::connection::Connection;
+use super::super::RedisNode;
 use super::super::deletion::Deletion;
 use super::super::fuzz::link_to_nowhere;
 use super::super::link::{Link, Lost};
 use super::super::stream::DEAD_AFTER;
 use super::super::watch::Watch;
-use super::{PATIENCE, Server, connected, done, mutex, on_a_paused_clock};
+use super::{
+    PATIENCE, Server, connected, done, extend, lock, mutex, on_a_paused_clock, refused, serve,
+    unlock,
+};
 
 struct Scene {
     link: Rc<Link>,
@@ -31,13 +32,11 @@ impl Scene {
     }
 
     fn unlock(&self, names: &[&str]) -> JoinHandle<Result<(), Error>> {
-        let mutex = mutex(&self.redsync, names, Options::default());
-        spawn_local(async move { mutex.unlock("value".into()).await })
+        unlock(&self.redsync, names)
     }
 
     fn extend(&self, names: &[&str]) -> JoinHandle<Result<Held, Error>> {
-        let mutex = mutex(&self.redsync, names, Options::default());
-        spawn_local(async move { mutex.extend("value".into()).await })
+        extend(&self.redsync, names)
     }
 
     fn health(&self) -> JoinHandle<Health> {
@@ -53,16 +52,6 @@ impl Scene {
     }
 }
 
-fn lock(redsync: &Rc<Redsync>, name: &str, options: Options) -> JoinHandle<Result<Held, Error>> {
-    let mutex = mutex(redsync, &[name], options);
-    spawn_local(async move { mutex.try_lock(&CancellationToken::new()).await })
-}
-
-fn serve(link: &Rc<Link>, connection: Connection) -> JoinHandle<Lost> {
-    let link = link.clone();
-    spawn_local(async move { link.serve(connection).await })
-}
-
 /// A link that is up as soon as others have had their turn, and its server.
 fn linked(deletion: Option<Deletion>) -> (Rc<Link>, JoinHandle<Lost>, Server) {
     let link = link_to_nowhere();
@@ -72,8 +61,8 @@ fn linked(deletion: Option<Deletion>) -> (Rc<Link>, JoinHandle<Lost>, Server) {
 
 /// Over servers that tell nothing of keys that change.
 fn over(links: &[&Rc<Link>]) -> Rc<Redsync> {
-    let watches: Vec<_> = links.iter().map(|link| Watch::new(Rc::clone(link))).collect();
-    super::over(&links.iter().copied().zip(&watches).collect::<Vec<_>>())
+    let node = |link: &&Rc<Link>| RedisNode::Server(Rc::clone(link), Watch::new(Rc::clone(link)));
+    super::over(links.iter().map(node).collect())
 }
 
 /// With a link to one server.
@@ -84,20 +73,6 @@ fn play(deletion: Option<Deletion>, test: impl AsyncFnOnce(Scene)) {
         let redsync = over(&[&link]);
         test(Scene { link, redsync, server, served }).await;
     });
-}
-
-/// What the only node has said.
-fn vote(error: &Error) -> Result<Answer, &str> {
-    match &error.votes()[0] {
-        Some(Ok(answer)) => Ok(*answer),
-        Some(Err(error)) => Err(&error.code),
-        None => Err("no vote"),
-    }
-}
-
-async fn refused<T>(call: JoinHandle<Result<T, Error>>) -> Result<Answer, String> {
-    let error = call.await.expect("no call panics").err().expect("a refusal");
-    vote(&error).map_err(str::to_owned)
 }
 
 #[test]

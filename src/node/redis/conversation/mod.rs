@@ -1,8 +1,9 @@
-//! Conversations with a server that a test plays: what a link and a watch ask, word by word, and what they make of the
+//! Conversations with servers that a test plays: what a link, a watch and a cluster ask, word by word, and what they make of the
 //! answers. For what no real server says when it is wanted. The clock stands while anybody has something to do.
 
 #![cfg(test)]
 
+mod cluster;
 mod link;
 mod watch;
 
@@ -11,10 +12,12 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
-use redsync_engine::{Clock, Error, Keys, Mutex, Node, Options, Redsync};
+use redsync_engine::{
+    Answer, CancellationToken, Clock, Error, Held, Keys, Mutex, Node, Options, Redsync,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::Builder;
-use tokio::task::{JoinHandle, LocalSet};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, timeout};
 
 use super::super::script::SCRIPTS;
@@ -23,8 +26,7 @@ use super::connection::Connection;
 use super::deletion::Deletion;
 use super::fuzz::{PIPE, Socket};
 use super::known::hash;
-use super::link::Link;
-use super::watch::Watch;
+use super::link::{Link, Lost};
 
 /// As long as a round waits for an answer, with the default options.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -118,18 +120,35 @@ fn connected(deletion: Option<Deletion>) -> (Connection, Server) {
     (connection, Server { pipe: server, heard: Vec::new() })
 }
 
-fn over(nodes: &[(&Rc<Link>, &Rc<Watch>)]) -> Rc<Redsync> {
-    let node = |&(link, watch): &(&Rc<Link>, &Rc<Watch>)| {
-        Rc::new(RedisNode::Server(link.clone(), watch.clone())) as Rc<dyn Node>
-    };
+fn serve(link: &Rc<Link>, connection: Connection) -> JoinHandle<Lost> {
+    let link = link.clone();
+    spawn_local(async move { link.serve(connection).await })
+}
+
+fn over(nodes: Vec<RedisNode>) -> Rc<Redsync> {
     let rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(0));
-    let nodes = nodes.iter().map(node).collect();
+    let nodes = nodes.into_iter().map(|node| Rc::new(node) as Rc<dyn Node>).collect();
     Redsync::new(nodes, Rc::new(PausedClock(Instant::now())), rng)
 }
 
 fn mutex(redsync: &Rc<Redsync>, names: &[&str], options: Options) -> Mutex {
     let keys: Keys = names.iter().map(|name| (*name).into()).collect();
     Mutex::new(redsync.clone(), keys, options)
+}
+
+fn lock(redsync: &Rc<Redsync>, name: &str, options: Options) -> JoinHandle<Result<Held, Error>> {
+    let mutex = mutex(redsync, &[name], options);
+    spawn_local(async move { mutex.try_lock(&CancellationToken::new()).await })
+}
+
+fn unlock(redsync: &Rc<Redsync>, names: &[&str]) -> JoinHandle<Result<(), Error>> {
+    let mutex = mutex(redsync, names, Options::default());
+    spawn_local(async move { mutex.unlock("value".into()).await })
+}
+
+fn extend(redsync: &Rc<Redsync>, names: &[&str]) -> JoinHandle<Result<Held, Error>> {
+    let mutex = mutex(redsync, names, Options::default());
+    spawn_local(async move { mutex.extend("value".into()).await })
 }
 
 fn on_a_paused_clock(test: impl AsyncFnOnce()) {
@@ -139,4 +158,18 @@ fn on_a_paused_clock(test: impl AsyncFnOnce()) {
 
 async fn done<T>(call: JoinHandle<Result<T, Error>>) -> T {
     call.await.expect("no call panics").expect("no error")
+}
+
+/// What the only node has said.
+fn vote(error: &Error) -> Result<Answer, &str> {
+    match &error.votes()[0] {
+        Some(Ok(answer)) => Ok(*answer),
+        Some(Err(error)) => Err(&error.code),
+        None => Err("no vote"),
+    }
+}
+
+async fn refused<T>(call: JoinHandle<Result<T, Error>>) -> Result<Answer, String> {
+    let error = call.await.expect("no call panics").err().expect("a refusal");
+    vote(&error).map_err(str::to_owned)
 }

@@ -7,10 +7,11 @@ use redsync_engine::{CancellationToken, Delay, Error, Held, Kind, Options, Redsy
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
+use super::super::RedisNode;
 use super::super::fuzz::link_to_nowhere;
 use super::super::stream::DEAD_AFTER;
 use super::super::watch::{End, Watch, Watched};
-use super::{Server, connected, done, mutex, on_a_paused_clock, over};
+use super::{Server, connected, done, mutex, on_a_paused_clock, over, serve};
 
 /// A caller who asks again when the server tells something, and not for any other reason for so long.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -71,16 +72,13 @@ fn play(test: impl AsyncFnOnce(Scene)) {
         let watch = Watch::new(link.clone());
         let (connection, server) = connected(None);
         let (watching, teller) = connected(None);
-        spawn_local({
-            let link = link.clone();
-            async move { link.serve(connection).await }
-        });
+        serve(&link, connection);
         let served = spawn_local({
             let watch = watch.clone();
             async move { watch.serve(watching, &mut Watched::default()).await }
         });
         yield_now().await;
-        let redsync = over(&[(&link, &watch)]);
+        let redsync = over(vec![RedisNode::Server(link.clone(), watch)]);
         test(Scene { redsync, server, teller, served }).await;
     });
 }
