@@ -180,7 +180,7 @@ impl Connection {
     ///
     /// It is not left to redis-rs, whose errors lose the server's code: WRONGPASS, NOAUTH and NOPERM
     /// are what a person needs to see.
-    async fn log_in(&mut self, access: &Access, role: Role) -> Result<(), NodeError> {
+    pub async fn log_in(&mut self, access: &Access, role: Role) -> Result<(), NodeError> {
         let mut commands = Pipeline::new();
         let mut steps = Vec::new();
         if let Some(password) = &access.password {

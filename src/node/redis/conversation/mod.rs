@@ -1,10 +1,11 @@
-//! Conversations with servers that a test plays: what a link, a watch and a cluster ask, word by word, and what they make of the
+//! Conversations with servers that a test plays: what a login, a link, a watch and a cluster ask, word by word, and what they make of the
 //! answers. For what no real server says when it is wanted. The clock stands while anybody has something to do.
 
 #![cfg(test)]
 
 mod cluster;
 mod link;
+mod login;
 mod watch;
 
 use std::rc::Rc;
