@@ -2,8 +2,9 @@
 //! build is all that it takes to try them. `scripts/mutants.js` calls it.
 //!
 //! `redsync-mutator FROM TO FOLDER [SITE ...]` mutates the files right in FROM/FOLDER, and leaves these sites as they
-//! are. It prints, separated by tabs, of each mutant `mutant NUMBER SITE FILE LINE FUNCTION ORIGINAL MUTATED`, and where
-//! each site stands in the copy, in bytes: `range FILE START END SITE`. A file is told as it is called from FROM.
+//! are. Whatever else is in TO is deleted. It prints, separated by tabs, of each mutant
+//! `mutant NUMBER SITE FILE LINE FUNCTION ORIGINAL MUTATED`, and where each site stands in the copy, in bytes:
+//! `range FILE START END SITE`. A file is told as it is called from FROM.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -19,6 +20,7 @@ use finder::find;
 use site::Copy;
 
 /// What the copy has beside the source.
+const ADDED: &str = "mutant.rs";
 const SWITCH: &str = include_str!("switch.rs");
 
 /// Where that is declared.
@@ -31,11 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let left_out =
         arguments.map(|number| number.parse()).collect::<Result<BTreeSet<usize>, _>>()?;
     let (mut next_site, mut next_mutant) = (1, 1);
-    for path in files(&from, Path::new(""))? {
-        let source = fs::read_to_string(from.join(&path))?;
+    let paths = files(&from, Path::new(""))?;
+    for path in &paths {
+        let source = fs::read_to_string(from.join(path))?;
         let file = path.to_str().ok_or("a name that is not in UTF-8")?;
         if path.parent() != Some(&mutated) || path.extension().is_none_or(|it| it != "rs") {
-            write(&to, &path, &source)?;
+            write(&to, path, &source)?;
             continue;
         }
         let found =
@@ -43,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (next_site, next_mutant) = (found.next_site, found.next_mutant);
         let is_left_out = |site| left_out.contains(&site);
         let copy = Copy::of(&source, &found.sites, &is_left_out);
-        write(&to, &path, &copy.text)?;
+        write(&to, path, &copy.text)?;
         for (site, range) in copy.ranges {
             println!("range\t{file}\t{}\t{}\t{site}", range.start, range.end);
         }
@@ -57,7 +60,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    write(&to, Path::new("mutant.rs"), SWITCH)?;
+    write(&to, Path::new(ADDED), SWITCH)?;
+    // What an earlier copy had, and the source has no more, could be in the way of what it has now.
+    for path in files(&to, Path::new(""))? {
+        if path != Path::new(ADDED) && !paths.contains(&path) {
+            fs::remove_file(to.join(path))?;
+        }
+    }
     Ok(())
 }
 
