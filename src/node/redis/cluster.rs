@@ -90,12 +90,8 @@ impl Cluster {
     /// Asks what may be asked now of what stands in line.
     fn advance(&self, slot: &Rc<Slot>) {
         while let Some((server, mut question, number)) = slot.next(|it| self.choose(it)) {
-            if question.is_wanted() {
-                question.turn = Some(self.turn(slot, &question, number));
-                server.link.ask(question);
-            } else {
-                slot.settle();
-            }
+            question.turn = Some(self.turn(slot, &question, number));
+            server.link.ask(question);
         }
     }
 
@@ -120,9 +116,8 @@ impl Cluster {
 
     /// Asks the next master, if there is one.
     fn walk_on(&self, question: Question, last: Option<&str>) {
-        let masters = self.masters.borrow();
-        let next = masters.iter().find(|it| last.is_none_or(|last| it.as_str() > last)).cloned();
-        drop(masters);
+        let comes_next = |it: &&String| last.is_none_or(|last| it.as_str() > last);
+        let next = self.masters.borrow().iter().find(comes_next).cloned();
         match next {
             Some(server) => self.walk_over(question, THE_END, &server),
             None => {
@@ -340,4 +335,100 @@ fn endpoint(server: &str) -> Option<Endpoint> {
 fn slot_of(key: &str) -> u16 {
     let hashed = tag_of(key).unwrap_or(key);
     crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % 16384
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+    use tokio::task::LocalSet;
+
+    use super::super::fuzz::open_to_all;
+    use super::super::link::FORGETS_AFTER;
+    use super::*;
+
+    struct Deaf;
+
+    impl Guard for Deaf {
+        fn changed(&self, _key: Option<&str>) {}
+    }
+
+    fn of(seeds: &[&str]) -> Rc<Cluster> {
+        let seeds = seeds.iter().map(|path| Endpoint::Unix((*path).to_owned())).collect();
+        Cluster::new(seeds, open_to_all(), None)
+    }
+
+    fn at(port: u16) -> Endpoint {
+        Endpoint::Tcp { host: "host".to_owned(), port }
+    }
+
+    fn on_a_paused_clock(test: impl AsyncFnOnce()) {
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
+        LocalSet::new().block_on(&runtime.expect("a runtime"), test());
+    }
+
+    async fn goes_down(link: Rc<Link>) {
+        link.clone().health(Duration::from_secs(1)).await;
+        assert!(link.is_down());
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_tried_as_long_as_somebody_asks_for_its_slot() {
+        on_a_paused_clock(async || {
+            let cluster = of(&["/nowhere", "/elsewhere"]);
+            let links = cluster.links();
+            let slot = cluster.slot("name");
+            slot.set_master(Some(cluster.servers.borrow()[0].clone()));
+            goes_down(links[0].clone()).await;
+            for _ in 0..FORGETS_AFTER.as_secs() * 2 {
+                let chosen = cluster.choose(slot.master().as_ref());
+                assert!(Rc::ptr_eq(&chosen.link, &links[1]), "the one that may be up is asked");
+                sleep(Duration::from_secs(1)).await;
+            }
+            assert!(links[0].is_down());
+            // Nobody asks any more.
+            sleep(2 * FORGETS_AFTER).await;
+            assert!(!links[0].is_down());
+            assert!(Rc::ptr_eq(&cluster.choose(slot.master().as_ref()).link, &links[0]));
+            // Where all are down, each may be the first to be back.
+            for link in &links {
+                goes_down(link.clone()).await;
+            }
+            for _ in 0..FORGETS_AFTER.as_secs() * 2 {
+                assert!(Rc::ptr_eq(&cluster.any(), &links[0]));
+                sleep(Duration::from_secs(1)).await;
+            }
+            assert!(links.iter().all(|link| link.is_down()));
+            cluster.close();
+            assert!(links.iter().all(|link| link.is_closed()));
+        });
+    }
+
+    #[test]
+    fn servers_that_were_heard_of_are_kept_while_there_is_room() {
+        let cluster = of(&["/seed"]);
+        let seed = cluster.any();
+        let guard: Rc<dyn Guard> = Rc::new(Deaf);
+        cluster.tell_of_changes(Rc::downgrade(&guard));
+        assert_eq!(Rc::weak_count(&guard), 2, "the seed and the cluster");
+        let first = cluster.server(at(0));
+        assert_eq!(Rc::weak_count(&guard), 3);
+        let watch = cluster.watch_over(&first.link);
+        assert!(Rc::ptr_eq(&watch, &cluster.watch_over(&first.link)));
+        assert!(!Rc::ptr_eq(&watch, &cluster.watch_over(&seed)));
+        cluster.slot("name").set_master(Some(first.clone()));
+        let link = first.link.clone();
+        drop(first);
+        for port in 1..MAX_SERVERS - 1 {
+            let server = cluster.server(at(port as u16));
+            assert!(Rc::ptr_eq(&server, &cluster.server(at(port as u16))));
+        }
+        assert_eq!(cluster.links().len(), MAX_SERVERS);
+        assert!(!link.is_closed());
+        let last = cluster.server(at(u16::MAX));
+        let left = cluster.links();
+        assert_eq!(left.len(), 2);
+        assert!(Rc::ptr_eq(&left[0], &seed) && Rc::ptr_eq(&left[1], &last.link));
+        assert!(link.is_closed() && !seed.is_closed());
+        assert_eq!(cluster.watches.borrow().len(), 1, "that over the seed");
+    }
 }

@@ -47,7 +47,7 @@ const LISTENS_AGAIN: Duration = Duration::from_secs(1);
 const MAX_IN_FLIGHT: usize = 8192;
 
 /// After so long without a question the link to a server of a cluster is as good as new.
-const FORGETS_AFTER: Duration = Duration::from_secs(10);
+pub const FORGETS_AFTER: Duration = Duration::from_secs(10);
 
 /// Takes the questions that a server of a cluster has no answer to.
 pub trait OnRedirect {

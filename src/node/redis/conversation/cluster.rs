@@ -128,3 +128,26 @@ fn what_would_come_behind_its_own_release_does_not_come() {
         three.hears_nothing().await;
     });
 }
+
+#[test]
+fn what_nobody_waits_for_any_more_when_its_turn_comes_is_not_asked() {
+    play(async |Scene { redsync, servers: [mut one, _two, mut three] }| {
+        let first = extend(&redsync, &["name"]);
+        for number in 0..6 {
+            let (server, other) = if number % 2 == 0 { (&mut one, "b") } else { (&mut three, "a") };
+            assert!(server.hears().await.contains(" extend 1 name "));
+            server.says(&format!("-MOVED 5798 {other}:1\r\n")).await;
+        }
+        // There is a pause now. Who comes meanwhile stands in line.
+        yield_now().await;
+        let calls = [extend(&redsync, &["{name}:1"]), extend(&redsync, &["{name}:2"])];
+        yield_now().await;
+        let [gone, other] = calls;
+        gone.abort();
+        one.answers("EVALSHA extend 1 name value 8000 0", ":1\r\n").await;
+        one.answers("EVALSHA extend 1 {name}:2 value 8000 0", ":1\r\n").await;
+        done(first).await;
+        done(other).await;
+        one.hears_nothing().await;
+    });
+}

@@ -196,6 +196,25 @@ fn many_are_asked_with_one_command_and_who_gets_no_answer_alone() {
 }
 
 #[test]
+fn what_goes_together_is_of_one_kind() {
+    play(None, async |mut scene| {
+        let fenced = || Options { fencing: true, ..Options::default() };
+        let (a, b) = (scene.lock("a", fenced()), scene.extend(&["b"]));
+        let (c, d) = (scene.lock("c", fenced()), scene.extend(&["d"]));
+        let acquisitions = scene.server.hears().await;
+        assert!(
+            acquisitions.starts_with("EVAL acquireFencedMany 4 a c a:fence c:fence "),
+            "{acquisitions}"
+        );
+        scene.server.answers("EVAL extendMany 2 b d 8000 value value", "$2\r\n11\r\n").await;
+        scene.server.says("$2\r\n11\r\n").await;
+        for call in [a, b, c, d] {
+            done(call).await;
+        }
+    });
+}
+
+#[test]
 fn a_server_that_refuses_many_at_once_is_asked_one_by_one_from_then_on() {
     for refusal in ["-NOPERM not this\r\n", "-CROSSSLOT Keys\r\n"] {
         play(None, async |mut scene| {
@@ -432,6 +451,20 @@ fn a_server_says_who_it_is_or_does_not() {
         assert_eq!(health.status, Status::Down);
         assert_eq!(health.error.expect("a reason").code, "ETIMEDOUT");
     });
+    // The connection is lost, or left for what the server cannot have meant.
+    for (reply, code) in
+        [("+PONG\r\n", "ECONNRESET"), (":1\r\n$0\r\n\r\n", "EPROTO"), ("+PONG\r\n:1\r\n", "EPROTO")]
+    {
+        play(None, async |mut scene| {
+            let health = scene.health();
+            assert_eq!(scene.server.hears().await, "PING");
+            scene.server.answers("INFO server", reply).await;
+            drop(scene.server);
+            let health = health.await.expect("no panic");
+            assert_eq!(health.status, Status::Down);
+            assert_eq!(health.error.expect("a reason").code, code);
+        });
+    }
 }
 
 /// Keeps what it is told.
