@@ -411,6 +411,75 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_of_minus_one_means_something_else_for_each() {
+        let extend = Verb::Extend { recreate: false };
+        let writer = Kind::Write { sign: Duration::ZERO, renews: false };
+        let asked = |kind, verb| {
+            let request = Request { kind, ..request(&["a", "b"]) };
+            vote(verb, &request, Value::Int(-1)).ok()
+        };
+        assert_eq!(asked(Kind::Mutex, Verb::Acquire), None);
+        assert_eq!(asked(Kind::Read, Verb::Acquire), None);
+        assert_eq!(asked(writer, Verb::Acquire), Some(Answer::Taken), "by readers");
+        for kind in [Kind::Mutex, Kind::Read, writer] {
+            for verb in [Verb::Release, extend, Verb::Owner] {
+                assert_eq!(asked(kind, verb), Some(Answer::Absent), "{kind:?} {verb:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_looked_at_is_free_or_taken() {
+        let looked = |reply| vote(Verb::Inspect, &request(&["a"]), reply).ok();
+        assert_eq!(looked(Value::Nil), Some(Answer::Absent));
+        assert_eq!(looked(Value::BulkString("1000 value".into())), Some(Answer::Taken));
+        assert_eq!(looked(Value::BulkString("value".into())), None);
+        assert_eq!(looked(Value::Int(1)), None);
+    }
+
+    #[test]
+    fn tells_where_a_walk_goes_on_and_on_which_server() {
+        let next = |keys: &[&str], reply: &str| {
+            let reply = Value::BulkString(reply.into());
+            let found = detail(Verb::Scan, &request(keys), &reply);
+            match found {
+                Some(Detail::Page(page)) => page.next,
+                _ => "no page".to_owned(),
+            }
+        };
+        assert_eq!(next(&["a*"], "7\n[]"), "7");
+        assert_eq!(next(&["a*"], "0\n[]"), "");
+        assert_eq!(next(&["a*", "host:1"], "7\n[]"), "7 host:1");
+        assert_eq!(next(&["a*", "host:1"], "0\n[]"), "0 host:1");
+        assert_eq!(next(&["a*"], "seven"), "no page");
+    }
+
+    #[test]
+    fn reads_the_masters_of_a_cluster() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let range = |master: Value| Value::Array(vec![Value::Int(0), Value::Int(9), master]);
+        let at = |host: Value, port| range(Value::Array(vec![host, Value::Int(port), text("id")]));
+        let read = |ranges: Vec<Value>| {
+            masters(&Value::Array(ranges), "me").map(|it| it.into_iter().collect::<Vec<_>>())
+        };
+        let whole = vec![at(text("b"), 1), at(text("a"), 1), at(text(""), 2), at(Value::Nil, 3)];
+        assert_eq!(read(whole), Some(["a:1", "b:1", "me:2", "me:3"].map(str::to_owned).to_vec()));
+        assert_eq!(read(vec![at(text("a"), 1), at(text("a"), 1)]), Some(vec!["a:1".to_owned()]));
+        assert_eq!(read(vec![]), Some(vec![]));
+        for wrong in [
+            Value::Int(1),
+            Value::Array(vec![Value::Int(0), Value::Int(9)]),
+            range(text("a")),
+            range(Value::Array(vec![text("a")])),
+            at(Value::Int(1), 1),
+            at(Value::BulkString(vec![0xff]), 1),
+        ] {
+            assert_eq!(read(vec![at(text("a"), 1), wrong]), None);
+        }
+        assert_eq!(masters(&Value::Nil, "me"), None);
+    }
+
+    #[test]
     fn writes_what_redis_rs_writes() {
         let written = |verb, keys: &[&str]| {
             let mut output = Vec::new();

@@ -196,6 +196,22 @@ fn many_are_asked_with_one_command_and_who_gets_no_answer_alone() {
 }
 
 #[test]
+fn keys_are_looked_for_page_by_page() {
+    play(None, async |mut scene| {
+        let scan = |from: &'static str| {
+            let redsync = scene.redsync.clone();
+            spawn_local(async move { redsync.scan(0, "a*", from, PATIENCE).await })
+        };
+        let call = scan("");
+        scene.server.answers("EVAL scan 0 0 a* 200 0", "$4\r\n7\n[]\r\n").await;
+        assert_eq!(done(call).await.next, "7");
+        let call = scan("7");
+        scene.server.answers("EVALSHA scan 0 7 a* 200 0", "$4\r\n0\n[]\r\n").await;
+        assert_eq!(done(call).await.next, "");
+    });
+}
+
+#[test]
 fn what_goes_together_is_of_one_kind() {
     play(None, async |mut scene| {
         let fenced = || Options { fencing: true, ..Options::default() };
