@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use redis::{Value, parse_redis_value};
 use redsync_engine::{Answer, CancellationToken, Error, Keys, Mutex, NodeError, Options, Redsync};
 use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, DuplexStream, ReadBuf, duplex,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, spawn_local, yield_now};
@@ -136,11 +138,23 @@ pub fn errors(input: &[u8]) {
     }
 }
 
-/// What a connection needs of a socket, on a pipe in memory.
-pub struct Socket(pub DuplexStream);
+/// What a connection needs of a socket, on a pipe in memory. Nothing leaves before it is flushed.
+pub struct Socket {
+    pipe: BufWriter<DuplexStream>,
+    is_reset: Arc<AtomicBool>,
+}
+
+impl Socket {
+    /// The flag is set when closing becomes a reset.
+    pub fn new(pipe: DuplexStream, is_reset: Arc<AtomicBool>) -> Self {
+        Self { pipe: BufWriter::with_capacity(PIPE, pipe), is_reset }
+    }
+}
 
 impl Connected for Socket {
-    fn reset_on_close(&self) {}
+    fn reset_on_close(&self) {
+        self.is_reset.store(true, Ordering::Relaxed);
+    }
 
     fn has_unread(&self) -> bool {
         false // a pipe tells at once
@@ -153,7 +167,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         read: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, read)
+        Pin::new(&mut self.pipe).poll_read(cx, read)
     }
 }
 
@@ -163,15 +177,15 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.pipe).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.pipe).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
     }
 }
 
@@ -230,7 +244,7 @@ async fn converse(calls: &[u8], said: &[u8], piece: usize, deletion: Option<Dele
     let served = spawn_local({
         let link = link.clone();
         async move {
-            let mut connection = Connection::over(Box::pin(Socket(client)));
+            let mut connection = Connection::over(Box::pin(Socket::new(client, Arc::default())));
             connection.deletion = deletion;
             is_discreet(&link.serve(connection).await.error);
             link.close();

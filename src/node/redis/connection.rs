@@ -117,9 +117,10 @@ impl Connection {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, left));
             self.written += written.map_err(|error| failed(&error))?;
         }
+        // TLS keeps some of it where the network takes no more: until that has left, there is something to write.
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|error| failed(&error))?;
         self.output.clear();
         self.written = 0;
-        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|error| failed(&error))?;
         Poll::Ready(Ok(()))
     }
 

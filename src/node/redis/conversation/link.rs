@@ -344,6 +344,16 @@ fn what_cannot_be_the_answer_is_believed_for_nobody_and_ends_the_connection() {
             assert_eq!(scene.served.await.expect("no panic").error.code, "EPROTO");
         });
     }
+    // Who would acquire is granted it or not.
+    play(None, async |mut scene| {
+        let fenced = || Options { fencing: true, ..Options::default() };
+        let calls = [scene.lock("a", fenced()), scene.lock("b", fenced())];
+        scene.server.hears().await;
+        scene.server.says("$2\r\n1-\r\n").await;
+        for call in calls {
+            assert_eq!(refused(call).await, Err("EPROTO".to_owned()));
+        }
+    });
 }
 
 #[test]
@@ -411,6 +421,45 @@ fn what_has_not_left_waits_for_the_next_connection() {
         for call in others {
             done(call).await;
         }
+    });
+}
+
+#[test]
+fn what_has_left_is_not_asked_again() {
+    play(None, async |mut scene| {
+        let call = scene.extend(&["a"]);
+        scene.server.hears().await;
+        let (connection, server) = connected(None);
+        drop(std::mem::replace(&mut scene.server, server));
+        assert_eq!(refused(call).await, Err("ECONNRESET".to_owned()));
+        assert_eq!(scene.served.await.expect("no panic").error.code, "ECONNRESET");
+        serve(&scene.link, connection);
+        scene.server.hears_nothing().await;
+    });
+}
+
+#[test]
+fn a_connection_that_is_owed_an_answer_or_has_something_left_ends_by_a_reset() {
+    play(None, async |mut scene| {
+        let call = scene.extend(&["a"]);
+        scene.server.answers("EVAL extend 1 a value 8000 0", ":1\r\n").await;
+        done(call).await;
+        scene.link.close();
+        scene.served.await.expect("no panic");
+        assert!(!scene.server.is_reset());
+    });
+    play(None, async |mut scene| {
+        let _call = scene.extend(&["a"]);
+        scene.server.hears().await;
+        scene.link.close();
+        scene.served.await.expect("no panic");
+        assert!(scene.server.is_reset());
+    });
+    on_a_paused_clock(async || {
+        let (mut connection, server) = connected(None);
+        connection.send(|_| 1);
+        drop(connection);
+        assert!(server.is_reset());
     });
 }
 
@@ -517,6 +566,12 @@ fn a_server_is_asked_to_tell_of_changes_and_what_it_tells_is_passed_on() {
         assert_eq!(told.next().await, [None]);
         scene.server.says(">2\r\n$7\r\nmessage\r\n*1\r\n$1\r\na\r\n").await;
         assert_eq!(told.next().await, []);
+        // Right before it is asked something.
+        scene.server.says(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nc\r\n").await;
+        let call = scene.unlock(&["a"]);
+        scene.server.answers("EVAL release 1 a value", ":1\r\n").await;
+        done(call).await;
+        assert_eq!(told.next().await, [Some("c".to_owned())]);
         // What the link changes, it has to read again, to be told of that, too.
         let call = scene.extend(&["a"]);
         scene.server.answers("EVAL extendGuarded 1 a value 8000 0", ":1\r\n").await;

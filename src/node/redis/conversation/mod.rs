@@ -9,6 +9,8 @@ mod login;
 mod watch;
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -48,6 +50,7 @@ impl Clock for PausedClock {
 pub struct Server {
     pipe: DuplexStream,
     heard: Vec<u8>,
+    is_reset: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -107,6 +110,11 @@ impl Server {
         self.pipe.write_all(replies.as_bytes()).await.expect("somebody listens");
     }
 
+    /// Is the connection ended by a reset, or to be?
+    pub fn is_reset(&self) -> bool {
+        self.is_reset.load(Ordering::Relaxed)
+    }
+
     /// One question and its answer.
     pub async fn answers(&mut self, question: &str, reply: &str) {
         assert_eq!(self.hears().await, question);
@@ -116,9 +124,11 @@ impl Server {
 
 fn connected(deletion: Option<Deletion>) -> (Connection, Server) {
     let (client, server) = duplex(PIPE);
-    let mut connection = Connection::over(Box::pin(Socket(client)));
+    let is_reset = Arc::default();
+    let socket = Socket::new(client, Arc::clone(&is_reset));
+    let mut connection = Connection::over(Box::pin(socket));
     connection.deletion = deletion;
-    (connection, Server { pipe: server, heard: Vec::new() })
+    (connection, Server { pipe: server, heard: Vec::new(), is_reset })
 }
 
 fn serve(link: &Rc<Link>, connection: Connection) -> JoinHandle<Lost> {
