@@ -140,6 +140,28 @@ mod tests {
     }
 
     #[test]
+    fn calls_what_a_socket_does_as_node_js_does() {
+        use io::ErrorKind::*;
+        for (kind, code) in [
+            (ConnectionRefused, "ECONNREFUSED"),
+            (ConnectionReset, "ECONNRESET"),
+            (BrokenPipe, "ECONNRESET"),
+            (ConnectionAborted, "ECONNRESET"),
+            (UnexpectedEof, "ECONNRESET"),
+            (TimedOut, "ETIMEDOUT"),
+            (NotFound, "ENOENT"),
+            (PermissionDenied, "EACCES"),
+            (HostUnreachable, "EHOSTUNREACH"),
+            (NetworkUnreachable, "ENETUNREACH"),
+            (AddrNotAvailable, "EADDRNOTAVAIL"),
+            (Unsupported, "ENOTSUP"),
+            (InvalidData, "EPROTO"),
+        ] {
+            assert_eq!(io_error(&kind.into()).code, code);
+        }
+    }
+
+    #[test]
     fn takes_a_command_for_not_run_only_where_that_is_known() {
         let fate = |reply: &str| {
             let Ok(Value::ServerError(error)) = parse_redis_value(reply.as_bytes()) else {

@@ -489,6 +489,7 @@ fn a_server_says_who_it_is_or_does_not() {
     for (reply, server) in [
         (info("redis_version:7.0.15"), Some("redis 7.0.15")),
         (info("redis_version:7.2.4\r\nvalkey_version:9.0.1"), Some("valkey 9.0.1")),
+        ("+PONG\r\n=24\r\ntxt:redis_version:7.0.15\r\n".to_owned(), Some("redis 7.0.15")),
         (info("nothing"), None),
         (info("redis_version:a b\u{7f}\"c"), Some("redis abc")),
         ("+PONG\r\n-NOPERM no INFO\r\n".to_owned(), None),
@@ -576,6 +577,12 @@ fn a_server_is_asked_to_tell_of_changes_and_what_it_tells_is_passed_on() {
         let call = scene.extend(&["a"]);
         scene.server.answers("EVAL extendGuarded 1 a value 8000 0", ":1\r\n").await;
         done(call).await;
+        let calls = ["a", "b"].map(|name| scene.extend(&[name]));
+        let many = "EVAL extendManyGuarded 2 a b 8000 value value";
+        scene.server.answers(many, "$2\r\n11\r\n").await;
+        for call in calls {
+            done(call).await;
+        }
     });
     // One that is too old, one that may not, and one that does not.
     let old = "%1\r\n$7\r\nversion\r\n$5\r\n6.2.9\r\n";
