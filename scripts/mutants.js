@@ -33,6 +33,7 @@ are found. The report is in target/mutants.
   --file NAME    only those of this file of it, for example round.rs; may be repeated
   --jobs N       tests so many at a time (default 2)
   --shard K/N    only the K-th of N parts, counted from 1
+  --no-specs     without the specs on real servers, of which one takes seconds: for a look at what is new
   --help         prints this
 `;
 
@@ -179,6 +180,7 @@ main(async () => {
     file: { type: 'string', multiple: true },
     jobs: { type: 'string', default: '2' },
     shard: { type: 'string', default: '1/1' },
+    'no-specs': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   });
   if (options.help) return console.log(HELP);
@@ -196,7 +198,7 @@ main(async () => {
     .filter((_, index) => index % shard.of === shard.number - 1)
     .map((mutant) => ({ ...mutant, why: equivalent.get(mutant.name) }));
   if (mutants.length === 0) fail('there is no such mutant');
-  const programs = build();
+  const programs = build({ withSpecs: !options['no-specs'] });
   announce('the tests without a mutant');
   const measured = (await inParallel(jobs, programs, (program) => crate.measure(program))).flat();
   const viable = mutants.filter(({ isViable }) => isViable);
