@@ -92,7 +92,7 @@ test('the files of the facade do not import each other in circles', (t) => {
 /** The files of the engine and the addon with such a word, tests apart. */
 function filesWith(word) {
   const files = ['crates/engine/src', 'src'].flatMap((folder) => filesBelow(folder, /\.rs$/));
-  const code = (file) => read(file).split('#[cfg(test)]')[0];
+  const code = (file) => read(file).split(/#!?\[cfg\(test\)\]/)[0];
   return files.filter((file) => word.test(code(file))).sort();
 }
 

@@ -1,5 +1,7 @@
 //! What a cluster asks its servers, and what it makes of the answers.
 
+#![cfg(test)]
+
 use std::rc::Rc;
 
 use redsync_engine::{Options, Redsync};

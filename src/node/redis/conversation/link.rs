@@ -1,5 +1,7 @@
 //! What a link asks, and what it makes of the answers.
 
+#![cfg(test)]
+
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;

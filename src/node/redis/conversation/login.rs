@@ -1,5 +1,7 @@
 //! What a login says, and what it makes of the answers.
 
+#![cfg(test)]
+
 use std::time::Duration;
 
 use redsync_engine::NodeError;

@@ -1,5 +1,7 @@
 //! What a watch asks, and what it makes of the answers.
 
+#![cfg(test)]
+
 use std::rc::Rc;
 use std::time::Duration;
 
