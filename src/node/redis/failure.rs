@@ -179,6 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn tells_who_gives_no_password_that_one_is_wanted() {
+        let Ok(Value::ServerError(error)) = parse_redis_value(b"-NOAUTH secret\r\n") else {
+            panic!("it is an error");
+        };
+        assert_eq!(refused("SET", &error).message, "the server wants a password: NOAUTH");
+    }
+
+    #[test]
     fn tells_a_reason_that_is_always_the_same_and_nothing_behind_it() {
         for (reply, told) in [
             ("-ERR DB index is out of range", "ERR DB index is out of range"),

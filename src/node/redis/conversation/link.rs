@@ -3,9 +3,11 @@
 #![cfg(test)]
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use redis::Value;
 use redsync_engine::{Answer, Error, Guard, Health, Held, Options, Redsync, Status};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep, timeout};
@@ -367,6 +369,26 @@ fn what_was_said_before_a_question_is_no_answer_to_it() {
         assert_eq!(error.code, "EPROTO");
         scene.link.close();
         assert!(call.await.expect("no panic").is_err());
+    });
+}
+
+#[test]
+fn what_was_told_before_a_question_is_heard_before_its_answer() {
+    on_a_paused_clock(async || {
+        let (mut connection, mut server) = connected(None);
+        connection.hear_pushes(b'>');
+        server.says(">1\r\n$4\r\nnews\r\n").await;
+        connection.send(|output| {
+            output.extend(b"*1\r\n$4\r\nPING\r\n");
+            1
+        });
+        let mut heard = Vec::new();
+        let moved = poll_fn(|cx| connection.poll_replies(cx, |reply| heard.push(reply))).await;
+        assert!(moved.is_ok() && matches!(heard[..], [Value::Push { .. }]), "{heard:?}");
+        server.answers("PING", "+PONG\r\n").await;
+        let moved = poll_fn(|cx| connection.poll_replies(cx, |reply| heard.push(reply))).await;
+        assert!(moved.is_ok());
+        assert_eq!(heard[1..], [Value::SimpleString("PONG".to_owned())]);
     });
 }
 
