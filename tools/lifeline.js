@@ -13,7 +13,10 @@ let hasSetpriv;
  */
 function lifeline(signal = 'KILL') {
   hasSetpriv ??= spawnSync('setpriv', ['--pdeathsig', signal, 'true']).status === 0;
-  return hasSetpriv ? ['setpriv', '--pdeathsig', signal] : [];
+  if (!hasSetpriv) return [];
+  // Nobody tells of a parent that has ended before it was asked for: then another one has the program.
+  const guarded = ['sh', '-c', '[ "$PPID" = "$0" ] && exec "$@"', String(process.pid)];
+  return ['setpriv', '--pdeathsig', signal, ...guarded];
 }
 
 module.exports = { lifeline };
