@@ -19,7 +19,7 @@ mod switch;
 use finder::find;
 use site::Copy;
 
-/// What the copy has beside the source.
+/// What the copy has beside the source, and under which name.
 const ADDED: &str = "mutant.rs";
 const SWITCH: &str = include_str!("switch.rs");
 

@@ -339,9 +339,7 @@ fn slot_of(key: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use tokio::runtime::Builder;
-    use tokio::task::LocalSet;
-
+    use super::super::conversation::on_a_paused_clock;
     use super::super::fuzz::open_to_all;
     use super::super::link::FORGETS_AFTER;
     use super::*;
@@ -359,11 +357,6 @@ mod tests {
 
     fn at(port: u16) -> Endpoint {
         Endpoint::Tcp { host: "host".to_owned(), port }
-    }
-
-    fn on_a_paused_clock(test: impl AsyncFnOnce()) {
-        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
-        LocalSet::new().block_on(&runtime.expect("a runtime"), test());
     }
 
     async fn goes_down(link: Rc<Link>) {

@@ -810,16 +810,13 @@ fn random_below(limit: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use tokio::runtime::Builder;
-    use tokio::task::LocalSet;
-
+    use super::super::conversation::on_a_paused_clock;
     use super::super::fuzz::link_to_nowhere;
     use super::*;
 
     #[test]
     fn a_server_that_is_down_is_tried_again_and_again_but_not_all_the_time() {
-        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
-        LocalSet::new().block_on(&runtime.expect("a runtime"), async {
+        on_a_paused_clock(async || {
             let link = link_to_nowhere();
             link.start();
             let mut tries = 0;

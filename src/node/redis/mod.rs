@@ -18,7 +18,7 @@
 //! | `sentinel`, `cluster` | the two ways in which a node is more than one server |
 //! | `server`, `slot`, `turn` | one of a cluster; who has a slot, and the line of what is asked about it; who has left that line |
 //! | `news` | the sentinels' news that the master has changed |
-//! | `conversation` | tests of a link, a watch and a cluster, against servers that they play |
+//! | `conversation` | tests of a login, a link, a watch and a cluster, against servers that they play |
 //! | `fuzz` | what must hold whatever a server says; in no build but that of the tests and fuzzers |
 
 mod address;

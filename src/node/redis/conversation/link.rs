@@ -19,8 +19,8 @@ use super::super::link::{Link, Lost};
 use super::super::stream::DEAD_AFTER;
 use super::super::watch::Watch;
 use super::{
-    PATIENCE, Server, connected, done, extend, lock, mutex, on_a_paused_clock, refused, serve,
-    unlock,
+    PATIENCE, Server, bulk, connected, done, extend, invalidation, lock, mutex, on_a_paused_clock,
+    refused, serve, unlock,
 };
 
 struct Scene {
@@ -63,6 +63,10 @@ fn linked(deletion: Option<Deletion>) -> (Rc<Link>, JoinHandle<Lost>, Server) {
     (link.clone(), serve(&link, connection), server)
 }
 
+fn fenced() -> Options {
+    Options { fencing: true, ..Options::default() }
+}
+
 /// Over servers that tell nothing of keys that change.
 fn over(links: &[&Rc<Link>]) -> Rc<Redsync> {
     let node = |link: &&Rc<Link>| RedisNode::Server(Rc::clone(link), Watch::new(Rc::clone(link)));
@@ -102,7 +106,7 @@ fn a_script_is_sent_by_name_when_it_is_known_and_in_full_when_it_was_forgotten()
 #[test]
 fn what_stores_a_key_is_not_asked_again_behind_its_own_release() {
     play(None, async |mut scene| {
-        let fenced = Options { fencing: true, ..Options::default() };
+        let fenced = fenced();
         let call = scene.lock("a", fenced.clone());
         assert!(scene.server.hears().await.starts_with("EVAL acquireFenced 2 a "));
         scene.server.says(":1\r\n").await;
@@ -130,7 +134,7 @@ fn what_was_granted_elsewhere_is_not_asked_again_behind_its_release() {
                 <[Server; 3]>::try_from(servers).ok().expect("three");
             yield_now().await;
             let redsync = over(&links.iter().collect::<Vec<_>>());
-            let options = Options { fencing: true, fail_fast: true, ..Options::default() };
+            let options = Options { fail_fast: true, ..fenced() };
             let lock_all = || -> Vec<_> {
                 names.iter().map(|name| lock(&redsync, name, options.clone())).collect()
             };
@@ -165,7 +169,7 @@ fn what_was_granted_elsewhere_is_not_asked_again_behind_its_release() {
 #[test]
 fn a_server_tells_which_fencing_token_it_would_grant() {
     play(None, async |mut scene| {
-        let call = scene.lock("a", Options { fencing: true, ..Options::default() });
+        let call = scene.lock("a", fenced());
         scene.server.hears().await;
         // Only a greater one than that.
         scene.server.says(":1000000000500\r\n").await;
@@ -218,7 +222,6 @@ fn keys_are_looked_for_page_by_page() {
 #[test]
 fn what_goes_together_is_of_one_kind() {
     play(None, async |mut scene| {
-        let fenced = || Options { fencing: true, ..Options::default() };
         let (a, b) = (scene.lock("a", fenced()), scene.extend(&["b"]));
         let (c, d) = (scene.lock("c", fenced()), scene.extend(&["d"]));
         let acquisitions = scene.server.hears().await;
@@ -350,7 +353,6 @@ fn what_cannot_be_the_answer_is_believed_for_nobody_and_ends_the_connection() {
     }
     // Who would acquire is granted it or not.
     play(None, async |mut scene| {
-        let fenced = || Options { fencing: true, ..Options::default() };
         let calls = [scene.lock("a", fenced()), scene.lock("b", fenced())];
         scene.server.hears().await;
         scene.server.says("$2\r\n1-\r\n").await;
@@ -509,7 +511,7 @@ fn no_more_answers_are_owed_than_the_link_can_hold() {
 
 #[test]
 fn a_server_says_who_it_is_or_does_not() {
-    let info = |text: &str| format!("+PONG\r\n${}\r\n{text}\r\n", text.len());
+    let info = |text: &str| format!("+PONG\r\n{}", bulk(text));
     for (reply, server) in [
         (info("redis_version:7.0.15"), Some("redis 7.0.15")),
         (info("redis_version:7.2.4\r\nvalkey_version:9.0.1"), Some("valkey 9.0.1")),
@@ -585,14 +587,14 @@ fn a_server_is_asked_to_tell_of_changes_and_what_it_tells_is_passed_on() {
         assert_eq!(told.next().await, []);
         scene.server.says("+OK\r\n").await;
         assert_eq!(told.next().await, [None], "of what nobody told until now");
-        scene.server.says(">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n").await;
+        scene.server.says(&invalidation(&["a", "b"])).await;
         assert_eq!(told.next().await, [Some("a".to_owned()), Some("b".to_owned())]);
         scene.server.says(">2\r\n$10\r\ninvalidate\r\n_\r\n").await;
         assert_eq!(told.next().await, [None]);
         scene.server.says(">2\r\n$7\r\nmessage\r\n*1\r\n$1\r\na\r\n").await;
         assert_eq!(told.next().await, []);
         // Right before it is asked something.
-        scene.server.says(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nc\r\n").await;
+        scene.server.says(&invalidation(&["c"])).await;
         let call = scene.unlock(&["a"]);
         scene.server.answers("EVAL release 1 a value", ":1\r\n").await;
         done(call).await;

@@ -12,7 +12,7 @@ use super::super::address::Access;
 use super::super::connection::{Connection, Role};
 use super::super::deletion::Deletion;
 use super::super::fuzz::open_to_all;
-use super::{Server, connected, on_a_paused_clock};
+use super::{Server, bulk, connected, on_a_paused_clock};
 
 struct Scene {
     server: Server,
@@ -57,10 +57,6 @@ const VERSION: (&str, &str) =
     (concat!("CLIENT SETINFO LIB-VER ", env!("CARGO_PKG_VERSION")), "+OK\r\n");
 const MASTER: (&str, &str) = ("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
 const INFO: (&str, &str) = ("INFO server", "$0\r\n\r\n");
-
-fn bulk(text: &str) -> String {
-    format!("${}\r\n{text}\r\n", text.len())
-}
 
 #[test]
 fn a_login_asks_for_what_the_role_needs() {

@@ -1,5 +1,5 @@
-//! Conversations with servers that a test plays: what a login, a link, a watch and a cluster ask, word by word, and what they make of the
-//! answers. For what no real server says when it is wanted. The clock stands while anybody has something to do.
+//! Conversations with servers that a test plays: what a login, a link, a watch and a cluster ask, word by word, and what
+//! they make of the answers. For what no real server says when it is wanted. The clock stands while anybody has something to do.
 
 #![cfg(test)]
 
@@ -122,6 +122,17 @@ impl Server {
     }
 }
 
+/// A text, as a server says it.
+fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
+}
+
+/// The news that these keys have changed.
+fn invalidation(names: &[&str]) -> String {
+    let keys: String = names.iter().map(|name| bulk(name)).collect();
+    format!(">2\r\n{}*{}\r\n{keys}", bulk("invalidate"), names.len())
+}
+
 fn connected(deletion: Option<Deletion>) -> (Connection, Server) {
     let (client, server) = duplex(PIPE);
     let is_reset = Arc::default();
@@ -162,8 +173,8 @@ fn extend(redsync: &Rc<Redsync>, names: &[&str]) -> JoinHandle<Result<Held, Erro
     spawn_local(async move { mutex.extend("value".into()).await })
 }
 
-fn on_a_paused_clock(test: impl AsyncFnOnce()) {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+pub fn on_a_paused_clock(test: impl AsyncFnOnce()) {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
     LocalSet::new().block_on(&runtime.expect("a runtime"), test());
 }
 

@@ -13,7 +13,7 @@ use super::super::RedisNode;
 use super::super::fuzz::link_to_nowhere;
 use super::super::stream::DEAD_AFTER;
 use super::super::watch::{End, Watch, Watched};
-use super::{Server, connected, done, mutex, on_a_paused_clock, over, serve};
+use super::{Server, connected, done, invalidation, mutex, on_a_paused_clock, over, serve};
 
 /// A caller who asks again when the server tells something, and not for any other reason for so long.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -49,9 +49,7 @@ impl Scene {
 
     /// The server tells that these keys have changed.
     async fn tells_of(&mut self, names: &[&str]) {
-        let keys: String = names.iter().map(|it| format!("${}\r\n{it}\r\n", it.len())).collect();
-        let count = names.len();
-        self.teller.says(&format!(">2\r\n$10\r\ninvalidate\r\n*{count}\r\n{keys}")).await;
+        self.teller.says(&invalidation(names)).await;
     }
 
     /// The caller asks once more, at that time, and has the lock.
